@@ -1,0 +1,36 @@
+"""Installs what epymarl-offline needs. The code itself runs from `src/` (EPyMARL's layout)."""
+
+from setuptools import setup
+
+setup(
+    name="epymarl-offline",
+    version="0.1.0",
+    description="Offline multi-agent reinforcement learning in the EPyMARL style",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    # Stock's top-level names (utils, envs, modules, ...) are too generic for site-packages: nothing is installed as a
+    # package; an editable install makes the console launcher find this checkout's `src/`.
+    package_dir={"": "launcher"},
+    py_modules=["epymarl_offline_launcher"],
+    install_requires=[
+        "torch>=2.6",
+        "numpy>=2.0",
+        "sacred>=0.8.7",
+        "setuptools<82",  # sacred 0.8.7 imports pkg_resources, gone in setuptools 82
+        "PyYAML>=6",
+        "pymongo>=4.11,<4.14",  # 4.14 refuses MongoDB 4.0 servers, still common beside Omniboard
+        "h5py>=3.11",
+        "gymnasium>=1.0",
+        "mpe2>=1.1",
+        "pettingzoo>=1.25",
+        "matplotlib>=3.9",
+        "pillow>=10",
+        "tqdm>=4.66",
+        "GitPython>=3.1",
+    ],
+    extras_require={
+        "test": ["pytest>=8", "hypothesis>=6", "mongomock>=4.3", "ruff>=0.8", "mypy>=1.13", "types-PyYAML"],
+        "tensorboard": ["tensorboard>=2.17"],
+    },
+    entry_points={"console_scripts": ["epymarl-offline=epymarl_offline_launcher:main"]},
+)

@@ -1,0 +1,92 @@
+"""Checkpoints that are whole or absent: written beside their place, then renamed; read without unpickling."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch as th
+
+from utils.errors import CheckpointError
+
+STATE_FILE = "train_state.th"
+
+
+class SavesModels(Protocol):
+    """What a checkpoint needs of a learner."""
+
+    def save_models(self, path: str) -> None: ...
+
+
+def save_checkpoint(directory: Path, t: int, learner: SavesModels, state: dict[str, Any]) -> Path:
+    """Write `directory`/`t` with the learner's model files and `state`; returns its path.
+
+    A process killed at any moment leaves either no such directory or a complete one.
+    """
+    final, temporary = directory / str(t), directory / f".{t}.writing"
+    directory.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    learner.save_models(str(temporary))
+    th.save(state, temporary / STATE_FILE)
+    for file in temporary.iterdir():
+        _flush_to_disk(file)
+    _flush_to_disk(temporary)
+    shutil.rmtree(final, ignore_errors=True)
+    os.replace(temporary, final)
+    _flush_to_disk(directory)
+    return final
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def find_checkpoint(checkpoint_path: str, load_step: int) -> Path:
+    """The step directory to load: the nearest to `load_step`, the newest for 0.
+
+    `checkpoint_path` is a run's model directory (its sub-directories are steps) or one step directory.
+    Raises CheckpointError where there is none.
+    """
+    root = Path(checkpoint_path).expanduser()
+    if not root.is_dir():
+        raise CheckpointError(f"checkpoint_path={checkpoint_path}: there is no such directory; {_nearby(root)}")
+    steps = {int(entry.name): entry for entry in root.iterdir() if entry.is_dir() and entry.name.isdigit()}
+    if steps:
+        step = max(steps) if load_step == 0 else min(steps, key=lambda t: abs(t - load_step))
+        return steps[step]
+    if root.name.isdigit() and any(root.glob("*.th")):
+        return root
+    raise CheckpointError(
+        f"checkpoint_path={checkpoint_path}: it holds no step directories such as {root.name}/1000; "
+        "name the directory that a run printed as its checkpoint"
+    )
+
+
+def _nearby(root: Path) -> str:
+    siblings = sorted(entry.name for entry in root.parent.iterdir() if entry.is_dir()) if root.parent.is_dir() else []
+    return f"{root.parent} holds {', '.join(siblings[-3:])}" if siblings else "models are saved under results/models"
+
+
+def load_state(directory: Path, device: str) -> dict[str, Any] | None:
+    """The training state of a checkpoint, None where it has none (stock's hold weights only).
+
+    Raises CheckpointError for a damaged file.
+    """
+    file = directory / STATE_FILE
+    if not file.is_file():
+        return None
+    try:
+        state: dict[str, Any] = th.load(file, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"{file} is damaged or no checkpoint of ours; use an earlier step with load_step=..."
+        ) from error
+    return state

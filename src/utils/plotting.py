@@ -1,0 +1,23 @@
+"""The learning curve of one run as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def plot_learning_curve(series: list[tuple[int, float]], file: Path, title: str, levels: dict[str, float]) -> None:
+    """Draw (update, return) points with horizontal lines at `levels` (name -> return); writes a PNG."""
+    from matplotlib.figure import Figure
+
+    steps, returns = zip(*series, strict=True)
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(steps, returns, marker="o", markersize=3, color="tab:blue", label="test return (mean over episodes)")
+    for (name, level), style in zip(levels.items(), ("--", ":", "-."), strict=False):
+        axes.axhline(level, linestyle=style, color="grey", linewidth=1)
+        axes.annotate(f"{name} {level:.1f}", (steps[-1], level), ha="right", va="bottom", fontsize=8, color="dimgrey")
+    axes.set(xlabel="training updates", ylabel="episode return", title=title)
+    axes.legend(loc="best", fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=130, format="png")
