@@ -29,7 +29,15 @@ setup(
         "GitPython>=3.1",
     ],
     extras_require={
-        "test": ["pytest>=8", "hypothesis>=6", "mongomock>=4.3", "ruff>=0.8", "mypy>=1.13", "types-PyYAML"],
+        "test": [
+            "pytest>=8",
+            "hypothesis>=6",
+            "mongomock>=4.3",
+            "ruff>=0.8",
+            "mypy>=1.13",
+            "types-PyYAML",
+            "tensorboard>=2.17",
+        ],
         "tensorboard": ["tensorboard>=2.17"],
     },
     entry_points={"console_scripts": ["epymarl-offline=epymarl_offline_launcher:main"]},

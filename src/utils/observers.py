@@ -48,9 +48,7 @@ def mongo_observer(address: str) -> MongoObserver:
 def check_mongo(address: str) -> None:
     """Ask the server before anything is built. Raises ConfigError for an unreadable address or a silent server."""
     if re.match(get_pattern(), address) is None:
-        raise ConfigError(
-            f"'{address}' is no MongoDB address; write host:port:db_name, such as localhost:27017:sacred"
-        )
+        raise ConfigError(f"'{address}' is no MongoDB address; write host:port:db_name, such as localhost:27017:sacred")
     url = parse_mongo_db_arg(address).get("url", "localhost:27017")
     try:
         pymongo.MongoClient(url, serverSelectionTimeoutMS=PATIENCE_MS).admin.command("ping")

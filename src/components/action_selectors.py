@@ -1,0 +1,115 @@
+"""From network outputs to actions. `agent_inputs` are what the controller's `forward` returns, (B, N, A)."""
+
+from types import SimpleNamespace
+from typing import Protocol
+
+import torch as th
+from torch import Tensor
+from torch.distributions import Categorical
+
+from components.epsilon_schedules import DecayThenFlatSchedule
+from modules.layers.squash import action_bounds, squash
+
+
+class ActionSelector(Protocol):
+    """(B, N, A) outputs and (B, N, A) availability to actions: (B, N) long, or (B, N, A) float when continuous."""
+
+    def select_action(
+        self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False
+    ) -> Tensor: ...
+
+
+class MultinomialActionSelector:
+    """Sample from policy probabilities; greedy in test mode when `test_greedy`."""
+
+    def __init__(self, args: SimpleNamespace) -> None:
+        self.schedule = DecayThenFlatSchedule(
+            args.epsilon_start, args.epsilon_finish, args.epsilon_anneal_time, decay="linear"
+        )
+        self.epsilon = self.schedule.eval(0)
+        self.test_greedy = getattr(args, "test_greedy", True)
+
+    def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
+        policies = agent_inputs.masked_fill(avail_actions == 0, 0.0)  # (B, N, A)
+        self.epsilon = self.schedule.eval(t_env)
+        if test_mode and self.test_greedy:
+            return policies.argmax(dim=-1)  # (B, N)
+        return Categorical(policies).sample().long()  # (B, N)
+
+
+class SoftPoliciesSelector:
+    """Sample from policy probabilities, in test mode too (stock's behaviour)."""
+
+    def __init__(self, args: SimpleNamespace) -> None:
+        self.args = args
+
+    def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
+        return Categorical(agent_inputs).sample().long()  # (B, N)
+
+
+class EpsilonGreedyActionSelector:
+    """The best available action, or with probability epsilon a uniform available one."""
+
+    def __init__(self, args: SimpleNamespace) -> None:
+        self.schedule = DecayThenFlatSchedule(
+            args.epsilon_start, args.epsilon_finish, args.epsilon_anneal_time, decay="linear"
+        )
+        self.epsilon = self.schedule.eval(0)
+        self.evaluation_epsilon = args.evaluation_epsilon
+
+    def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
+        self.epsilon = self.evaluation_epsilon if test_mode else self.schedule.eval(t_env)
+        greedy = agent_inputs.masked_fill(avail_actions == 0, -float("inf")).argmax(dim=-1)  # (B, N)
+        explore = th.rand_like(agent_inputs[..., 0]) < self.epsilon  # (B, N)
+        return th.where(explore, Categorical(avail_actions.float()).sample().long(), greedy)
+
+
+class DeterministicActionSelector:
+    """Continuous actions: the squashed mean, without noise."""
+
+    def __init__(self, args: SimpleNamespace) -> None:
+        self.low, self.high = action_bounds(args)
+
+    def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
+        return squash(agent_inputs, self.low, self.high).detach()  # (B, N, A)
+
+
+class GaussianActionSelector(DeterministicActionSelector):
+    """Continuous actions: the squashed mean plus Gaussian noise, clipped to the bounds; no noise in test mode.
+
+    `exploration_noise` is the noise's standard deviation as a share of half the action range.
+    """
+
+    def __init__(self, args: SimpleNamespace) -> None:
+        super().__init__(args)
+        self.noise = args.exploration_noise
+
+    def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
+        mean = super().select_action(agent_inputs, avail_actions, t_env, test_mode)
+        if test_mode:
+            return mean
+        noise = th.randn_like(mean) * self.noise * 0.5 * (self.high - self.low)
+        return th.clamp(mean + noise, self.low, self.high)  # (B, N, A)
+
+
+class UniformActionSelector:
+    """Behaviour that ignores the network: uniform over the action box, or over the available discrete actions."""
+
+    def __init__(self, args: SimpleNamespace) -> None:
+        self.continuous = hasattr(args, "action_low")
+        self.low, self.high = action_bounds(args)
+
+    def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
+        if self.continuous:
+            return self.low + th.rand_like(agent_inputs) * (self.high - self.low)  # (B, N, A)
+        return Categorical(avail_actions.float()).sample().long()  # (B, N)
+
+
+REGISTRY = {
+    "multinomial": MultinomialActionSelector,
+    "epsilon_greedy": EpsilonGreedyActionSelector,
+    "soft_policies": SoftPoliciesSelector,
+    "deterministic": DeterministicActionSelector,
+    "gaussian": GaussianActionSelector,
+    "uniform": UniformActionSelector,
+}

@@ -1,0 +1,230 @@
+"""Batches of episodes, (B, T, ...) tensors under EPyMARL's names, and the online replay buffer."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, overload
+
+import numpy as np
+import torch as th
+from torch import Tensor
+
+from components.scheme import Groups, Preprocess, Scheme
+
+Rows = slice | int | list[int] | np.ndarray
+
+
+def _full_shape(field: dict[str, Any], groups: Groups) -> tuple[int, ...]:
+    vshape = field["vshape"]
+    shape = (vshape,) if isinstance(vshape, int) else tuple(vshape)
+    return (groups[field["group"]], *shape) if field.get("group") else shape
+
+
+def extend_scheme(scheme: Scheme, preprocess: Preprocess) -> Scheme:
+    """The scheme with the entries that preprocessing and masking add (`actions_onehot`, `filled`).
+
+    Raises ValueError where the reserved key `filled` is declared or a preprocessed key is not.
+    """
+    if "filled" in scheme:
+        raise ValueError('"filled" is a reserved key: it marks the time steps that hold data')
+    extended = {key: dict(field) for key, field in scheme.items()}
+    for key, (new_key, transforms) in preprocess.items():
+        if key not in scheme:
+            raise ValueError(f"preprocess names '{key}', which the scheme does not declare")
+        vshape, dtype = scheme[key]["vshape"], scheme[key]["dtype"]
+        for transform in transforms:
+            vshape, dtype = transform.infer_output_info(vshape, dtype)
+        inherited: dict[str, Any] = {
+            name: scheme[key][name] for name in ("group", "episode_const") if name in scheme[key]
+        }
+        extended[new_key] = {"vshape": vshape, "dtype": dtype, **inherited}
+    extended["filled"] = {"vshape": (1,), "dtype": th.long}
+    return extended
+
+
+class EpisodeBatch:
+    """B episodes of at most T steps. `batch["obs"]` is (B, T, N, O); rows and time slices give smaller batches.
+
+    data: ready tensors (`transition_data` (B, T, ...), `episode_data` (B, ...)) to wrap; without it, zeros.
+    A batch wrapped around data must come with a scheme that `extend_scheme` has completed.
+    """
+
+    def __init__(
+        self,
+        scheme: Scheme,
+        groups: Groups,
+        batch_size: int,
+        max_seq_length: int,
+        data: SimpleNamespace | None = None,
+        preprocess: Preprocess | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.groups = groups
+        self.batch_size = batch_size
+        self.max_seq_length = max_seq_length
+        self.preprocess = preprocess or {}
+        self.device = device
+        if data is not None:
+            self.scheme, self.data = dict(scheme), data
+        else:
+            self.scheme = extend_scheme(scheme, self.preprocess)
+            self.data = self._zeros()
+
+    def _zeros(self) -> SimpleNamespace:
+        data = SimpleNamespace(transition_data={}, episode_data={})
+        for key, field in self.scheme.items():
+            shape, dtype = _full_shape(field, self.groups), field.get("dtype", th.float32)
+            if field.get("episode_const", False):
+                data.episode_data[key] = th.zeros((self.batch_size, *shape), dtype=dtype, device=self.device)
+            else:
+                lead = (self.batch_size, self.max_seq_length)
+                data.transition_data[key] = th.zeros((*lead, *shape), dtype=dtype, device=self.device)
+        return data
+
+    def to(self, device: str) -> None:
+        """Move every tensor to `device`, in place."""
+        for store in (self.data.transition_data, self.data.episode_data):
+            for key, tensor in store.items():
+                store[key] = tensor.to(device)
+        self.device = device
+
+    def update(
+        self, data: dict[str, Any], bs: Rows = slice(None), ts: slice | int = slice(None), mark_filled: bool = True
+    ) -> None:
+        """Write values at episodes `bs` and steps `ts`; lists are converted, preprocessed keys recomputed.
+
+        Raises KeyError for a key the scheme lacks, ValueError for a shape that does not fit.
+        """
+        rows, steps = self._index((bs, ts))
+        transition: tuple[Any, ...] = (rows, steps)
+        for key, value in data.items():
+            if key in self.data.transition_data:
+                store, where = self.data.transition_data, transition
+                if mark_filled:
+                    store["filled"][transition] = 1
+                    mark_filled = False
+            elif key in self.data.episode_data:
+                store, where = self.data.episode_data, (rows,)
+            else:
+                raise KeyError(f"{key} is not in this batch; it holds {sorted(self.scheme)}")
+            self._write(store, key, value, where)
+
+    def _write(self, store: dict[str, Tensor], key: str, value: Any, where: tuple[Any, ...]) -> None:
+        if not isinstance(value, Tensor):
+            value = th.as_tensor(np.asarray(value), device=self.device)
+        target = store[key][where]
+        _check_view(value, target, key)
+        store[key][where] = value.to(target.dtype).reshape(target.shape)
+        if key in self.preprocess:
+            new_key, transforms = self.preprocess[key]
+            encoded = store[key][where]
+            for transform in transforms:
+                encoded = transform.transform(encoded)
+            store[new_key][where] = encoded.reshape(store[new_key][where].shape)
+
+    @overload
+    def __getitem__(self, item: str) -> Tensor: ...
+    @overload
+    def __getitem__(self, item: Any) -> EpisodeBatch: ...
+    def __getitem__(self, item: Any) -> Tensor | EpisodeBatch:
+        if isinstance(item, str):
+            for store in (self.data.episode_data, self.data.transition_data):
+                if item in store:
+                    return store[item]
+            raise ValueError(f"'{item}' is not in this batch; it holds {sorted(self.scheme)}")
+        if isinstance(item, tuple) and all(isinstance(key, str) for key in item):
+            return self._select_keys(item)
+        rows, steps = self._index(item)
+        data = SimpleNamespace(
+            transition_data={key: value[rows, steps] for key, value in self.data.transition_data.items()},
+            episode_data={key: value[rows] for key, value in self.data.episode_data.items()},
+        )
+        n_rows, n_steps = _length(rows, self.batch_size), _length(steps, self.max_seq_length)
+        return EpisodeBatch(self.scheme, self.groups, n_rows, n_steps, data=data, device=self.device)
+
+    def _select_keys(self, keys: tuple[str, ...]) -> EpisodeBatch:
+        data = SimpleNamespace(transition_data={}, episode_data={})
+        for key in keys:
+            if key in self.data.transition_data:
+                data.transition_data[key] = self.data.transition_data[key]
+            elif key in self.data.episode_data:
+                data.episode_data[key] = self.data.episode_data[key]
+            else:
+                raise KeyError(f"{key} is not in this batch; it holds {sorted(self.scheme)}")
+        scheme = {key: self.scheme[key] for key in keys}
+        groups = {field["group"]: self.groups[field["group"]] for field in scheme.values() if "group" in field}
+        return EpisodeBatch(scheme, groups, self.batch_size, self.max_seq_length, data=data, device=self.device)
+
+    @staticmethod
+    def _index(item: Any) -> tuple[Any, slice]:
+        rows, steps = item if isinstance(item, tuple) else (item, slice(None))
+        if isinstance(steps, (list, np.ndarray)):
+            raise IndexError("time must be indexed by a contiguous slice")
+        if isinstance(rows, int):
+            rows = slice(rows, rows + 1)
+        if isinstance(steps, int):
+            steps = slice(steps, steps + 1)
+        return rows, steps
+
+    def max_t_filled(self) -> Tensor:
+        """The longest episode's number of filled steps, a 0-d tensor."""
+        return self.data.transition_data["filled"].sum(1).max(0)[0].squeeze()
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}. Batch Size:{self.batch_size} Max_seq_len:{self.max_seq_length} "
+            f"Keys:{list(self.scheme)} Groups:{list(self.groups)}"
+        )
+
+
+def _length(index: Any, size: int) -> int:
+    return len(range(*index.indices(size))) if isinstance(index, slice) else len(index)
+
+
+def _check_view(value: Tensor, target: Tensor, key: str) -> None:
+    """Refuse a write that would move values between dimensions: shapes may differ only by dimensions of size 1."""
+    if [n for n in value.shape if n != 1] != [n for n in target.shape if n != 1]:
+        raise ValueError(f"unsafe reshape of '{key}': {tuple(value.shape)} does not fit {tuple(target.shape)}")
+
+
+class ReplayBuffer(EpisodeBatch):
+    """A ring of `buffer_size` episodes for off-policy learning; sampling always copies."""
+
+    def __init__(
+        self,
+        scheme: Scheme,
+        groups: Groups,
+        buffer_size: int,
+        max_seq_length: int,
+        preprocess: Preprocess | None = None,
+        device: str = "cpu",
+    ) -> None:
+        super().__init__(scheme, groups, buffer_size, max_seq_length, preprocess=preprocess, device=device)
+        self.buffer_size = buffer_size
+        self.buffer_index = 0
+        self.episodes_in_buffer = 0
+
+    def insert_episode_batch(self, ep_batch: EpisodeBatch) -> None:
+        """Append episodes, overwriting the oldest once the ring is full."""
+        room = self.buffer_size - self.buffer_index
+        if ep_batch.batch_size > room:
+            self.insert_episode_batch(ep_batch[0:room])
+            self.insert_episode_batch(ep_batch[room:])
+            return
+        rows = slice(self.buffer_index, self.buffer_index + ep_batch.batch_size)
+        for store in (self.data.transition_data, self.data.episode_data):
+            for value in store.values():
+                value[rows] = 0  # a shorter episode must not keep the tail of the one it replaces
+        self.update(ep_batch.data.transition_data, rows, slice(0, ep_batch.max_seq_length), mark_filled=False)
+        self.update(ep_batch.data.episode_data, rows)
+        self.episodes_in_buffer = max(self.episodes_in_buffer, rows.stop)
+        self.buffer_index = rows.stop % self.buffer_size
+
+    def can_sample(self, batch_size: int) -> bool:
+        return self.episodes_in_buffer >= batch_size
+
+    def sample(self, batch_size: int) -> EpisodeBatch:
+        """`batch_size` distinct episodes, uniformly, from numpy's global stream as stock draws them."""
+        if not self.can_sample(batch_size):
+            raise ValueError(f"{batch_size} episodes asked for, {self.episodes_in_buffer} in the buffer")
+        return self[np.random.choice(self.episodes_in_buffer, batch_size, replace=False)]

@@ -1,0 +1,25 @@
+"""Exploration schedules over environment steps."""
+
+import math
+
+
+class DecayThenFlatSchedule:
+    """From `start` to `finish` over `time_length` steps, linearly or exponentially, then flat.
+
+    A length of 0 is `finish` from the first step on. Raises ValueError for an unknown `decay`.
+    """
+
+    def __init__(self, start: float, finish: float, time_length: int, decay: str = "exp") -> None:
+        if decay not in ("linear", "exp"):
+            raise ValueError(f"decay is '{decay}'; choose linear or exp")
+        self.start, self.finish, self.time_length, self.decay = start, finish, time_length, decay
+        # exp(-T / scale) meets `finish` at T = time_length
+        self.exp_scaling = -time_length / math.log(finish) if finish > 0 and time_length > 0 else 1.0
+
+    def eval(self, t: int) -> float:  # stock's name
+        """The value at step `t`."""
+        if t >= self.time_length:
+            return self.finish
+        if self.decay == "linear":
+            return self.start + (self.finish - self.start) * t / self.time_length
+        return min(self.start, max(self.finish, math.exp(-t / self.exp_scaling)))

@@ -1,0 +1,266 @@
+"""The offline buffer: a dataset's rows in RAM or on the GPU, drawn as real `EpisodeBatch`es."""
+
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch as th
+from torch import Tensor
+
+from components.episode_buffer import EpisodeBatch, extend_scheme
+from components.scheme import Groups, Preprocess, Scheme
+from utils.errors import DatasetError
+
+EXTRAS = ("init_obs", "init_state", "prev_actions_onehot", "time_index", "return_to_go")
+
+
+class OfflineBuffer:
+    """Draws windows of consecutive rows, or whole episodes, with replacement and from a Generator of its own.
+
+    arrays, episode_offsets, last_action_known: a dataset's (rows R, an episode of L steps holding L + 1 of them).
+    scheme, groups, preprocess: as `components.scheme.build_scheme` gives them.
+    window: L for batches of L + 1 consecutive rows of one episode, every such run equally likely (an episode shorter
+    than L steps comes whole and padded); None for whole episodes, padded to the longest drawn.
+    reward_scalarisation: over agents "sum", "mean" or "agent0" (reward (B, T, 1)), or None for all (reward (B, T, N)).
+    extras: any of `EXTRAS`.
+
+    `sample(B)` holds, beside stock's keys, next_action_valid (B, T, 1) float32: 1 where the next row's action is what
+    the behaviour did or would have done there, 0 on an episode's final row and where that is not known.
+
+    Tensors live on `device`, except that memory-mapped arrays stay where they are and batches are moved.
+    Raises DatasetError where the arrays do not fit the scheme.
+    """
+
+    def __init__(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        episode_offsets: np.ndarray,
+        last_action_known: np.ndarray,
+        scheme: Scheme,
+        groups: Groups,
+        preprocess: Preprocess,
+        *,
+        window: int | None,
+        reward_scalarisation: str | None,
+        extras: Sequence[str] = (),
+        device: str = "cpu",
+        seed: int,
+    ) -> None:
+        unknown = sorted(set(extras) - set(EXTRAS))
+        if unknown:
+            raise DatasetError(f"the offline buffer knows no extra '{unknown[0]}'; it offers {', '.join(EXTRAS)}")
+        if window is not None and window < 1:
+            raise DatasetError(
+                f"window is {window}; it must be a number of steps from 1 on, or null for whole episodes"
+            )
+        mapped = any(isinstance(array, np.memmap) for array in arrays.values())
+        self.device, self._home = device, "cpu" if mapped else device
+        self.window, self.extras, self.groups = window, tuple(extras), groups
+        self._encoders = preprocess
+        self._rows = _flat_tensors(arrays, scheme, groups["agents"], reward_scalarisation)
+        offsets = th.from_numpy(np.array(episode_offsets, np.int64))
+        self.episodes_in_buffer = len(offsets) - 1
+        self._rows["next_action_valid"] = _next_action_valid(offsets, np.asarray(last_action_known, bool))
+        if "return_to_go" in extras:
+            self._rows["return_to_go"] = _return_to_go(self._rows["reward"], offsets)
+        table = _window_table(offsets, self._rows["terminated"], window)
+        longest = int(table["length"].max()) if window is None else window + 1
+        self._equal = bool((table["length"] == longest).all())
+        self.scheme = self._batch_scheme(scheme)
+        for key, value in self._rows.items():
+            self._rows[key] = value.to(self._home)
+        # Whole episodes of unequal length are drawn on the host: the longest drawn decides T, and reading that from a
+        # GPU would stall it on every batch.
+        self._draw_device = self._home if self._equal or window is not None else "cpu"
+        self._table = {key: value.to(self._draw_device) for key, value in table.items()}
+        self._steps = th.arange(longest, device=self._draw_device)
+        self._generator = th.Generator(self._draw_device).manual_seed(seed)
+
+    @property
+    def n_windows(self) -> int:
+        """How many different windows (or episodes) a draw chooses from."""
+        return len(self._table["start"])
+
+    def can_sample(self, batch_size: int) -> bool:
+        """True: draws are with replacement. (Stock's buffer answers whether it holds enough episodes.)"""
+        return batch_size > 0
+
+    def sample(self, batch_size: int) -> EpisodeBatch:
+        """`batch_size` windows or episodes, uniformly and with replacement; always a copy."""
+        drawn = th.randint(self.n_windows, (batch_size,), generator=self._generator, device=self._draw_device)
+        starts = self._table["start"].index_select(0, drawn)  # (B,)
+        if self._equal:
+            steps, index = self._steps, starts.unsqueeze(1) + self._steps  # (B, T)
+            real = None
+        else:
+            lengths = self._table["length"].index_select(0, drawn).unsqueeze(1)  # (B, 1) rows, final one included
+            steps = self._steps if self.window is not None else self._steps[: int(lengths.max())]
+            index = starts.unsqueeze(1) + th.minimum(steps, lengths - 1)
+            real = (steps < lengths).to(self._home)
+        data = self._gather(index.flatten().to(self._home), (batch_size, len(steps)), real)
+        if real is None:
+            data["filled"] = th.ones(1, dtype=th.long, device=self._home).expand(batch_size, len(steps), 1)
+        else:
+            # Stock's mask, filled[:, :-1] without the steps after a terminal, keeps every other filled row. An episode
+            # cut without a terminal before the batch ends would so count its final row, which no step leaves, as a
+            # transition of reward 0 into padding: that row is not marked filled. Its data stay, for bootstrapping.
+            cut = self._table["cut"].index_select(0, drawn).unsqueeze(1) & (lengths < len(steps))
+            filled = steps < lengths - cut.long()
+            data["filled"] = filled.long().unsqueeze(-1).to(self._home)
+        constant = self._add_extras(data, drawn, index, real)
+        batch = EpisodeBatch(
+            self.scheme,
+            self.groups,
+            batch_size,
+            len(steps),
+            data=SimpleNamespace(transition_data=data, episode_data=constant),
+            device=self._home,
+        )
+        if self._home != self.device:
+            batch.to(self.device)
+        return batch
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The sampler's state: a buffer over the same data that loads it goes on with the very same draws."""
+        return {"generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self._generator.set_state(state["generator"].cpu())
+
+    def _gather(self, index: Tensor, lead: tuple[int, int], real: Tensor | None) -> dict[str, Tensor]:
+        """Rows `index` (B * T,) of every key as (B, T, ...), zeros where not `real` (B, T)."""
+        data = {key: rows.index_select(0, index).view(*lead, *rows.shape[1:]) for key, rows in self._rows.items()}
+        for key, (new_key, transforms) in self._encoders.items():
+            encoded = data[key]
+            for transform in transforms:
+                encoded = transform.transform(encoded)
+            data[new_key] = encoded
+        if real is not None:
+            for key, value in data.items():
+                data[key] = value * real.view(*lead, *[1] * (value.dim() - 2)).to(value.dtype)
+        if "state" not in data:
+            data["state"] = data["obs"].view(*lead, -1)
+        field = self.scheme["avail_actions"]
+        if "avail_actions" in data:
+            data["avail_actions"] = data["avail_actions"].to(field["dtype"])
+            if real is not None:  # nothing available on padding would make a masked softmax NaN
+                data["avail_actions"].masked_fill_(~real.view(*lead, 1, 1), 1)
+        else:
+            one = th.ones(1, dtype=field["dtype"], device=self._home)
+            data["avail_actions"] = one.expand(*lead, self.groups["agents"], *field["vshape"])
+        return data
+
+    def _add_extras(
+        self, data: dict[str, Tensor], drawn: Tensor, index: Tensor, real: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Add the wanted extras to `data`; return those that are one value an episode."""
+        if not {"init_obs", "init_state", "prev_actions_onehot", "time_index"} & set(self.extras):
+            return {}
+        first = self._table["first"].index_select(0, drawn)  # (B,) row at which the episode starts
+        time = (index - first.unsqueeze(1)).to(self._home)  # (B, T)
+        if "time_index" in self.extras:
+            data["time_index"] = (time if real is None else time * real).unsqueeze(-1)
+        if "prev_actions_onehot" in self.extras:
+            previous = self._rows["actions"].index_select(0, (index - 1).clamp(min=0).flatten().to(self._home))
+            for transform in self._encoders["actions"][1]:
+                previous = transform.transform(previous)
+            known = time > 0 if real is None else (time > 0) & real
+            data["prev_actions_onehot"] = previous.view_as(data["actions_onehot"]) * known[..., None, None]
+        constant: dict[str, Tensor] = {}
+        first = first.to(self._home)
+        if "init_obs" in self.extras:
+            constant["init_obs"] = self._rows["obs"].index_select(0, first)
+        if "init_state" in self.extras:
+            state = self._rows["state" if "state" in self._rows else "obs"]
+            constant["init_state"] = state.index_select(0, first).flatten(1)
+        return constant
+
+    def _batch_scheme(self, scheme: Scheme) -> Scheme:
+        full = extend_scheme(scheme, self._encoders)
+        full["avail_actions"] = {**full["avail_actions"], "vshape": _shape(full["avail_actions"])}
+        full["next_action_valid"] = {"vshape": (1,)}
+        entries: Scheme = {
+            "init_obs": {**full["obs"], "episode_const": True},
+            "init_state": {**full["state"], "episode_const": True},
+            "prev_actions_onehot": dict(full["actions_onehot"]),
+            "time_index": {"vshape": (1,), "dtype": th.long},
+            "return_to_go": {"vshape": full["reward"]["vshape"]},
+        }
+        return full | {key: entries[key] for key in self.extras}
+
+
+def _shape(field: dict[str, Any]) -> tuple[int, ...]:
+    vshape = field["vshape"]
+    return (vshape,) if isinstance(vshape, int) else tuple(vshape)
+
+
+def _flat_tensors(
+    arrays: Mapping[str, np.ndarray], scheme: Scheme, n_agents: int, reward_scalarisation: str | None
+) -> dict[str, Tensor]:
+    """Rows as the batch wants them, (R, ...): checked against the scheme, rewards over agents reduced."""
+    rows = {key: th.from_numpy(arrays[key]) for key in ("obs", "state", "actions", "avail_actions") if key in arrays}
+    rows["reward"] = _scalarise(arrays["reward"], reward_scalarisation)
+    rows["terminated"] = th.from_numpy(arrays["terminated"]).unsqueeze(-1)
+    for key, value in rows.items():
+        group = (n_agents,) if "group" in scheme[key] else ()
+        wanted = (*group, *_shape(scheme[key]))
+        if tuple(value.shape[1:]) != wanted:
+            raise DatasetError(
+                f"the dataset's {key} has shape {tuple(value.shape[1:])} a step, the environment's is {wanted}; "
+                "choose the environment (or its env_args) that the dataset's card names"
+            )
+    if rows["actions"].dtype != scheme["actions"]["dtype"]:
+        raise DatasetError(
+            f"the dataset's actions are {rows['actions'].dtype}, the environment's {scheme['actions']['dtype']}; "
+            "choose the environment that the dataset's card names"
+        )
+    obs_values = rows["obs"][0].numel()
+    if "state" not in rows and _shape(scheme["state"]) != (obs_values,):
+        raise DatasetError(
+            f"the dataset holds no state, so it is the observations side by side ({obs_values} values), but the "
+            f"environment's has {_shape(scheme['state'])[0]}; choose the environment that the dataset's card names"
+        )
+    return rows
+
+
+def _scalarise(reward: np.ndarray, how: str | None) -> Tensor:
+    """Rewards (R, N) as (R, N) for None, else (R, 1), float32."""
+    if how is None:
+        return th.from_numpy(reward)
+    if how == "agent0":
+        reduced = reward[:, :1]
+    elif how in ("sum", "mean"):
+        reduced = getattr(np, how)(reward, axis=1, keepdims=True, dtype=np.float64)
+    else:
+        raise DatasetError(f"reward_scalarisation is '{how}'; it must be sum, mean or agent0, or null for all agents'")
+    return th.from_numpy(np.ascontiguousarray(reduced, np.float32))
+
+
+def _next_action_valid(offsets: Tensor, last_action_known: np.ndarray) -> Tensor:
+    valid = th.ones(int(offsets[-1]), 1)
+    valid[offsets[1:] - 1] = 0.0
+    valid[offsets[1:] - 2] = th.from_numpy(last_action_known).float().unsqueeze(-1)
+    return valid
+
+
+def _return_to_go(reward: Tensor, offsets: Tensor) -> Tensor:
+    """Undiscounted sum of rewards from each row to its episode's end, (R, 1 | N)."""
+    total = reward.double().cumsum(0)
+    before = total - reward
+    lengths = offsets.diff()
+    ends = total[offsets[1:] - 1].repeat_interleave(lengths, dim=0)
+    return (ends - before).float()
+
+
+def _window_table(offsets: Tensor, terminated: Tensor, window: int | None) -> dict[str, Tensor]:
+    """For each window (W,): `start` row, `length` in rows, whether its episode was `cut` without a terminal, and the
+    episode's `first` row."""
+    n_rows, ends = offsets.diff(), offsets[1:]
+    cut = terminated[ends - 2, 0] == 0
+    counts = th.ones_like(n_rows) if window is None else (n_rows - window).clamp(min=1)
+    episode = th.arange(len(n_rows)).repeat_interleave(counts)
+    first = offsets[:-1][episode]
+    start = first + th.arange(len(episode)) - (counts.cumsum(0) - counts)[episode]
+    length = ends[episode] - start if window is None else (ends[episode] - start).clamp(max=window + 1)
+    return {"start": start, "length": length, "cut": cut[episode], "first": first}

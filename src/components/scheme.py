@@ -1,0 +1,42 @@
+"""What one time step holds: the scheme shared by runners, buffers, controllers and learners."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch as th
+
+from components.transforms import Identity, OneHot, Transform
+
+Scheme = dict[str, dict[str, Any]]
+Groups = dict[str, int]
+Preprocess = dict[str, tuple[str, list[Transform]]]
+
+
+def is_continuous(env_info: dict[str, Any]) -> bool:
+    """Whether actions are real vectors; environments that do not say (stock's) are discrete."""
+    return env_info.get("action_space", "discrete") == "continuous"
+
+
+def build_scheme(env_info: dict[str, Any], args: SimpleNamespace) -> tuple[Scheme, Groups, Preprocess]:
+    """Scheme, groups and preprocessing for an environment (stock's `run.py`, extended to continuous actions).
+
+    Continuous actions are float32 of width `action_dim`; `n_actions` then means that width, `avail_actions` are ones,
+    and `actions_onehot`, the network-ready encoding, is the action itself.
+    """
+    continuous = is_continuous(env_info)
+    n_actions = int(env_info["n_actions"])
+    n_agents = int(env_info["n_agents"])
+    scheme: Scheme = {
+        "state": {"vshape": env_info["state_shape"]},
+        "obs": {"vshape": env_info["obs_shape"], "group": "agents"},
+        "actions": {
+            "vshape": (n_actions,) if continuous else (1,),
+            "group": "agents",
+            "dtype": th.float32 if continuous else th.long,
+        },
+        "avail_actions": {"vshape": (n_actions,), "group": "agents", "dtype": th.int},
+        "terminated": {"vshape": (1,), "dtype": th.uint8},
+        "reward": {"vshape": (1,) if args.common_reward else (n_agents,)},
+    }
+    encode: Transform = Identity() if continuous else OneHot(out_dim=n_actions)
+    return scheme, {"agents": n_agents}, {"actions": ("actions_onehot", [encode])}

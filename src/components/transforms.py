@@ -1,0 +1,38 @@
+"""Preprocessing of batch entries: what turns `actions` into `actions_onehot`, the network-ready encoding."""
+
+import torch as th
+from torch import Tensor
+
+
+class Transform:
+    """Stock EPyMARL's interface: a tensor map and the shape and dtype it produces."""
+
+    def transform(self, tensor: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def infer_output_info(self, vshape_in: tuple[int, ...], dtype_in: th.dtype) -> tuple[tuple[int, ...], th.dtype]:
+        raise NotImplementedError
+
+
+class OneHot(Transform):
+    """Integer actions (..., 1) to one-hot vectors (..., out_dim), float32."""
+
+    def __init__(self, out_dim: int) -> None:
+        self.out_dim = out_dim
+
+    def transform(self, tensor: Tensor) -> Tensor:
+        encoded = tensor.new_zeros(*tensor.shape[:-1], self.out_dim, dtype=th.float32)
+        return encoded.scatter_(-1, tensor.long(), 1.0)
+
+    def infer_output_info(self, vshape_in: tuple[int, ...], dtype_in: th.dtype) -> tuple[tuple[int, ...], th.dtype]:
+        return (self.out_dim,), th.float32
+
+
+class Identity(Transform):
+    """Continuous actions are network-ready as they are."""
+
+    def transform(self, tensor: Tensor) -> Tensor:
+        return tensor
+
+    def infer_output_info(self, vshape_in: tuple[int, ...], dtype_in: th.dtype) -> tuple[tuple[int, ...], th.dtype]:
+        return vshape_in, dtype_in

@@ -1,0 +1,140 @@
+"""The multi-agent controller: builds agent inputs, runs the agents, selects actions."""
+
+import copy
+import os
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import torch as th
+from torch import Tensor
+
+from components.action_selectors import REGISTRY as action_REGISTRY
+from components.episode_buffer import EpisodeBatch
+from modules.agents import REGISTRY as agent_REGISTRY
+from utils.errors import ConfigError
+
+Rows = slice | list[int]
+
+
+class BasicMAC:
+    """All agents share one network; the agent id may be part of its input (`obs_agent_id`).
+
+    Agents whose data carry statistics (`scheme["obs"]["mean"]` and `["std"]`, (N, O)) and that have a `normaliser`
+    see standardised observations when `input_norm` is `dataset`.
+    """
+
+    def __init__(self, scheme: dict[str, Any], groups: dict[str, int], args: SimpleNamespace) -> None:
+        self.n_agents = args.n_agents
+        self.args = args
+        self.agent: Any = agent_REGISTRY[args.agent](self._get_input_shape(scheme), args)
+        self.agent_output_type = args.agent_output_type
+        self.action_selector: Any = action_REGISTRY[args.action_selector](args)
+        self.hidden_states: Tensor | None = None
+        if getattr(args, "input_norm", "none") == "dataset":
+            self._fill_normaliser(scheme)
+
+    def select_actions(
+        self, ep_batch: EpisodeBatch, t_ep: int, t_env: int, bs: Rows = slice(None), test_mode: bool = False
+    ) -> Tensor:
+        """Actions at step `t_ep` for the rows `bs`, detached: (len(bs), N) long or (len(bs), N, A) float."""
+        avail_actions = ep_batch["avail_actions"][:, t_ep]  # (B, N, A)
+        with th.no_grad():
+            outputs = self.forward(ep_batch, t_ep, test_mode=test_mode)  # (B, N, A)
+            return self.action_selector.select_action(outputs[bs], avail_actions[bs], t_env, test_mode=test_mode)
+
+    def forward(self, ep_batch: EpisodeBatch, t: int, test_mode: bool = False) -> Tensor:
+        """Agent outputs at step `t`, (B, N, A): values, probabilities (`pi_logits`) or unsquashed means."""
+        inputs = self._build_inputs(ep_batch, t)  # (B*N, I)
+        outputs, self.hidden_states = self.agent(inputs, self.hidden_states)  # (B*N, A)
+        outputs = outputs.view(ep_batch.batch_size, self.n_agents, -1)
+        return self._to_policy(outputs, ep_batch["avail_actions"][:, t])
+
+    def forward_all(self, ep_batch: EpisodeBatch) -> Tensor:
+        """Agent outputs at every step, (B, T, N, A): one pass for feed-forward agents, an unroll for recurrent ones."""
+        steps = range(ep_batch.max_seq_length)
+        if getattr(self.agent, "is_recurrent", True):
+            self.init_hidden(ep_batch.batch_size)
+            return th.stack([self.forward(ep_batch, t) for t in steps], dim=1)  # (B, T, N, A)
+        inputs = th.stack([self._build_inputs(ep_batch, t) for t in steps])  # (T, B*N, I)
+        outputs, _ = self.agent(inputs.flatten(0, 1), self.agent.init_hidden())  # (T*B*N, A)
+        by_step = outputs.view(ep_batch.max_seq_length, ep_batch.batch_size, self.n_agents, -1)
+        return self._to_policy(by_step.transpose(0, 1), ep_batch["avail_actions"])  # (B, T, N, A)
+
+    def _to_policy(self, outputs: Tensor, avail_actions: Tensor) -> Tensor:
+        if self.agent_output_type != "pi_logits":
+            return outputs
+        if getattr(self.args, "mask_before_softmax", True):
+            outputs = outputs.masked_fill(avail_actions == 0, -1e10)
+        return th.softmax(outputs, dim=-1)
+
+    def init_hidden(self, batch_size: int) -> None:
+        """Reset the recurrent state for a fresh unroll of `batch_size` episodes."""
+        self.hidden_states = self.agent.init_hidden().unsqueeze(0).expand(batch_size, self.n_agents, -1)  # (B, N, H)
+
+    def parameters(self) -> Iterator[th.nn.Parameter]:
+        return self.agent.parameters()
+
+    def load_state(self, other_mac: "BasicMAC") -> None:
+        self.agent.load_state_dict(other_mac.agent.state_dict())
+
+    def cuda(self) -> None:
+        self.agent.cuda()
+
+    def save_models(self, path: str) -> None:
+        th.save(self.agent.state_dict(), os.path.join(path, "agent.th"))
+
+    def load_models(self, path: str) -> None:
+        state = th.load(os.path.join(path, "agent.th"), map_location=lambda storage, loc: storage, weights_only=True)
+        self.agent.load_state_dict(state)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "BasicMAC":
+        # A recurrent state from a rollout may hang in a graph, which torch refuses to copy; a copy starts afresh.
+        copied = object.__new__(type(self))
+        memo[id(self)] = copied
+        for name, value in self.__dict__.items():
+            shared = name in ("args", "hidden_states")
+            setattr(copied, name, value if shared else copy.deepcopy(value, memo))
+        copied.hidden_states = None
+        return copied
+
+    def _build_inputs(self, batch: EpisodeBatch, t: int) -> Tensor:
+        inputs = [batch["obs"][:, t]]  # (B, N, O)
+        if self.args.obs_last_action:
+            inputs.append(self._last_action(batch, t))  # (B, N, A)
+        if self.args.obs_agent_id:
+            eye = th.eye(self.n_agents, device=batch.device)
+            inputs.append(eye.unsqueeze(0).expand(batch.batch_size, -1, -1))  # (B, N, N)
+        return th.cat([x.reshape(batch.batch_size * self.n_agents, -1) for x in inputs], dim=1)  # (B*N, I)
+
+    def _last_action(self, batch: EpisodeBatch, t: int) -> Tensor:
+        if t > 0:
+            return batch["actions_onehot"][:, t - 1]
+        if "prev_actions_onehot" in batch.scheme:  # a window from the middle of an episode
+            return batch["prev_actions_onehot"][:, 0]
+        return th.zeros_like(batch["actions_onehot"][:, 0])
+
+    def _get_input_shape(self, scheme: dict[str, Any]) -> int:
+        input_shape = int(scheme["obs"]["vshape"])
+        if self.args.obs_last_action:
+            input_shape += int(scheme["actions_onehot"]["vshape"][0])
+        if self.args.obs_agent_id:
+            input_shape += self.n_agents
+        return input_shape
+
+    def _fill_normaliser(self, scheme: dict[str, Any]) -> None:
+        if "mean" not in scheme["obs"]:  # a run without a dataset card, such as one in stock EPyMARL
+            return
+        if not hasattr(self.agent, "normaliser"):
+            raise ConfigError(f"agent '{self.args.agent}' does not standardise its inputs; set input_norm=none")
+        mean, std = self._statistics(scheme["obs"]["mean"], scheme["obs"]["std"])  # (..., O)
+        extra = self.agent.normaliser.mean.shape[-1] - mean.shape[-1]  # last action and id: left as they are
+        mean = th.cat([mean, mean.new_zeros(*mean.shape[:-1], extra)], dim=-1)
+        std = th.cat([std, std.new_ones(*std.shape[:-1], extra)], dim=-1)
+        self.agent.normaliser.fill(mean, std)
+
+    def _statistics(self, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+        """Pool per-agent statistics (N, O) for the one network all agents share, (O,)."""
+        pooled = mean.mean(0)
+        second_moment = (std.square() + mean.square()).mean(0)
+        return pooled, (second_moment - pooled.square()).clamp_min(0).sqrt()

@@ -1,0 +1,12 @@
+"""A controller whose agents have parameters of their own (agents `mlp_ns`, `rnn_ns`)."""
+
+from torch import Tensor
+
+from controllers.basic_controller import BasicMAC
+
+
+class NonSharedMAC(BasicMAC):
+    """Each agent has its own network, fed with its own statistics."""
+
+    def _statistics(self, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+        return mean, std  # (N, O)

@@ -1,0 +1,65 @@
+"""From a configuration to its pieces: runner, controller, learner. Shared by every loop."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from components.episode_buffer import extend_scheme
+from components.scheme import Groups, Preprocess, Scheme, build_scheme
+from controllers import REGISTRY as mac_REGISTRY
+from controllers.basic_controller import BasicMAC
+from envs import REGISTRY as env_REGISTRY
+from envs import VECTOR_REGISTRY
+from learners import REGISTRY as learner_REGISTRY
+from modules.agents import REGISTRY as agent_REGISTRY
+from runners import REGISTRY as runner_REGISTRY
+from utils.config import choose
+from utils.errors import ConfigError
+from utils.logging import Logger
+
+
+def build_runner(args: SimpleNamespace, logger: Logger) -> Any:
+    """The runner the configuration names, with its environment. Raises ConfigError for an unknown name."""
+    runner = choose(runner_REGISTRY, "runner", args.runner)
+    choose(VECTOR_REGISTRY if args.runner == "vector" else env_REGISTRY, "env", args.env)
+    if args.evaluate and args.render and args.env_args.get("render_mode", "") is None:
+        args.env_args = {**args.env_args, "render_mode": "rgb_array"}
+    return runner(args, logger)
+
+
+def set_dimensions(args: SimpleNamespace, env_info: dict[str, Any]) -> None:
+    """Put what stock puts on `args`, and the action bounds; everything else is read from the scheme."""
+    args.n_agents, args.n_actions = int(env_info["n_agents"]), int(env_info["n_actions"])
+    args.state_shape = env_info["state_shape"]
+    if "action_low" in env_info:
+        args.action_low = [float(bound) for bound in env_info["action_low"]]
+        args.action_high = [float(bound) for bound in env_info["action_high"]]
+
+
+def build_schemes(env_info: dict[str, Any], args: SimpleNamespace) -> tuple[Scheme, Scheme, Groups, Preprocess]:
+    """The runner's scheme, the completed one that controllers and learners read, groups and preprocessing."""
+    set_dimensions(args, env_info)
+    scheme, groups, preprocess = build_scheme(env_info, args)
+    return scheme, extend_scheme(scheme, preprocess), groups, preprocess
+
+
+def build_mac(scheme: Scheme, groups: Groups, args: SimpleNamespace) -> BasicMAC:
+    """The controller the configuration names. Raises ConfigError for an unknown controller or agent."""
+    choose(agent_REGISTRY, "agent", args.agent)
+    return choose(mac_REGISTRY, "mac", args.mac)(scheme, groups, args)
+
+
+def check_learner(args: SimpleNamespace, env_info: dict[str, Any]) -> Any:
+    """The learner's class. Raises ConfigError where it is unknown or cannot handle the action type."""
+    if args.learner is None:
+        raise ConfigError(f"--config={args.name} has no learner; add collect=True to gather data with it")
+    learner = choose(learner_REGISTRY, "learner", args.learner)
+    space = env_info.get("action_space", "discrete")
+    able = getattr(learner, "action_types", frozenset({"discrete"}))
+    if space not in able:
+        raise ConfigError(
+            f"learner={args.learner} handles {' and '.join(sorted(able))} actions, this environment or dataset has "
+            f"{space} ones; choose another --config, or data with {' or '.join(sorted(able))} actions"
+        )
+    return learner

@@ -1,0 +1,97 @@
+"""Collection: play a policy, write a dataset with its provenance."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from sacred.run import Run
+
+from components.episode_buffer import EpisodeBatch
+from datasets.dataset import write_dataset
+from datasets.names import dataset_path
+from loops.build import build_mac, build_runner, build_schemes
+from loops.evaluate import load_policy
+from utils.checkpoint import find_checkpoint
+from utils.errors import ConfigError
+from utils.logging import Logger
+from utils.progress import Progress
+from utils.versions import commit, installed
+
+# Packages whose version can change what an environment does.
+SIMULATORS = ("mpe2", "pettingzoo", "gymnasium", "gymnasium-robotics", "mujoco", "numpy")
+
+
+def run(args: SimpleNamespace, logger: Logger, sacred_run: Run) -> dict[str, float]:
+    """Play `collect_episodes` episodes, exploring as in training, and write them to `collect_to`."""
+    if not args.collect_to:
+        raise ConfigError("collect=True needs collect_to=..., a dataset name such as mpe/simple_spread/mine or a path")
+    path = dataset_path(args.collect_to)
+    if path.exists():
+        raise ConfigError(f"collect_to={args.collect_to}: {path} exists already; delete it or choose another name")
+    args.common_reward = False  # datasets keep every agent's reward
+    runner = build_runner(args, logger)
+    env_info = runner.get_env_info()
+    scheme, full_scheme, groups, preprocess = build_schemes(env_info, args)
+    mac = build_mac(full_scheme, groups, args)
+    if args.checkpoint_path:
+        load_policy(mac, find_checkpoint(args.checkpoint_path, args.load_step))
+    if args.device == "cuda":
+        mac.cuda()
+    runner.setup(scheme, groups, preprocess, mac)
+    arrays, offsets = play(runner, args, logger)
+    runner.close_env()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    card = write_dataset(path, arrays, offsets, card_fields(args, env_info), last_action_known=True)
+    returns = card["returns"]
+    logger.console_logger.info(
+        f"Wrote {path}: {card['counts']['transitions']} transitions in {card['counts']['episodes']} episodes, "
+        f"return {returns['mean']:.2f}, standard deviation {returns['std']:.2f}"
+    )
+    return {"return_mean": returns["mean"], "return_std": returns["std"]}
+
+
+def play(runner: Any, args: SimpleNamespace, logger: Logger) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Flat rows of `collect_episodes` episodes and their offsets, (E + 1,)."""
+    parts: list[dict[str, np.ndarray]] = []
+    lengths: list[np.ndarray] = []
+    progress = Progress(0, args.collect_episodes, logger.console_logger)
+    done = 0
+    while done < args.collect_episodes:
+        batch = runner.run(test_mode=False)
+        keep = min(batch.batch_size, args.collect_episodes - done)
+        parts.append(flat_rows(batch, keep))
+        lengths.append(batch["filled"][:keep, :, 0].sum(1).cpu().numpy())
+        done += keep
+        progress.advance(done)
+    progress.close()
+    arrays = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return arrays, np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+
+
+def flat_rows(batch: EpisodeBatch, keep: int) -> dict[str, np.ndarray]:
+    """The filled rows of the first `keep` episodes, (R, ...) each, under the dataset's keys."""
+    filled = batch["filled"][:keep, :, 0].bool()  # (E, T)
+    keys = ("obs", "state", "actions", "avail_actions", "reward", "terminated")
+    rows = {key: batch[key][:keep][filled].cpu().numpy() for key in keys}  # (R, ...)
+    rows["terminated"] = rows["terminated"][:, 0]
+    return rows
+
+
+def card_fields(args: SimpleNamespace, env_info: dict[str, Any]) -> dict[str, Any]:
+    """What the card says of the making: environment and versions, behaviour, command, seed, commit."""
+    env_args = {key: value for key, value in args.env_args.items() if key != "seed"}
+    bounds: dict[str, Any] = {key: env_info[key] for key in ("action_low", "action_high") if key in env_info}
+    behaviour = f"{args.action_selector} actions" + (f", policy {args.checkpoint_path}" if args.checkpoint_path else "")
+    return {
+        "environment": {"env": args.env, "env_args": env_args, "versions": installed(SIMULATORS)},
+        "action_space": env_info["action_space"],
+        "n_actions": env_info["n_actions"],
+        **bounds,
+        "behaviour": behaviour,
+        "quality": args.collect_quality or "unknown",
+        "made_by": {"command": shlex.join(["python", *sys.argv]), "seed": args.seed, "commit": commit() or "unknown"},
+    }

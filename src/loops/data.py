@@ -1,0 +1,108 @@
+"""From the `dataset` key to the buffer: reading, checks against the environment, statistics, reward scaling."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch as th
+
+from components.offline_buffer import OfflineBuffer
+from components.scheme import Groups, Preprocess, Scheme
+from datasets.dataset import OfflineDataset, read_dataset
+from datasets.names import resolve_dataset
+from utils.errors import ConfigError, DatasetError
+
+TEAM_REWARDS = ("mean", "sum", "agent0")
+SCALINGS = ("none", "centre", "standardise")
+
+# What must agree between a dataset's environment and the one that its policies are evaluated in.
+DIMENSIONS = ("n_agents", "obs_shape", "n_actions", "action_space")
+
+
+def load_dataset(args: SimpleNamespace) -> OfflineDataset:
+    """The dataset that `dataset` names. Raises ConfigError without one, DatasetError for one that cannot be read."""
+    if args.dataset is None:
+        raise ConfigError(
+            f"--config={args.name} learns from a dataset and none is set: add `with dataset=NAME`, a name under "
+            "offline_data/ or a path"
+        )
+    return read_dataset(resolve_dataset(args.dataset), memory_map=args.memory_map)
+
+
+def check_environment(args: SimpleNamespace, dataset: OfflineDataset, env_info: dict[str, Any]) -> None:
+    """Refuse to score a policy in another environment than the one its data came from (DatasetError)."""
+    here = {"env": args.env, "key": args.env_args.get("key")}
+    card = dataset.card["environment"]
+    there = {"env": card["env"], "key": card["env_args"].get("key")}
+    advice = f"set env_args.key={there['key']}, take data made in {here['key']}, or train unevaluated: with env=None"
+    if there != here:
+        raise DatasetError(
+            f"dataset {args.dataset} was made in {there['env']}/{there['key']}, the evaluation would be in "
+            f"{here['env']}/{here['key']}; {advice}"
+        )
+    expected = dataset.env_info()
+    for key in DIMENSIONS:
+        if expected.get(key) != env_info.get(key):
+            raise DatasetError(
+                f"dataset {args.dataset} has {key} {expected.get(key)}, the environment {env_info.get(key)}: "
+                f"the arguments differ (the dataset's: {card['env_args']}); {advice}"
+            )
+    if expected["action_space"] == "continuous" and not np.allclose(expected["action_low"], env_info["action_low"]):
+        raise DatasetError(f"dataset {args.dataset} has other action bounds than the environment; {advice}")
+
+
+def build_buffer(
+    args: SimpleNamespace,
+    dataset: OfflineDataset,
+    scheme: Scheme,
+    groups: Groups,
+    preprocess: Preprocess,
+    log: logging.Logger,
+) -> OfflineBuffer:
+    """The buffer over a dataset; its scheme carries the input statistics that normalising networks read."""
+    for key, choices in (("train_reward", TEAM_REWARDS), ("reward_scaling", SCALINGS)):
+        if getattr(args, key) not in choices:
+            raise ConfigError(f"{key}={getattr(args, key)}: choose one of {', '.join(choices)}")
+    for key, (mean, std) in (("obs", dataset.obs_statistics()), ("state", dataset.state_statistics())):
+        scheme[key] |= {"mean": th.from_numpy(mean), "std": th.from_numpy(std)}
+    arrays = dict(dataset.arrays)
+    if args.reward_scaling != "none":
+        arrays["reward"] = scaled_reward(args, dataset, log)
+    return OfflineBuffer(
+        arrays,
+        dataset.episode_offsets,
+        dataset.last_action_known,
+        scheme,
+        groups,
+        preprocess,
+        window=args.window,
+        reward_scalarisation=args.train_reward if args.common_reward else None,
+        device="cpu" if args.buffer_cpu_only else args.device,
+        seed=args.seed,
+    )
+
+
+def scaled_reward(args: SimpleNamespace, dataset: OfflineDataset, log: logging.Logger) -> np.ndarray:
+    """Per-agent rewards (R, N) shifted, and scaled, so that the reward learned from has mean 0 (and deviation 1).
+
+    The statistics are those of the dataset's transitions, computed once. Where episodes end only by a time limit that
+    learning bootstraps through, a constant shift moves every value by the same c / (1 - gamma) and changes no policy.
+    """
+    reward = dataset.arrays["reward"]  # (R, N)
+    steps = np.ones(len(reward), dtype=bool)
+    steps[dataset.episode_offsets[1:] - 1] = False  # an episode's final row holds no step
+    team = {"mean": reward.mean(1), "sum": reward.sum(1), "agent0": reward[:, 0]}[args.train_reward][steps]
+    shift = float(team.mean(dtype=np.float64))
+    scale = float(team.std(dtype=np.float64)) if args.reward_scaling == "standardise" else 1.0
+    if scale == 0.0:
+        raise DatasetError(f"every reward in {args.dataset} is {shift}: there is nothing to standardise or to learn")
+    if dataset.card["counts"]["terminals"]:
+        log.warning(
+            f"reward_scaling={args.reward_scaling} shifts rewards in data with terminal states, which changes what is "
+            "optimal there: shorter or longer episodes become worth more; reward_scaling=none keeps the problem"
+        )
+    per_agent = shift / dataset.n_agents if args.train_reward == "sum" else shift
+    return ((reward - per_agent) / scale * steps[:, None]).astype(np.float32)

@@ -1,0 +1,125 @@
+"""Evaluation that can be compared: exactly `test_nepisode` fixed episodes, one return, one normalised score."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from sacred.run import Run
+
+from controllers.basic_controller import BasicMAC
+from datasets.references import reference_returns
+from loops.build import build_mac, build_runner, build_schemes
+from utils.checkpoint import find_checkpoint
+from utils.errors import CheckpointError, ConfigError
+from utils.logging import Logger
+
+LAST = 10  # how many of the newest evaluations the averaged score spans
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Returns that mean a normalised score of 0 and of 100, from the dataset's card."""
+
+    random: float
+    expert: float
+    source: str
+
+    def score(self, value: float) -> float:
+        """100 (S - S_random) / (S_expert - S_random)."""
+        return 100.0 * (value - self.random) / (self.expert - self.random)
+
+
+def reference_of(found: dict[str, Any] | None) -> Reference | None:
+    """A card's `reference` entry, None where the environment has none."""
+    return Reference(found["random"], found["expert"], found["source"]) if found else None
+
+
+class Evaluator:
+    """Plays and logs evaluations; the headline key is `test_return_mean`, as in stock."""
+
+    def __init__(self, runner: Any, args: SimpleNamespace, logger: Logger, reference: Reference | None) -> None:
+        self.runner, self.args, self.logger, self.reference = runner, args, logger, reference
+        self.key = "test_return_mean" if args.common_reward else "test_total_return_mean"
+
+    def evaluate(self, t: int) -> float:
+        """One evaluation, dated `t`; returns the mean return over its episodes, as the card defines returns."""
+        self.runner.t_env = t
+        # A stock runner would otherwise log in the middle of an evaluation, because no training rollout resets this.
+        self.runner.log_train_stats_t = t
+        logged = len(self.logger.stats[self.key])
+        for _ in range(-(-self.args.test_nepisode // self.runner.batch_size)):
+            self.runner.run(test_mode=True)
+        if len(self.logger.stats[self.key]) != logged + 1:
+            raise ConfigError(
+                f"test_nepisode={self.args.test_nepisode} is no multiple of what the runner plays at once "
+                f"({self.runner.batch_size}); change one of them"
+            )
+        value = self.mean_over_agents(self.logger.stats[self.key][-1][1])
+        if self.reference is not None:
+            self.logger.log_stat("test_normalised_score", self.reference.score(value), t)
+        return value
+
+    def mean_over_agents(self, value: float) -> float:
+        """A logged return as the mean over agents, which the references and cards speak of."""
+        summed = not self.args.common_reward or self.args.reward_scalarisation == "sum"
+        return value / self.args.n_agents if summed else value
+
+    def describe(self, value: float) -> str:
+        """A return for people: with its normalised score where there is one."""
+        score = "" if self.reference is None else f" (normalised score {self.reference.score(value):.1f})"
+        return f"return {value:.2f}{score}"
+
+    def summary(self) -> dict[str, float]:
+        """Final, best and mean-of-last-ten return and score over the evaluations so far; empty without any."""
+        returns = [self.mean_over_agents(value) for _, value in self.logger.stats[self.key]]
+        if not returns:
+            return {}
+        tail = returns[-LAST:]
+        figures = {"final": returns[-1], "best": max(returns), "last10": sum(tail) / len(tail)}
+        result = {f"{name}_return": value for name, value in figures.items()}
+        if self.reference is not None:
+            result |= {f"{name}_normalised_score": self.reference.score(value) for name, value in figures.items()}
+        return result
+
+
+def load_policy(mac: BasicMAC, directory: Path) -> None:
+    """Load a controller's weights. Raises CheckpointError where they are missing or of other networks."""
+    try:
+        mac.load_models(str(directory))
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"the policy in {directory} does not fit this run ({str(error).splitlines()[0]}); give the --config and "
+            "--env-config it was trained with"
+        ) from error
+
+
+def run(args: SimpleNamespace, logger: Logger, sacred_run: Run) -> dict[str, float]:
+    """Play one evaluation of the policy in `checkpoint_path`; with `render`, draw one episode to a GIF as well."""
+    if not args.checkpoint_path:
+        raise ConfigError("evaluate=True needs checkpoint_path=..., the directory that a training run printed")
+    directory = find_checkpoint(args.checkpoint_path, args.load_step)
+    if args.render:
+        args.runner, args.batch_size_run, args.test_nepisode = "episode", 1, 1
+        if args.env_args.get("replay_path", "") is None:
+            args.env_args = {**args.env_args, "replay_path": str(args.results / "replays" / f"{args.unique_token}.gif")}
+    runner = build_runner(args, logger)
+    scheme, full_scheme, groups, preprocess = build_schemes(runner.get_env_info(), args)
+    mac = build_mac(full_scheme, groups, args)
+    load_policy(mac, directory)
+    if args.device == "cuda":
+        mac.cuda()
+    runner.setup(scheme, groups, preprocess, mac)
+    evaluator = Evaluator(runner, args, logger, reference_of(reference_returns(args.env, args.env_args.get("key"))))
+    value = evaluator.evaluate(int(directory.name))
+    logger.console_logger.info(
+        f"{directory}: {evaluator.describe(value)} over {args.test_nepisode} episodes, "
+        f"standard deviation {logger.last('test_return_std') or 0.0:.2f}"
+    )
+    if args.render:
+        runner.save_replay()
+    runner.close_env()
+    return evaluator.summary()

@@ -1,0 +1,11 @@
+from modules.agents.mlp_agent import MLPAgent
+from modules.agents.mlp_ns_agent import MLPNSAgent
+from modules.agents.rnn_agent import RNNAgent
+from modules.agents.rnn_ns_agent import RNNNSAgent
+
+REGISTRY = {
+    "rnn": RNNAgent,
+    "rnn_ns": RNNNSAgent,
+    "mlp": MLPAgent,
+    "mlp_ns": MLPNSAgent,
+}

@@ -1,0 +1,26 @@
+from types import SimpleNamespace
+
+import torch as th
+from torch import Tensor, nn
+
+from modules.agents.rnn_agent import RNNAgent
+
+
+class RNNNSAgent(nn.Module):
+    """One `RNNAgent` per agent (no parameter sharing). Rows are ordered B*N, the agent index fastest."""
+
+    def __init__(self, input_shape: int, args: SimpleNamespace) -> None:
+        super().__init__()
+        self.n_agents, self.hidden_dim = args.n_agents, args.hidden_dim
+        self.agents = nn.ModuleList(RNNAgent(input_shape, args) for _ in range(args.n_agents))
+
+    def init_hidden(self) -> Tensor:
+        return next(self.parameters()).new_zeros(self.n_agents, self.hidden_dim)  # (N, H)
+
+    def forward(self, inputs: Tensor, hidden_state: Tensor) -> tuple[Tensor, Tensor]:
+        by_agent = inputs.reshape(-1, self.n_agents, inputs.shape[-1])  # (B, N, I)
+        hidden_by_agent = hidden_state.reshape(by_agent.shape[0], self.n_agents, -1)  # (B, N, H)
+        results = [agent(by_agent[:, i], hidden_by_agent[:, i]) for i, agent in enumerate(self.agents)]
+        out = th.stack([result[0] for result in results], dim=1)  # (B, N, A)
+        hidden = th.stack([result[1] for result in results], dim=1)  # (B, N, H)
+        return out.flatten(0, 1), hidden.flatten(0, 1)

@@ -1,0 +1,35 @@
+"""Input standardisation with statistics that travel with the weights."""
+
+import torch as th
+from torch import Tensor, nn
+
+# Columns that do not vary in the data (padding, silent communication) are centred but not scaled.
+SMALLEST_DEVIATION = 1e-6
+
+
+class Normaliser(nn.Module):
+    """Standardise inputs by a mean and a deviation kept as buffers; the identity until `fill` is called.
+
+    shape: the trailing shape of the statistics, broadcast against the inputs.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", th.zeros(shape))
+        self.register_buffer("std", th.ones(shape))
+
+    def fill(self, mean: Tensor, std: Tensor) -> None:
+        """Set the statistics. mean, std: this layer's `shape`. Raises ValueError where the shapes differ."""
+        if mean.shape != self.mean.shape or std.shape != self.std.shape:
+            raise ValueError(
+                f"normalisation statistics have shapes {tuple(mean.shape)} and {tuple(std.shape)}, "
+                f"the layer needs {tuple(self.mean.shape)}"
+            )
+        self.mean.copy_(mean)
+        self.std.copy_(th.where(std < SMALLEST_DEVIATION, th.ones_like(std), std))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return (inputs - self.mean) / self.std  # (..., *shape)

@@ -1,0 +1,27 @@
+"""The one place where unbounded network outputs become actions inside their bounds."""
+
+from types import SimpleNamespace
+
+import torch as th
+from torch import Tensor
+
+
+def squash(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Map unbounded outputs to [low, high] by a scaled tanh.
+
+    raw: (..., A) unbounded; low, high: (A,) finite bounds in action units. Returns (..., A).
+    """
+    return low + (th.tanh(raw) + 1.0) * 0.5 * (high - low)
+
+
+def action_bounds(args: SimpleNamespace) -> tuple[Tensor, Tensor]:
+    """Lower and upper action bounds, (A,) each, on `args.device`.
+
+    A stock EPyMARL checkout does not set `action_low` and `action_high`; [-1, 1] is meant there.
+    """
+    low = getattr(args, "action_low", [-1.0] * args.n_actions)
+    high = getattr(args, "action_high", [1.0] * args.n_actions)
+    return (
+        th.tensor(low, dtype=th.float32, device=args.device),  # (A,)
+        th.tensor(high, dtype=th.float32, device=args.device),  # (A,)
+    )

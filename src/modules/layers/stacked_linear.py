@@ -1,0 +1,27 @@
+"""Linear layers of several independent networks as one stacked parameter (ensembles, unshared agents)."""
+
+import math
+
+import torch as th
+from torch import Tensor, nn
+
+
+class StackedLinear(nn.Module):
+    """K independent affine maps applied to K batches at once.
+
+    forward: (K, R, in_features) -> (K, R, out_features). Every member starts like `nn.Linear`.
+    """
+
+    def __init__(self, n_stack: int, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(th.empty(n_stack, in_features, out_features))  # (K, I, O)
+        self.bias = nn.Parameter(th.empty(n_stack, 1, out_features))  # (K, 1, O)
+        self.reset_parameters(1.0 / math.sqrt(in_features))
+
+    def reset_parameters(self, bound: float) -> None:
+        """Draw weights and biases uniformly from [-bound, bound] (torch's `nn.Linear` uses 1/sqrt(in_features))."""
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return th.baddbmm(self.bias, inputs, self.weight)  # (K, R, O)

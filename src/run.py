@@ -1,0 +1,68 @@
+"""One run's life: from a configuration to a loop, closed cleanly (never by `os._exit`, which would lose the record)."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch as th
+from sacred.run import Run
+
+from loops import collect, evaluate, offline
+from utils.config import Config
+from utils.errors import ConfigError
+from utils.logging import Logger
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(_run: Run, _config: Config, _log: logging.Logger) -> dict[str, float]:
+    """Collect, evaluate or train as the configuration says; returns the headline figures."""
+    args = sanity_check(SimpleNamespace(**_config), _log)
+    logger = Logger(_log)
+    # A path in the Sacred configuration would tell apart the seeds that a plot averages: it lives on `args` only.
+    stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
+    environment = args.env_args.get("map_name", args.env_args.get("key", args.env))
+    args.unique_token = f"{args.name}_seed{args.seed}_{environment}_{stamp}"
+    args.results = ROOT / Path(args.local_results_path).expanduser()
+    if args.use_tensorboard:
+        logger.setup_tb(str(args.results / "tb_logs" / args.unique_token))
+    logger.setup_sacred(_run)
+    try:
+        return loop_of(args)(args, logger, _run)
+    finally:
+        logger.finish()
+
+
+def loop_of(args: SimpleNamespace) -> Any:
+    """The loop a configuration asks for. Raises ConfigError where it asks for none."""
+    if args.collect:
+        return collect.run
+    if args.evaluate:
+        return evaluate.run
+    if args.offline:
+        return offline.run
+    raise ConfigError(
+        f"--config={args.name} has offline=False: training in the environment is not available yet; "
+        "use an offline configuration such as spacql"
+    )
+
+
+def sanity_check(args: SimpleNamespace, log: logging.Logger) -> SimpleNamespace:
+    """Derive `device` and check the keys that every loop reads. Raises ConfigError for one out of range."""
+    if args.use_cuda and not th.cuda.is_available():
+        args.use_cuda = False
+        log.info("use_cuda=True, but no CUDA device is here: running on the CPU")
+    args.device = "cuda" if args.use_cuda else "cpu"
+    positive = ("t_max", "test_interval", "test_nepisode", "batch_size", "batch_size_run", "log_interval",
+                "learner_log_interval", "save_model_interval")  # fmt: skip
+    for key in positive:
+        value = getattr(args, key)
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError(f"{key}={value}: this must be a whole number of at least 1")
+    if args.reward_scalarisation not in ("sum", "mean"):
+        raise ConfigError(f"reward_scalarisation={args.reward_scalarisation}: choose sum or mean")
+    return args

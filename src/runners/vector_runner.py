@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch as th
+
+from components.episode_buffer import EpisodeBatch
+from envs import VECTOR_REGISTRY
+from envs.vector_env import VectorEnv
+from runners.base_runner import BaseRunner
+from utils.logging import Logger
+
+
+class VectorRunner(BaseRunner):
+    """Many episodes in one process, stepped together: `batch_size_run` a call, fewer where an evaluation needs fewer.
+
+    Environments with a vectorised twin play thousands of episodes a second; the others are stepped one by one.
+    """
+
+    def __init__(self, args: SimpleNamespace, logger: Logger) -> None:
+        super().__init__(args, logger)
+        self.env = self._make_env()
+        self._test_env: VectorEnv | None = None
+        self.episode_limit = self.env.episode_limit
+
+    def _make_env(self) -> VectorEnv:
+        return VECTOR_REGISTRY[self.args.env](
+            self.batch_size,
+            **self.args.env_args,
+            common_reward=self.args.common_reward,
+            reward_scalarisation=self.args.reward_scalarisation,
+        )
+
+    def get_env_info(self) -> dict[str, Any]:
+        return self.env.get_env_info()
+
+    def close_env(self) -> None:
+        self.env.close()
+        if self._test_env is not None:
+            self._test_env.close()
+
+    def _reset(self, test_mode: bool) -> VectorEnv:
+        if not test_mode:
+            self.env.reset()
+            return self.env
+        if self._test_env is None:
+            self._test_env = self._make_env()
+        played = len(self.test_returns)
+        n_episodes = min(self.batch_size, self.args.test_nepisode - played)
+        self._test_env.reset([self.evaluation_seed + played + i for i in range(n_episodes)])
+        return self._test_env
+
+    @th.no_grad()
+    def run(self, test_mode: bool = False) -> EpisodeBatch:
+        """Play a batch of episodes. Returns (E, episode_limit + 1) rows; each episode's last filled row is its end."""
+        env = self._reset(test_mode)
+        n_episodes = env.get_obs().shape[0]
+        self.batch = self.new_batch(batch_size=n_episodes)
+        self.mac.init_hidden(batch_size=n_episodes)
+        alive = np.ones(n_episodes, dtype=bool)
+        lengths = np.zeros(n_episodes, dtype=np.int64)
+        total: Any = 0.0
+        infos: dict[str, np.ndarray] = {}
+        self.t = 0
+        while alive.any():
+            actions = self._observe_and_act(env, alive, test_mode)
+            reward, terminated, truncated, infos = env.step(actions)  # (E, N), (E,), (E,)
+            scalarised = env.scalarise(reward)  # (E,) or (E, N)
+            rows = _rows(alive)
+            outcome = {"reward": scalarised[rows], "terminated": terminated[rows]}
+            self.batch.update({key: value.reshape(len(value), 1, -1) for key, value in outcome.items()}, rows, self.t)
+            total = total + scalarised
+            lengths += alive
+            ended = alive & (terminated | truncated)
+            alive &= ~ended
+            self.t += 1
+            if ended.any():  # their final state, and the action the policy would take there
+                self._observe_and_act(env, ended, test_mode)
+        last_infos = [{key: float(value[i]) for key, value in infos.items()} for i in range(n_episodes)]
+        self._finish(list(total), lengths.tolist(), last_infos, test_mode)
+        return self.batch
+
+    def _observe_and_act(self, env: VectorEnv, which: np.ndarray, test_mode: bool) -> np.ndarray:
+        """Record what the episodes `which` see and do at step t; returns every episode's action, zeros elsewhere."""
+        rows = _rows(which)
+        seen = {"state": env.get_state(), "obs": env.get_obs(), "avail_actions": env.get_avail_actions()}
+        self.batch.update({key: value[rows][:, None] for key, value in seen.items()}, rows, self.t)
+        chosen = self.mac.select_actions(self.batch, t_ep=self.t, t_env=self.t_env, bs=rows, test_mode=test_mode)
+        self.batch.update({"actions": chosen.unsqueeze(1)}, rows, self.t)
+        actions = np.zeros((len(which), *chosen.shape[1:]), dtype=chosen.cpu().numpy().dtype)  # (E, N) or (E, N, A)
+        actions[rows] = chosen.cpu().numpy()
+        return actions
+
+
+def _rows(which: np.ndarray) -> Any:
+    """The marked episodes as an index; a slice where it is all of them, which keeps writes contiguous."""
+    return slice(None) if which.all() else np.flatnonzero(which)
