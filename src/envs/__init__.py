@@ -1,0 +1,58 @@
+"""Environments by name. Importing this package imports no simulator: each factory imports its own when called."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from envs.multiagentenv import MultiAgentEnv
+from envs.vector_env import SyncVectorEnv, VectorEnv
+from utils.errors import EnvError
+
+__all__ = ["REGISTRY", "VECTOR_REGISTRY", "MultiAgentEnv", "SyncVectorEnv", "VectorEnv"]
+
+MPE_SIMULATOR = ("mpe2", "pettingzoo", "pygame", "gymnasium")
+UNUSED_BY_TWIN = ("key", "render_mode", "replay_path")
+
+
+def mpe_fn(**env_args: Any) -> MultiAgentEnv:
+    """A `MultiAgentEnv` on mpe2; see `envs.mpe.mpe_env.MPEEnv` for the keywords. Raises `EnvError`."""
+    try:
+        from envs.mpe.mpe_env import MPEEnv
+
+        return MPEEnv(**env_args)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing not in MPE_SIMULATOR:
+            raise
+        raise EnvError(
+            f"The mpe environments need the package {missing}, which is not installed: "
+            "pip install -c constraints.txt mpe2 pettingzoo gymnasium pygame-ce"
+        ) from error
+
+
+def mpe_vector_fn(
+    n_envs: int, common_reward: bool = True, reward_scalarisation: str = "sum", **env_args: Any
+) -> VectorEnv:
+    """The NumPy twin for `key=simple_spread` without rendering, else a loop over `n_envs` ordinary environments.
+
+    Environment i of the loop has seed + i, as in EPyMARL's parallel runner.
+    """
+    if env_args.get("key") == "simple_spread" and env_args.get("render_mode") is None:
+        from envs.mpe.keys import check_arguments
+        from envs.mpe.spread_twin import SpreadTwin
+
+        twin_args = {name: value for name, value in env_args.items() if name not in UNUSED_BY_TWIN}
+        known = set(inspect.signature(SpreadTwin).parameters) - {"n_envs"} | set(UNUSED_BY_TWIN)
+        check_arguments("simple_spread", twin_args, known)
+        return SpreadTwin(n_envs, common_reward=common_reward, reward_scalarisation=reward_scalarisation, **twin_args)
+
+    seed = env_args.pop("seed", None)
+
+    def make_env(i: int) -> MultiAgentEnv:
+        return mpe_fn(**env_args, seed=None if seed is None else seed + i, common_reward=False)
+
+    return SyncVectorEnv(n_envs, make_env, common_reward, reward_scalarisation)
+
+
+REGISTRY: dict[str, Callable[..., MultiAgentEnv]] = {"mpe": mpe_fn}
+VECTOR_REGISTRY: dict[str, Callable[..., VectorEnv]] = {"mpe": mpe_vector_fn}

@@ -1,0 +1,41 @@
+"""Names: which environments exist, which keywords they take, and what a misspelt one was probably meant to be."""
+
+import pkgutil
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from utils.errors import EnvError
+
+OWN_KEYS = ("simple_spread",)
+
+
+def environment_keys() -> list[str]:
+    """Our own keys and every versioned environment module of the installed mpe2, which is found but not imported."""
+    import mpe2
+
+    modules = (module.name for module in pkgutil.iter_modules(mpe2.__path__))
+    return [*OWN_KEYS, *sorted(name for name in modules if re.search(r"_v\d+$", name))]
+
+
+def check_key(key: str) -> str:
+    """Returns `key` if there is such an environment; raises `EnvError` with the nearest match and the list if not."""
+    known = environment_keys()
+    if key not in known:
+        raise EnvError(f"env_args.key={key!r} is no mpe environment.{suggestion(key, known)}")
+    return key
+
+
+def check_arguments(key: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raises `EnvError` for the first of the `given` env_args that the environment does not know."""
+    options = sorted(known)
+    for name in given:
+        if name not in options:
+            raise EnvError(f"env_args.{name} is no argument of {key}.{suggestion(name, options)}")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """A sentence with the nearest known name, if one is near, and all of them."""
+    options = list(known)
+    near = get_close_matches(str(name), options, n=1)
+    return (f" Did you mean {near[0]!r}?" if near else "") + f" Known: {', '.join(options)}."

@@ -1,0 +1,223 @@
+"""Vectorised NumPy twin of OMAR's Cooperative Navigation: thousands of episodes of `key=simple_spread` at once.
+
+It follows `envs.mpe.simple_spread` (the scenario on mpe2) exactly; a test holds the two together to 1e-9. The physics
+works in place inside one buffer laid out as the observations are, with episodes along the last, contiguous axis: own
+velocity and position, and all relative positions, are rows of it, so that observing costs a single transposed copy.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from envs.mpe import constants as c
+from envs.multiagentenv import ActionSpace, as_array, check_continuous_actions, check_discrete_actions
+from envs.vector_env import VectorEnv
+from utils.errors import EnvError
+
+N, M = c.N_AGENTS, c.N_LANDMARKS
+PAIRS = tuple(combinations(range(N), 2))
+FIRST = np.array([i for i, _ in PAIRS])
+SECOND = np.array([j for _, j in PAIRS])
+N_COMM = 2 * (N - 1)  # the others' silent channels, always zero, kept because the papers' observations have them
+OBS_DIM = 4 + 2 * M + 2 * (N - 1) + N_COMM
+MOVES = np.array(c.MOVES)  # (5, 2)
+# Smallest distance that a contact force divides by: two agents on the same spot push each other in no direction.
+TINY = 1e-30
+
+
+class SpreadTwin(VectorEnv):
+    """Up to `n_envs` episodes; all started by a reset end together at `time_limit`, which is never a terminal.
+
+    Observation (18): own velocity, own position, landmarks relative to self, other agents relative to self in index
+    order, 4 zeros. State (54): the observations joined. Actions are forces in [-1, 1]^2 (clipped), or with
+    `continuous_actions=False` mpe2's five moves. `dtype` is that of the physics, "float64" or "float32".
+    """
+
+    def __init__(
+        self,
+        n_envs: int,
+        seed: int | None = None,
+        time_limit: int = c.TIME_LIMIT,
+        continuous_actions: bool = True,
+        common_reward: bool = True,
+        reward_scalarisation: str = "sum",
+        dtype: str = "float64",
+    ) -> None:
+        super().__init__(n_envs, common_reward, reward_scalarisation)
+        if time_limit < 1:
+            raise EnvError(f"env_args.time_limit must be at least 1, not {time_limit}.")
+        self.n_agents = N
+        self.episode_limit = time_limit
+        self.action_space: ActionSpace = "continuous" if continuous_actions else "discrete"
+        self.n_actions = 2 if continuous_actions else len(MOVES)
+        self._rng = np.random.default_rng(seed)
+        self._dtype = np.dtype(dtype)
+        self._n_active = 0
+        self._t = 0
+        self._obs: np.ndarray | None = None
+
+    # ---------------------------------------------------------------------------------------------------- life cycle
+
+    def reset(self, seeds: Sequence[int] | None = None) -> None:
+        """Draws, per episode, the agents' positions in index order and then the landmarks'; velocities are zero."""
+        n_draws = 2 * (N + M)
+        if seeds is None:
+            draws = self._rng.uniform(-c.START_RANGE, c.START_RANGE, (self.n_envs, n_draws))
+        else:
+            checked = self.check_seeds(seeds)
+            draws = np.empty((len(checked), n_draws))
+            for row, seed in zip(draws, checked, strict=True):
+                row[:] = np.random.default_rng(seed).uniform(-c.START_RANGE, c.START_RANGE, n_draws)
+        positions = draws.reshape(len(draws), N + M, 2)  # (E, N+M, 2)
+        self.set_world_state(positions[:, :N], np.zeros((len(draws), N, 2)), positions[:, N:])
+
+    def set_world_state(self, positions: np.ndarray, velocities: np.ndarray, landmarks: np.ndarray) -> None:
+        """Starts E episodes at the given agent positions (E, N, 2), velocities (E, N, 2) and landmarks (E, M, 2)."""
+        if len(positions) != self._n_active:
+            self._allocate(len(positions))
+        self._pos[:] = positions.transpose(1, 2, 0)
+        self._vel[:] = velocities.transpose(1, 2, 0)
+        self._marks[:] = landmarks.transpose(1, 2, 0)
+        self._t = 0
+        self._relate()
+
+    def get_world_state(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Copies of agent positions (E, N, 2), velocities (E, N, 2) and landmarks (E, M, 2), in the physics' dtype."""
+        self._check_started()
+        return (
+            self._pos.transpose(2, 0, 1).copy(),
+            self._vel.transpose(2, 0, 1).copy(),
+            self._marks.transpose(2, 0, 1).copy(),
+        )
+
+    def close(self) -> None:
+        """Nothing to release: there is no simulator behind the twin."""
+
+    # ------------------------------------------------------------------------------------------------------- stepping
+
+    def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        self._check_started()
+        if self._t >= self.episode_limit:
+            raise EnvError("The episodes have reached their time limit: call reset before the next step.")
+        self._set_forces(as_array(actions))
+        self._add_contact_forces()
+        # Velocity first, then position with the new velocity (OMAR's order; mpe2 itself moves with the old one).
+        self._vel *= 1.0 - c.DAMPING
+        self._force *= c.DT
+        self._vel += self._force
+        np.multiply(self._vel, c.DT, out=self._force)
+        self._pos += self._force
+        self._relate()
+        self._t += 1
+
+        n_active = self._n_active
+        cut = np.full(n_active, self._t >= self.episode_limit)
+        return self._reward(), np.zeros(n_active, dtype=bool), cut, {"episode_limit": cut.copy()}
+
+    def _set_forces(self, actions: np.ndarray) -> None:
+        shape = (self._n_active, N)
+        if self.action_space == "continuous":
+            checked = check_continuous_actions(actions, (*shape, 2))  # (E, N, 2)
+            self._force[:] = checked.transpose(1, 2, 0)
+            np.clip(self._force, -1.0, 1.0, out=self._force)
+        else:
+            chosen = check_discrete_actions(actions, shape, np.full(N, len(MOVES)))  # (E, N)
+            self._force[:] = MOVES[chosen].transpose(1, 2, 0)
+        self._force *= c.GAIN
+
+    def _add_contact_forces(self) -> None:
+        """Soft contact of every pair: 100 * (delta / d) * softplus((d_min - d) / k) * k, equal and opposite."""
+        depth = (2 * c.AGENT_SIZE - self._pair_dist) / c.CONTACT_MARGIN  # (P, E)
+        push = np.logaddexp(0.0, depth, out=depth)  # stable for any depth, where log(1 + exp(depth)) overflows
+        push *= c.CONTACT_FORCE * c.CONTACT_MARGIN
+        push /= np.maximum(self._pair_dist, TINY)
+        pair_force = np.multiply(self._delta, push[:, None], out=self._pair_work)  # (P, 2, E)
+        for pair, (i, j) in enumerate(PAIRS):
+            self._force[i] += pair_force[pair]
+            self._force[j] -= pair_force[pair]
+
+    def _relate(self) -> None:
+        """Recomputes all relative positions and the pair distances; needed after every move, used until the next."""
+        np.subtract(self._marks[None], self._pos[:, None], out=self._to_marks)  # (N, M, 2, E)
+        for pair, (i, j) in enumerate(PAIRS):
+            delta = np.subtract(self._pos[i], self._pos[j], out=self._delta[pair])  # (2, E)
+            np.negative(delta, out=self._to_others[i, j - 1])
+            self._to_others[j, i] = delta
+        squares = np.multiply(self._delta, self._delta, out=self._pair_work)
+        np.add(squares[:, 0], squares[:, 1], out=self._pair_dist)
+        np.sqrt(self._pair_dist, out=self._pair_dist)
+        self._obs = None
+
+    def _reward(self) -> np.ndarray:
+        """Sum over landmarks of min(1 / nearest agent's distance, 10), minus 5 for each agent touched; (E, N)."""
+        squares = np.multiply(self._to_marks, self._to_marks, out=self._mark_work)
+        nearest = (squares[:, :, 0] + squares[:, :, 1]).min(axis=0)  # (M, E)
+        np.sqrt(nearest, out=nearest)
+        np.maximum(nearest, 1.0 / c.MAX_COVER_REWARD, out=nearest)
+        cover = np.divide(1.0, nearest, out=nearest).sum(axis=0)  # (E,)
+        penalty = np.where(self._pair_dist < 2 * c.AGENT_SIZE, c.COLLISION_PENALTY, 0.0)  # (P, E)
+        reward = np.empty((self._n_active, N))
+        reward[:] = cover[:, None]
+        for pair, (i, j) in enumerate(PAIRS):
+            reward[:, i] -= penalty[pair]
+            reward[:, j] -= penalty[pair]
+        return reward
+
+    # -------------------------------------------------------------------------------------------------------- getters
+
+    def get_obs(self) -> np.ndarray:
+        """Observations, float32 (E, N, 18); a new array after every step, shared with `get_state` within one."""
+        self._check_started()
+        if self._obs is None:
+            joined = self._rows.reshape(N * OBS_DIM, self._n_active).T  # (E, N*O)
+            self._obs = joined.astype(np.float32, order="C").reshape(self._n_active, N, OBS_DIM)
+        return self._obs
+
+    def get_obs_exact(self) -> np.ndarray:
+        """Observations (E, N, 18) in the physics' dtype, before they are rounded to float32."""
+        self._check_started()
+        return self._rows.transpose(2, 0, 1).copy()
+
+    def get_state(self) -> np.ndarray:
+        return self.get_obs().reshape(self._n_active, -1)
+
+    def get_avail_actions(self) -> np.ndarray:
+        self._check_started()
+        return np.ones((self._n_active, N, self.n_actions), dtype=np.int64)
+
+    def get_env_info(self) -> dict[str, Any]:
+        info: dict[str, Any] = {
+            "state_shape": N * OBS_DIM,
+            "obs_shape": OBS_DIM,
+            "n_actions": self.n_actions,
+            "n_agents": N,
+            "episode_limit": self.episode_limit,
+            "action_space": self.action_space,
+        }
+        if self.action_space == "continuous":
+            info.update(action_dim=2, action_low=[-1.0, -1.0], action_high=[1.0, 1.0])
+        return info
+
+    # -------------------------------------------------------------------------------------------------------- memory
+
+    def _allocate(self, n_active: int) -> None:
+        """Buffers for `n_active` episodes; `_vel`, `_pos`, `_to_marks` and `_to_others` are views of `_rows`."""
+        self._n_active = n_active
+        self._rows = np.zeros((N, OBS_DIM, n_active), dtype=self._dtype)  # (N, 18, E)
+        others = 4 + 2 * M
+        self._vel = self._rows[:, 0:2]  # (N, 2, E)
+        self._pos = self._rows[:, 2:4]  # (N, 2, E)
+        self._to_marks = self._rows[:, 4:others].reshape(N, M, 2, n_active)
+        self._to_others = self._rows[:, others : others + 2 * (N - 1)].reshape(N, N - 1, 2, n_active)
+        self._marks = np.empty((M, 2, n_active), dtype=self._dtype)
+        self._force = np.empty((N, 2, n_active), dtype=self._dtype)
+        self._delta = np.empty((len(PAIRS), 2, n_active), dtype=self._dtype)
+        self._pair_work = np.empty_like(self._delta)
+        self._pair_dist = np.empty((len(PAIRS), n_active), dtype=self._dtype)
+        self._mark_work = np.empty((N, M, 2, n_active), dtype=self._dtype)
+
+    def _check_started(self) -> None:
+        if not self._n_active:
+            raise EnvError("The vector environment has no episodes yet: call reset first.")

@@ -1,0 +1,156 @@
+"""Many episodes of one environment in one process: the interface, and a loop over ordinary wrappers that offers it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from envs.multiagentenv import MultiAgentEnv, as_array, check_reward_scalarisation
+from utils.errors import EnvError
+
+
+class VectorEnv(ABC):
+    """Up to `n_envs` episodes side by side; E is the number of episodes started by the last reset.
+
+    Rewards are always per agent; `scalarise` applies `common_reward` and `reward_scalarisation`.
+    """
+
+    n_agents: int
+    episode_limit: int
+
+    def __init__(self, n_envs: int, common_reward: bool, reward_scalarisation: str) -> None:
+        if n_envs < 1:
+            raise EnvError(f"A vector environment needs at least one episode, not n_envs={n_envs}.")
+        self.n_envs = n_envs
+        self.common_reward = common_reward
+        self.reward_scalarisation = check_reward_scalarisation(reward_scalarisation)
+
+    @abstractmethod
+    def reset(self, seeds: Sequence[int] | None = None) -> None:
+        """Starts len(seeds) <= n_envs episodes, or n_envs that continue the environment's own random stream.
+
+        The episode with seed s starts exactly as `MultiAgentEnv.reset(seed=s)` of the same key does. Raises `EnvError`
+        for no seed or more than `n_envs`.
+        """
+
+    @abstractmethod
+    def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Takes actions (E, N, A), or integers (E, N) or (E, N, 1); tensors and arrays alike.
+
+        Returns reward (E, N) float64, terminated (E,) bool, truncated (E,) bool and infos of (E,) arrays. An episode
+        that has ended while others go on ignores its actions, gives reward 0 and keeps its flags.
+        """
+
+    @abstractmethod
+    def get_obs(self) -> np.ndarray:
+        """Observations, float32 (E, N, O)."""
+
+    @abstractmethod
+    def get_state(self) -> np.ndarray:
+        """Global states, float32 (E, S)."""
+
+    @abstractmethod
+    def get_avail_actions(self) -> np.ndarray:
+        """Zeros and ones, int64 (E, N, A)."""
+
+    @abstractmethod
+    def get_env_info(self) -> dict[str, Any]:
+        """The same dictionary as `MultiAgentEnv.get_env_info` of the same key."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Releases the simulators."""
+
+    def scalarise(self, reward: np.ndarray) -> np.ndarray:
+        """Per-agent rewards (E, N) as (E,) if `common_reward`, else unchanged."""
+        if not self.common_reward:
+            return reward
+        return reward.sum(axis=1) if self.reward_scalarisation == "sum" else reward.mean(axis=1)
+
+    def check_seeds(self, seeds: Sequence[int]) -> list[int]:
+        """Returns the seeds as ints; raises `EnvError` unless there are 1 to n_envs of them, none negative."""
+        if not 1 <= len(seeds) <= self.n_envs:
+            raise EnvError(f"reset needs 1 to n_envs={self.n_envs} seeds, not {len(seeds)}.")
+        checked = [int(seed) for seed in seeds]
+        if min(checked) < 0:
+            raise EnvError(f"Environment seeds must not be negative, but got {min(checked)}.")
+        return checked
+
+
+class SyncVectorEnv(VectorEnv):
+    """Steps `n_envs` ordinary environments one after the other.
+
+    `make_env(i)` builds environment i; it must be built with `common_reward=False`, as rewards here are per agent.
+    """
+
+    def __init__(
+        self,
+        n_envs: int,
+        make_env: Callable[[int], MultiAgentEnv],
+        common_reward: bool = True,
+        reward_scalarisation: str = "sum",
+    ) -> None:
+        super().__init__(n_envs, common_reward, reward_scalarisation)
+        self.envs = [make_env(i) for i in range(n_envs)]
+        self.n_agents = self.envs[0].n_agents
+        self.episode_limit = self.envs[0].episode_limit
+        self._active: list[MultiAgentEnv] = []
+        self._terminated = np.zeros(0, dtype=bool)
+        self._truncated = np.zeros(0, dtype=bool)
+        self._infos: list[dict[str, Any]] = []
+
+    def reset(self, seeds: Sequence[int] | None = None) -> None:
+        if seeds is None:
+            self._active = self.envs
+            for env in self._active:
+                env.reset()
+        else:
+            checked = self.check_seeds(seeds)
+            self._active = self.envs[: len(checked)]
+            for env, seed in zip(self._active, checked, strict=True):
+                env.reset(seed=seed)
+        self._terminated = np.zeros(len(self._active), dtype=bool)
+        self._truncated = np.zeros(len(self._active), dtype=bool)
+        self._infos = [{} for _ in self._active]
+
+    def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        self._check_started()
+        joint = as_array(actions)  # (E, N, A) or (E, N, 1) or (E, N)
+        if len(joint) != len(self._active):
+            raise EnvError(f"step needs actions for {len(self._active)} episodes, not {len(joint)}.")
+        reward = np.zeros((len(self._active), self.n_agents))
+        for i, env in enumerate(self._active):
+            if self._terminated[i] or self._truncated[i]:
+                continue
+            _, rewards, self._terminated[i], self._truncated[i], self._infos[i] = env.step(joint[i])
+            if np.shape(rewards) != (self.n_agents,):
+                raise EnvError(
+                    "A vector environment needs rewards per agent: build its parts with common_reward=False."
+                )
+            reward[i] = rewards
+        infos = {key: np.array([info[key] for info in self._infos]) for key in self._infos[0]}
+        return reward, self._terminated.copy(), self._truncated.copy(), infos
+
+    def get_obs(self) -> np.ndarray:
+        self._check_started()
+        return np.stack([np.stack(env.get_obs()) for env in self._active])
+
+    def get_state(self) -> np.ndarray:
+        self._check_started()
+        return np.stack([env.get_state() for env in self._active])
+
+    def get_avail_actions(self) -> np.ndarray:
+        self._check_started()
+        return np.array([env.get_avail_actions() for env in self._active])
+
+    def get_env_info(self) -> dict[str, Any]:
+        return self.envs[0].get_env_info()
+
+    def close(self) -> None:
+        for env in self.envs:
+            env.close()
+
+    def _check_started(self) -> None:
+        if not self._active:
+            raise EnvError("The vector environment has no episodes yet: call reset first.")
