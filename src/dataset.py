@@ -1,0 +1,107 @@
+"""Command line for datasets: `python src/dataset.py inspect|verify|merge|slice`, see docs/dataset-format.md."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets.dataset import read_dataset, resolve_dataset
+from datasets.edit import merge_datasets, slice_dataset
+from datasets.names import dataset_path
+from datasets.report import inspect_file
+from utils.errors import DatasetError, UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns the exit status, 1 with one sentence on stderr for input that cannot work."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # `inspect FILE | head`
+        sys.stderr.close()
+        return 1
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    lines, sound = inspect_file(resolve_dataset(arguments.file))
+    print("\n".join(lines))
+    return 0 if sound else 1
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    dataset = read_dataset(resolve_dataset(arguments.file))
+    checksum = dataset.card["checksum"][:16]
+    print(f"{dataset.path}: sound, {dataset.n_episodes} episodes, {dataset.n_transitions} transitions, {checksum}...")
+    return 0
+
+
+def _merge(arguments: argparse.Namespace) -> int:
+    sources = [resolve_dataset(file) for file in arguments.files]
+    out = _new_file(arguments, sources)
+    return _announce(out, merge_datasets(sources, out, _command()))
+
+
+def _slice(arguments: argparse.Namespace) -> int:
+    source = resolve_dataset(arguments.file)
+    out = _new_file(arguments, [source])
+    return _announce(out, slice_dataset(source, out, arguments.episodes, arguments.seed, _command()))
+
+
+def _new_file(arguments: argparse.Namespace, sources: Sequence[Path]) -> Path:
+    out = dataset_path(arguments.out)
+    if out.resolve() in [source.resolve() for source in sources]:
+        raise DatasetError(f"{out} is one of the sources; choose another name for the output")
+    if out.exists() and not arguments.force:
+        raise DatasetError(f"{out} exists already; choose another name or add --force")
+    return out
+
+
+def _announce(out: Path, card: dict[str, Any]) -> int:
+    counts, returns = card["counts"], card["returns"]
+    print(
+        f"{out}: {counts['episodes']} episodes, {counts['transitions']} transitions, "
+        f"return {returns['mean']:.2f} +- {returns['std']:.2f}, {out.stat().st_size / 1e6:.2f} MB"
+    )
+    return 0
+
+
+def _command() -> str:
+    return shlex.join(["python", "src/dataset.py", *sys.argv[1:]])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dataset.py", description="Look at and edit offline datasets.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    name = "dataset name (mpe/simple_spread/random-100k) or path"
+
+    inspect = commands.add_parser("inspect", help="print the card, counts, returns, actions, damage")
+    inspect.add_argument("file", help=name)
+    inspect.set_defaults(run=_inspect)
+
+    verify = commands.add_parser("verify", help="check a file as training would; exit status 1 where it is not sound")
+    verify.add_argument("file", help=name)
+    verify.set_defaults(run=_verify)
+
+    merge = commands.add_parser("merge", help="join the episodes of several datasets of one environment")
+    merge.add_argument("files", nargs="+", help=name)
+    merge.set_defaults(run=_merge)
+
+    part = commands.add_parser("slice", help="take some of a dataset's episodes")
+    part.add_argument("file", help=name)
+    part.add_argument("--episodes", type=int, required=True, help="how many episodes to take")
+    part.add_argument("--seed", type=int, help="draw them at random with this seed; without it, the first ones")
+    part.set_defaults(run=_slice)
+
+    for command in (merge, part):
+        command.add_argument("-o", "--out", required=True, help="name or path of the new dataset")
+        command.add_argument("--force", action="store_true", help="replace an existing file")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

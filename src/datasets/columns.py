@@ -1,0 +1,142 @@
+"""Storing observations without what follows from other columns.
+
+Observations of particle worlds and robots repeat themselves: positions relative to a second agent are differences of
+positions relative to the first, and a landmark's position plus the agent's own is one constant an episode. Float noise
+does not compress, so such columns cost as much as real ones. `encode` finds, knowing nothing of the environment,
+integers C and two sets of series with
+
+    column_m(row) = sum_k C[m, k] * stored_k(row) + sum_p C[m, K + p] * per_episode_p(episode of row)
+
+to within `MAX_ERROR`, and keeps only the series. Columns without structure are stored as they are, exactly.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+MAX_ERROR = 1e-6  # absolute, on every value: about float32's own rounding for values of a few units
+_STAGE_ERROR = 5e-7  # leaves room for two stages' errors to add up
+_MAX_COLUMNS = 256  # the search is cubic in the number of columns
+_MAX_COEFFICIENT = 8
+_SAMPLE = 2048
+
+
+@dataclass(frozen=True)
+class ColumnCode:
+    """stored (K, R) f32, per_episode (P, E) f32, coefficients (M, K + P) int8."""
+
+    stored: np.ndarray
+    per_episode: np.ndarray
+    coefficients: np.ndarray
+
+
+def encode(values: np.ndarray, episode_offsets: np.ndarray) -> ColumnCode | None:
+    """Code for `values` (R, ...) float32, or None where nothing can be left out."""
+    n_rows = len(values)
+    columns = np.ascontiguousarray(values.reshape(n_rows, -1).T)  # (M, R)
+    if len(columns) > _MAX_COLUMNS or len(columns) < 2:
+        return None
+    forced: set[int] = set()
+    while True:
+        code = _encode(columns, episode_offsets, forced)
+        if len(code.stored) == len(columns):
+            return None
+        wrong = _wrong_columns(code, columns, episode_offsets)
+        if not wrong:
+            return code
+        forced |= wrong  # their derivations' rounding errors added up: keep them as they are
+
+
+def decode(
+    stored: np.ndarray, per_episode: np.ndarray, coefficients: np.ndarray, episode_of_row: np.ndarray
+) -> np.ndarray:
+    """The columns, (R, M) float32, of the rows whose `stored` values (K, R) and episode numbers (R,) are given."""
+    n_stored, n_rows = stored.shape
+    out = np.empty((n_rows, len(coefficients)), np.float32)
+    for column, weights in enumerate(coefficients):
+        used = np.flatnonzero(weights)
+        # one term after the other in float64: the same bits on every machine, which a matrix product would not give
+        total = np.zeros(n_rows)
+        for index in used:
+            series = stored[index] if index < n_stored else per_episode[index - n_stored][episode_of_row]
+            total += float(weights[index]) * series.astype(np.float64)
+        out[:, column] = total
+    return out
+
+
+def episode_numbers(episode_offsets: np.ndarray, start: int = 0, stop: int | None = None) -> np.ndarray:
+    """The episode of each row in [start, stop), (R,) int64."""
+    rows = np.arange(start, episode_offsets[-1] if stop is None else stop)
+    return np.searchsorted(episode_offsets, rows, side="right") - 1
+
+
+def _encode(columns: np.ndarray, episode_offsets: np.ndarray, forced: set[int]) -> ColumnCode:
+    basis, outer = _combinations(columns, forced)  # columns = outer @ columns[basis]
+    kept_columns = columns[basis].astype(np.float64)
+    n_episodes, n_rows = len(episode_offsets) - 1, columns.shape[1]
+    if 4 * n_episodes > n_rows:  # episodes so short that a value an episode saves nothing
+        return ColumnCode(columns[basis], np.zeros((0, n_episodes), np.float32), outer.astype(np.int8))
+    lengths = np.diff(episode_offsets)
+    means = np.add.reduceat(kept_columns, episode_offsets[:-1], axis=1) / lengths  # (K', E)
+    centred = kept_columns - np.repeat(means, lengths, axis=1)
+    inner_forced = {position for position, column in enumerate(basis) if column in forced}
+    varying, inner = _combinations(centred, inner_forced)  # centred = inner @ centred[varying]
+    derived = [position for position in range(len(basis)) if position not in set(varying)]
+    per_episode = means[derived] - inner[derived] @ means[varying]  # (P, E)
+    extended = np.zeros((len(basis), len(varying) + len(derived)), np.int64)
+    extended[:, : len(varying)] = inner
+    extended[derived, len(varying) + np.arange(len(derived))] = 1
+    coefficients = outer @ extended
+    if np.abs(coefficients).max(initial=0) > np.iinfo(np.int8).max:
+        return ColumnCode(columns[basis], np.zeros((0, n_episodes), np.float32), outer.astype(np.int8))
+    stored = columns[np.asarray(basis, np.int64)[varying]]
+    return ColumnCode(stored, per_episode.astype(np.float32), coefficients.astype(np.int8))
+
+
+def _combinations(columns: np.ndarray, forced: set[int]) -> tuple[list[int], np.ndarray]:
+    """Indices of columns (M, R) to keep, and integers (M, kept) that give every column from the kept ones."""
+    sample = np.random.default_rng(0).choice(columns.shape[1], min(_SAMPLE, columns.shape[1]), replace=False)
+    gram = (rows := columns[:, np.sort(sample)].astype(np.float64)) @ rows.T
+    kept: list[int] = []
+    weights: dict[int, np.ndarray] = {}
+    for column in range(len(columns)):
+        found = None if column in forced else _combination(columns, gram, kept, column)
+        if found is None:
+            kept.append(column)
+        else:
+            weights[column] = found
+    matrix = np.zeros((len(columns), len(kept)), np.int64)
+    for position, column in enumerate(kept):
+        matrix[column, position] = 1
+    for column, found in weights.items():
+        matrix[column, : len(found)] = found
+    return kept, matrix
+
+
+def _combination(columns: np.ndarray, gram: np.ndarray, kept: Sequence[int], column: int) -> np.ndarray | None:
+    """Integers that give `column` from the kept columns on every row, or None."""
+    weights = np.zeros(len(kept), np.int64)
+    if kept:
+        within = gram[np.ix_(kept, kept)]
+        ridge = np.diag(1e-10 * np.diag(within) + 1e-12)  # keeps near-dependent columns solvable
+        solution = np.linalg.solve(within + ridge, gram[kept, column])
+        rounded = np.rint(solution)
+        if np.abs(solution - rounded).max() > 0.05 or np.abs(rounded).max() > _MAX_COEFFICIENT:
+            return None
+        weights = rounded.astype(np.int64)
+    residual = columns[column].astype(np.float64)
+    for index, weight in zip(kept, weights, strict=True):
+        if weight:
+            residual -= weight * columns[index].astype(np.float64)
+    return weights if np.abs(residual).max() <= _STAGE_ERROR else None
+
+
+def _wrong_columns(code: ColumnCode, columns: np.ndarray, episode_offsets: np.ndarray) -> set[int]:
+    decoded = decode(code.stored, code.per_episode, code.coefficients, episode_numbers(episode_offsets))
+    wrong: set[int] = set()
+    for column, original in enumerate(columns):
+        error = np.abs(decoded[:, column].astype(np.float64) - original.astype(np.float64)).max()
+        if error > MAX_ERROR:
+            wrong.add(column)
+    return wrong

@@ -1,0 +1,177 @@
+"""Offline datasets: reading, writing and finding the files that docs/dataset-format.md describes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets import memory_map as cache
+from datasets.card import add_statistics, check_card, start_card
+from datasets.columns import encode
+from datasets.hdf5 import checksum, open_container, write_container
+from datasets.names import resolve_dataset
+from datasets.stored import decode_rows, stored_names
+from datasets.validate import check_dataset
+from utils.errors import DatasetError
+
+__all__ = ["OfflineDataset", "read_dataset", "resolve_dataset", "write_dataset"]
+
+
+@dataclass(frozen=True)
+class OfflineDataset:
+    """Flat rows: an episode of L steps holds L + 1 of the R rows, the last being what its last step led to.
+
+    arrays: obs (R, N, O) f32; actions (R, N, A) f32 or (R, N, 1) i64; reward (R, N) f32, 0 on final rows; terminated
+    (R,) u8, 1 on a step that ended its episode for good (never on a time limit); where not derivable state (R, S) f32
+    (else: the observations side by side) and avail_actions (R, N, n_actions) u8 (else: ones).
+    episode_offsets: (E + 1,) int64, episode e being rows offsets[e]:offsets[e + 1]. last_action_known: (E,) bool,
+    whether the final row's action is what the behaviour would have done there (zeros otherwise).
+    """
+
+    card: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    episode_offsets: np.ndarray
+    last_action_known: np.ndarray
+    path: Path
+
+    @property
+    def n_episodes(self) -> int:
+        return len(self.episode_offsets) - 1
+
+    @property
+    def n_transitions(self) -> int:
+        return int(self.episode_offsets[-1]) - self.n_episodes
+
+    @property
+    def n_agents(self) -> int:
+        return self.arrays["obs"].shape[1]
+
+    @property
+    def max_length(self) -> int:
+        """Steps of the longest episode."""
+        return int(np.diff(self.episode_offsets).max()) - 1
+
+    def env_info(self) -> dict[str, Any]:
+        """What `MultiAgentEnv.get_env_info` says, as far as the card tells: enough to train without a simulator."""
+        info = {
+            "state_shape": self.card["shapes"]["state"],
+            "obs_shape": self.card["shapes"]["obs"],
+            "n_actions": int(self.card["n_actions"]),
+            "n_agents": self.n_agents,
+            "episode_limit": self.max_length,
+            "action_space": self.card["action_space"],
+        }
+        if info["action_space"] == "continuous":
+            bounds = {key: self.card[key] for key in ("action_low", "action_high")}
+            info |= {"action_dim": info["n_actions"], **bounds}
+        return info
+
+    def obs_statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of observations over all rows, (N, O) float32 each."""
+        return np.asarray(self.card["obs_mean"], np.float32), np.asarray(self.card["obs_std"], np.float32)
+
+    def state_statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of states over all rows, (S,) float32 each."""
+        if "state" not in self.arrays:
+            mean, std = self.obs_statistics()
+            return mean.reshape(-1), std.reshape(-1)
+        return np.asarray(self.card["state_mean"], np.float32), np.asarray(self.card["state_std"], np.float32)
+
+
+def write_dataset(
+    path: str | Path,
+    arrays: Mapping[str, np.ndarray],
+    episode_offsets: np.ndarray,
+    card: Mapping[str, Any],
+    *,
+    last_action_known: np.ndarray | bool = False,
+    compress_columns: bool = True,
+    compression: int = 4,
+) -> dict[str, Any]:
+    """Write a dataset and return its completed card.
+
+    arrays, episode_offsets, last_action_known: as in `OfflineDataset`; one bool for last_action_known holds for every
+    episode. Numbers are converted to the format's types. card: see `datasets.card.start_card`; counts, returns, moments
+    and checksum are computed here. compress_columns: leave out observation columns that follow from others to within
+    1e-6 (see `datasets.columns`). compression: gzip level; 9 for files to be published.
+    Raises DatasetError where the arrays are no valid dataset or the file cannot be written.
+    """
+    offsets = np.asarray(episode_offsets, np.int64)
+    plain = _convert(arrays)
+    known = np.broadcast_to(np.asarray(last_action_known, bool), (max(len(offsets) - 1, 0),)).copy()
+    full_card = start_card(card, plain["actions"].shape[-1] if "actions" in plain else 0)
+    check_dataset(plain, offsets, known, full_card)
+    plain = _drop_derivable(plain)
+    add_statistics(full_card, plain, offsets)
+    stored: dict[str, np.ndarray] = {"episode_offsets": offsets, "last_action_known": known.astype(np.uint8)}
+    for key, array in plain.items():
+        code = encode(array, offsets) if compress_columns and key in ("obs", "state") else None
+        if code is None:
+            stored[key] = array
+        else:
+            parts = (code.stored, code.per_episode, code.coefficients)
+            stored |= dict(zip(stored_names(key), parts, strict=True))
+    write_container(Path(path), stored, full_card, compression)
+    return full_card
+
+
+def read_dataset(path: str | Path, memory_map: bool = False) -> OfflineDataset:
+    """Read and check the dataset at `path`.
+
+    memory_map: keep the arrays in a `.npy` cache beside the file and map them instead of loading them; done unasked
+    where they would not fit in memory. Raises DatasetError for a file that is missing, truncated, altered, of another
+    kind or newer than this release, or whose content is no valid dataset.
+    """
+    path = Path(path)
+    with open_container(path) as (entries, card):
+        try:
+            dataset = _load(path, dict(entries), card, memory_map)
+            check_dataset(dataset.arrays, dataset.episode_offsets, dataset.last_action_known, card)
+            check_card(card, dataset.arrays)
+        except DatasetError as error:
+            raise DatasetError(f"{path}: {error}") from error
+    return dataset
+
+
+def _load(path: Path, entries: dict[str, Any], card: dict[str, Any], memory_map: bool) -> OfflineDataset:
+    if "episode_offsets" not in entries or "last_action_known" not in entries:
+        raise DatasetError("the file lacks episode_offsets or last_action_known; fetch or collect it anew")
+    mapped = memory_map or not cache.fits_in_memory(entries)
+    arrays = cache.open_cache(path, card) if mapped else None
+    if not mapped:
+        entries = {name: entry[...] for name, entry in entries.items()}
+    if arrays is None and checksum(entries, card) != card.get("checksum"):
+        raise DatasetError("its content does not match its checksum, so it was damaged or altered; fetch it anew")
+    offsets, known = entries.pop("episode_offsets")[...], entries.pop("last_action_known")[...].astype(bool)
+    if arrays is None:
+        arrays = cache.build_cache(path, card, entries, offsets) if mapped else decode_rows(entries, offsets)
+    return OfflineDataset(card, arrays, offsets, known, path)
+
+
+def _convert(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    converted: dict[str, np.ndarray] = {}
+    for key, array in arrays.items():
+        array = np.asarray(array)
+        if array.dtype.kind not in "biuf":
+            raise DatasetError(f"{key} is of type {array.dtype}; datasets hold numbers only")
+        if key in ("terminated", "avail_actions"):
+            if np.any((array != 0) & (array != 1)):
+                raise DatasetError(f"{key} must be 0 or 1 everywhere")
+            kind: type = np.uint8
+        else:
+            kind = np.int64 if key == "actions" and array.dtype.kind in "biu" else np.float32
+        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, which the check names
+            converted[key] = np.ascontiguousarray(array, kind)
+    return converted
+
+
+def _drop_derivable(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Without a state that is the observations side by side, and without avail_actions that are all ones."""
+    kept = dict(arrays)
+    if "state" in kept and np.array_equal(kept["state"], kept["obs"].reshape(len(kept["obs"]), -1)):
+        del kept["state"]
+    if "avail_actions" in kept and kept["avail_actions"].all():
+        del kept["avail_actions"]
+    return kept

@@ -1,0 +1,100 @@
+"""New datasets from old ones: joining several, and taking some of one's episodes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.dataset import OfflineDataset, read_dataset, write_dataset
+from utils.errors import DatasetError
+
+_SAME_IN_MERGED = ("action_space", "n_actions", "action_low", "action_high")
+
+
+def merge_datasets(sources: Sequence[Path], out: Path, command: str = "") -> dict[str, Any]:
+    """Write all episodes of the sources, in their order, to `out`; return the new card.
+
+    Raises DatasetError where environments, action spaces or shapes differ.
+    """
+    if len(sources) < 2:
+        raise DatasetError("merging takes at least two datasets")
+    datasets = [read_dataset(source) for source in sources]
+    for other in datasets[1:]:
+        _check_alike(datasets[0], other)
+    keys = sorted(set().union(*(dataset.arrays for dataset in datasets)))
+    arrays = {key: np.concatenate([_array(dataset, key) for dataset in datasets]) for key in keys}
+    lengths = np.concatenate([np.diff(dataset.episode_offsets) for dataset in datasets])
+    known = np.concatenate([dataset.last_action_known for dataset in datasets])
+    card = dict(datasets[0].card)
+    for key in ("behaviour", "quality"):
+        card[key] = " + ".join(dict.fromkeys(str(dataset.card[key]) for dataset in datasets))
+    card["made_by"] = {"command": command, "sources": [_provenance(dataset) for dataset in datasets]}
+    return write_dataset(out, arrays, _offsets(lengths), card, last_action_known=known, compression=9)
+
+
+def slice_dataset(source: Path, out: Path, episodes: int, seed: int | None = None, command: str = "") -> dict[str, Any]:
+    """Write the first `episodes` episodes, or with a seed as many drawn at random, to `out`; return the new card.
+
+    Raises DatasetError where the source holds fewer.
+    """
+    dataset = read_dataset(source)
+    if not 1 <= episodes <= dataset.n_episodes:
+        raise DatasetError(f"{source} holds {dataset.n_episodes} episodes; --episodes must be 1 to that many")
+    chosen = np.arange(episodes)
+    if seed is not None:
+        chosen = np.sort(np.random.default_rng(seed).choice(dataset.n_episodes, episodes, replace=False))
+    offsets, lengths = dataset.episode_offsets, np.diff(dataset.episode_offsets)[chosen]
+    rows = np.concatenate([np.arange(offsets[episode], offsets[episode + 1]) for episode in chosen])
+    card = dict(dataset.card)
+    card["made_by"] = {
+        "command": command,
+        "episodes": f"{episodes} of {dataset.n_episodes}, "
+        + ("the first" if seed is None else f"drawn with seed {seed}"),
+        "sources": [_provenance(dataset)],
+    }
+    arrays = {key: array[rows] for key, array in dataset.arrays.items()}
+    known = dataset.last_action_known[chosen]
+    return write_dataset(out, arrays, _offsets(lengths), card, last_action_known=known, compression=9)
+
+
+def _check_alike(one: OfflineDataset, other: OfflineDataset) -> None:
+    for name, first, second in (
+        ("environment", *(_environment(dataset) for dataset in (one, other))),
+        *((key, one.card.get(key), other.card.get(key)) for key in _SAME_IN_MERGED),
+        ("shapes", one.card["shapes"], other.card["shapes"]),
+    ):
+        if first != second:
+            raise DatasetError(
+                f"{one.path} and {other.path} cannot be merged: their {name} differs ({first}, {second})"
+            )
+
+
+def _environment(dataset: OfflineDataset) -> tuple[Any, Any]:
+    environment = dataset.card["environment"]
+    return environment["env"], environment["env_args"].get("key")
+
+
+def _array(dataset: OfflineDataset, key: str) -> np.ndarray:
+    """An array of the dataset, made where this dataset derives what another one stores."""
+    if key in dataset.arrays:
+        return dataset.arrays[key]
+    obs = dataset.arrays["obs"]
+    if key == "state":
+        return obs.reshape(len(obs), -1)
+    return np.ones((*obs.shape[:2], int(dataset.card["n_actions"])), np.uint8)  # avail_actions
+
+
+def _provenance(dataset: OfflineDataset) -> dict[str, Any]:
+    card = dataset.card
+    return {
+        "file": dataset.path.name,
+        "checksum": card["checksum"],
+        "episodes": dataset.n_episodes,
+        "behaviour": card["behaviour"],
+        "made_by": card["made_by"],
+    }
+
+
+def _offsets(lengths: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(lengths)])

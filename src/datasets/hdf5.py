@@ -1,0 +1,135 @@
+"""The container: named plain arrays and a JSON card in one HDF5 file, checksummed, written whole or not at all."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from utils.errors import DatasetError
+
+FORMAT = "epymarl-offline"
+FORMAT_VERSION = 1
+_BLOCK_BYTES = 1 << 24
+Stored = Mapping[str, "np.ndarray | h5py.Dataset"]
+
+
+def write_container(path: Path, stored: Mapping[str, np.ndarray], card: dict[str, Any], compression: int) -> None:
+    """Write arrays and card (its `checksum` is computed here) to `path`.
+
+    The file appears under its name only when it is complete and on disk; a killed writer leaves a hidden `.tmp` file
+    beside it, which the next attempt overwrites. compression: gzip level, 0 (none) to 9.
+    Raises DatasetError where the folder cannot be written.
+    """
+    card["checksum"] = checksum(stored, card)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # format 1.8 object headers: they hold attributes of more than 64 KiB, which a card of wide observations is
+            with h5py.File(temporary, "w", libver=("v108", "v110")) as file:
+                for name, array in stored.items():
+                    _create(file, name, array, compression)
+                file.attrs["format"] = FORMAT
+                file.attrs["format_version"] = card["format_version"]
+                file.attrs["card"] = json.dumps(card, allow_nan=False)
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync(path.parent)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise DatasetError(f"cannot write {path}: {error}; choose a folder with room and write permission") from error
+
+
+@contextmanager
+def open_container(path: Path) -> Iterator[tuple[dict[str, h5py.Dataset], dict[str, Any]]]:
+    """The arrays (unread) and the card of the file at `path`.
+
+    Raises DatasetError for a file that is missing, truncated, not of this format or of a newer version, and for reads
+    inside the block that fail on damaged data.
+    """
+    if not path.is_file():
+        raise DatasetError(f"there is no dataset file {path}")
+    try:
+        with h5py.File(path, "r") as file:
+            card = _read_card(file, path)
+            yield {name: _plain_array(file, name, path) for name in file}, card
+    except (OSError, RuntimeError, KeyError) as error:
+        raise DatasetError(
+            f"{path} cannot be read as HDF5, so it is truncated, damaged or of another kind; fetch or collect it anew"
+            f" ({error})"
+        ) from error
+
+
+def checksum(stored: Stored, card: Mapping[str, Any]) -> str:
+    """SHA-256 over the card without its checksum and every array's name, type, shape and bytes as stored."""
+    content = {key: value for key, value in card.items() if key != "checksum"}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode())
+    for name in sorted(stored):
+        array = stored[name]
+        digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
+        for start, stop in row_blocks(array):
+            digest.update(np.ascontiguousarray(array[start:stop]).data)
+    return digest.hexdigest()
+
+
+def row_blocks(array: "np.ndarray | h5py.Dataset") -> Iterator[tuple[int, int]]:
+    """Row ranges of about 16 MiB, so that arrays larger than memory can be walked."""
+    row_bytes = max(1, array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64)))
+    step = max(1, _BLOCK_BYTES // row_bytes)
+    for start in range(0, array.shape[0], step):
+        yield start, min(start + step, array.shape[0])
+
+
+def _create(file: h5py.File, name: str, array: np.ndarray, compression: int) -> None:
+    if array.size == 0:
+        file.create_dataset(name, data=array)
+        return
+    if name.endswith("_columns"):  # (K, R): a chunk holds one column
+        chunks = (1, min(array.shape[1], 1 << 18))
+    else:
+        row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:]))
+        chunks = (min(array.shape[0], max(1, (1 << 17) // row_bytes)), *array.shape[1:])
+    options = {"compression": "gzip", "compression_opts": compression, "shuffle": True} if compression else {}
+    file.create_dataset(name, data=array, chunks=chunks, **options)
+
+
+def _read_card(file: h5py.File, path: Path) -> dict[str, Any]:
+    if file.attrs.get("format") != FORMAT:
+        raise DatasetError(f"{path} is an HDF5 file but not a dataset of this project; see docs/dataset-format.md")
+    version = file.attrs.get("format_version")
+    if not isinstance(version, (int, np.integer)) or version != FORMAT_VERSION:
+        raise DatasetError(
+            f"{path} has dataset format version {version}, this release reads version {FORMAT_VERSION}; "
+            "update epymarl-offline or convert the file"
+        )
+    try:
+        card = json.loads(file.attrs["card"])
+    except (ValueError, TypeError) as error:
+        raise DatasetError(f"the card of {path} is not valid JSON; fetch or collect the file anew") from error
+    if not isinstance(card, dict) or card.get("format_version") != FORMAT_VERSION:
+        raise DatasetError(f"the card of {path} does not state format version {FORMAT_VERSION}; collect the file anew")
+    return card
+
+
+def _plain_array(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
+    """Only numbers held in this very file: no objects, no links to or storage in other files."""
+    entry = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+    if not isinstance(entry, h5py.Dataset) or entry.external or entry.is_virtual or entry.dtype.kind not in "fiu":
+        raise DatasetError(f"'{name}' in {path} is not a plain array of numbers; datasets hold nothing else")
+    return entry
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,46 @@
+"""From a dataset's name to its file: `mpe/simple_spread/random` is offline_data/mpe/simple_spread/random.h5."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from utils.errors import DatasetError
+
+DATA_ROOT = Path(__file__).resolve().parents[2] / "offline_data"
+
+# Datasets too large to be bundled, and the command that makes each.
+RECIPES = {
+    "mpe/simple_spread/random": (
+        "python src/main.py --config=random --env-config=mpe with collect=True collect_episodes=40000 "
+        "collect_to=mpe/simple_spread/random seed=0"
+    ),
+}
+
+
+def dataset_path(name_or_path: str | Path) -> Path:
+    """Where the dataset of that name, or at that path, lies or would lie. A path ends in `.h5` or names a file."""
+    text = str(name_or_path)
+    path = Path(text).expanduser()
+    if text.endswith((".h5", ".hdf5")) or path.is_file():
+        return path
+    named = DATA_ROOT / f"{text}.h5"
+    if not named.resolve().is_relative_to(DATA_ROOT):
+        raise DatasetError(f"'{text}' is neither a dataset name nor a path ending in .h5")
+    return named
+
+
+def resolve_dataset(name_or_path: str | Path) -> Path:
+    """The existing file of that name or path. Raises DatasetError with the nearest names or the recipe otherwise."""
+    path = dataset_path(name_or_path)
+    if path.is_file():
+        return path
+    text = str(name_or_path)
+    if text in RECIPES:
+        raise DatasetError(f"the dataset '{text}' has not been made yet; make it with: {RECIPES[text]}")
+    near = get_close_matches(text, [*dataset_names(), *RECIPES], n=3, cutoff=0.3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"put the file there or under {DATA_ROOT.name}/"
+    raise DatasetError(f"there is no dataset '{text}' ({path} does not exist); {hint}")
+
+
+def dataset_names() -> list[str]:
+    """Names of all datasets under offline_data/."""
+    return sorted(file.relative_to(DATA_ROOT).with_suffix("").as_posix() for file in DATA_ROOT.rglob("*.h5"))

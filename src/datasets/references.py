@@ -1,0 +1,25 @@
+"""Published random and expert returns, against which scores are normalised.
+
+Normalised score = 100 (S - S_random) / (S_expert - S_random), S an episode's undiscounted sum of rewards averaged over
+the agents (Cooperative Navigation) or of the shared reward (the others). The values are those that OMAR (Pan et al.
+2022), CFCQL (Shao et al. 2023) and SPaCQL (Jin & Montana) report scores with, as listed in MADiff (Zhu et al. 2024),
+appendix G.1.
+"""
+
+from typing import Any
+
+_SOURCE = "MADiff appendix G.1, for the OMAR datasets"
+
+# (env, key): (expert, random)
+_PUBLISHED: dict[tuple[str, str], tuple[float, float]] = {
+    ("mpe", "simple_spread"): (516.8, 159.8),
+    ("mpe", "simple_tag"): (185.6, -4.1),
+    ("mpe", "simple_world"): (79.5, -6.8),
+    ("mamujoco", "HalfCheetah-2x3"): (3568.8, -284.0),
+}
+
+
+def reference_returns(env: str, key: str | None) -> dict[str, Any] | None:
+    """{"random", "expert", "source"} of an environment, or None where none is published."""
+    found = _PUBLISHED.get((env, key or ""))
+    return None if found is None else {"random": found[1], "expert": found[0], "source": _SOURCE}

@@ -1,0 +1,103 @@
+"""What `dataset.py inspect` prints: card, counts, returns, actions, episode ends, damage."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.card import episode_returns
+from datasets.dataset import OfflineDataset
+from datasets.hdf5 import checksum, open_container
+from datasets.stored import decode_rows
+from utils.errors import DatasetError
+
+_BAR = 40
+_BINS = 15
+_LONG = ("obs_mean", "obs_std", "state_mean", "state_std")  # printed as ranges
+_SATURATION = 0.01  # of the range, next to a bound
+
+
+def inspect_file(path: Path) -> tuple[list[str], bool]:
+    """Report on the dataset at `path` and whether it is sound. Reads altered files as far as they can be read.
+
+    Raises DatasetError for a file that cannot be opened or whose parts do not fit together.
+    """
+    with open_container(path) as (entries, card):
+        stored = {name: entry[...] for name, entry in entries.items()}
+    stated, actual = card.get("checksum"), checksum(stored, card)
+    try:
+        offsets, known = stored.pop("episode_offsets"), stored.pop("last_action_known").astype(bool)
+        dataset = OfflineDataset(card, decode_rows(stored, offsets), offsets, known, path)
+        lines = [f"{path} ({path.stat().st_size / 1e6:.2f} MB)", "", *_card_lines(card), "", *_content(dataset)]
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        raise DatasetError(f"{path} is damaged beyond a report ({error!r}); fetch or collect it anew") from error
+    bad = {key: int((~np.isfinite(array)).sum()) for key, array in dataset.arrays.items()}
+    lines += ["", "non-finite values: " + ", ".join(f"{key} {count}" for key, count in bad.items())]
+    sound = stated == actual and not any(bad.values())
+    verdict = "matches" if stated == actual else "DOES NOT MATCH: the file was damaged or altered"
+    lines.append(f"checksum {str(stated)[:16]}...: {verdict}")
+    return lines, sound
+
+
+def _card_lines(card: dict[str, Any]) -> Iterator[str]:
+    yield "card"
+    for key, value in card.items():
+        if key in _LONG:
+            text = f"{np.shape(value)} from {np.min(value):.4g} to {np.max(value):.4g}"
+        else:
+            text = value if isinstance(value, str) else json.dumps(value)
+        yield f"  {key:16s} {text}"
+
+
+def _content(dataset: OfflineDataset) -> Iterator[str]:
+    lengths = np.diff(dataset.episode_offsets) - 1
+    terminals = int(dataset.arrays["terminated"].sum())
+    steps = str(lengths[0]) if lengths.min() == lengths.max() else f"{lengths.min()} to {lengths.max()}"
+    yield f"episodes {dataset.n_episodes}, transitions {dataset.n_transitions}"
+    yield f"agents {dataset.n_agents}, steps an episode {steps}"
+    yield f"episodes that end in a terminal {terminals}, at a time limit or cut {dataset.n_episodes - terminals}"
+    yield f"episodes whose final row knows the behaviour's next action: {int(dataset.last_action_known.sum())}"
+    yield ""
+    yield from _histogram(episode_returns(dataset.arrays["reward"], dataset.episode_offsets))
+    yield ""
+    yield from (_continuous if dataset.card["action_space"] == "continuous" else _discrete)(dataset)
+
+
+def _histogram(returns: np.ndarray) -> Iterator[str]:
+    finite = returns[np.isfinite(returns)]
+    yield f"returns (sum over time of the mean reward over agents): {finite.mean():.2f} +- {finite.std():.2f}"
+    counts, edges = np.histogram(finite, bins=_BINS)
+    for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
+        yield f"  {low:10.2f} to {high:10.2f} {count:8d} " + "#" * round(_BAR * count / counts.max())
+
+
+def _taken(dataset: OfflineDataset) -> np.ndarray:
+    """Actions that led to a step, without those of final rows."""
+    rows = np.ones(len(dataset.arrays["actions"]), bool)
+    rows[dataset.episode_offsets[1:] - 1] = False
+    return dataset.arrays["actions"][rows]
+
+
+def _continuous(dataset: OfflineDataset) -> Iterator[str]:
+    actions, card = _taken(dataset), dataset.card
+    yield f"actions (saturation: share within {_SATURATION:.0%} of the range from the lower and the upper bound)"
+    yield "  agent dim        bounds     least      mean  greatest   saturation"
+    for agent in range(actions.shape[1]):
+        for index, (low, high) in enumerate(zip(card["action_low"], card["action_high"], strict=True)):
+            values, margin = actions[:, agent, index], _SATURATION * (high - low)
+            bounds = f"[{low:g}, {high:g}]"
+            share = f"{np.mean(values <= low + margin):7.2%} {np.mean(values >= high - margin):7.2%}"
+            yield (
+                f"  {agent:5d} {index:3d} {bounds:>13s} {values.min():9.4f} {values.mean():9.4f} {values.max():9.4f}"
+                f" {share}"
+            )
+
+
+def _discrete(dataset: OfflineDataset) -> Iterator[str]:
+    actions, n_actions = _taken(dataset), int(dataset.card["n_actions"])
+    yield f"actions: agent, share of each of 0..{n_actions - 1}"
+    for agent in range(actions.shape[1]):
+        counts = np.bincount(actions[:, agent, 0].clip(0, n_actions - 1), minlength=n_actions)
+        yield f"  {agent:2d}  " + " ".join(f"{count / len(actions):6.1%}" for count in counts)

@@ -1,0 +1,79 @@
+"""Small made-up datasets for the tests of this folder."""
+
+from typing import Any
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+
+def continuous_card() -> dict[str, Any]:
+    return {
+        "environment": {"env": "mpe", "env_args": {"key": "simple_spread"}},
+        "action_space": "continuous",
+        "action_low": [-1.0, -1.0],
+        "action_high": [1.0, 1.0],
+        "behaviour": "uniform",
+        "quality": "random",
+        "made_by": {"command": "test", "seed": 0},
+    }
+
+
+def offsets_of(lengths: list[int]) -> np.ndarray:
+    """Row ranges of episodes of the given numbers of steps."""
+    return np.concatenate([[0], np.cumsum(np.asarray(lengths) + 1)])
+
+
+def continuous_arrays(
+    lengths: list[int], n_agents: int = 3, obs_size: int = 4, seed: int = 0
+) -> tuple[Arrays, np.ndarray]:
+    """Noise in the shape of a dataset, every value of obs, actions and reward different."""
+    rng, offsets = np.random.default_rng(seed), offsets_of(lengths)
+    n_rows = int(offsets[-1])
+    arrays = {
+        "obs": rng.normal(size=(n_rows, n_agents, obs_size)).astype(np.float32),
+        "actions": rng.uniform(-1, 1, (n_rows, n_agents, 2)).astype(np.float32),
+        "reward": rng.normal(size=(n_rows, n_agents)).astype(np.float32),
+        "terminated": np.zeros(n_rows, np.uint8),
+    }
+    arrays["reward"][offsets[1:] - 1] = 0
+    return arrays, offsets
+
+
+def discrete_arrays(
+    lengths: list[int], n_agents: int = 2, n_actions: int = 5
+) -> tuple[Arrays, np.ndarray, dict[str, Any]]:
+    """Discrete actions with a state of its own and unavailable actions."""
+    arrays, offsets = continuous_arrays(lengths, n_agents)
+    rng, n_rows = np.random.default_rng(1), int(offsets[-1])
+    available = rng.random((n_rows, n_agents, n_actions)) < 0.5
+    actions = rng.integers(n_actions, size=(n_rows, n_agents, 1))
+    np.put_along_axis(available, actions, True, axis=-1)
+    arrays |= {
+        "actions": actions.astype(np.int64),
+        "avail_actions": available.astype(np.uint8),
+        "state": rng.normal(size=(n_rows, 7)).astype(np.float32),
+    }
+    card = {
+        "environment": {"env": "gymma", "env_args": {"key": "x"}},
+        "action_space": "discrete",
+        "n_actions": n_actions,
+    }
+    return arrays, offsets, card
+
+
+def particle_world(n_episodes: int, n_steps: int = 25, seed: int = 0) -> tuple[Arrays, np.ndarray]:
+    """Three agents and three landmarks that move at random, observed as in Cooperative Navigation (18 values each)."""
+    rng = np.random.default_rng(seed)
+    shape = (n_episodes, n_steps + 1, 3, 2)
+    velocity = rng.normal(0, 0.4, shape)
+    position = rng.uniform(-1, 1, (n_episodes, 1, 3, 2)) + 0.1 * np.cumsum(velocity, axis=1)
+    landmarks = np.broadcast_to(rng.uniform(-1, 1, (n_episodes, 1, 3, 2)), shape)
+    obs = np.zeros((*shape[:3], 18), np.float32)
+    for agent in range(3):
+        own = position[:, :, agent]
+        others = [position[:, :, other] - own for other in range(3) if other != agent]
+        seen = [velocity[:, :, agent], own, *(landmarks[:, :, index] - own for index in range(3)), *others]
+        obs[:, :, agent, :14] = np.concatenate(seen, axis=-1)
+    arrays, offsets = continuous_arrays([n_steps] * n_episodes)
+    return arrays | {"obs": obs.reshape(-1, 3, 18)}, offsets

@@ -1,0 +1,127 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from samples import continuous_arrays, continuous_card, discrete_arrays
+
+from dataset import main
+from datasets.dataset import read_dataset, write_dataset
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def file(tmp_path):
+    arrays, offsets = continuous_arrays([3, 5, 1, 2])
+    arrays["terminated"][offsets[2] - 2] = 1
+    arrays["actions"][:, 1, 0] = 1.0
+    write_dataset(tmp_path / "a.h5", arrays, offsets, continuous_card(), last_action_known=True)
+    return tmp_path / "a.h5"
+
+
+def cli(*arguments):
+    command = [sys.executable, str(ROOT / "src" / "dataset.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_inspect(file):
+    result = cli("inspect", file)
+    assert result.returncode == 0 and result.stderr == ""
+    for text in (
+        "action_space",
+        "episodes 4, transitions 11",
+        "in a terminal 1, at a time limit or cut 3",
+        "#",
+        "matches",
+    ):
+        assert text in result.stdout
+    line = next(line for line in result.stdout.splitlines() if line.split()[:2] == ["1", "0"])
+    assert line.split()[-2:] == ["0.00%", "100.00%"]  # saturation
+    assert "non-finite values: " in result.stdout and "obs 0" in result.stdout
+
+
+def test_inspect_discrete(tmp_path, capsys):
+    arrays, offsets, card = discrete_arrays([4, 2])
+    write_dataset(tmp_path / "d.h5", arrays, offsets, card)
+    assert main(["inspect", str(tmp_path / "d.h5")]) == 0
+    assert "share of each of 0..4" in capsys.readouterr().out
+
+
+def test_an_altered_file_is_reported_and_refused(file):
+    value = read_dataset(file).arrays["reward"][:1].tobytes()
+    write_dataset(file, read_dataset(file).arrays, read_dataset(file).episode_offsets, continuous_card(), compression=0)
+    content = file.read_bytes()
+    assert content.count(value) == 1
+    file.write_bytes(content.replace(value, np.full(3, np.nan, np.float32).tobytes()))
+    report = cli("inspect", file)
+    assert report.returncode == 1
+    assert "DOES NOT MATCH" in report.stdout and "reward 3" in report.stdout
+    refusal = cli("verify", file)
+    assert refusal.returncode == 1 and refusal.stdout == ""
+    assert refusal.stderr.count("\n") == 1 and "does not match its checksum" in refusal.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("inspect", "no/such/set"), "there is no dataset"),
+        (("verify", "missing.h5"), "there is no dataset"),
+        (("slice", "FILE", "--episodes", "9", "-o", "OUT"), "holds 4 episodes"),
+        (("slice", "FILE", "--episodes", "2", "-o", "FILE"), "one of the sources"),
+        (("merge", "FILE", "-o", "OUT"), "at least two"),
+    ],
+)
+def test_errors_are_one_sentence(file, capsys, arguments, message):
+    names = {"FILE": str(file), "OUT": str(file.with_name("out.h5"))}
+    assert main([names.get(argument, argument) for argument in arguments]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1 and message in captured.err
+
+
+def test_slice_takes_episodes_and_tells_where_from(file, tmp_path):
+    out = tmp_path / "part.h5"
+    assert cli("slice", file, "--episodes", 2, "-o", out).returncode == 0
+    whole, part = read_dataset(file), read_dataset(out)
+    assert np.array_equal(part.episode_offsets, whole.episode_offsets[:3])
+    assert all(np.array_equal(part.arrays[key], whole.arrays[key][:10]) for key in whole.arrays)
+    assert part.card["made_by"]["sources"][0]["checksum"] == whole.card["checksum"]
+    assert "slice" in part.card["made_by"]["command"]
+    assert main(["slice", str(file), "--episodes", "2", "-o", str(out)]) == 1  # exists
+    assert main(["slice", str(file), "--episodes", "2", "--seed", "5", "-o", str(out), "--force"]) == 0
+    chosen = np.sort(np.random.default_rng(5).choice(4, 2, replace=False))
+    first = whole.episode_offsets[chosen[0]]
+    assert np.array_equal(read_dataset(out).arrays["obs"][0], whole.arrays["obs"][first])
+
+
+def test_merge_joins_episodes(file, tmp_path):
+    arrays, offsets = continuous_arrays([2, 2], seed=7)
+    state = np.random.default_rng(0).normal(size=(len(arrays["obs"]), 12))
+    write_dataset(tmp_path / "b.h5", arrays | {"state": state}, offsets, continuous_card() | {"quality": "medium"})
+    out = tmp_path / "both.h5"
+    assert main(["merge", str(file), str(tmp_path / "b.h5"), "-o", str(out)]) == 0
+    one, both = read_dataset(file), read_dataset(out)
+    assert both.n_episodes == 6 and both.card["quality"] == "random + medium"
+    assert both.last_action_known.tolist() == [True] * 4 + [False] * 2
+    assert np.array_equal(both.arrays["obs"], np.concatenate([one.arrays["obs"], arrays["obs"]]))
+    first = one.arrays["obs"].reshape(-1, 12)
+    assert np.array_equal(both.arrays["state"], np.concatenate([first, state.astype(np.float32)]))
+    assert len(both.card["made_by"]["sources"]) == 2
+
+
+def test_merge_refuses_other_shapes(file, tmp_path, capsys):
+    arrays, offsets = continuous_arrays([2, 2], n_agents=2)
+    write_dataset(tmp_path / "b.h5", arrays, offsets, continuous_card())
+    assert main(["merge", str(file), str(tmp_path / "b.h5"), "-o", str(tmp_path / "c.h5")]) == 1
+    assert "cannot be merged: their shapes differ" in capsys.readouterr().err
+
+
+def test_the_example_of_the_docs_runs(tmp_path):
+    text = (ROOT / "docs" / "dataset-format.md").read_text()
+    (tmp_path / "example.py").write_text(text.split("```python\n")[1].split("```")[0])
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    subprocess.run([sys.executable, "example.py"], cwd=tmp_path, env=environment, check=True)
+    dataset = read_dataset(tmp_path / "my_data.h5")
+    assert dataset.n_episodes == 100 and dataset.card["counts"]["terminals"] > 0
