@@ -1,0 +1,5 @@
+from learners.spacql_learner import SPaCQLLearner
+
+REGISTRY = {
+    "spacql_learner": SPaCQLLearner,
+}

@@ -1,0 +1,283 @@
+"""What every learner shares: draws, gradients, clipping, optimisers, targets, logging, saving."""
+
+import copy
+import os
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import torch as th
+from torch import Tensor, nn
+
+from components.episode_buffer import EpisodeBatch
+from learners.gradients import LossSpec, clip_gradients, is_stacked, keep_freed_memory, transition_mask
+from utils.errors import CheckpointError, ConfigError, TrainingError
+
+Draws = dict[str, Tensor]
+Stats = dict[str, Tensor]
+LossFunction = Callable[[EpisodeBatch, Draws], tuple[Tensor, Stats]]
+
+# Keeps the learner's random stream apart from the buffer's and the environment's, which start from the same seed.
+SEED_OFFSET = 7_046_029
+
+
+class Logger(Protocol):
+    """The part of the run's logger that a learner uses."""
+
+    def log_stat(self, key: str, value: float, t: int, /) -> None: ...
+
+
+class BaseLearner(nn.Module):
+    """Stock's outer face (`train`, `cuda`, `save_models`, `load_models`) around pure losses.
+
+    A subclass names its losses in `LOSSES` and its target networks in `TARGETS`, builds its modules in `__init__`,
+    ends it with `self.prepare()`, and has a method `<name>_loss(batch, draws) -> (loss, stats)` per loss and
+    `draws(name, batch)`. A loss reads parameters from the modules and all randomness from `draws`; it is a mean over
+    the valid rows (`transition_mask`), returns its statistics per row, (R,) or (R, m), and leaves no state behind:
+    `torch.func.functional_call(learner, parameters, (name, batch, draws))` may be mapped over stacked parameters.
+    """
+
+    action_types: frozenset[str] = frozenset()
+    LOSSES: tuple[LossSpec, ...] = ()
+    TARGETS: tuple[str, ...] = ()
+    first_bad: Tensor
+
+    def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
+        super().__init__()
+        self.mac, self.logger, self.args = mac, logger, args
+        self.agent: nn.Module = mac.agent
+        self.generator = th.Generator(device=args.device)
+        self.generator.manual_seed(args.seed + SEED_OFFSET)
+        self.training_steps = 0
+        self.log_stats_t = -args.learner_log_interval - 1
+        self._pending: dict[str, Stats | None] = {}
+
+    def prepare(self) -> None:
+        """Create targets and optimisers; the last line of a subclass's `__init__`."""
+        self.target_mac = copy.deepcopy(self.mac)
+        for name in self.TARGETS:
+            target = self.target_mac.agent if name == "agent" else copy.deepcopy(getattr(self, name))
+            self.add_module(f"target_{name}", target.requires_grad_(False))
+        if str(self.args.device) == "cpu":
+            keep_freed_memory()
+        self.optimisers = {
+            spec.name: th.optim.Adam(getattr(self, spec.module).parameters(), lr=self._lr(spec), fused=True)
+            for spec in self.LOSSES
+        }
+        self._functions: dict[str, LossFunction] = {
+            spec.name: getattr(self, f"{spec.name}_loss") for spec in self.LOSSES
+        }
+        if getattr(self.args, "compile", False):
+            self._functions = {name: th.compile(function) for name, function in self._functions.items()}
+        # The first update at which each loss or its gradient was not finite, -1 for never.
+        self.register_buffer("first_bad", th.full((len(self.LOSSES),), -1, dtype=th.long), persistent=False)
+
+    # -- the losses' side --------------------------------------------------------------------------------------------
+
+    def draws(self, name: str, batch: EpisodeBatch) -> Draws:
+        """All randomness of one evaluation of the loss `name`; every tensor leads with the batch dimension B."""
+        raise NotImplementedError
+
+    def forward(self, loss_name: str, batch: EpisodeBatch, draws: Draws) -> tuple[Tensor, Stats]:
+        """The loss `loss_name` as a pure function of parameters, batch and draws (for `torch.func`)."""
+        loss: tuple[Tensor, Stats] = getattr(self, f"{loss_name}_loss")(batch, draws)
+        return loss
+
+    def unroll(self, mac: Any, batch: EpisodeBatch, rows: slice) -> Tensor:
+        """The controller's outputs on the time steps `rows`, (B, T', N, A)."""
+        if hasattr(mac, "forward_all"):
+            if getattr(mac.agent, "is_recurrent", True) or self.args.obs_last_action:
+                outputs: Tensor = mac.forward_all(batch)[:, rows]
+            else:
+                outputs = mac.forward_all(batch[:, rows])
+            return outputs
+        mac.init_hidden(batch.batch_size)
+        return th.stack([mac.forward(batch, t) for t in range(batch.max_seq_length)], dim=1)[:, rows]
+
+    # -- one update ----------------------------------------------------------------------------------------------------
+
+    def train(self, batch: EpisodeBatch, t_env: int, episode_num: int) -> None:  # type: ignore[override]
+        """One update of every loss whose turn it is. `t_env` dates the log; `episode_num` is part of stock's face."""
+        self.training_steps += 1
+        if t_env - self.log_stats_t >= self.args.learner_log_interval:
+            self._pending = {spec.name: None for spec in self.LOSSES}
+            self.log_stats_t = t_env
+        for index, spec in enumerate(self.LOSSES):
+            interval = 1 if spec.interval is None else getattr(self.args, spec.interval)
+            if self.training_steps % interval == 0:
+                self.update(index, batch)
+        if self.TARGETS and self.training_steps % self.args.target_update_interval == 0:
+            self._update_targets()
+        if self._pending and all(stats is not None for stats in self._pending.values()):
+            self._log(t_env)
+
+    def update(self, index: int, batch: EpisodeBatch) -> None:
+        """One step of the loss `LOSSES[index]`: draws, gradient, clipping, optimiser. Reads nothing off the device."""
+        spec = self.LOSSES[index]
+        wants_stats = self._pending.get(spec.name, {}) is None
+        loss, gradients, stats = self.gradients(spec, batch, wants_stats)
+        by_member = spec.clip == "member" and is_stacked(getattr(self, spec.module))
+        norm = clip_gradients(gradients, self.args.grad_norm_clip, by_member)  # () or (members,)
+        bad = ~th.isfinite(loss + norm.sum())
+        first_bad = self.first_bad[index]
+        first_bad.copy_(th.where(bad & (first_bad < 0), self.training_steps, first_bad))
+        for parameter, gradient in zip(getattr(self, spec.module).parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        self.optimisers[spec.name].step()
+        self.optimisers[spec.name].zero_grad(set_to_none=True)
+        if wants_stats:
+            self._pending[spec.name] = {
+                f"{spec.name}_loss": loss,
+                f"{spec.name}_grad_norm": norm.mean(),
+                **stats,
+            }
+
+    def gradients(self, spec: LossSpec, batch: EpisodeBatch, wants_stats: bool) -> tuple[Tensor, list[Tensor], Stats]:
+        """The loss, its gradient and its mean statistics, summed over chunks of at most `loss_chunk` rows of B."""
+        parameters = list(getattr(self, spec.module).parameters())
+        draws = self.draws(spec.name, batch)
+        function = self._functions[spec.name]
+        mask = transition_mask(batch)
+        total = mask.sum(dtype=th.float64).clamp_min(1)
+        loss: Tensor | None = None
+        gradients: list[Tensor] = []
+        stats: Stats = {}
+        for rows in self._chunks(batch.batch_size):
+            part, part_draws = (batch, draws) if rows is None else (batch[rows], {k: v[rows] for k, v in draws.items()})
+            part_mask = mask if rows is None else mask[rows]
+            value, rows_stats = function(part, part_draws)
+            value = value * (part_mask.sum(dtype=th.float64) / total).to(value.dtype)  # a chunk's share of valid rows
+            part_gradients = th.autograd.grad(value, parameters)
+            if loss is None:
+                loss, gradients = value.detach(), list(part_gradients)
+            else:
+                loss = loss + value.detach()
+                th._foreach_add_(gradients, part_gradients)
+            if wants_stats:
+                for key, row_values in rows_stats.items():
+                    mean = (row_values.detach().movedim(0, -1) * part_mask.flatten()).sum(-1) / total  # () or (m,)
+                    stats[key] = stats[key] + mean if key in stats else mean
+        assert loss is not None
+        return loss, gradients, stats
+
+    def _chunks(self, batch_size: int) -> Iterator[slice | None]:
+        chunk = getattr(self.args, "loss_chunk", None)
+        if chunk is None or chunk >= batch_size:
+            yield None
+            return
+        for start in range(0, batch_size, chunk):
+            yield slice(start, min(start + chunk, batch_size))
+
+    @th.no_grad()
+    def _update_targets(self) -> None:
+        """Polyak step by `tau`; tau 1 copies."""
+        for name in self.TARGETS:
+            online, target = getattr(self, name), getattr(self, f"target_{name}")
+            th._foreach_lerp_(list(target.parameters()), list(online.parameters()), float(self.args.tau))
+
+    # -- watching ------------------------------------------------------------------------------------------------------
+
+    def check_finite(self, t_env: int) -> None:
+        """Raise TrainingError if a loss or gradient has not been finite; reads the device once."""
+        steps = self.first_bad.tolist()
+        bad = [(step, spec.name) for step, spec in zip(steps, self.LOSSES, strict=True) if step >= 0]
+        if bad:
+            step, name = min(bad)
+            raise TrainingError(
+                f"the {name} loss of {type(self).__name__} stopped being finite at update {step} (seen at t={t_env}): "
+                "look for non-finite values in the dataset, or lower the learning rates or the penalty's weight"
+            )
+
+    def _log(self, t_env: int) -> None:
+        self.check_finite(t_env)
+        flat: list[tuple[str, Tensor]] = []
+        for stats in self._pending.values():
+            for key, value in (stats or {}).items():
+                if value.dim() == 0:
+                    flat.append((key, value))
+                else:
+                    flat.extend((f"{key}_{i + 1}", part) for i, part in enumerate(value.unbind()))
+        values: list[float] = th.stack([value.float() for _, value in flat]).tolist()  # the log's one device sync
+        for (key, _), number in zip(flat, values, strict=True):
+            self.logger.log_stat(key, number, t_env)
+        self._pending = {}
+
+    # -- devices and files ---------------------------------------------------------------------------------------------
+
+    def cuda(self, device: Any = None) -> None:  # type: ignore[override]
+        """Move every network, target and buffer to the GPU."""
+        super().cuda(device)
+        self.mac.cuda()
+
+    def save_models(self, path: str) -> None:
+        """Write stock's files into `path`: agent.th, one <module>.th per other module, <module>_opt.th per loss."""
+        self.mac.save_models(path)
+        for spec in self.LOSSES:
+            if spec.module != "agent":
+                th.save(getattr(self, spec.module).state_dict(), os.path.join(path, f"{spec.module}.th"))
+            th.save(self.optimisers[spec.name].state_dict(), os.path.join(path, f"{spec.module}_opt.th"))
+
+    def load_models(self, path: str) -> None:
+        """Read what `save_models` wrote; targets start as copies, as in stock (see `load_training_state`).
+
+        Raises CheckpointError where a file is missing or belongs to networks of other shapes.
+        """
+        try:
+            self.mac.load_models(path)
+            for spec in self.LOSSES:
+                if spec.module != "agent":
+                    getattr(self, spec.module).load_state_dict(_load(path, f"{spec.module}.th"))
+                self.optimisers[spec.name].load_state_dict(_load(path, f"{spec.module}_opt.th"))
+        except (OSError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"the checkpoint {path} does not fit this run ({str(error).splitlines()[0]}): check that the files "
+                "are there and that algorithm, environment and network sizes are those it was saved with"
+            ) from error
+        for name in self.TARGETS:
+            getattr(self, f"target_{name}").load_state_dict(getattr(self, name).state_dict())
+
+    def training_state(self) -> dict[str, Any]:
+        """What stock's files leave out and a bit-exact continuation needs; tensors, numbers, strings, containers."""
+        return {
+            "targets": {name: getattr(self, f"target_{name}").state_dict() for name in self.TARGETS},
+            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
+            "generator": self.generator.get_state(),
+            "training_steps": self.training_steps,
+            "log_stats_t": self.log_stats_t,
+            "first_bad": self.first_bad,
+            "pending": self._pending,
+        }
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        """Continue from `training_state()`; call after `load_models`. Raises CheckpointError where it does not fit."""
+        try:
+            for name in self.TARGETS:
+                getattr(self, f"target_{name}").load_state_dict(state["targets"][name])
+            for spec in self.LOSSES:
+                optimiser = self.optimisers[spec.name]
+                optimiser.load_state_dict(state["optimisers"][spec.name])
+                for group in optimiser.param_groups:
+                    group["lr"] = self._lr(spec)  # a rate changed for the continuation counts
+            self.generator.set_state(state["generator"].cpu())
+            self.training_steps = int(state["training_steps"])
+            self.log_stats_t = int(state["log_stats_t"])
+            self.first_bad.copy_(state["first_bad"])
+            self._pending = state["pending"]
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"the checkpoint's training state does not fit {type(self).__name__} ({error}): "
+                "continue with the configuration it was saved with"
+            ) from error
+
+    def _lr(self, spec: LossSpec) -> float:
+        lr = getattr(self.args, spec.lr)
+        if not isinstance(lr, int | float) or lr <= 0:
+            raise ConfigError(f"{spec.lr} must be a positive number, not {lr!r}")
+        return float(lr)
+
+
+def _load(path: str, name: str) -> dict[str, Any]:
+    state: dict[str, Any] = th.load(
+        os.path.join(path, name), map_location=lambda storage, loc: storage, weights_only=True
+    )
+    return state

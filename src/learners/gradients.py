@@ -1,0 +1,77 @@
+"""What the base learner's updates are made of: loss declarations, masks, clipping."""
+
+from dataclasses import dataclass
+
+import torch as th
+from torch import Tensor, nn
+
+from components.episode_buffer import EpisodeBatch
+from modules.layers.stacked_linear import StackedLinear
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """One loss of an algorithm: the method `<name>_loss` and the parameters it moves.
+
+    module: attribute holding the parameter group; lr: the config key of its learning rate; interval: the config key of
+    its period in `train` calls, or None for every call; clip: `group` clips the group's joint gradient norm, `member`
+    that of each network in a stacked module (and the group's where the module is not stacked).
+    """
+
+    name: str
+    module: str
+    lr: str
+    interval: str | None = None
+    clip: str = "group"
+
+
+def transition_mask(batch: EpisodeBatch) -> Tensor:
+    """1 on the rows that hold a transition, (B, T-1, 1) float: stock's mask, filled and not past a terminal.
+
+    The final row of an episode that was cut is no transition; the offline buffer leaves it out of `filled` where the
+    batch goes on after it.
+    """
+    terminated = batch["terminated"][:, :-1].float()
+    alive = th.cat([th.ones_like(terminated[:, :1]), 1 - terminated[:, :-1]], dim=1)
+    return batch["filled"][:, :-1].float() * alive
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the valid rows. values (..., R), mask (R,) -> (...); zero where no row is valid."""
+    return (values * mask).sum(-1) / mask.sum().clamp_min(1)
+
+
+@th.no_grad()
+def clip_gradients(gradients: list[Tensor], limit: float, by_member: bool) -> Tensor:
+    """Scale gradients in place so that their joint norm is `limit` at most; returns the norm before, ().
+
+    by_member: every gradient leads with the members of a stacked module, (members, ...); each member's norm is limited
+    alone and the norms are (members,).
+    """
+    if by_member:
+        squares = [gradient.flatten(1).square().sum(1) for gradient in gradients]  # (members,) each
+        norm = th.stack(squares).sum(0).sqrt()  # (members,)
+        scale = (limit / (norm + 1e-6)).clamp_max(1.0)
+        for gradient in gradients:
+            gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))
+        return norm
+    norm = th.linalg.vector_norm(th.stack(th._foreach_norm(gradients)))
+    th._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp_max(1.0))
+    return norm
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep memory that updates free and soon ask for again.
+
+    Its allocator gives freed memory back to the kernel above a threshold that follows the largest block freed so far;
+    getting it again costs a page fault every 4 KiB, about a third of an update at the paper's settings. One block of
+    nearly 32 MiB (the largest that counts; it is never touched, so it costs nothing) sets the threshold. Other
+    allocators do not mind.
+    """
+    th.empty(31 * 2**20, dtype=th.uint8)
+
+
+def is_stacked(module: nn.Module) -> bool:
+    """Whether all of a module's parameters are stacked networks with one leading member dimension."""
+    owners = [m for m in module.modules() if any(True for _ in m.parameters(recurse=False))]
+    return all(isinstance(owner, StackedLinear) for owner in owners)

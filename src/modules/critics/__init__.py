@@ -1,0 +1,5 @@
+from modules.critics.ensemble_critic import EnsembleCritic
+
+REGISTRY = {
+    "ensemble_q": EnsembleCritic,
+}

@@ -1,0 +1,146 @@
+"""The layers of an ensemble critic that run once per counterfactual row: most of SPaCQL's time is spent here.
+
+Row (g, r, m) of member e has the first-layer input base[e, r] + change[g, r*M + m] @ first[e, g]; behind it come one
+hidden layer and one output. Shapes everywhere: base (E, R, H); change (G, R*M, I); first (E, G, I, H);
+second (E, H, H), second_bias (E, 1, H); third (E, H, 1), third_bias (E, 1, 1). The result is (E, G*R*M), and with
+`with_base` (E, G*R*M + R): the last R rows are those with no change.
+"""
+
+from typing import Any
+
+import torch as th
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+Weights = tuple[Tensor, Tensor, Tensor, Tensor]  # second, second_bias, third, third_bias
+
+
+def counterfactual_values(base: Tensor, change: Tensor, first: Tensor, upper: Weights, with_base: bool) -> Tensor:
+    """Values of the rows above: the plain formula on a GPU, a hand-written loop on a CPU, equal up to rounding."""
+    if base.is_cuda:
+        return plain_values(base, change, first, upper, with_base)
+    return _on_cpu(base, change, first, upper, with_base)
+
+
+@th.compiler.disable  # the loop beats what the compiler makes of the plain formula by more than twice
+def _on_cpu(base: Tensor, change: Tensor, first: Tensor, upper: Weights, with_base: bool) -> Tensor:
+    if th._C._are_functorch_transforms_active():  # vmap and grad of torch.func need ordinary operations
+        return plain_values(base, change, first, upper, with_base)
+    values: Tensor = _MemberLoop.apply(base, change, first, *upper, with_base)
+    return values
+
+
+def plain_values(base: Tensor, change: Tensor, first: Tensor, upper: Weights, with_base: bool) -> Tensor:
+    """The formula, over all members at once."""
+    second, second_bias, third, third_bias = upper
+    n_rows = base.shape[1]
+    hidden = th.matmul(change, first).unflatten(2, (n_rows, -1)) + base[:, None, :, None]  # (E, G, R, M, H)
+    hidden = hidden.flatten(1, 3)  # (E, G*R*M, H)
+    if with_base:
+        hidden = th.cat([hidden, base], dim=1)
+    hidden = th.baddbmm(second_bias, th.relu(hidden), second)
+    return th.baddbmm(third_bias, th.relu(hidden), third).squeeze(-1)
+
+
+class _MemberLoop(th.autograd.Function):
+    """The same, one member at a time so that its activations stay in the cache, with few sweeps over them.
+
+    The base is added in place and never repeated. Backward, the gradient before the last layer is an outer product
+    that is never formed: with active = gradient of the value where the unit fired, the last layer's weights multiply
+    small matrices instead, and its own gradient comes out of hidden^T active, which the second layer needs anyway.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, base: Tensor, change: Tensor, first: Tensor, second: Tensor, second_bias: Tensor, third: Tensor,
+        third_bias: Tensor, with_base: bool,
+    ) -> Tensor:  # fmt: skip
+        n_members, n_rows, width = base.shape
+        n_groups, n_per_group, _ = change.shape
+        n_changed = n_groups * n_per_group
+        n_total = n_changed + n_rows * with_base
+        values = base.new_empty(n_members, n_total)
+        saved: list[Tensor] = []
+        for member in range(n_members):
+            hidden = base.new_empty(n_total, width)
+            changed = hidden[:n_changed]
+            th.matmul(change, first[member], out=changed.view(n_groups, n_per_group, width))
+            changed.view(n_groups, n_rows, -1, width).add_(base[member, :, None])
+            if with_base:
+                hidden[n_changed:] = base[member]
+            hidden.relu_()
+            active = _affine_relu(hidden, second[member], second_bias[member, 0])  # (rows, H)
+            th.mv(active, third[member, :, 0], out=values[member])
+            saved += (hidden, active)
+        ctx.save_for_backward(change, first, second, second_bias, third, *saved)
+        ctx.n_rows, ctx.n_changed = n_rows, n_changed
+        return values.add_(third_bias[:, 0])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        grad = grads[0].contiguous()  # (E, rows)
+        change, first, second, second_bias, third, *saved = ctx.saved_tensors
+        n_members, n_groups, _, width = first.shape
+        d_base = first.new_empty(n_members, ctx.n_rows, width)
+        d_first, products = th.empty_like(first), th.empty_like(second)
+        sums = first.new_empty(n_members, width)
+        d_change = th.zeros_like(change) if ctx.needs_input_grad[1] else None
+        active = th.empty_like(saved[0])  # (rows, H), one buffer for all members
+        folded = second * third.transpose(1, 2)  # (E, H, H), the last layer's weights in the second's columns
+        for member in range(n_members):
+            hidden, upper = saved[2 * member], saved[2 * member + 1]  # (rows, H)
+            _where_positive(grad[member, :, None].expand_as(upper), upper, out=active)
+            products[member] = _transposed_times(hidden, active)
+            th.sum(active, 0, out=sums[member])
+            d_hidden = _times_transposed(active, folded[member])  # (rows, H)
+            _where_positive(d_hidden, hidden, out=d_hidden)
+            d_changed = d_hidden[: ctx.n_changed].view(n_groups, -1, width)  # (G, R*M, H)
+            th.bmm(change.transpose(1, 2), d_changed, out=d_first[member])
+            by_row = d_changed.view(n_groups, ctx.n_rows, -1, width)  # (G, R, M, H)
+            th.sum(by_row.sum(2) if by_row.shape[2] > 1 else by_row.squeeze(2), 0, out=d_base[member])
+            if len(d_hidden) > ctx.n_changed:
+                d_base[member] += d_hidden[ctx.n_changed :]
+            if d_change is not None:
+                d_change.baddbmm_(d_changed, first[member].transpose(1, 2))
+            del d_hidden, d_changed, by_row  # the next member's go to the same, cached memory
+        d_third = (products * second).sum(1) + second_bias[:, 0] * sums  # (E, H)
+        third_row = third.transpose(1, 2)  # (E, 1, H)
+        return (
+            d_base, d_change, d_first, products * third_row, sums.unsqueeze(1) * third_row, d_third.unsqueeze(-1),
+            grad.sum(1).view(-1, 1, 1), None,
+        )  # fmt: skip
+
+
+# torch multiplies float32 matrices by MKL, which on AMD processors leaves the wide vector units idle; oneDNN, which
+# torch also carries, uses them and is up to twice as fast on tall matrices. Exact float32 both ways.
+_HAS_ONEDNN = th.backends.mkldnn.is_available() and hasattr(th.ops.mkldnn, "_linear_pointwise")
+
+
+def _where_positive(values: Tensor, gate: Tensor, out: Tensor) -> None:
+    """out = values where gate > 0, else 0: a ReLU's backward pass in one sweep."""
+    th.ops.aten.threshold_backward.grad_input(values, gate, 0, grad_input=out)
+
+
+def _affine_relu(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """relu(inputs @ weight + bias). inputs (rows, I), weight (I, O), bias (O,)."""
+    if _HAS_ONEDNN and inputs.dtype == th.float32:
+        fused: Tensor = th.ops.mkldnn._linear_pointwise(inputs, weight.t().contiguous(), bias, "relu", [], "")
+        return fused
+    return th.addmm(bias, inputs, weight).relu_()
+
+
+def _times_transposed(inputs: Tensor, weight: Tensor) -> Tensor:
+    """inputs @ weight^T. inputs (rows, O), weight (I, O)."""
+    if _HAS_ONEDNN and inputs.dtype == th.float32:
+        product: Tensor = th.ops.mkldnn._linear_pointwise(inputs, weight, None, "none", [], "")
+        return product
+    return th.mm(inputs, weight.t())
+
+
+def _transposed_times(left: Tensor, right: Tensor) -> Tensor:
+    """left^T @ right. left (rows, I), right (rows, O) -> (I, O)."""
+    if _HAS_ONEDNN and left.dtype == th.float32:
+        product: Tensor = th.ops.mkldnn._linear_pointwise(left.t(), right.t(), None, "none", [], "")
+        return product
+    return th.mm(left.t(), right)

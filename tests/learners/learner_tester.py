@@ -1,0 +1,141 @@
+"""What every learner must do, and small batches to do it on. `test_every_learner.py` runs it over the registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch as th
+import yaml
+from torch import Tensor
+
+from components.episode_buffer import EpisodeBatch, extend_scheme
+from components.scheme import build_scheme
+from controllers import REGISTRY as mac_REGISTRY
+from learners import REGISTRY as learner_REGISTRY
+from learners.base_learner import BaseLearner
+
+ALGS = Path(__file__).resolve().parents[2] / "src" / "config" / "algs"
+N_AGENTS, OBS, ACTION = 3, 4, 2
+
+
+class Recorder:
+    """A logger that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.stats: list[tuple[str, float, int]] = []
+
+    def log_stat(self, key: str, value: float, t: int, /) -> None:
+        self.stats.append((key, value, t))
+
+
+def make_args(alg: str, **updates: Any) -> SimpleNamespace:
+    """The algorithm file's keys with small networks, and what a run adds to them."""
+    run = {
+        "n_agents": N_AGENTS, "n_actions": ACTION, "state_shape": N_AGENTS * OBS, "device": "cpu", "seed": 5,
+        "common_reward": True, "learner_log_interval": 2, "action_low": [-1.0, -2.0], "action_high": [1.0, 3.0],
+        "hidden_dim": 8, "ensemble_size": 4, "batch_size": 6, "loss_chunk": None,
+    }  # fmt: skip
+    return SimpleNamespace(**{**yaml.safe_load((ALGS / f"{alg}.yaml").read_text()), **run, **updates})
+
+
+def make_learner(alg: str = "spacql", dtype: th.dtype = th.float32, **updates: Any) -> Any:
+    """A learner on its own small networks; its logger is a `Recorder`."""
+    args = make_args(alg, **updates)
+    env_info = {"state_shape": args.state_shape, "obs_shape": OBS, "n_actions": ACTION, "n_agents": args.n_agents}
+    scheme, groups, preprocess = build_scheme({**env_info, "episode_limit": 9, "action_space": "continuous"}, args)
+    scheme["obs"] |= {"mean": th.full((args.n_agents, OBS), 0.3), "std": th.full((args.n_agents, OBS), 1.5)}
+    scheme["state"] |= {"mean": th.full((args.state_shape,), 0.3), "std": th.full((args.state_shape,), 1.5)}
+    th.manual_seed(args.seed)
+    scheme = extend_scheme(scheme, preprocess)
+    mac = mac_REGISTRY[args.mac](scheme, groups, args)
+    return learner_REGISTRY[args.learner](mac, scheme, Recorder(), args).to(dtype)
+
+
+def make_batch(
+    args: SimpleNamespace, rows: int = 6, steps: int = 2, seed: int = 0, dtype: th.dtype = th.float32
+) -> EpisodeBatch:
+    """Random transitions, (rows, steps) with every row filled and a reward that small actions raise."""
+    generator = th.Generator().manual_seed(seed)
+    env_info = {"state_shape": args.state_shape, "obs_shape": OBS, "n_actions": ACTION, "n_agents": args.n_agents}
+    scheme, groups, preprocess = build_scheme({**env_info, "episode_limit": 9, "action_space": "continuous"}, args)
+    scheme["next_action_valid"] = {"vshape": (1,)}
+    lead = (rows, steps)
+    obs = th.randn(*lead, args.n_agents, OBS, generator=generator, dtype=dtype)
+    low, high = th.tensor(args.action_low, dtype=dtype), th.tensor(args.action_high, dtype=dtype)
+    actions = low + (high - low) * th.rand(*lead, args.n_agents, ACTION, generator=generator, dtype=dtype)
+    data = {
+        "obs": obs, "state": obs.flatten(2), "actions": actions, "actions_onehot": actions.clone(),
+        "avail_actions": th.ones(*lead, args.n_agents, ACTION, dtype=th.int),
+        "reward": -actions.square().sum((-2, -1)).unsqueeze(-1), "terminated": th.zeros(*lead, 1, dtype=th.uint8),
+        "filled": th.ones(*lead, 1, dtype=th.long), "next_action_valid": th.ones(*lead, 1, dtype=dtype),
+    }  # fmt: skip
+    wrapped = SimpleNamespace(transition_data=data, episode_data={})
+    return EpisodeBatch(extend_scheme(scheme, preprocess), groups, rows, steps, data=wrapped, device="cpu")
+
+
+def parameters_of(learner: BaseLearner) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in learner.state_dict().items()}
+
+
+def train(learner: BaseLearner, start: int, stop: int) -> None:
+    """Updates `start`+1 .. `stop`, each on a batch of its own."""
+    for step in range(start, stop):
+        learner.train(make_batch(learner.args, seed=step), step + 1, 0)
+
+
+def check_learns(alg: str) -> None:
+    """Training moves every trained parameter and every target."""
+    learner = make_learner(alg)
+    before = parameters_of(learner)
+    train(learner, 0, 10)
+    after = parameters_of(learner)
+    still = [name for name in before if "normaliser" not in name and th.equal(before[name], after[name])]
+    assert not still, f"these did not move: {still}"
+    assert all(th.isfinite(value).all() for value in after.values())
+
+
+def check_resumes(alg: str, path: Path) -> None:
+    """train(2N) == train(N) + save + load + train(N), bit for bit, weights, targets, optimisers and log."""
+    straight = make_learner(alg)
+    train(straight, 0, 14)
+    first = make_learner(alg)
+    train(first, 0, 7)
+    first.save_models(str(path))
+    th.save(first.training_state(), path / "training.th")
+    second = make_learner(alg, seed=99)
+    second.load_models(str(path))
+    second.load_training_state(th.load(path / "training.th", weights_only=True))
+    train(second, 7, 14)
+    assert_same(straight.state_dict(), second.state_dict())
+    assert_same(straight.training_state(), second.training_state())
+    assert straight.logger.stats == first.logger.stats + second.logger.stats
+
+
+def check_device(alg: str) -> None:
+    """On a GPU: every parameter and buffer moves there and training stays there."""
+    learner = make_learner(alg, device="cuda")
+    learner.cuda()
+    batch = make_batch(learner.args)
+    batch.to("cuda")
+    for step in range(10):
+        learner.train(batch, step + 1, 0)
+    assert all(value.is_cuda for value in learner.state_dict().values())
+
+
+def assert_same(left: Any, right: Any) -> None:
+    """Equal containers of equal tensors, bit for bit."""
+    assert type(left) is type(right) or isinstance(left, dict)
+    if isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key in left:
+            assert_same(left[key], right[key])
+    elif isinstance(left, list | tuple):
+        assert len(left) == len(right)
+        for a, b in zip(left, right, strict=True):
+            assert_same(a, b)
+    elif isinstance(left, Tensor):
+        assert th.equal(left, right)
+    else:
+        assert left == right
