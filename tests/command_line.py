@@ -1,0 +1,43 @@
+"""The command line in processes of its own, and the smallest configuration that exercises it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Small enough for a second of training; every other key is the configuration file's.
+TINY = ("ensemble_size=3", "hidden_dim=8", "batch_size=32", "loss_chunk=None", "t_max=20", "test_interval=10",
+        "test_nepisode=20", "batch_size_run=20", "save_model_interval=10", "learner_log_interval=5", "log_interval=10",
+        "use_cuda=False", "seed=3")  # fmt: skip
+
+
+class CommandLine:
+    """Runs `src/main.py` in a process of its own, with results under a directory of the test's."""
+
+    def __init__(self, results: Path, dataset: Path) -> None:
+        self.results, self.dataset = results, dataset
+
+    def command(self, *updates: str, config: str = "spacql", verb: tuple[str, ...] = ()) -> list[str]:
+        own = (f"local_results_path={self.results}", f"dataset={self.dataset}")
+        keys = [*TINY, *own] if config == "spacql" else [own[0]]
+        names = {update.partition("=")[0] for update in updates}
+        kept = [key for key in keys if key.partition("=")[0] not in names]
+        main = [sys.executable, "-W", "ignore", str(ROOT / "src" / "main.py"), *verb]
+        return [*main, f"--config={config}", "--env-config=mpe", "with", *kept, *updates]
+
+    def run(
+        self, *updates: str, config: str = "spacql", verb: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        command = self.command(*updates, config=config, verb=verb)
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+
+    def runs(self) -> list[Path]:
+        """Sacred's run directories, oldest first."""
+        return sorted(self.results.glob("sacred/*/*/[0-9]*"), key=lambda path: path.stat().st_mtime)
+
+    def checkpoints(self) -> list[Path]:
+        """The runs' model directories, oldest first."""
+        return sorted(self.results.glob("models/*"), key=lambda path: path.stat().st_mtime)

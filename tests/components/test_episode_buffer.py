@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+
+from components.episode_buffer import EpisodeBatch, ReplayBuffer
+from components.scheme import build_scheme
+from components.transforms import Identity, OneHot
+
+DISCRETE = {"state_shape": 4, "obs_shape": 3, "n_actions": 5, "n_agents": 2, "episode_limit": 6}
+CONTINUOUS = DISCRETE | {"n_actions": 2, "action_space": "continuous", "action_dim": 2}
+ARGS = SimpleNamespace(common_reward=True)
+
+
+def batch(env_info: dict[str, Any] = DISCRETE, size: int = 3, kind: type[EpisodeBatch] = EpisodeBatch) -> Any:
+    scheme, groups, preprocess = build_scheme(env_info, ARGS)
+    return kind(scheme, groups, size, env_info["episode_limit"] + 1, preprocess=preprocess)
+
+
+def test_shapes_are_stocks() -> None:
+    b = batch()
+    assert b["state"].shape == (3, 7, 4) and b["obs"].shape == (3, 7, 2, 3)
+    assert b["actions"].shape == (3, 7, 2, 1) and b["actions"].dtype == th.long
+    assert b["actions_onehot"].shape == b["avail_actions"].shape == (3, 7, 2, 5)
+    assert b["reward"].shape == b["terminated"].shape == b["filled"].shape == (3, 7, 1)
+    assert b.scheme["actions_onehot"]["vshape"] == (5,)
+
+
+def test_continuous_actions_are_their_own_encoding() -> None:
+    b = batch(CONTINUOUS)
+    values = th.rand(3, 2, 2)
+    b.update({"actions": values.unsqueeze(1)}, ts=2)
+    assert b["actions"].dtype == th.float32
+    assert th.equal(b["actions_onehot"][:, 2], values)
+
+
+def test_update_encodes_and_marks_filled() -> None:
+    b = batch()
+    b.update({"actions": th.tensor([[1, 4]] * 3)}, ts=0)
+    assert b["actions_onehot"][0, 0].argmax(-1).tolist() == [1, 4]
+    assert b["filled"][:, 0].all() and not b["filled"][:, 1:].any()
+    b.update({"reward": [(2.0,)] * 3}, ts=1, mark_filled=False)
+    assert not b["filled"][:, 1].any() and b["reward"][:, 1].eq(2).all()
+
+
+def test_update_refuses_unknown_keys_and_shapes_that_would_mix_dimensions() -> None:
+    b = batch()
+    with pytest.raises(KeyError, match="velocity is not in this batch"):
+        b.update({"velocity": th.zeros(3, 1)}, ts=0)
+    with pytest.raises(ValueError, match="unsafe reshape of 'obs'"):
+        b.update({"obs": th.zeros(3, 3, 2)}, ts=0)  # (B, O, N) instead of (B, N, O)
+
+
+def test_slices_keep_the_batch_interface() -> None:
+    b = batch()
+    b.update({"state": th.arange(12.0).view(3, 4)}, ts=1)
+    part = b[[0, 2], 1:3]
+    assert part.batch_size == 2 and part.max_seq_length == 2
+    assert part["state"][1, 0].tolist() == [8, 9, 10, 11]
+    assert b[1]["state"].shape == (1, 7, 4) and b[np.array([2])].batch_size == 1
+    assert set(b[("state", "obs")].scheme) == {"state", "obs"}
+    with pytest.raises(IndexError, match="contiguous"):
+        b[0:1, [0, 2]]
+    with pytest.raises(ValueError, match="'nothing' is not in this batch"):
+        b["nothing"]
+
+
+def test_max_t_filled_is_a_slice_bound() -> None:
+    b = batch()
+    b.update({"reward": [(0.0,)]}, bs=slice(0, 1), ts=slice(0, 1))
+    b.update({"reward": [[(0.0,)] * 4]}, bs=slice(1, 2), ts=slice(0, 4))
+    assert b[:, : b.max_t_filled()].max_seq_length == 4
+
+
+def test_reserved_key_is_refused() -> None:
+    with pytest.raises(ValueError, match="reserved"):
+        EpisodeBatch({"filled": {"vshape": 1}}, {}, 1, 1)
+
+
+def test_replay_buffer_is_a_ring_whose_samples_are_copies() -> None:
+    buffer = batch(size=4, kind=ReplayBuffer)
+    for value in range(3):
+        pair = batch(size=2)
+        pair.update({"state": th.full((2, 7, 4), float(value))})
+        buffer.insert_episode_batch(pair)
+    assert buffer.episodes_in_buffer == 4 and buffer.buffer_index == 2
+    assert buffer["state"][:, 0, 0].tolist() == [2, 2, 1, 1]
+    assert buffer.can_sample(4) and not buffer.can_sample(5)
+    sample = buffer.sample(4)  # stock returns views here, so that a learner's write corrupts the buffer
+    sample["state"].zero_()
+    assert buffer["state"].any()
+    with pytest.raises(ValueError, match="5 episodes asked for"):
+        buffer.sample(5)
+
+
+def test_replay_buffer_splits_an_insert_that_wraps_and_clears_what_it_replaces() -> None:
+    buffer = batch(size=3, kind=ReplayBuffer)
+    long, short = batch(size=2), batch(size=2)
+    long.update({"state": th.ones(2, 7, 4)})
+    short.update({"state": th.full((2, 1, 4), 5.0)}, ts=slice(0, 1))
+    buffer.insert_episode_batch(long)
+    buffer.insert_episode_batch(short[:, 0:1])
+    assert buffer["state"][:, 0, 0].tolist() == [5, 1, 5]
+    assert buffer["filled"][0].sum() == 1  # nothing of the longer episode it replaced is left
+
+
+def test_transforms() -> None:
+    assert OneHot(3).transform(th.tensor([[2], [0]])).tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert OneHot(3).infer_output_info((1,), th.long) == ((3,), th.float32)
+    assert Identity().infer_output_info((2,), th.float32) == ((2,), th.float32)

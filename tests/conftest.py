@@ -1,0 +1,30 @@
+"""One thread a process, and a tiny dataset that the command-line tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch as th
+from tests.command_line import CommandLine
+
+os.environ["OMP_NUM_THREADS"] = "1"
+th.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty random episodes of Cooperative Navigation, made by the command that makes datasets."""
+    folder = tmp_path_factory.mktemp("data")
+    path = folder / "tiny.h5"
+    result = CommandLine(folder / "results", path).run(
+        "collect=True", "collect_episodes=40", f"collect_to={path}", "batch_size_run=20", "seed=1", config="random"
+    )
+    assert result.returncode == 0, result.stderr
+    return path
+
+
+@pytest.fixture
+def cli(tmp_path: Path, tiny_dataset: Path) -> CommandLine:
+    return CommandLine(tmp_path / "results", tiny_dataset)

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+
+from components.episode_buffer import extend_scheme
+from components.scheme import build_scheme
+from controllers import REGISTRY as mac_REGISTRY
+from loops.build import set_dimensions
+from loops.evaluate import Evaluator, Reference
+from runners import REGISTRY
+from utils.errors import ConfigError
+from utils.logging import Logger
+
+
+def build(runner: str, key: str = "simple_spread", **keys: Any) -> tuple[Any, SimpleNamespace, Logger]:
+    args = SimpleNamespace(
+        env="mpe", env_args={"key": key, "seed": 5, "continuous_actions": True}, common_reward=True,
+        reward_scalarisation="mean", batch_size_run=1 if runner == "episode" else 4, test_nepisode=6, device="cpu",
+        evaluation_seed=100, runner_log_interval=50, render=False, agent="mlp_ns", mac="non_shared_mac", hidden_dim=8,
+        agent_output_type="mean", action_selector="deterministic", obs_agent_id=False, obs_last_action=False,
+        epsilon_start=1.0, epsilon_finish=0.1, epsilon_anneal_time=100, evaluation_epsilon=0.0,
+    )  # fmt: skip
+    vars(args).update(keys)
+    logger = Logger(logging.getLogger("test"))
+    made = REGISTRY[runner](args, logger)
+    set_dimensions(args, made.get_env_info())
+    scheme, groups, preprocess = build_scheme(made.get_env_info(), args)
+    th.manual_seed(0)
+    mac = mac_REGISTRY[args.mac](extend_scheme(scheme, preprocess), groups, args)
+    made.setup(scheme, groups, preprocess, mac)
+    return made, args, logger
+
+
+@pytest.mark.parametrize("runner", ["episode", "vector"])
+def test_a_batch_has_stocks_layout(runner: str) -> None:
+    made, args, _ = build(runner)
+    batch = made.run()
+    assert batch.batch_size == args.batch_size_run and batch.max_seq_length == 26
+    assert batch["filled"].all() and not batch["terminated"].any()  # 25 steps, a final state, no terminal at the limit
+    assert batch["reward"][:, :25].ne(0).all() and batch["reward"][:, 25].eq(0).all()  # the last reward is real
+    assert batch["actions"][:, 25].ne(0).any()  # the extra action chosen in the final state
+    assert th.equal(batch["state"], batch["obs"].flatten(2))
+    assert made.t_env == 25 * args.batch_size_run
+
+
+def test_both_runners_play_the_same_evaluation() -> None:
+    returns = {}
+    for runner in ("episode", "vector"):
+        made, args, logger = build(runner)
+        Evaluator(made, args, logger, Reference(0.0, 100.0, "here")).evaluate(7)
+        assert logger.stats["test_return_mean"][0][0] == 7
+        returns[runner] = logger.stats["test_return_mean"][0][1]
+    assert returns["episode"] == pytest.approx(returns["vector"], abs=1e-3)  # the wrapper speaks float32
+
+
+@pytest.mark.parametrize("runner", ["episode", "vector"])
+def test_an_evaluation_is_one_value_over_exactly_its_episodes_and_repeats(runner: str) -> None:
+    """Stock's runner logs in the middle of an offline evaluation and leaves returns for the next one."""
+    made, args, logger = build(runner, runner_log_interval=1)
+    evaluator = Evaluator(made, args, logger, None)
+    values = [evaluator.evaluate(t) for t in (0, 1000, 2000)]
+    assert [t for t, _ in logger.stats["test_return_mean"]] == [0, 1000, 2000]
+    assert values[0] == values[1] == values[2]
+    assert not made.test_returns and logger.stats["test_ep_length_mean"][0][1] == 25
+
+
+@pytest.mark.parametrize("runner", ["episode", "vector"])
+def test_evaluation_and_training_do_not_disturb_each_other(runner: str) -> None:
+    undisturbed, _, _ = build(runner)
+    first = [undisturbed.run()["state"] for _ in range(2)]
+    disturbed, args, logger = build(runner)
+    state = th.get_rng_state()
+    one = disturbed.run()["state"]
+    Evaluator(disturbed, args, logger, None).evaluate(0)
+    assert th.equal(th.get_rng_state(), state)
+    assert th.equal(one, first[0]) and th.equal(disturbed.run()["state"], first[1])
+
+
+@pytest.mark.parametrize("runner", ["episode", "vector"])
+def test_individual_rewards(runner: str) -> None:
+    made, args, logger = build(runner, common_reward=False, test_nepisode=4)
+    assert made.run()["reward"].shape[-1] == 3
+    value = Evaluator(made, args, logger, None).evaluate(0)
+    total = logger.stats["test_total_return_mean"][0][1]
+    agents = [logger.stats[f"test_agent_{i}_return_mean"][0][1] for i in range(3)]
+    assert total == pytest.approx(sum(agents)) and value == pytest.approx(total / 3)
+
+
+@pytest.mark.parametrize("runner", ["episode", "vector"])
+def test_discrete_actions_of_mpe2s_own_environment(runner: str) -> None:
+    env_args = {"key": "simple_spread_v3", "seed": 1, "continuous_actions": False}
+    made, _, logger = build(runner, env_args=env_args, action_selector="epsilon_greedy", agent_output_type="q")
+    batch = made.run()
+    assert batch["actions"].dtype == th.long and batch["actions"].max() < 5
+    assert th.equal(batch["actions_onehot"].argmax(-1, keepdim=True), batch["actions"])
+    assert logger.stats["epsilon"]
+
+
+def test_training_statistics_follow_their_interval() -> None:
+    made, _, logger = build("episode", runner_log_interval=60)
+    for _ in range(5):
+        made.run()
+    assert [t for t, _ in logger.stats["return_mean"]] == [25, 100]  # the first run, then at least 60 steps later
+
+
+def test_the_episode_runner_plays_one_at_a_time() -> None:
+    with pytest.raises(ConfigError, match="set batch_size_run=1 or runner=vector"):
+        build("episode", batch_size_run=3)
+
+
+class EndsEarly:
+    """A stand-in for a vector environment whose episode e lasts e + 1 steps, the even ones ending in a terminal."""
+
+    n_agents, episode_limit, n_envs = 3, 4, 4
+
+    def __init__(self) -> None:
+        self.steps = np.zeros(4, dtype=int)
+
+    def reset(self, seeds: Any = None) -> None:
+        self.steps = np.zeros(4, dtype=int)
+
+    def step(self, actions: np.ndarray) -> Any:
+        alive = self.steps <= np.arange(4)
+        self.steps += alive
+        over = self.steps > np.arange(4)
+        reward = np.where(alive[:, None], 1.0, 0.0) * np.ones((4, 3))
+        even = np.arange(4) % 2 == 0
+        return reward, over & even, over & ~even, {"episode_limit": (over & ~even).astype(float)}
+
+    def get_obs(self) -> np.ndarray:
+        return np.broadcast_to(self.steps[:, None, None], (4, 3, 18)).astype(np.float32)
+
+    def get_state(self) -> np.ndarray:
+        return self.get_obs().reshape(4, -1)
+
+    def get_avail_actions(self) -> np.ndarray:
+        return np.ones((4, 3, 2), dtype=np.int64)
+
+    def scalarise(self, reward: np.ndarray) -> np.ndarray:
+        return np.asarray(reward.mean(1))
+
+
+def test_episodes_of_different_lengths_keep_their_own_ends() -> None:
+    made, _, logger = build("vector")
+    made.env = EndsEarly()
+    made.episode_limit = 4
+    batch = made.run()
+    assert batch["filled"][:, :, 0].sum(1).tolist() == [2, 3, 4, 5]
+    assert batch["reward"][:, :, 0].sum(1).tolist() == [1, 2, 3, 4]
+    assert batch["terminated"][:, :, 0].tolist() == [
+        [1, 0, 0, 0, 0] + [0] * 21,
+        [0] * 26,
+        [0, 0, 1, 0, 0] + [0] * 21,
+        [0] * 26,
+    ]
+    assert [batch["obs"][e, e + 1, 0, 0].item() for e in range(4)] == [1, 2, 3, 4]  # the final states
+    assert logger.stats["return_mean"][0][1] == 2.5 and logger.stats["ep_length_mean"][0][1] == 2.5

@@ -1,0 +1,208 @@
+"""The command line as a user meets it: real processes, their files and their words."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch as th
+from PIL import Image
+from tests.command_line import ROOT, CommandLine
+
+
+def metrics(run: Path) -> dict[str, dict[str, list[float]]]:
+    content: dict[str, dict[str, list[float]]] = json.loads((run / "metrics.json").read_text())
+    return content
+
+
+def status(run: Path) -> str:
+    return str(json.loads((run / "run.json").read_text())["status"])
+
+
+def equal_states(first: Path, second: Path) -> bool:
+    """Whether two files of tensors, numbers and containers hold the same bits."""
+
+    def same(a: object, b: object) -> bool:
+        if isinstance(a, th.Tensor) and isinstance(b, th.Tensor):
+            return a.dtype == b.dtype and th.equal(a, b)
+        if isinstance(a, dict) and isinstance(b, dict):
+            return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+        if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+            return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+        return a == b
+
+    return same(th.load(first, weights_only=True), th.load(second, weights_only=True))
+
+
+def test_training_leaves_a_completed_run_a_checkpoint_and_a_curve(cli: CommandLine) -> None:
+    result = cli.run()
+    assert result.returncode == 0, result.stderr
+    (run,) = cli.runs()
+    assert status(run) == "COMPLETED"
+    recorded = metrics(run)
+    assert recorded["test_return_mean"]["steps"] == [0, 10, 20]
+    assert recorded["test_normalised_score"]["steps"] == [0, 10, 20]
+    for key in ("critic_loss", "actor_loss", "k_eff", "w_1", "u_3", "q_data", "q_policy", "penalty", "actor_grad_norm"):
+        assert recorded[key]["values"], key
+    assert run.parent.name == "simple_spread" and run.parent.parent.name == "spacql"
+    assert Image.open(run / "learning_curve.png").size[0] > 400
+    assert sorted(path.name for path in cli.checkpoints()[0].iterdir()) == ["10", "20"]
+    for words in ("final", "best", "mean of last 10", "dataset", "normalised score", "Checkpoint:"):
+        assert words in result.stderr + result.stdout
+    final = json.loads((run / "run.json").read_text())["result"]
+    assert final["final_return"] == pytest.approx(recorded["test_return_mean"]["values"][-1])
+    assert not list((run / "info.json").read_text().split("py/object")[1:])  # plain numbers, no pickled scalars
+
+
+def test_resuming_is_bit_exact(cli: CommandLine, tmp_path: Path) -> None:
+    """train(2N) == train(N) + resume + train(N): weights, optimisers, targets, streams, metrics."""
+    whole, half = CommandLine(tmp_path / "whole", cli.dataset), CommandLine(tmp_path / "half", cli.dataset)
+    assert whole.run().returncode == 0
+    assert half.run("t_max=10").returncode == 0
+    resumed = half.run(f"checkpoint_path={half.checkpoints()[0]}")
+    assert resumed.returncode == 0, resumed.stderr
+    expected, got = whole.checkpoints()[0] / "20", half.checkpoints()[1] / "20"
+    assert sorted(file.name for file in expected.iterdir()) == sorted(file.name for file in got.iterdir())
+    for file in expected.glob("*.th"):
+        assert equal_states(file, got / file.name), file.name
+    for key, series in metrics(whole.runs()[0]).items():
+        again = metrics(half.runs()[1])[key]
+        assert (again["steps"], again["values"]) == (series["steps"], series["values"]), key
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_marks_the_run_and_can_be_continued(cli: CommandLine, number: signal.Signals) -> None:
+    updates = ("t_max=200000", "test_interval=200000", "save_model_interval=200000", "log_interval=200000")
+    process = subprocess.Popen(cli.command(*updates), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not any((run / "metrics.json").exists() for run in cli.runs()) and time.monotonic() < deadline:
+        time.sleep(0.2)  # the first evaluation has been logged: training has begun
+    time.sleep(0.5)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors and f"interrupted: {number.name}" in errors
+    assert status(cli.runs()[0]) == "INTERRUPTED"
+    (step,) = cli.checkpoints()[0].iterdir()
+    assert (step / "train_state.th").is_file()
+    resumed = cli.run(f"checkpoint_path={cli.checkpoints()[0]}", f"t_max={int(step.name) + 5}")
+    assert resumed.returncode == 0, resumed.stderr
+
+
+def test_evaluate_scores_a_checkpoint_as_training_did_and_draws_a_gif(cli: CommandLine) -> None:
+    assert cli.run().returncode == 0
+    where = f"checkpoint_path={cli.checkpoints()[0]}"
+    assert cli.run("evaluate=True", where).returncode == 0
+    trained, evaluated = (metrics(run)["test_return_mean"] for run in cli.runs())
+    assert evaluated["steps"] == [20] and evaluated["values"] == [trained["values"][-1]]
+    assert cli.run("evaluate=True", "render=True", where).returncode == 0
+    (gif,) = cli.results.glob("replays/*.gif")
+    assert Image.open(gif).n_frames >= 25  # type: ignore[attr-defined]
+
+
+def test_a_diverging_run_stops_with_a_sentence_and_keeps_its_last_good_checkpoint(cli: CommandLine) -> None:
+    first = cli.run("t_max=10")
+    assert first.returncode == 0
+    result = cli.run(f"checkpoint_path={cli.checkpoints()[0]}", "lr=1e30", "t_max=40")
+    assert result.returncode == 1
+    assert "stopped being finite at update" in result.stderr and "last good checkpoint is" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert status(cli.runs()[-1]) == "FAILED"
+    assert [path for folder in cli.checkpoints() for path in folder.iterdir()] == [cli.checkpoints()[0] / "10"]
+
+
+WRONG = {
+    "unknown config": (["--config=spacl", "--env-config=mpe"], "did you mean 'spacql'"),
+    "unknown environment config": (["--config=spacql", "--env-config=mp"], "did you mean 'mpe'"),
+    "missing config": (["--env-config=mpe"], "--config=NAME is missing"),
+    "space for equals sign": (["--config", "spacql"], "with an equals sign"),
+    "unknown key": (["--config=spacql", "--env-config=mpe", "with", "alpha_cq=1"], "did you mean 'alpha_cql'"),
+    "unknown nested key": (["--config=spacql", "--env-config=mpe", "with", "env_args.kee=1"], "'env_args.key'"),
+    "wrong kind": (["--config=spacql", "--env-config=mpe", "with", "lr=high"], "'lr' is a number"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_before_a_run_is_one_sentence(case: str) -> None:
+    arguments, words = WRONG[case]
+    command = [sys.executable, "-W", "ignore", str(ROOT / "src" / "main.py"), *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert result.returncode == 1
+    assert words in result.stderr and "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+RUN_ERRORS = {
+    "unknown dataset": (("dataset=mpe/simple_spread/random-10k",), "did you mean mpe/simple_spread/random"),
+    "dataset with a recipe": (("dataset=mpe/simple_spread/random",), "collect=True collect_episodes=40000"),
+    "unknown environment": (("env_args.key=simple_sprad",), "Did you mean 'simple_spread'?"),
+    "other environment": (("env_args.key=simple_spread_v3",), "was made in mpe/simple_spread"),
+    "unknown learner": (("learner=spaql_learner",), "did you mean 'spacql_learner'"),
+    "missing checkpoint": (("checkpoint_path=/no/such/place",), "there is no such directory"),
+    "evaluation without a checkpoint": (("evaluate=True",), "needs checkpoint_path"),
+    "bad size": (("batch_size=0",), "whole number of at least 1"),
+    "one episode at a time": (("runner=episode",), "set batch_size_run=1"),
+}
+
+
+@pytest.mark.parametrize("case", RUN_ERRORS)
+def test_what_is_wrong_in_a_run_is_one_sentence_and_marks_it_failed(cli: CommandLine, case: str) -> None:
+    updates, words = RUN_ERRORS[case]
+    if "recipe" in case and (ROOT / "offline_data/mpe/simple_spread/random.h5").exists():
+        pytest.skip("the full dataset has been made here")
+    result = cli.run(*updates)
+    assert result.returncode == 1
+    assert words in result.stderr and "Traceback" not in result.stderr
+    assert [line for line in result.stderr.splitlines() if line.startswith("error: ")][0] == result.stderr.splitlines()[
+        -1
+    ]
+    assert status(cli.runs()[-1]) == "FAILED"
+
+
+def test_a_damaged_dataset_is_refused(cli: CommandLine, tmp_path: Path) -> None:
+    content = cli.dataset.read_bytes()
+    damaged = tmp_path / "damaged.h5"
+    damaged.write_bytes(content[: len(content) // 2])
+    result = cli.run(f"dataset={damaged}")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert str(damaged) in result.stderr.splitlines()[-1]
+
+
+def test_an_algorithm_that_cannot_handle_the_actions_is_refused(cli: CommandLine, tmp_path: Path) -> None:
+    discrete = tmp_path / "discrete.h5"
+    made = cli.run("collect=True", "collect_episodes=4", f"collect_to={discrete}", "batch_size_run=2",
+                   "env_args.continuous_actions=False", config="random")  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    result = cli.run(f"dataset={discrete}", "env_args.continuous_actions=False")
+    assert result.returncode == 1
+    assert "spacql_learner handles continuous actions" in result.stderr.splitlines()[-1]
+
+
+def test_training_needs_no_simulator(cli: CommandLine) -> None:
+    result = cli.run("env=None")
+    assert result.returncode == 0, result.stderr
+    (run,) = cli.runs()
+    assert "critic_loss" in metrics(run) and "test_return_mean" not in metrics(run)
+
+
+def test_collecting_never_overwrites(cli: CommandLine) -> None:
+    before = cli.dataset.read_bytes()
+    result = cli.run("collect=True", "collect_episodes=4", f"collect_to={cli.dataset}", config="random")
+    assert result.returncode == 1 and "exists already" in result.stderr
+    assert cli.dataset.read_bytes() == before
+
+
+def test_sacred_verbs_and_flags_work(cli: CommandLine, tmp_path: Path) -> None:
+    shown = cli.run("lr=0.007", verb=("print_config",))
+    assert shown.returncode == 0 and "lr = 0.007" in shown.stdout + shown.stderr
+    extra = subprocess.run([*cli.command("t_max=5"), "-F", str(tmp_path / "extra"), "-c", "a comment"], cwd=ROOT)
+    assert extra.returncode == 0
+    assert status(tmp_path / "extra" / "1") == "COMPLETED"
+    count = len(cli.runs())
+    assert subprocess.run([*cli.command("t_max=5"), "-u"], cwd=ROOT).returncode == 0
+    assert len(cli.runs()) == count  # unobserved

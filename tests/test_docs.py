@@ -1,0 +1,61 @@
+"""What the documentation shows is true: its code runs, its commands and links exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.command_line import ROOT
+from tests.learners.learner_tester import make_batch, make_learner
+
+from learners import REGISTRY as learner_REGISTRY
+from learners import base_learner, gradients
+from modules.layers import squash as squash_layer
+from utils import config
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "offline_data" / "README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_name_configurations_keys_and_scripts_that_exist(page: Path) -> None:
+    for line in re.findall(r"python ((?:src|benchmarks)/\S+\.py.*)", page.read_text().replace("`", "\n")):
+        words = shlex.split(line, comments=True)
+        assert (ROOT / words[0]).is_file(), line
+        options = dict(word.split("=", 1) for word in words if word.startswith("--") and "=" in word)
+        if words[0] != "src/main.py" or options.get("--config", "YOURS") == "YOURS":
+            continue
+        updates = config.with_updates(words)
+        layers = config.layered_config(options["--config"], options["--env-config"], updates)
+        config.check_updates(layers, updates)
+
+
+def test_the_example_learner_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The class in docs/adding-a-learner.md regresses logged actions."""
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "adding-a-learner.md").read_text(), re.DOTALL)
+    assert code is not None
+    names: dict[str, Any] = {**vars(base_learner), **vars(gradients), **vars(squash_layer)}
+    exec(code.group(1), names)
+    monkeypatch.setitem(learner_REGISTRY, "bc_example", names["BCLearner"])
+    learner = make_learner(learner="bc_example", lr=0.01)
+    batch = make_batch(learner.args)
+    losses = []
+    for step in range(60):
+        losses.append(learner("actor", batch, {})[0].item())
+        learner.train(batch, step + 1, 0)
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_console_command_is_installed() -> None:
+    import epymarl_offline_launcher
+
+    assert epymarl_offline_launcher.MAIN == ROOT / "src" / "main.py"

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from utils import config
+from utils.errors import ConfigError
+
+KEYS = st.text("abc", min_size=1, max_size=2)
+NESTED = st.recursive(st.integers(), lambda inner: st.dictionaries(KEYS, inner, max_size=3), max_leaves=8)
+MAPPINGS = st.dictionaries(KEYS, NESTED, max_size=4)
+
+
+@given(base=MAPPINGS, update=MAPPINGS)
+def test_merging_keeps_what_is_not_overridden(base: dict[str, Any], update: dict[str, Any]) -> None:
+    merged = config.merge(base, update)
+    assert merged.keys() == base.keys() | update.keys()
+    for key, value in merged.items():
+        if key not in update:
+            assert value == base[key]
+        elif not isinstance(update[key], dict) or not isinstance(base.get(key), dict):
+            assert value == update[key]
+        else:
+            assert value == config.merge(base[key], update[key])
+
+
+def test_layers_override_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "default.yaml": {"a": 0, "b": 0, "c": 0, "d": 0, "args": {"x": 0, "y": 0}, "dataset": None},
+        "envs/e.yaml": {"b": 1, "c": 1, "d": 1, "args": {"x": 1}, "dataset": "mine/data"},
+        "algs/s.yaml": {"c": 2, "d": 2, "args": {"y": 2}},
+        "tuned/s/mine/data.yaml": {"d": 3},
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(yaml.safe_dump(content))
+    monkeypatch.setattr(config, "CONFIG", tmp_path)
+    layered = config.layered_config("s", "e", {})
+    assert [layered[key] for key in "abcd"] == [0, 1, 2, 3] and layered["args"] == {"x": 1, "y": 2}
+    assert config.layered_config("s", "e", {"dataset": "other"})["d"] == 2
+    with pytest.raises(ConfigError, match="did you mean 's'"):
+        config.layered_config("ss", "e", {})
+
+
+def test_overrides_are_read_as_sacred_reads_them() -> None:
+    argv = ["main.py", "with", "lr=1e-3", "env_args.key=simple_tag", "mixer=None", "-c", "a comment"]
+    assert config.with_updates(argv) == {"lr": 0.001, "env_args": {"key": "simple_tag"}, "mixer": None}
+    with pytest.raises(ConfigError, match="'lr' after `with` is no override"):
+        config.with_updates(["with", "lr", "=", "3"])
+
+
+def test_values_of_another_kind_are_refused() -> None:
+    declared = {"lr": 0.1, "flag": True, "name": "x", "args": {"n": 1}, "free": None}
+    config.check_updates(declared, {"lr": 1, "flag": False, "name": "y", "args": {"n": None}, "free": [1], "seed": 3})
+    for update in ({"lr": "high"}, {"lr": True}, {"flag": 1}, {"name": 3}, {"args": {"n": "two"}}, {"args": 3}):
+        with pytest.raises(ConfigError, match="this is"):
+            config.check_updates(declared, update)
+    with pytest.raises(ConfigError, match="did you mean 'args.n'"):
+        config.check_updates(declared, {"args": {"m": 1}})
+
+
+def test_an_option_is_given_once_and_with_an_equals_sign() -> None:
+    assert config.take_option(["a", "--config=x", "b"], "--config") == ("x", ["a", "b"])
+    with pytest.raises(ConfigError, match="2 times"):
+        config.take_option(["--config=x", "--config=y"], "--config")
+
+
+ALL_YAML = sorted(config.CONFIG.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", ALL_YAML, ids=lambda path: str(path.relative_to(config.CONFIG)))
+def test_every_key_has_a_comment(path: Path) -> None:
+    for line in path.read_text().splitlines():
+        if re.match(r"\s*\w+:", line) and not line.rstrip().endswith(":"):
+            assert "#" in line, f"{path.name}: {line.strip()}"
+
+
+def test_every_key_a_learner_reads_is_in_its_yaml() -> None:
+    """Stock's default.yaml lacks our keys, so an algorithm's own file must hold what its code reads."""
+    stock = {"gamma", "lr", "batch_size", "grad_norm_clip", "hidden_dim", "learner_log_interval", "seed", "device",
+             "n_agents", "n_actions", "state_shape"}  # fmt: skip
+    for path in sorted((config.CONFIG / "algs").glob("*.yaml")):
+        declared = config.read_yaml(path)
+        if not declared["learner"]:
+            continue
+        sources = [
+            "learners/base_learner.py",
+            f"learners/{declared['learner']}.py",
+            "modules/critics/ensemble_critic.py",
+        ]
+        read = set()
+        for source in sources:
+            read |= set(re.findall(r"\bargs\.([a-z_0-9]+)", (config.SOURCE / source).read_text()))
+        assert read - stock <= declared.keys(), f"{path.name} lacks {sorted(read - stock - declared.keys())}"
