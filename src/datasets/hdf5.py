@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from utils.errors import DatasetError
+from utils.files import flush_to_disk
 
 FORMAT = "epymarl-offline"
 FORMAT_VERSION = 1
@@ -38,9 +39,9 @@ def write_container(path: Path, stored: Mapping[str, np.ndarray], card: dict[str
                 file.attrs["format"] = FORMAT
                 file.attrs["format_version"] = card["format_version"]
                 file.attrs["card"] = json.dumps(card, allow_nan=False)
-            _sync(temporary)
+            flush_to_disk(temporary)
             os.replace(temporary, path)
-            _sync(path.parent)
+            flush_to_disk(path.parent)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -125,11 +126,3 @@ def _plain_array(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
     if not isinstance(entry, h5py.Dataset) or entry.external or entry.is_virtual or entry.dtype.kind not in "fiu":
         raise DatasetError(f"'{name}' in {path} is not a plain array of numbers; datasets hold nothing else")
     return entry
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch as th
 
 from utils.errors import CheckpointError
+from utils.files import flush_to_disk
 
 STATE_FILE = "train_state.th"
 
@@ -33,20 +34,12 @@ def save_checkpoint(directory: Path, t: int, learner: SavesModels, state: dict[s
     learner.save_models(str(temporary))
     th.save(state, temporary / STATE_FILE)
     for file in temporary.iterdir():
-        _flush_to_disk(file)
-    _flush_to_disk(temporary)
+        flush_to_disk(file)
+    flush_to_disk(temporary)
     shutil.rmtree(final, ignore_errors=True)
     os.replace(temporary, final)
-    _flush_to_disk(directory)
+    flush_to_disk(directory)
     return final
-
-
-def _flush_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def find_checkpoint(checkpoint_path: str, load_step: int) -> Path:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch as th
 from benchmarks.buffer_sampling import measure
+from tests.no_device_reads import NoDeviceReads
 
 from components.offline_buffer import EXTRAS, OfflineBuffer
 from components.scheme import build_scheme
@@ -226,6 +227,12 @@ def test_sampling_leaves_the_global_streams_alone():
     th.manual_seed(0)
     np.random.seed(0)
     assert (th.rand(1), np.random.rand()) == drawn
+
+
+def test_drawing_windows_never_waits_for_the_device():
+    buffer, _, _ = make([5, 7, 4], window=2, extras=EXTRAS)
+    with NoDeviceReads():
+        buffer.sample(16)
 
 
 def test_samples_are_copies():

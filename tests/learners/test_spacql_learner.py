@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch as th
 from tests.learners.learner_tester import N_AGENTS, make_args, make_batch, make_learner, train
+from tests.no_device_reads import NoDeviceReads
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from learners.gradients import clip_gradients, is_stacked, masked_mean, transition_mask
 from learners.spacql_learner import SPaCQLLearner, check_config
@@ -314,20 +314,6 @@ def test_each_policy_is_clipped_alone() -> None:
     after = th.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
     th.testing.assert_close(after[[0, 2]], th.ones(2), rtol=1e-4, atol=1e-4)
     assert norms.shape == (3,) and all(th.equal(g[1], s) for g, s in zip(gradients, small, strict=True))
-
-
-class NoDeviceReads(TorchDispatchMode):
-    """Raises at any operation whose result or size the host must wait for, however it was asked for."""
-
-    READS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "unique", "_unique2")
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.overloadpacket.__name__
-        assert name not in self.READS, f"{name} reads the device"
-        indices = args[1] if name.startswith("index") and len(args) > 1 and isinstance(args[1], list | tuple) else ()
-        assert not any(i is not None and i.dtype == th.bool for i in indices), "a mask as an index reads the device"
-        assert not (name == "_to_copy" and (kwargs or {}).get("device") is not None), "a tensor changes device"
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("kind", ["policy", "logsumexp"])
