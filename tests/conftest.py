@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch as th
+
 from tests.command_line import CommandLine
 
 os.environ["OMP_NUM_THREADS"] = "1"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch as th
 from PIL import Image
+
 from tests.command_line import ROOT, CommandLine
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.command_line import ROOT
-from tests.learners.learner_tester import make_batch, make_learner
 
 from learners import REGISTRY as learner_REGISTRY
 from learners import base_learner, gradients
 from modules.layers import squash as squash_layer
+from tests.command_line import ROOT
+from tests.learners.learner_tester import make_batch, make_learner
 from utils import config
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "offline_data" / "README.md"]

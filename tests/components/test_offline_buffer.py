@@ -3,11 +3,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch as th
-from benchmarks.buffer_sampling import measure
-from tests.no_device_reads import NoDeviceReads
 
+from benchmarks.buffer_sampling import measure
 from components.offline_buffer import EXTRAS, OfflineBuffer
 from components.scheme import build_scheme
+from tests.no_device_reads import NoDeviceReads
 from utils.errors import DatasetError
 
 N, OBS = 3, 4

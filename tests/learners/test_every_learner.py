@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import torch as th
 import yaml
-from tests.learners.learner_tester import ALGS, check_device, check_learns, check_resumes
 
 from learners import REGISTRY
+from tests.learners.learner_tester import ALGS, check_device, check_learns, check_resumes
 
 # Every algorithm file whose learner is registered.
 ALGORITHMS = sorted(

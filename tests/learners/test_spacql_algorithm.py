@@ -6,8 +6,9 @@ import copy
 from typing import Any
 
 import torch as th
-from tests.learners.learner_tester import N_AGENTS, make_batch, make_learner
 from torch import Tensor, nn
+
+from tests.learners.learner_tester import N_AGENTS, make_batch, make_learner
 
 F64 = th.float64
 UPDATES = 25

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch as th
-from tests.learners.learner_tester import N_AGENTS, make_args, make_batch, make_learner, train
-from tests.no_device_reads import NoDeviceReads
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from learners.gradients import clip_gradients, is_stacked, masked_mean, transition_mask
 from learners.spacql_learner import SPaCQLLearner, check_config
+from tests.learners.learner_tester import N_AGENTS, make_args, make_batch, make_learner, train
+from tests.no_device_reads import NoDeviceReads
 from utils.errors import CheckpointError, ConfigError, TrainingError
 
 F64 = th.float64
