@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -105,5 +104,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # a machine without git runs too
     sys.exit(main(sys.argv))

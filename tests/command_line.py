@@ -22,7 +22,8 @@ class CommandLine:
 
     def command(self, *updates: str, config: str = "spacql", verb: tuple[str, ...] = ()) -> list[str]:
         own = (f"local_results_path={self.results}", f"dataset={self.dataset}")
-        keys = [*TINY, *own] if config == "spacql" else [own[0]]
+        own_keys = {"spacql": TINY, "random": ()}.get(config, ("test_nepisode=20", "batch_size_run=20", "seed=3"))
+        keys = [*own_keys, *own[: 1 if config == "random" else 2]]
         names = {update.partition("=")[0] for update in updates}
         kept = [key for key in keys if key.partition("=")[0] not in names]
         main = [sys.executable, "-W", "ignore", str(ROOT / "src" / "main.py"), *verb]

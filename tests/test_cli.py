@@ -184,6 +184,23 @@ def test_an_algorithm_that_cannot_handle_the_actions_is_refused(cli: CommandLine
     assert "spacql_learner handles continuous actions" in result.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize("config", ["bc", "bc_discrete"])
+def test_swapping_the_learner_is_swapping_the_config(cli: CommandLine, tmp_path: Path, config: str) -> None:
+    updates = ["t_max=20", "test_interval=10", "learner_log_interval=5", "batch_size=32", "save_model_interval=10"]
+    if config == "bc_discrete":
+        discrete = tmp_path / "discrete.h5"
+        updates += ["env_args.continuous_actions=False", f"dataset={discrete}"]
+        made = cli.run("collect=True", "collect_episodes=40", f"collect_to={discrete}", updates[-2], config="random")
+        assert made.returncode == 0, made.stderr
+    result = cli.run(*updates, config=config)
+    assert result.returncode == 0, result.stderr
+    recorded = metrics(cli.runs()[-1])
+    assert recorded["test_return_mean"]["steps"] == [0, 10, 20]
+    assert recorded["bc_loss"]["steps"] == [1, 6, 11, 16]
+    early, late = (cli.checkpoints()[-1] / step / "agent.th" for step in ("10", "20"))
+    assert not equal_states(early, late)
+
+
 def test_training_needs_no_simulator(cli: CommandLine) -> None:
     result = cli.run("env=None")
     assert result.returncode == 0, result.stderr

@@ -14,8 +14,7 @@ def plot_learning_curve(series: list[tuple[int, float]], file: Path, title: str,
     axes = figure.subplots()
     axes.plot(steps, returns, marker="o", markersize=3, color="tab:blue", label="test return (mean over episodes)")
     for (name, level), style in zip(levels.items(), ("--", ":", "-."), strict=False):
-        axes.axhline(level, linestyle=style, color="grey", linewidth=1)
-        axes.annotate(f"{name} {level:.1f}", (steps[-1], level), ha="right", va="bottom", fontsize=8, color="dimgrey")
+        axes.axhline(level, linestyle=style, color="dimgrey", linewidth=1.2, label=f"{name} {level:.1f}")
     axes.set(xlabel="training updates", ylabel="episode return", title=title)
     axes.legend(loc="best", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)

@@ -40,11 +40,21 @@ def make_args(alg: str, **updates: Any) -> SimpleNamespace:
     return SimpleNamespace(**{**yaml.safe_load((ALGS / f"{alg}.yaml").read_text()), **run, **updates})
 
 
+def is_discrete(args: SimpleNamespace) -> bool:
+    """Whether an algorithm file is for discrete actions."""
+    return bool(args.agent_output_type == "pi_logits")
+
+
+def env_info(args: SimpleNamespace) -> dict[str, Any]:
+    """What an environment of the algorithm's action type would say of itself."""
+    sizes = {"state_shape": args.state_shape, "obs_shape": OBS, "n_actions": ACTION, "n_agents": args.n_agents}
+    return {**sizes, "episode_limit": 9, "action_space": "discrete" if is_discrete(args) else "continuous"}
+
+
 def make_learner(alg: str = "spacql", dtype: th.dtype = th.float32, **updates: Any) -> Any:
     """A learner on its own small networks; its logger is a `Recorder`."""
     args = make_args(alg, **updates)
-    env_info = {"state_shape": args.state_shape, "obs_shape": OBS, "n_actions": ACTION, "n_agents": args.n_agents}
-    scheme, groups, preprocess = build_scheme({**env_info, "episode_limit": 9, "action_space": "continuous"}, args)
+    scheme, groups, preprocess = build_scheme(env_info(args), args)
     scheme["obs"] |= {"mean": th.full((args.n_agents, OBS), 0.3), "std": th.full((args.n_agents, OBS), 1.5)}
     scheme["state"] |= {"mean": th.full((args.state_shape,), 0.3), "std": th.full((args.state_shape,), 1.5)}
     th.manual_seed(args.seed)
@@ -58,17 +68,20 @@ def make_batch(
 ) -> EpisodeBatch:
     """Random transitions, (rows, steps) with every row filled and a reward that small actions raise."""
     generator = th.Generator().manual_seed(seed)
-    env_info = {"state_shape": args.state_shape, "obs_shape": OBS, "n_actions": ACTION, "n_agents": args.n_agents}
-    scheme, groups, preprocess = build_scheme({**env_info, "episode_limit": 9, "action_space": "continuous"}, args)
+    scheme, groups, preprocess = build_scheme(env_info(args), args)
     scheme["next_action_valid"] = {"vshape": (1,)}
     lead = (rows, steps)
     obs = th.randn(*lead, args.n_agents, OBS, generator=generator, dtype=dtype)
     low, high = th.tensor(args.action_low, dtype=dtype), th.tensor(args.action_high, dtype=dtype)
     actions = low + (high - low) * th.rand(*lead, args.n_agents, ACTION, generator=generator, dtype=dtype)
+    encoded = actions.clone()
+    if is_discrete(args):
+        actions = th.randint(ACTION, (*lead, args.n_agents, 1), generator=generator)
+        encoded = th.nn.functional.one_hot(actions.squeeze(-1), ACTION).to(dtype)
     data = {
-        "obs": obs, "state": obs.flatten(2), "actions": actions, "actions_onehot": actions.clone(),
+        "obs": obs, "state": obs.flatten(2), "actions": actions, "actions_onehot": encoded,
         "avail_actions": th.ones(*lead, args.n_agents, ACTION, dtype=th.int),
-        "reward": -actions.square().sum((-2, -1)).unsqueeze(-1), "terminated": th.zeros(*lead, 1, dtype=th.uint8),
+        "reward": -encoded.square().sum((-2, -1)).unsqueeze(-1), "terminated": th.zeros(*lead, 1, dtype=th.uint8),
         "filled": th.ones(*lead, 1, dtype=th.long), "next_action_valid": th.ones(*lead, 1, dtype=dtype),
     }  # fmt: skip
     wrapped = SimpleNamespace(transition_data=data, episode_data={})
