@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import warnings
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch as th
+
+warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # sacred imports it; nothing a user can mend
+
 from sacred import SETTINGS, Experiment
 from sacred.run import Run
 from sacred.utils import SacredInterrupt, apply_backspaces_and_linefeeds
 
+from datasets.names import dataset_name
 from run import run
+from utils.checkpoint import checkpoint_seed
 from utils.config import Config, check_updates, config_names, layered_config, merge, take_option, with_updates
 from utils.errors import UserError
 from utils.logging import get_logger
-from utils.observers import check_mongo, observers
+from utils.observers import RunDirectoryObserver, observers
 from utils.rng import seed_everything
+from utils.validation import check_values
 from utils.versions import commit
 
 SETTINGS["CAPTURE_MODE"] = "fd"
@@ -31,7 +40,7 @@ ex.captured_out_filter = apply_backspaces_and_linefeeds
 @ex.main
 def my_main(_run: Run, _config: Config, _log: Any) -> dict[str, float]:
     """One run; its return value is the Sacred run's result."""
-    config = merge({}, _config)
+    config = check_values(merge({}, _config))
     seed_everything(config["seed"])
     config["env_args"] = merge(config["env_args"], {"seed": config["seed"]})
     try:
@@ -43,47 +52,63 @@ def my_main(_run: Run, _config: Config, _log: Any) -> dict[str, float]:
         raise
 
 
-def results_directory(config: Config) -> Path:
-    """Where this run's files go: `local_results_path`, relative to the checkout."""
-    return ROOT / Path(config["local_results_path"]).expanduser()
+class Terminated(SacredInterrupt):
+    """SIGTERM outside the training loop, which ends by itself at an update's end."""
 
 
-def mongo_option(argv: list[str]) -> str | None:
-    """The value of Sacred's own `-m`/`--mongo_db`, None without it."""
+def terminate(number: int, frame: FrameType | None) -> None:
+    """Turn SIGTERM into an exception, so that Sacred marks the run INTERRUPTED."""
+    raise Terminated(f"{signal.Signals(number).name} before training began or after it ended; nothing to save")
+
+
+def option_value(argv: list[str], short: str, long: str) -> tuple[str | None, list[str]]:
+    """The value of one of Sacred's flags (`-m X`, `--mongo_db=X`) and the command line without it."""
     for position, argument in enumerate(argv):
-        if argument.startswith("--mongo_db="):
-            return argument.partition("=")[2]
-        if argument in ("-m", "--mongo_db") and position + 1 < len(argv):
-            return argv[position + 1]
-    return None
+        if argument.startswith(f"{long}="):
+            return argument.partition("=")[2], argv[:position] + argv[position + 1 :]
+        if argument in (short, long) and position + 1 < len(argv):
+            return argv[position + 1], argv[:position] + argv[position + 2 :]
+    return None, argv
 
 
 def prepare(argv: list[str]) -> list[str]:
     """Read the layers, check the overrides and equip the experiment; returns what is left for Sacred.
 
-    Raises ConfigError for whatever is wrong before a run exists.
+    Raises UserError for whatever is wrong before a run exists.
     """
     alg, rest = take_option(argv, "--config")
     env, rest = take_option(rest, "--env-config")
     updates = with_updates(rest)
-    config = layered_config(alg, env, updates)
+    config = layered_config(alg, env, updates, lambda dataset: dataset_name(dataset) or dataset)
     if not {"-f", "--force"} & set(rest):
         check_updates(config, updates)
+    config["env_args"] = merge(config["env_args"], dict(updates.get("env_args", {})))
+    final = check_values(merge(config, updates))
+    if final["checkpoint_path"] and final["offline"] and not final["evaluate"] and "seed" not in updates:
+        config["seed"] = checkpoint_seed(final["checkpoint_path"], final["load_step"])
     ex.add_config(config)
-    mongo = mongo_option(rest)
-    if mongo is not None:
-        check_mongo(mongo)
-    final = merge(config, updates)
     if not {"-u", "--unobserved"} & set(rest):
-        env_args = final["env_args"]
-        environment = str(env_args.get("map_name", env_args.get("key", final["env"])))
-        ex.observers.extend(observers(results_directory(final), config["name"], environment, final["mongo"]))
+        rest = add_observers(rest, final)
     return rest
+
+
+def add_observers(argv: list[str], config: Config) -> list[str]:
+    """Record the run; Sacred's own -m and -F are taken over, for their ids clash with the run directory's."""
+    env_args = config["env_args"]
+    environment = str(env_args.get("map_name", env_args.get("key", config["env"])))
+    mongo, argv = option_value(argv, "-m", "--mongo_db")
+    extra, argv = option_value(argv, "-F", "--file_storage")
+    results = ROOT / Path(config["local_results_path"]).expanduser()
+    ex.observers.extend(observers(results, config["name"], environment, mongo or config["mongo"]))
+    if extra is not None:
+        ex.observers.append(RunDirectoryObserver(extra))
+    return argv
 
 
 def main(argv: list[str]) -> int:
     """Run the command line; returns the exit status (0 done, 1 refused or failed, 130 interrupted)."""
     th.set_num_threads(1)  # small networks: a second thread costs more than it gives
+    signal.signal(signal.SIGTERM, terminate)
     if {"-h", "--help", "help"} & set(argv) and not any(item.startswith("--config=") for item in argv):
         print(
             f"usage: {argv[0]} [VERB] --config=ALG --env-config=ENV [with key=value ...]\n"

@@ -52,17 +52,9 @@ def loop_of(args: SimpleNamespace) -> Any:
 
 
 def sanity_check(args: SimpleNamespace, log: logging.Logger) -> SimpleNamespace:
-    """Derive `device` and check the keys that every loop reads. Raises ConfigError for one out of range."""
+    """Derive `device`: CUDA where it is wanted and here."""
     if args.use_cuda and not th.cuda.is_available():
         args.use_cuda = False
         log.info("use_cuda=True, but no CUDA device is here: running on the CPU")
     args.device = "cuda" if args.use_cuda else "cpu"
-    positive = ("t_max", "test_interval", "test_nepisode", "batch_size", "batch_size_run", "log_interval",
-                "learner_log_interval", "save_model_interval")  # fmt: skip
-    for key in positive:
-        value = getattr(args, key)
-        if not isinstance(value, int) or value < 1:
-            raise ConfigError(f"{key}={value}: this must be a whole number of at least 1")
-    if args.reward_scalarisation not in ("sum", "mean"):
-        raise ConfigError(f"reward_scalarisation={args.reward_scalarisation}: choose sum or mean")
     return args

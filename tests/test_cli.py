@@ -64,7 +64,7 @@ def test_resuming_is_bit_exact(cli: CommandLine, tmp_path: Path) -> None:
     """train(2N) == train(N) + resume + train(N): weights, optimisers, targets, streams, metrics."""
     whole, half = CommandLine(tmp_path / "whole", cli.dataset), CommandLine(tmp_path / "half", cli.dataset)
     assert whole.run().returncode == 0
-    assert half.run("t_max=10").returncode == 0
+    assert half.run("t_max=15").returncode == 0  # not where the whole run evaluates: that evaluation is left out
     resumed = half.run(f"checkpoint_path={half.checkpoints()[0]}")
     assert resumed.returncode == 0, resumed.stderr
     expected, got = whole.checkpoints()[0] / "20", half.checkpoints()[1] / "20"
@@ -101,7 +101,9 @@ def test_evaluate_scores_a_checkpoint_as_training_did_and_draws_a_gif(cli: Comma
     assert cli.run("evaluate=True", where).returncode == 0
     trained, evaluated = (metrics(run)["test_return_mean"] for run in cli.runs())
     assert evaluated["steps"] == [20] and evaluated["values"] == [trained["values"][-1]]
-    assert cli.run("evaluate=True", "render=True", where).returncode == 0
+    drawn = cli.run("evaluate=True", "render=True", where)
+    assert drawn.returncode == 0, drawn.stderr
+    assert metrics(cli.runs()[-1])["test_return_mean"]["values"] == [trained["values"][-1]]  # the GIF's is not counted
     (gif,) = cli.results.glob("replays/*.gif")
     assert Image.open(gif).n_frames >= 25  # type: ignore[attr-defined]
 
@@ -117,14 +119,24 @@ def test_a_diverging_run_stops_with_a_sentence_and_keeps_its_last_good_checkpoin
     assert [path for folder in cli.checkpoints() for path in folder.iterdir()] == [cli.checkpoints()[0] / "10"]
 
 
+SPACQL = ["--config=spacql", "--env-config=mpe", "with"]
 WRONG = {
     "unknown config": (["--config=spacl", "--env-config=mpe"], "did you mean 'spacql'"),
     "unknown environment config": (["--config=spacql", "--env-config=mp"], "did you mean 'mpe'"),
     "missing config": (["--env-config=mpe"], "--config=NAME is missing"),
     "space for equals sign": (["--config", "spacql"], "with an equals sign"),
-    "unknown key": (["--config=spacql", "--env-config=mpe", "with", "alpha_cq=1"], "did you mean 'alpha_cql'"),
-    "unknown nested key": (["--config=spacql", "--env-config=mpe", "with", "env_args.kee=1"], "'env_args.key'"),
-    "wrong kind": (["--config=spacql", "--env-config=mpe", "with", "lr=high"], "'lr' is a number"),
+    "unknown key": ([*SPACQL, "alpha_cq=1"], "did you mean 'alpha_cql'"),
+    "wrong kind": ([*SPACQL, "lr=high"], "'lr' is a number"),
+    "bad size": ([*SPACQL, "batch_size=0"], "batch_size=0: this must be a whole number of at least 1"),
+    "fraction of an update": ([*SPACQL, "actor_update_interval=2.5"], "must be a whole number"),
+    "no number": ([*SPACQL, "load_step=None"], "must be a whole number of at least 0"),
+    "out of range": ([*SPACQL, "gamma=2"], "gamma=2: this must be a number of at least 0 and at most 1"),
+    "bad seed": ([*SPACQL, "seed=-1"], "seed=-1: this must be"),
+    "unknown choice": ([*SPACQL, "reward_scaling=center"], "choose one of none, centre, standardise"),
+    "name that is a path": ([*SPACQL, "name=../x"], "runs are filed under it"),
+    "unwritable results": ([*SPACQL, "local_results_path=/proc/nothing"], "nothing can be written to"),
+    "two modes": ([*SPACQL, "evaluate=True", "collect=True"], "exclude each other"),
+    "missing checkpoint": ([*SPACQL, "checkpoint_path=/no/such/place"], "there is no such directory"),
 }
 
 
@@ -142,11 +154,15 @@ RUN_ERRORS = {
     "unknown dataset": (("dataset=mpe/simple_spread/random-10k",), "did you mean mpe/simple_spread/random"),
     "dataset with a recipe": (("dataset=mpe/simple_spread/random",), "collect=True collect_episodes=40000"),
     "unknown environment": (("env_args.key=simple_sprad",), "Did you mean 'simple_spread'?"),
-    "other environment": (("env_args.key=simple_spread_v3",), "was made in mpe/simple_spread"),
+    "unknown environment argument": (("env_args.kee=1",), "kee"),
+    "other environment": (("env_args.key=simple_spread_v3",), "key is simple_spread there and simple_spread_v3 here"),
+    "other time limit": (("env_args.time_limit=50",), "env_args.time_limit is 25 there and 50 here"),
+    "unknown selector": (("action_selector=determinstic",), "did you mean 'deterministic'"),
+    "selector of discrete actions": (("action_selector=epsilon_greedy",), "cannot choose continuous actions"),
+    "agents that do not fit": (("mac=basic_mac",), "takes agent=mlp or rnn"),
+    "recurrent agents on transitions": (("mac=basic_mac", "agent=rnn", "input_norm=none"), "set window=None"),
     "unknown learner": (("learner=spaql_learner",), "did you mean 'spacql_learner'"),
-    "missing checkpoint": (("checkpoint_path=/no/such/place",), "there is no such directory"),
     "evaluation without a checkpoint": (("evaluate=True",), "needs checkpoint_path"),
-    "bad size": (("batch_size=0",), "whole number of at least 1"),
     "one episode at a time": (("runner=episode",), "set batch_size_run=1"),
 }
 
@@ -163,6 +179,51 @@ def test_what_is_wrong_in_a_run_is_one_sentence_and_marks_it_failed(cli: Command
         -1
     ]
     assert status(cli.runs()[-1]) == "FAILED"
+
+
+def test_divergence_is_seen_before_an_evaluation_or_the_end(cli: CommandLine) -> None:
+    result = cli.run("alpha_cql=1e38", "t_max=4", "save_model=False")
+    assert result.returncode == 1 and "the critic loss of SPaCQLLearner stopped being finite" in result.stderr
+
+
+def test_continuing_adopts_the_seed_and_refuses_another(cli: CommandLine) -> None:
+    assert cli.run("t_max=10").returncode == 0
+    where = f"checkpoint_path={cli.checkpoints()[0]}"
+    refused = cli.run(where, "seed=4")
+    assert refused.returncode == 1 and "was saved with seed 3, this run has 4" in refused.stderr
+    command = [word for word in cli.command(where) if not word.startswith("seed=")]
+    continued = subprocess.run([*command, "actor_lr=0.002"], capture_output=True, text=True, cwd=ROOT)
+    assert continued.returncode == 0, continued.stderr
+    assert json.loads((cli.runs()[-1] / "config.json").read_text())["seed"] == 3
+    assert "actor_lr was 0.003, now 0.002" in continued.stderr
+
+
+def test_sigterm_during_collection_marks_the_run(cli: CommandLine, tmp_path: Path) -> None:
+    updates = ("collect=True", "collect_episodes=2000000", f"collect_to={tmp_path / 'large.h5'}", "batch_size_run=100")
+    process = subprocess.Popen(cli.command(*updates, config="random"), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not any((run / "run.json").exists() for run in cli.runs()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in errors
+    assert status(cli.runs()[0]) == "INTERRUPTED" and not list(tmp_path.glob("*.h5"))
+
+
+@pytest.mark.parametrize(
+    "updates",
+    [
+        ("mac=basic_mac", "agent=rnn", "input_norm=none", "window=None", "batch_size=4"),
+        ("obs_last_action=True", "window=2"),
+        ("mac=basic_mac", "agent=mlp", "obs_agent_id=True", "train_reward=agent0", "cql_penalty=logsumexp"),
+        ("partial_replacement=average_single", "memory_map=True", "runner=episode", "batch_size_run=1", "t_max=5"),
+    ],
+    ids=lambda updates: updates[0],
+)
+def test_parts_can_be_combined(cli: CommandLine, updates: tuple[str, ...]) -> None:
+    result = cli.run("test_nepisode=3", *updates)
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_damaged_dataset_is_refused(cli: CommandLine, tmp_path: Path) -> None:
@@ -218,6 +279,9 @@ def test_collecting_never_overwrites(cli: CommandLine) -> None:
 def test_sacred_verbs_and_flags_work(cli: CommandLine, tmp_path: Path) -> None:
     shown = cli.run("lr=0.007", verb=("print_config",))
     assert shown.returncode == 0 and "lr = 0.007" in shown.stdout + shown.stderr
+    for dataset in ("mpe/simple_spread/random", "offline_data/mpe/simple_spread/random.h5"):
+        tuned = cli.run(f"dataset={dataset}", verb=("print_config",))
+        assert "actor_lr = 0.01" in tuned.stdout + tuned.stderr  # the paper's, by name and by path
     extra = subprocess.run([*cli.command("t_max=5"), "-F", str(tmp_path / "extra"), "-c", "a comment"], cwd=ROOT)
     assert extra.returncode == 0
     assert status(tmp_path / "extra" / "1") == "COMPLETED"

@@ -10,9 +10,16 @@ from torch.distributions import Categorical
 from components.epsilon_schedules import DecayThenFlatSchedule
 from modules.layers.squash import action_bounds, squash
 
+DISCRETE, CONTINUOUS = frozenset({"discrete"}), frozenset({"continuous"})
+
 
 class ActionSelector(Protocol):
-    """(B, N, A) outputs and (B, N, A) availability to actions: (B, N) long, or (B, N, A) float when continuous."""
+    """(B, N, A) outputs and (B, N, A) availability to actions: (B, N) long, or (B, N, A) float when continuous.
+
+    Continuous action dimensions that an agent lacks (availability 0, padding) are 0.
+    """
+
+    action_types: frozenset[str]
 
     def select_action(
         self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False
@@ -21,6 +28,8 @@ class ActionSelector(Protocol):
 
 class MultinomialActionSelector:
     """Sample from policy probabilities; greedy in test mode when `test_greedy`."""
+
+    action_types = DISCRETE
 
     def __init__(self, args: SimpleNamespace) -> None:
         self.schedule = DecayThenFlatSchedule(
@@ -40,6 +49,8 @@ class MultinomialActionSelector:
 class SoftPoliciesSelector:
     """Sample from policy probabilities, in test mode too (stock's behaviour)."""
 
+    action_types = DISCRETE
+
     def __init__(self, args: SimpleNamespace) -> None:
         self.args = args
 
@@ -49,6 +60,8 @@ class SoftPoliciesSelector:
 
 class EpsilonGreedyActionSelector:
     """The best available action, or with probability epsilon a uniform available one."""
+
+    action_types = DISCRETE
 
     def __init__(self, args: SimpleNamespace) -> None:
         self.schedule = DecayThenFlatSchedule(
@@ -67,11 +80,13 @@ class EpsilonGreedyActionSelector:
 class DeterministicActionSelector:
     """Continuous actions: the squashed mean, without noise."""
 
+    action_types = CONTINUOUS
+
     def __init__(self, args: SimpleNamespace) -> None:
         self.low, self.high = action_bounds(args)
 
     def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
-        return squash(agent_inputs, self.low, self.high).detach()  # (B, N, A)
+        return squash(agent_inputs, self.low, self.high).detach() * avail_actions  # (B, N, A)
 
 
 class GaussianActionSelector(DeterministicActionSelector):
@@ -89,11 +104,13 @@ class GaussianActionSelector(DeterministicActionSelector):
         if test_mode:
             return mean
         noise = th.randn_like(mean) * self.noise * 0.5 * (self.high - self.low)
-        return th.clamp(mean + noise, self.low, self.high)  # (B, N, A)
+        return th.clamp(mean + noise, self.low, self.high) * avail_actions  # (B, N, A)
 
 
 class UniformActionSelector:
     """Behaviour that ignores the network: uniform over the action box, or over the available discrete actions."""
+
+    action_types = DISCRETE | CONTINUOUS
 
     def __init__(self, args: SimpleNamespace) -> None:
         self.continuous = hasattr(args, "action_low")
@@ -101,7 +118,7 @@ class UniformActionSelector:
 
     def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
         if self.continuous:
-            return self.low + th.rand_like(agent_inputs) * (self.high - self.low)  # (B, N, A)
+            return (self.low + th.rand_like(agent_inputs) * (self.high - self.low)) * avail_actions  # (B, N, A)
         return Categorical(avail_actions.float()).sample().long()  # (B, N)
 
 

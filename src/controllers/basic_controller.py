@@ -24,6 +24,8 @@ class BasicMAC:
     see standardised observations when `input_norm` is `dataset`.
     """
 
+    unshared = False  # whether the agents that belong here have networks of their own
+
     def __init__(self, scheme: dict[str, Any], groups: dict[str, int], args: SimpleNamespace) -> None:
         self.n_agents = args.n_agents
         self.args = args

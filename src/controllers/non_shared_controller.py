@@ -8,5 +8,7 @@ from controllers.basic_controller import BasicMAC
 class NonSharedMAC(BasicMAC):
     """Each agent has its own network, fed with its own statistics."""
 
+    unshared = True
+
     def _statistics(self, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
         return mean, std  # (N, O)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.card_check import check_stated, plain
 from datasets.hdf5 import FORMAT_VERSION, row_blocks
 from datasets.references import reference_returns
 from utils.errors import DatasetError
@@ -14,52 +15,55 @@ _COMPUTED = ("format_version", "counts", "returns", "shapes", "obs_mean", "obs_s
 
 
 def start_card(fields: Mapping[str, Any], action_size: int) -> dict[str, Any]:
-    """The part of the card that a dataset's maker states, checked and with its defaults.
+    """The part of the card that a dataset's maker states, checked, as plain JSON and with its defaults.
 
     fields: `environment` {"env", "env_args", ...} and `action_space` are required, `action_low` and `action_high` for
-    continuous actions, `n_actions` for discrete ones. Raises DatasetError for one that is missing or of another kind.
+    continuous actions, `n_actions` for discrete ones. A `reference` that is None is filled in where one is published.
+    Raises DatasetError for an entry that is missing or of another kind.
     """
-    card = {key: value for key, value in fields.items() if key not in _COMPUTED and not key.startswith("state_")}
-    environment = card.get("environment")
-    if not isinstance(environment, dict) or "env" not in environment:
-        raise DatasetError(
-            "the card needs environment: {'env': name, 'env_args': {...}}, where its scores are measured"
-        )
-    space = card.get("action_space")
-    if space not in ("continuous", "discrete"):
-        raise DatasetError(f"the card's action_space is {space!r}; it must be 'continuous' or 'discrete'")
-    for key in ("action_low", "action_high") if space == "continuous" else ("n_actions",):
-        if key not in card:
-            raise DatasetError(f"the card needs '{key}' for {space} actions")
-    if space == "continuous":
-        card["n_actions"] = action_size
-        for key in ("action_low", "action_high"):
-            card[key] = [float(bound) for bound in np.atleast_1d(card[key])]
-    environment.setdefault("env_args", {})
+    if not isinstance(fields, Mapping):
+        raise DatasetError(f"the card is of type {type(fields).__name__}; it must be a mapping of its entries")
+    stated = {key: value for key, value in fields.items() if key not in _COMPUTED and not str(key).startswith("state_")}
+    card = {"format_version": FORMAT_VERSION, **plain(stated, "")}
+    if card.get("action_space") == "continuous":
+        card.setdefault("n_actions", action_size)
+        for key in ("action_low", "action_high"):  # one number for one dimension
+            if isinstance(card.get(key), int | float):
+                card[key] = [card[key]]
+    if isinstance(card.get("environment"), dict):
+        card["environment"].setdefault("env_args", {})
     card.setdefault("behaviour", "unknown")
     card.setdefault("quality", "unknown")
     card.setdefault("made_by", {})
-    if card.get("reference") is None:
-        card["reference"] = reference_returns(str(environment["env"]), environment["env_args"].get("key"))
-    return {"format_version": FORMAT_VERSION, **card}
+    card.setdefault("reference", None)
+    check_stated(card)
+    for key in ("action_low", "action_high") if card["action_space"] == "continuous" else ():
+        card[key] = [float(bound) for bound in card[key]]
+    if card["reference"] is None:
+        environment = card["environment"]
+        card["reference"] = reference_returns(environment["env"], environment["env_args"].get("key"))
+    return card
 
 
-def check_card(card: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Raise DatasetError unless a card that was read has all entries and agrees with the arrays."""
-    needed: dict[str, type | tuple[type, ...]] = {
-        "environment": dict, "action_space": str, "n_actions": int, "behaviour": str, "quality": str, "made_by": dict,
-        "counts": dict, "returns": dict, "shapes": dict, "obs_mean": list, "obs_std": list,
-    }  # fmt: skip
-    if card.get("action_space") == "continuous":
-        needed |= {"action_low": list, "action_high": list}
-    if "state" in arrays:
-        needed |= {"state_mean": list, "state_std": list}
-    for key, kind in needed.items():
-        if not isinstance(card.get(key), kind):
-            raise DatasetError(f"its card lacks '{key}' or has it in another form; write the file with write_dataset")
+def check_statistics(card: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise DatasetError unless the shapes and moments of a card that was read agree with the arrays."""
     shapes = _shapes(arrays)
-    if card["shapes"] != shapes or np.shape(card["obs_mean"]) != arrays["obs"].shape[1:]:
+    if card["shapes"] != shapes:
         raise DatasetError(f"its card states the shapes {card['shapes']}, its arrays have {shapes}; collect it anew")
+    for key in ("obs", "state"):
+        if key not in arrays:
+            continue
+        for name in (f"{key}_mean", f"{key}_std"):
+            if name not in card:
+                raise DatasetError(f"its card lacks '{name}'; write the file with write_dataset")
+            try:
+                moments = np.asarray(card[name], np.float32)
+            except (ValueError, TypeError):
+                raise DatasetError(f"its card's {name} is no array of numbers; collect the file anew") from None
+            if moments.shape != arrays[key].shape[1:] or not np.isfinite(moments).all():
+                raise DatasetError(
+                    f"its card's {name} has shape {moments.shape}; it must be {arrays[key].shape[1:]} and finite"
+                )
 
 
 def add_statistics(card: dict[str, Any], arrays: Mapping[str, np.ndarray], episode_offsets: np.ndarray) -> None:

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from datasets import memory_map as cache
-from datasets.card import add_statistics, check_card, start_card
+from datasets.card import add_statistics, check_statistics, start_card
+from datasets.card_check import check_card
 from datasets.columns import encode
+from datasets.convert import convert_arrays, convert_known, convert_offsets
 from datasets.hdf5 import checksum, open_container, write_container
 from datasets.names import resolve_dataset
-from datasets.stored import decode_rows, stored_names
-from datasets.validate import check_dataset
+from datasets.stored import decode_rows, pop_episodes, stored_names
+from datasets.validate import check_layout, check_values
 from utils.errors import DatasetError
 
 __all__ = ["OfflineDataset", "read_dataset", "resolve_dataset", "write_dataset"]
@@ -98,11 +100,13 @@ def write_dataset(
     1e-6 (see `datasets.columns`). compression: gzip level; 9 for files to be published.
     Raises DatasetError where the arrays are no valid dataset or the file cannot be written.
     """
-    offsets = np.asarray(episode_offsets, np.int64)
-    plain = _convert(arrays)
-    known = np.broadcast_to(np.asarray(last_action_known, bool), (max(len(offsets) - 1, 0),)).copy()
-    full_card = start_card(card, plain["actions"].shape[-1] if "actions" in plain else 0)
-    check_dataset(plain, offsets, known, full_card)
+    if compression not in range(10):
+        raise DatasetError(f"compression is {compression!r}; it must be a gzip level, 0 to 9")
+    plain, offsets = convert_arrays(arrays), convert_offsets(episode_offsets)
+    known = convert_known(last_action_known, offsets)
+    check_layout(plain, offsets, known)
+    full_card = start_card(card, plain["actions"].shape[-1])
+    check_values(plain, offsets, known, full_card)
     plain = _drop_derivable(plain)
     add_statistics(full_card, plain, offsets)
     stored: dict[str, np.ndarray] = {"episode_offsets": offsets, "last_action_known": known.astype(np.uint8)}
@@ -121,50 +125,32 @@ def read_dataset(path: str | Path, memory_map: bool = False) -> OfflineDataset:
     """Read and check the dataset at `path`.
 
     memory_map: keep the arrays in a `.npy` cache beside the file and map them instead of loading them; done unasked
-    where they would not fit in memory. Raises DatasetError for a file that is missing, truncated, altered, of another
+    where they would not fit in memory. The file is checked against its checksum either way, the cache against its own.
+    Raises DatasetError for a file that is missing, truncated, altered, of another
     kind or newer than this release, or whose content is no valid dataset.
     """
     path = Path(path)
     with open_container(path) as (entries, card):
         try:
             dataset = _load(path, dict(entries), card, memory_map)
-            check_dataset(dataset.arrays, dataset.episode_offsets, dataset.last_action_known, card)
-            check_card(card, dataset.arrays)
+            check_card(card)
+            check_layout(dataset.arrays, dataset.episode_offsets, dataset.last_action_known)
+            check_values(dataset.arrays, dataset.episode_offsets, dataset.last_action_known, card)
+            check_statistics(card, dataset.arrays)
         except DatasetError as error:
             raise DatasetError(f"{path}: {error}") from error
     return dataset
 
 
 def _load(path: Path, entries: dict[str, Any], card: dict[str, Any], memory_map: bool) -> OfflineDataset:
-    if "episode_offsets" not in entries or "last_action_known" not in entries:
-        raise DatasetError("the file lacks episode_offsets or last_action_known; fetch or collect it anew")
     mapped = memory_map or not cache.fits_in_memory(entries)
-    arrays = cache.open_cache(path, card) if mapped else None
     if not mapped:
         entries = {name: entry[...] for name, entry in entries.items()}
-    if arrays is None and checksum(entries, card) != card.get("checksum"):
+    if checksum(entries, card) != card.get("checksum"):
         raise DatasetError("its content does not match its checksum, so it was damaged or altered; fetch it anew")
-    offsets, known = entries.pop("episode_offsets")[...], entries.pop("last_action_known")[...].astype(bool)
-    if arrays is None:
-        arrays = cache.build_cache(path, card, entries, offsets) if mapped else decode_rows(entries, offsets)
+    offsets, known = pop_episodes(entries)
+    arrays = cache.cached_arrays(path, card, entries, offsets) if mapped else decode_rows(entries, offsets)
     return OfflineDataset(card, arrays, offsets, known, path)
-
-
-def _convert(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    converted: dict[str, np.ndarray] = {}
-    for key, array in arrays.items():
-        array = np.asarray(array)
-        if array.dtype.kind not in "biuf":
-            raise DatasetError(f"{key} is of type {array.dtype}; datasets hold numbers only")
-        if key in ("terminated", "avail_actions"):
-            if np.any((array != 0) & (array != 1)):
-                raise DatasetError(f"{key} must be 0 or 1 everywhere")
-            kind: type = np.uint8
-        else:
-            kind = np.int64 if key == "actions" and array.dtype.kind in "biu" else np.float32
-        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, which the check names
-            converted[key] = np.ascontiguousarray(array, kind)
-    return converted
 
 
 def _drop_derivable(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

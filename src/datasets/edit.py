@@ -36,11 +36,15 @@ def merge_datasets(sources: Sequence[Path], out: Path, command: str = "") -> dic
 def slice_dataset(source: Path, out: Path, episodes: int, seed: int | None = None, command: str = "") -> dict[str, Any]:
     """Write the first `episodes` episodes, or with a seed as many drawn at random, to `out`; return the new card.
 
-    Raises DatasetError where the source holds fewer.
+    Raises DatasetError where the source holds fewer, or for a negative seed.
     """
+    if seed is not None and seed < 0:
+        raise DatasetError(f"--seed is {seed}; it must be 0 or more")
     dataset = read_dataset(source)
     if not 1 <= episodes <= dataset.n_episodes:
-        raise DatasetError(f"{source} holds {dataset.n_episodes} episodes; --episodes must be 1 to that many")
+        raise DatasetError(
+            f"{source} holds {dataset.n_episodes} episodes and --episodes is {episodes}; it must be 1 to that many"
+        )
     chosen = np.arange(episodes)
     if seed is not None:
         chosen = np.sort(np.random.default_rng(seed).choice(dataset.n_episodes, episodes, replace=False))

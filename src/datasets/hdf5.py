@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -112,17 +113,31 @@ def _read_card(file: h5py.File, path: Path) -> dict[str, Any]:
             "update epymarl-offline or convert the file"
         )
     try:
-        card = json.loads(file.attrs["card"])
-    except (ValueError, TypeError) as error:
-        raise DatasetError(f"the card of {path} is not valid JSON; fetch or collect the file anew") from error
+        card = json.loads(file.attrs["card"], parse_constant=_finite, parse_float=_finite)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DatasetError(f"the card of {path} is missing or not valid JSON; fetch or collect it anew") from error
     if not isinstance(card, dict) or card.get("format_version") != FORMAT_VERSION:
         raise DatasetError(f"the card of {path} does not state format version {FORMAT_VERSION}; collect the file anew")
     return card
 
 
+def _finite(text: str) -> float:
+    """A card's number; Python's JSON would also take NaN and what overflows to inf, which no writer writes."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not finite")
+    return value
+
+
 def _plain_array(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
     """Only numbers held in this very file: no objects, no links to or storage in other files."""
     entry = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
-    if not isinstance(entry, h5py.Dataset) or entry.external or entry.is_virtual or entry.dtype.kind not in "fiu":
+    if (
+        not isinstance(entry, h5py.Dataset)
+        or entry.external
+        or entry.is_virtual
+        or entry.dtype.kind not in "fiu"
+        or not entry.shape
+    ):
         raise DatasetError(f"'{name}' in {path} is not a plain array of numbers; datasets hold nothing else")
     return entry

@@ -1,6 +1,9 @@
 """A cache of plain `.npy` files beside a dataset, for data larger than memory: mapped, never loaded."""
 
 import fcntl
+import hashlib
+import json
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -14,6 +17,9 @@ from datasets.hdf5 import row_blocks
 from datasets.stored import coded_keys, decode_rows, row_shape, stored_names
 from utils.errors import DatasetError
 
+_LOG = logging.getLogger(__name__)
+_MANIFEST = "manifest.json"
+Layout = dict[str, tuple[tuple[int, ...], np.dtype]]
 _MEMORY_SHARE = 0.5  # of the memory that is free: the buffer scalarises, encodes and may copy
 
 
@@ -27,56 +33,77 @@ def fits_in_memory(entries: Mapping[str, h5py.Dataset]) -> bool:
     return size <= _MEMORY_SHARE * free
 
 
-def open_cache(path: Path, card: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
-    """The mapped arrays of the file with this card's checksum, or None where they were not made yet."""
-    folder = _folder(path, card)
-    if not folder.is_dir():
-        return None
-    # copy-on-write: torch wants writable memory, and the files stay as they are
-    return {file.stem: np.load(file, mmap_mode="c", allow_pickle=False) for file in sorted(folder.glob("*.npy"))}
-
-
-def build_cache(
+def cached_arrays(
     path: Path, card: Mapping[str, Any], entries: Mapping[str, h5py.Dataset], offsets: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Decode the arrays block by block into the cache, remove caches of earlier contents, and map the new one.
+    """The mapped arrays of the file at `path`, whose content was verified to be that of its card's checksum.
 
+    A cache that was made before is used where every file in it still has the size and checksum of its manifest;
+    otherwise the arrays are decoded block by block into a new one, with a warning where an old one was damaged.
     Raises DatasetError where the folder cannot be written.
     """
-    folder = _folder(path, card)
+    folder, layout = _folder(path, card), _layout(entries, offsets)
+    try:
+        return _open(folder, layout)
+    except (OSError, ValueError):
+        pass  # judged again below, under the lock: another run may be building right now
     try:
         folder.parent.mkdir(exist_ok=True)
         with open(folder.parent / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # runs that start together: one builds, the others wait and find it
-            if not folder.is_dir():
-                _build(folder, entries, offsets)
+            try:
+                return _open(folder, layout)
+            except (OSError, ValueError) as error:
+                if folder.exists():
+                    _LOG.warning(f"The memory-mapped cache {folder} is damaged ({error}); making it anew from {path}")
+            _build(folder, entries, offsets, layout)
+            return _open(folder, layout)
     except OSError as error:
         raise DatasetError(
             f"cannot write the memory-mapped cache {folder}: {error}; free space or move the file"
         ) from error
-    arrays = open_cache(path, card)
-    assert arrays is not None
+    except ValueError as error:
+        raise DatasetError(
+            f"the memory-mapped cache {folder} was damaged as it was written ({error}); use another disk"
+        ) from error
+
+
+def _open(folder: Path, layout: Layout) -> dict[str, np.ndarray]:
+    """The mapped arrays of a cache. Raises OSError or ValueError where it is not all there or not as it was made."""
+    manifest = json.loads((folder / _MANIFEST).read_text())
+    arrays: dict[str, np.ndarray] = {}
+    for key, (shape, dtype) in layout.items():
+        file = folder / f"{key}.npy"
+        if not isinstance(manifest, dict) or manifest.get(file.name) != _fingerprint(file):
+            raise ValueError(f"{file.name} is not as it was written")
+        # copy-on-write: torch wants writable memory, and the files stay as they are
+        arrays[key] = np.load(file, mmap_mode="c", allow_pickle=False)
+        if arrays[key].shape != shape or arrays[key].dtype != dtype:
+            raise ValueError(f"{file.name} holds another array")
     return arrays
 
 
-def _build(folder: Path, entries: Mapping[str, h5py.Dataset], offsets: np.ndarray) -> None:
+def _fingerprint(file: Path) -> dict[str, Any]:
+    """Size and SHA-256 of a file, read in blocks."""
+    with open(file, "rb") as content:
+        return {"size": file.stat().st_size, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
+
+
+def _build(folder: Path, entries: Mapping[str, h5py.Dataset], offsets: np.ndarray, layout: Layout) -> None:
     for other in folder.parent.iterdir():
-        if other.is_dir():  # an earlier content, or what a killed builder left
+        if other.is_dir():  # an earlier or damaged content, or what a killed builder left
             shutil.rmtree(other)
     building = folder.with_name("building")
     building.mkdir()
-    _write_arrays(building, entries, offsets)
+    _write_arrays(building, entries, offsets, layout)
+    manifest = {f"{key}.npy": _fingerprint(building / f"{key}.npy") for key in layout}
+    (building / _MANIFEST).write_text(json.dumps(manifest, indent=1))
     os.replace(building, folder)
 
 
-def _write_arrays(folder: Path, entries: Mapping[str, h5py.Dataset], offsets: np.ndarray) -> None:
-    coded = coded_keys(entries)
-    parts = {name for key in coded for name in stored_names(key)}
-    layout = {name: (entry.shape[1:], entry.dtype) for name, entry in entries.items() if name not in parts}
-    layout |= {key: (row_shape(entries, key), np.dtype(np.float32)) for key in coded}
-    n_rows = int(offsets[-1])
+def _write_arrays(folder: Path, entries: Mapping[str, h5py.Dataset], offsets: np.ndarray, layout: Layout) -> None:
     files = {
-        key: np.lib.format.open_memmap(folder / f"{key}.npy", "w+", dtype, (n_rows, *shape))
+        key: np.lib.format.open_memmap(folder / f"{key}.npy", "w+", dtype, shape)
         for key, (shape, dtype) in layout.items()
     }
     widest = max(files.values(), key=lambda file: file[:1].nbytes)
@@ -85,6 +112,14 @@ def _write_arrays(folder: Path, entries: Mapping[str, h5py.Dataset], offsets: np
             files[key][start:stop] = rows
     for file in files.values():
         file.flush()
+
+
+def _layout(entries: Mapping[str, h5py.Dataset], offsets: np.ndarray) -> Layout:
+    """Shape and type of every decoded array."""
+    coded, n_rows = coded_keys(entries), int(offsets[-1])
+    parts = {name for key in coded for name in stored_names(key)}
+    layout: Layout = {name: (entry.shape, entry.dtype) for name, entry in entries.items() if name not in parts}
+    return layout | {key: ((n_rows, *row_shape(entries, key)), np.dtype(np.float32)) for key in coded}
 
 
 def _folder(path: Path, card: Mapping[str, Any]) -> Path:

@@ -1,5 +1,6 @@
 """From a dataset's name to its file: `mpe/simple_spread/random` is offline_data/mpe/simple_spread/random.h5."""
 
+import os
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -26,6 +27,20 @@ def dataset_path(name_or_path: str | Path) -> Path:
     if not named.resolve().is_relative_to(DATA_ROOT):
         raise DatasetError(f"'{text}' is neither a dataset name nor a path ending in .h5")
     return named
+
+
+def dataset_name(path: str | Path) -> str | None:
+    """The name of the dataset that lies, or would lie, at a path under offline_data/; None for any other path.
+
+    path: absolute or relative to the working directory, with or without `.h5`. A bare name is no such path.
+    """
+    expanded = Path(path).expanduser()
+    # as it is written, and with links followed: either side may be reached through one
+    for file, root in ((Path(os.path.abspath(expanded)), DATA_ROOT), (expanded.resolve(), DATA_ROOT.resolve())):
+        if file.is_relative_to(root) and file != root:
+            other_kind = file.suffix != ".h5" and file.exists()  # a folder or a README
+            return None if other_kind else file.relative_to(root).as_posix().removesuffix(".h5")
+    return None
 
 
 def resolve_dataset(name_or_path: str | Path) -> Path:

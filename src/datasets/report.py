@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from datasets.card import episode_returns
+from datasets.card import check_statistics, episode_returns
+from datasets.card_check import check_card
 from datasets.dataset import OfflineDataset
 from datasets.hdf5 import checksum, open_container
-from datasets.stored import decode_rows
+from datasets.stored import decode_rows, pop_episodes
+from datasets.validate import check_action_layout, check_layout, check_values
 from utils.errors import DatasetError
 
 _BAR = 40
@@ -22,33 +24,54 @@ _SATURATION = 0.01  # of the range, next to a bound
 def inspect_file(path: Path) -> tuple[list[str], bool]:
     """Report on the dataset at `path` and whether it is sound. Reads altered files as far as they can be read.
 
-    Raises DatasetError for a file that cannot be opened or whose parts do not fit together.
+    Raises DatasetError for a file that cannot be opened or whose arrays do not fit together.
     """
     with open_container(path) as (entries, card):
         stored = {name: entry[...] for name, entry in entries.items()}
     stated, actual = card.get("checksum"), checksum(stored, card)
     try:
-        offsets, known = stored.pop("episode_offsets"), stored.pop("last_action_known").astype(bool)
+        offsets, known = pop_episodes(stored)
         dataset = OfflineDataset(card, decode_rows(stored, offsets), offsets, known, path)
-        lines = [f"{path} ({path.stat().st_size / 1e6:.2f} MB)", "", *_card_lines(card), "", *_content(dataset)]
-    except (KeyError, IndexError, ValueError, TypeError) as error:
-        raise DatasetError(f"{path} is damaged beyond a report ({error!r}); fetch or collect it anew") from error
+        check_layout(dataset.arrays, offsets, known)
+    except DatasetError as error:
+        raise DatasetError(f"{path} is damaged beyond a report: {error}") from error
+    lines = [f"{path} ({path.stat().st_size / 1e6:.2f} MB)", "", *_card_lines(card), "", *_content(dataset)]
     bad = {key: int((~np.isfinite(array)).sum()) for key, array in dataset.arrays.items()}
     lines += ["", "non-finite values: " + ", ".join(f"{key} {count}" for key, count in bad.items())]
-    sound = stated == actual and not any(bad.values())
+    fault = _fault(dataset)
+    lines.append("checks of training: " + ("passed" if fault is None else f"FAILED: {fault}"))
     verdict = "matches" if stated == actual else "DOES NOT MATCH: the file was damaged or altered"
     lines.append(f"checksum {str(stated)[:16]}...: {verdict}")
-    return lines, sound
+    return lines, stated == actual and fault is None
+
+
+def _fault(dataset: OfflineDataset) -> str | None:
+    """What training would refuse the dataset for, its checksum aside."""
+    try:
+        check_card(dataset.card)
+        check_values(dataset.arrays, dataset.episode_offsets, dataset.last_action_known, dataset.card)
+        check_statistics(dataset.card, dataset.arrays)
+    except DatasetError as error:
+        return str(error)
+    return None
 
 
 def _card_lines(card: dict[str, Any]) -> Iterator[str]:
     yield "card"
     for key, value in card.items():
-        if key in _LONG:
-            text = f"{np.shape(value)} from {np.min(value):.4g} to {np.max(value):.4g}"
-        else:
+        text = _range(value) if key in _LONG else None
+        if text is None:
             text = value if isinstance(value, str) else json.dumps(value)
         yield f"  {key:16s} {text}"
+
+
+def _range(value: Any) -> str | None:
+    """Shape and extremes of nested lists of numbers, None for anything else."""
+    try:
+        numbers = np.asarray(value, np.float64)
+    except (ValueError, TypeError):
+        return None
+    return f"{numbers.shape} from {numbers.min():.4g} to {numbers.max():.4g}" if numbers.size else None
 
 
 def _content(dataset: OfflineDataset) -> Iterator[str]:
@@ -60,14 +83,28 @@ def _content(dataset: OfflineDataset) -> Iterator[str]:
     yield f"episodes that end in a terminal {terminals}, at a time limit or cut {dataset.n_episodes - terminals}"
     yield f"episodes whose final row knows the behaviour's next action: {int(dataset.last_action_known.sum())}"
     yield ""
-    yield from _histogram(episode_returns(dataset.arrays["reward"], dataset.episode_offsets))
+    with np.errstate(invalid="ignore"):  # inf - inf: such returns are counted as not finite
+        returns = episode_returns(dataset.arrays["reward"], dataset.episode_offsets)
+    yield from _histogram(returns)
     yield ""
+    try:
+        check_card(dataset.card)
+        check_action_layout(dataset.arrays, dataset.card)
+    except DatasetError as error:
+        yield f"actions: not reported, for {error}"
+        return
     yield from (_continuous if dataset.card["action_space"] == "continuous" else _discrete)(dataset)
 
 
 def _histogram(returns: np.ndarray) -> Iterator[str]:
     finite = returns[np.isfinite(returns)]
-    yield f"returns (sum over time of the mean reward over agents): {finite.mean():.2f} +- {finite.std():.2f}"
+    title = "returns (sum over time of the mean reward over agents)"
+    if len(finite) < len(returns):
+        title += f", {len(returns) - len(finite)} of {len(returns)} not finite"
+    if not len(finite):
+        yield title
+        return
+    yield f"{title}: {finite.mean():.2f} +- {finite.std():.2f}"
     counts, edges = np.histogram(finite, bins=_BINS)
     for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
         yield f"  {low:10.2f} to {high:10.2f} {count:8d} " + "#" * round(_BAR * count / counts.max())
@@ -87,16 +124,20 @@ def _continuous(dataset: OfflineDataset) -> Iterator[str]:
     for agent in range(actions.shape[1]):
         for index, (low, high) in enumerate(zip(card["action_low"], card["action_high"], strict=True)):
             values, margin = actions[:, agent, index], _SATURATION * (high - low)
+            values = values[np.isfinite(values)]
             bounds = f"[{low:g}, {high:g}]"
+            if not len(values):
+                yield f"  {agent:5d} {index:3d} {bounds:>13s} not one finite value"
+                continue
             share = f"{np.mean(values <= low + margin):7.2%} {np.mean(values >= high - margin):7.2%}"
             yield (
-                f"  {agent:5d} {index:3d} {bounds:>13s} {values.min():9.4f} {values.mean():9.4f} {values.max():9.4f}"
+                f"  {agent:5d} {index:3d} {bounds:>13s} {values.min():9.4f} {values.mean(dtype=np.float64):9.4f} {values.max():9.4f}"
                 f" {share}"
             )
 
 
 def _discrete(dataset: OfflineDataset) -> Iterator[str]:
-    actions, n_actions = _taken(dataset), int(dataset.card["n_actions"])
+    actions, n_actions = _taken(dataset), dataset.card["n_actions"]
     yield f"actions: agent, share of each of 0..{n_actions - 1}"
     for agent in range(actions.shape[1]):
         counts = np.bincount(actions[:, agent, 0].clip(0, n_actions - 1), minlength=n_actions)

@@ -1,11 +1,13 @@
 """From the arrays of a file to those of a dataset: columns that were left out are computed again."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import h5py
 import numpy as np
 
 from datasets.columns import decode, episode_numbers
+from datasets.validate import check_offsets
 from utils.errors import DatasetError
 
 Entries = Mapping[str, "np.ndarray | h5py.Dataset"]
@@ -16,6 +18,19 @@ def stored_names(key: str) -> tuple[str, str, str]:
     return f"{key}_columns", f"{key}_episode_values", f"{key}_coefficients"
 
 
+def pop_episodes(entries: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Take episode_offsets (E + 1,) and last_action_known (E,) bool out of a file's arrays.
+
+    Raises DatasetError where one is missing or the offsets are none.
+    """
+    for name in ("episode_offsets", "last_action_known"):
+        if name not in entries:
+            raise DatasetError(f"the file lacks '{name}'; fetch or collect it anew")
+    offsets, known = entries.pop("episode_offsets")[...], entries.pop("last_action_known")[...].astype(bool)
+    check_offsets(offsets)
+    return offsets, known
+
+
 def coded_keys(entries: Entries) -> list[str]:
     """The arrays of which columns were left out. Raises DatasetError where their parts do not fit together."""
     keys = [key for key in ("obs", "state") if stored_names(key)[0] in entries]
@@ -24,8 +39,8 @@ def coded_keys(entries: Entries) -> list[str]:
         if missing or key in entries:
             raise DatasetError(f"the parts of '{key}' do not fit together; fetch or collect the file anew")
         columns, values, coefficients = (entries[name] for name in stored_names(key))
-        n_parts = columns.shape[0] + values.shape[0]
-        if columns.ndim != 2 or values.ndim != 2 or coefficients.ndim != 2 or coefficients.shape[1] != n_parts:
+        flat = any(len(part.shape) != 2 for part in (columns, values, coefficients))
+        if flat or coefficients.shape[1] != columns.shape[0] + values.shape[0]:
             raise DatasetError(f"the parts of '{key}' do not fit together; fetch or collect the file anew")
     return keys
 

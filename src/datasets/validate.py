@@ -10,70 +10,101 @@ from utils.errors import DatasetError
 
 REQUIRED = ("obs", "actions", "reward", "terminated")
 OPTIONAL = ("state", "avail_actions")
+_AXES = {
+    "obs": ("rows", "agents", "size"), "actions": ("rows", "agents", "size"), "reward": ("rows", "agents"),
+    "terminated": ("rows",), "state": ("rows", "size"), "avail_actions": ("rows", "agents", "actions"),
+}  # fmt: skip
+_TYPES = {
+    "obs": "float32", "actions": "float32", "reward": "float32", "terminated": "uint8", "state": "float32",
+    "avail_actions": "uint8",
+}  # fmt: skip
 _BOUND_TOLERANCE = 1e-5  # float32 rounding of an action at its bound
 
 
-def check_dataset(
-    arrays: Mapping[str, np.ndarray],
-    episode_offsets: np.ndarray,
-    last_action_known: np.ndarray,
-    card: Mapping[str, Any],
-) -> None:
-    """Raise DatasetError unless the arrays are a dataset as docs/dataset-format.md describes it."""
+def check_layout(arrays: Mapping[str, np.ndarray], episode_offsets: np.ndarray, last_action_known: np.ndarray) -> None:
+    """Raise DatasetError unless the arrays have the names, shapes and types of docs/dataset-format.md."""
     missing = [key for key in REQUIRED if key not in arrays]
     if missing:
         raise DatasetError(f"the dataset lacks '{missing[0]}'; it must hold {', '.join(REQUIRED)}")
     unknown = sorted(set(arrays) - set(REQUIRED) - set(OPTIONAL))
     if unknown:
         raise DatasetError(f"'{unknown[0]}' is not an array of a dataset; it may hold {', '.join(REQUIRED + OPTIONAL)}")
-    _check_offsets(episode_offsets, len(arrays["obs"]))
+    _check_shapes(arrays)
+    check_offsets(episode_offsets, len(arrays["obs"]))
     if last_action_known.shape != (len(episode_offsets) - 1,) or last_action_known.dtype != np.bool_:
         raise DatasetError(
             f"last_action_known has shape {last_action_known.shape} and type {last_action_known.dtype}; "
             f"it must hold one bool for each of the {len(episode_offsets) - 1} episodes"
         )
-    _check_shapes(arrays)
+
+
+def check_values(
+    arrays: Mapping[str, np.ndarray],
+    episode_offsets: np.ndarray,
+    last_action_known: np.ndarray,
+    card: Mapping[str, Any],
+) -> None:
+    """Raise DatasetError unless the values within a sound layout are those of docs/dataset-format.md."""
     for key, array in arrays.items():
         if array.dtype.kind == "f":
             _refuse(array, lambda block: ~np.isfinite(block), key, "holds a value that is not finite (NaN or inf)")
     _check_ends(arrays, episode_offsets)
+    check_action_layout(arrays, card)
     known = np.ones(len(arrays["obs"]), bool)
     known[episode_offsets[1:] - 1] = last_action_known
     _check_actions(arrays, known, card)
 
 
-def _check_offsets(offsets: np.ndarray, n_rows: int) -> None:
+def check_offsets(offsets: np.ndarray, n_rows: int | None = None) -> None:
+    """Raise DatasetError unless these are offsets of episodes, of that many rows where it is known."""
     good = offsets.ndim == 1 and offsets.dtype == np.int64 and len(offsets) >= 2
-    if not good or offsets[0] != 0 or offsets[-1] != n_rows or np.diff(offsets).min() < 2:
+    good = good and offsets[0] == 0 and np.diff(offsets).min() >= 2
+    if not good or (n_rows is not None and offsets[-1] != n_rows):
+        rows = "rows" if n_rows is None else f"rows ({n_rows})"
         raise DatasetError(
-            f"episode_offsets must be int64, rise from 0 to the number of rows ({n_rows}) and leave every episode at "
+            f"episode_offsets must be int64, rise from 0 to the number of {rows} and leave every episode at "
             "least two rows: one step and the row after it"
         )
 
 
+def check_action_layout(arrays: Mapping[str, np.ndarray], card: Mapping[str, Any]) -> None:
+    """Raise DatasetError unless shape and type of the actions are those of the card's action space."""
+    actions, n_actions = arrays["actions"], card["n_actions"]
+    if card["action_space"] == "continuous":
+        low, high = card["action_low"], card["action_high"]
+        if actions.dtype != np.float32 or {len(low), len(high), actions.shape[2]} != {n_actions}:
+            raise DatasetError(
+                f"the card says {n_actions} continuous action dimensions with bounds of {len(low)} and {len(high)} "
+                f"values, the actions have shape {actions.shape} and type {actions.dtype}; all must agree"
+            )
+        return
+    if actions.dtype != np.int64:
+        raise DatasetError("the card says discrete actions; actions must then be int64 of shape (rows, agents, 1)")
+    if "avail_actions" in arrays and arrays["avail_actions"].shape[-1] != n_actions:
+        entries = arrays["avail_actions"].shape[-1]
+        raise DatasetError(f"avail_actions has {entries} entries an agent, the card says {n_actions}")
+
+
 def _check_shapes(arrays: Mapping[str, np.ndarray]) -> None:
-    obs, actions = arrays["obs"], arrays["actions"]
-    if obs.ndim != 3 or obs.dtype != np.float32:
-        raise DatasetError(f"obs has shape {obs.shape} and type {obs.dtype}; it must be (rows, agents, size) float32")
-    n_rows, n_agents = obs.shape[:2]
-    real = actions.dtype == np.float32
-    if actions.ndim != 3 or not (real or (actions.dtype == np.int64 and actions.shape[2] == 1)):
+    for key, array in arrays.items():
+        if array.ndim != len(_AXES[key]) or 0 in array.shape:
+            raise DatasetError(
+                f"{key} has shape {array.shape}; it must be ({', '.join(_AXES[key])}) with none of them 0"
+            )
+        if array.dtype != _TYPES[key] and not (key == "actions" and array.dtype == np.int64):
+            raise DatasetError(f"{key} is of type {array.dtype}; it must be {_TYPES[key]}")
+    n_rows, n_agents = arrays["obs"].shape[:2]
+    if arrays["actions"].dtype == np.int64 and arrays["actions"].shape[2] != 1:
         raise DatasetError(
-            f"actions has shape {actions.shape} and type {actions.dtype}; it must be (rows, agents, size) float32 or "
+            f"actions has shape {arrays['actions'].shape} and type int64; it must be (rows, agents, size) float32 or "
             "(rows, agents, 1) int64"
         )
-    wanted = {"actions": (n_rows, n_agents, actions.shape[2]), "reward": (n_rows, n_agents), "terminated": (n_rows,)}
-    if "state" in arrays:
-        wanted["state"] = (n_rows, arrays["state"].shape[-1])
-    if "avail_actions" in arrays:
-        wanted["avail_actions"] = (n_rows, n_agents, arrays["avail_actions"].shape[-1])
-    for key, shape in wanted.items():
-        if arrays[key].shape != shape:
-            raise DatasetError(f"{key} has shape {arrays[key].shape}; with obs of shape {obs.shape} it must be {shape}")
-    types = {"reward": "float32", "state": "float32", "terminated": "uint8", "avail_actions": "uint8"}
-    for key in types.keys() & arrays.keys():
-        if arrays[key].dtype != types[key]:
-            raise DatasetError(f"{key} is of type {arrays[key].dtype}; it must be {types[key]}")
+    for key, array in arrays.items():
+        wanted = (n_rows, n_agents, *array.shape[2:]) if "agents" in _AXES[key] else (n_rows, *array.shape[1:])
+        if array.shape != wanted:
+            raise DatasetError(
+                f"{key} has shape {array.shape}; with obs of shape {arrays['obs'].shape} it must be {wanted}"
+            )
 
 
 def _check_ends(arrays: Mapping[str, np.ndarray], offsets: np.ndarray) -> None:
@@ -97,14 +128,9 @@ def _check_ends(arrays: Mapping[str, np.ndarray], offsets: np.ndarray) -> None:
 
 
 def _check_actions(arrays: Mapping[str, np.ndarray], known: np.ndarray, card: Mapping[str, Any]) -> None:
-    actions, n_actions = arrays["actions"], int(card["n_actions"])
+    actions, n_actions = arrays["actions"], card["n_actions"]
     if card["action_space"] == "continuous":
         low, high = np.asarray(card["action_low"], float), np.asarray(card["action_high"], float)
-        if actions.dtype != np.float32 or low.shape != (n_actions,) or high.shape != (n_actions,):
-            raise DatasetError(
-                f"the card says {n_actions} continuous action dimensions with bounds of {len(low)} and {len(high)} "
-                f"values, the actions have shape {actions.shape} and type {actions.dtype}; all must agree"
-            )
         slack = _BOUND_TOLERANCE * (high - low)
         low, high = low - slack, high + slack
         _refuse(
@@ -112,14 +138,9 @@ def _check_actions(arrays: Mapping[str, np.ndarray], known: np.ndarray, card: Ma
             f"leaves the card's bounds {card['action_low']} to {card['action_high']}", known,
         )  # fmt: skip
         return
-    if actions.dtype != np.int64:
-        raise DatasetError("the card says discrete actions; actions must then be int64 of shape (rows, agents, 1)")
     _refuse(actions, lambda block: (block < 0) | (block >= n_actions), "actions", f"is not in 0..{n_actions - 1}")
     if "avail_actions" in arrays:
-        available = arrays["avail_actions"]
-        if available.shape[-1] != n_actions:
-            raise DatasetError(f"avail_actions has {available.shape[-1]} entries an agent, the card says {n_actions}")
-        chosen = np.take_along_axis(available, actions, axis=-1)  # (R, N, 1)
+        chosen = np.take_along_axis(arrays["avail_actions"], actions, axis=-1)  # (R, N, 1)
         _refuse(chosen, lambda block: block == 0, "actions", "was not available by avail_actions", known)
 
 

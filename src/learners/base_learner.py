@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from components.episode_buffer import EpisodeBatch
 from learners.gradients import LossSpec, clip_gradients, is_stacked, keep_freed_memory, transition_mask
+from utils.checkpoint import load_or_refuse
 from utils.errors import CheckpointError, ConfigError, TrainingError
 
 Draws = dict[str, Tensor]
@@ -222,19 +224,16 @@ class BaseLearner(nn.Module):
 
         Raises CheckpointError where a file is missing or belongs to networks of other shapes.
         """
-        try:
-            self.mac.load_models(path)
-            for spec in self.LOSSES:
-                if spec.module != "agent":
-                    getattr(self, spec.module).load_state_dict(_load(path, f"{spec.module}.th"))
-                self.optimisers[spec.name].load_state_dict(_load(path, f"{spec.module}_opt.th"))
-        except (OSError, RuntimeError, ValueError) as error:
-            raise CheckpointError(
-                f"the checkpoint {path} does not fit this run ({str(error).splitlines()[0]}): check that the files "
-                "are there and that algorithm, environment and network sizes are those it was saved with"
-            ) from error
+        load_or_refuse(lambda: self._read_models(path), Path(path))
         for name in self.TARGETS:
             getattr(self, f"target_{name}").load_state_dict(getattr(self, name).state_dict())
+
+    def _read_models(self, path: str) -> None:
+        self.mac.load_models(path)
+        for spec in self.LOSSES:
+            if spec.module != "agent":
+                getattr(self, spec.module).load_state_dict(_load(path, f"{spec.module}.th"))
+            self.optimisers[spec.name].load_state_dict(_load(path, f"{spec.module}_opt.th"))
 
     def training_state(self) -> dict[str, Any]:
         """What stock's files leave out and a bit-exact continuation needs; tensors, numbers, strings, containers."""
@@ -263,7 +262,7 @@ class BaseLearner(nn.Module):
             self.log_stats_t = int(state["log_stats_t"])
             self.first_bad.copy_(state["first_bad"])
             self._pending = state["pending"]
-        except (KeyError, RuntimeError, ValueError) as error:
+        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             raise CheckpointError(
                 f"the checkpoint's training state does not fit {type(self).__name__} ({error}): "
                 "continue with the configuration it was saved with"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from components.action_selectors import REGISTRY as selector_REGISTRY
 from components.episode_buffer import extend_scheme
 from components.scheme import Groups, Preprocess, Scheme, build_scheme
 from controllers import REGISTRY as mac_REGISTRY
@@ -23,8 +24,6 @@ def build_runner(args: SimpleNamespace, logger: Logger) -> Any:
     """The runner the configuration names, with its environment. Raises ConfigError for an unknown name."""
     runner = choose(runner_REGISTRY, "runner", args.runner)
     choose(VECTOR_REGISTRY if args.runner == "vector" else env_REGISTRY, "env", args.env)
-    if args.evaluate and args.render and args.env_args.get("render_mode", "") is None:
-        args.env_args = {**args.env_args, "render_mode": "rgb_array"}
     return runner(args, logger)
 
 
@@ -45,9 +44,25 @@ def build_schemes(env_info: dict[str, Any], args: SimpleNamespace) -> tuple[Sche
 
 
 def build_mac(scheme: Scheme, groups: Groups, args: SimpleNamespace) -> BasicMAC:
-    """The controller the configuration names. Raises ConfigError for an unknown controller or agent."""
-    choose(agent_REGISTRY, "agent", args.agent)
-    return choose(mac_REGISTRY, "mac", args.mac)(scheme, groups, args)
+    """The controller the configuration names. Raises ConfigError for unknown names and for parts that do not fit."""
+    agents: dict[str, Any] = dict(agent_REGISTRY)
+    selectors: dict[str, Any] = dict(selector_REGISTRY)
+    agent = choose(agents, "agent", args.agent)
+    mac = choose(mac_REGISTRY, "mac", args.mac)
+    selector = choose(selectors, "action_selector", args.action_selector)
+    # Stock's own agents and selectors do not declare themselves; they are taken as they come.
+    if getattr(agent, "unshared", mac.unshared) != mac.unshared:
+        fitting = sorted(name for name, other in agents.items() if other.unshared == mac.unshared)
+        raise ConfigError(f"agent={args.agent} does not fit mac={args.mac}, which takes agent={' or '.join(fitting)}")
+    space = "continuous" if scheme["actions"]["dtype"].is_floating_point else "discrete"
+    if space not in getattr(selector, "action_types", {space}):
+        fitting = sorted(name for name, other in selectors.items() if space in other.action_types)
+        raise ConfigError(
+            f"action_selector={args.action_selector} cannot choose {space} actions; set it to {' or '.join(fitting)}"
+        )
+    if space == "continuous" and args.agent_output_type == "pi_logits":
+        raise ConfigError("agent_output_type=pi_logits is for discrete actions; these are continuous: set it to mean")
+    return mac(scheme, groups, args)
 
 
 def check_learner(args: SimpleNamespace, env_info: dict[str, Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,10 +14,10 @@ from sacred.run import Run
 from components.episode_buffer import EpisodeBatch
 from datasets.dataset import write_dataset
 from datasets.names import dataset_path
-from loops.build import build_mac, build_runner, build_schemes
-from loops.evaluate import load_policy
+from loops.evaluate import policy_runner
 from utils.checkpoint import find_checkpoint
 from utils.errors import ConfigError
+from utils.files import check_writable
 from utils.logging import Logger
 from utils.progress import Progress
 from utils.versions import commit, installed
@@ -32,20 +33,17 @@ def run(args: SimpleNamespace, logger: Logger, sacred_run: Run) -> dict[str, flo
     path = dataset_path(args.collect_to)
     if path.exists():
         raise ConfigError(f"collect_to={args.collect_to}: {path} exists already; delete it or choose another name")
+    if args.env is None:
+        raise ConfigError("collect=True plays in an environment, and env is None; give one")
+    check_writable(path.parent, "collect_to")
     args.common_reward = False  # datasets keep every agent's reward
-    runner = build_runner(args, logger)
+    args.batch_size_run = min(args.batch_size_run, args.collect_episodes)
+    directory = find_checkpoint(args.checkpoint_path, args.load_step) if args.checkpoint_path else None
+    runner = policy_runner(args, logger, directory)
     env_info = runner.get_env_info()
-    scheme, full_scheme, groups, preprocess = build_schemes(env_info, args)
-    mac = build_mac(full_scheme, groups, args)
-    if args.checkpoint_path:
-        load_policy(mac, find_checkpoint(args.checkpoint_path, args.load_step))
-    if args.device == "cuda":
-        mac.cuda()
-    runner.setup(scheme, groups, preprocess, mac)
     arrays, offsets = play(runner, args, logger)
     runner.close_env()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    card = write_dataset(path, arrays, offsets, card_fields(args, env_info), last_action_known=True)
+    card = write_dataset(path, arrays, offsets, card_fields(args, env_info, directory), last_action_known=True)
     returns = card["returns"]
     logger.console_logger.info(
         f"Wrote {path}: {card['counts']['transitions']} transitions in {card['counts']['episodes']} episodes, "
@@ -58,7 +56,7 @@ def play(runner: Any, args: SimpleNamespace, logger: Logger) -> tuple[dict[str, 
     """Flat rows of `collect_episodes` episodes and their offsets, (E + 1,)."""
     parts: list[dict[str, np.ndarray]] = []
     lengths: list[np.ndarray] = []
-    progress = Progress(0, args.collect_episodes, logger.console_logger)
+    progress = Progress(0, args.collect_episodes, logger.console_logger, unit="episode")
     done = 0
     while done < args.collect_episodes:
         batch = runner.run(test_mode=False)
@@ -81,11 +79,15 @@ def flat_rows(batch: EpisodeBatch, keep: int) -> dict[str, np.ndarray]:
     return rows
 
 
-def card_fields(args: SimpleNamespace, env_info: dict[str, Any]) -> dict[str, Any]:
+def card_fields(args: SimpleNamespace, env_info: dict[str, Any], directory: Path | None) -> dict[str, Any]:
     """What the card says of the making: environment and versions, behaviour, command, seed, commit."""
     env_args = {key: value for key, value in args.env_args.items() if key != "seed"}
     bounds: dict[str, Any] = {key: env_info[key] for key in ("action_low", "action_high") if key in env_info}
-    behaviour = f"{args.action_selector} actions" + (f", policy {args.checkpoint_path}" if args.checkpoint_path else "")
+    if args.action_selector == "uniform":
+        behaviour = "uniform actions"
+    else:
+        policy = f"checkpoint {directory.parent.name}/{directory.name}" if directory else "an untrained network"
+        behaviour = f"{args.action_selector} actions of {args.name}, {policy}"
     return {
         "environment": {"env": args.env, "env_args": env_args, "versions": installed(SIMULATORS)},
         "action_space": env_info["action_space"],

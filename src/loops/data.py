@@ -15,11 +15,9 @@ from datasets.dataset import OfflineDataset, read_dataset
 from datasets.names import resolve_dataset
 from utils.errors import ConfigError, DatasetError
 
-TEAM_REWARDS = ("mean", "sum", "agent0")
-SCALINGS = ("none", "centre", "standardise")
-
 # What must agree between a dataset's environment and the one that its policies are evaluated in.
 DIMENSIONS = ("n_agents", "obs_shape", "n_actions", "action_space")
+NOT_COMPARED = ("seed", "render_mode", "replay_path")
 
 
 def load_dataset(args: SimpleNamespace) -> OfflineDataset:
@@ -32,26 +30,38 @@ def load_dataset(args: SimpleNamespace) -> OfflineDataset:
     return read_dataset(resolve_dataset(args.dataset), memory_map=args.memory_map)
 
 
+def environment_mismatch(args: SimpleNamespace, card: dict[str, Any]) -> str | None:
+    """In what the configured environment differs from the card's, for people; None where they agree.
+
+    Arguments that the card does not mention are not compared, nor those that change only what is drawn.
+    """
+    environment = card["environment"]
+    pairs = [("env", environment["env"], args.env)]
+    for name, there in environment["env_args"].items():
+        if name not in NOT_COMPARED:
+            pairs.append((f"env_args.{name}", there, args.env_args.get(name)))
+    different = [f"{name} is {there} there and {here} here" for name, there, here in pairs if there != here]
+    return "; ".join(different) or None
+
+
 def check_environment(args: SimpleNamespace, dataset: OfflineDataset, env_info: dict[str, Any]) -> None:
     """Refuse to score a policy in another environment than the one its data came from (DatasetError)."""
-    here = {"env": args.env, "key": args.env_args.get("key")}
-    card = dataset.card["environment"]
-    there = {"env": card["env"], "key": card["env_args"].get("key")}
-    advice = f"set env_args.key={there['key']}, take data made in {here['key']}, or train unevaluated: with env=None"
-    if there != here:
-        raise DatasetError(
-            f"dataset {args.dataset} was made in {there['env']}/{there['key']}, the evaluation would be in "
-            f"{here['env']}/{here['key']}; {advice}"
-        )
+    advice = "make them agree, or train without evaluation: with env=None"
+    different = environment_mismatch(args, dataset.card)
+    if different:
+        raise DatasetError(f"dataset {args.dataset} was made in another environment ({different}); {advice}")
     expected = dataset.env_info()
     for key in DIMENSIONS:
         if expected.get(key) != env_info.get(key):
             raise DatasetError(
-                f"dataset {args.dataset} has {key} {expected.get(key)}, the environment {env_info.get(key)}: "
-                f"the arguments differ (the dataset's: {card['env_args']}); {advice}"
+                f"dataset {args.dataset} has {key} {expected.get(key)}, the environment {env_info.get(key)}; {advice}"
             )
-    if expected["action_space"] == "continuous" and not np.allclose(expected["action_low"], env_info["action_low"]):
-        raise DatasetError(f"dataset {args.dataset} has other action bounds than the environment; {advice}")
+    if expected["action_space"] == "continuous":
+        for key in ("action_low", "action_high"):
+            if not np.allclose(expected[key], env_info[key]):
+                raise DatasetError(
+                    f"dataset {args.dataset} has {key} {expected[key]}, the environment {env_info[key]}; {advice}"
+                )
 
 
 def build_buffer(
@@ -63,9 +73,6 @@ def build_buffer(
     log: logging.Logger,
 ) -> OfflineBuffer:
     """The buffer over a dataset; its scheme carries the input statistics that normalising networks read."""
-    for key, choices in (("train_reward", TEAM_REWARDS), ("reward_scaling", SCALINGS)):
-        if getattr(args, key) not in choices:
-            raise ConfigError(f"{key}={getattr(args, key)}: choose one of {', '.join(choices)}")
     for key, (mean, std) in (("obs", dataset.obs_statistics()), ("state", dataset.state_statistics())):
         scheme[key] |= {"mean": th.from_numpy(mean), "std": th.from_numpy(std)}
     arrays = dict(dataset.arrays)
@@ -80,6 +87,8 @@ def build_buffer(
         preprocess,
         window=args.window,
         reward_scalarisation=args.train_reward if args.common_reward else None,
+        # A window starts in the middle of an episode: what was done before it is not among its rows.
+        extras=("prev_actions_onehot",) if args.obs_last_action and args.window is not None else (),
         device="cpu" if args.buffer_cpu_only else args.device,
         seed=args.seed,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,10 +11,10 @@ from typing import Any
 from sacred.run import Run
 
 from controllers.basic_controller import BasicMAC
-from datasets.references import reference_returns
 from loops.build import build_mac, build_runner, build_schemes
-from utils.checkpoint import find_checkpoint
-from utils.errors import CheckpointError, ConfigError
+from loops.data import environment_mismatch, load_dataset
+from utils.checkpoint import find_checkpoint, load_or_refuse
+from utils.errors import ConfigError, DatasetError
 from utils.logging import Logger
 
 LAST = 10  # how many of the newest evaluations the averaged score spans
@@ -87,39 +87,68 @@ class Evaluator:
 
 
 def load_policy(mac: BasicMAC, directory: Path) -> None:
-    """Load a controller's weights. Raises CheckpointError where they are missing or of other networks."""
+    """Load a controller's weights. Raises CheckpointError where they are missing, damaged or of other networks."""
+    load_or_refuse(lambda: mac.load_models(str(directory)), directory)
+
+
+def dataset_reference(args: SimpleNamespace, log: logging.Logger) -> Reference | None:
+    """The references of the configured dataset, where it is of the configured environment; else None, and why."""
+    if args.dataset is None:
+        return None
     try:
-        mac.load_models(str(directory))
-    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        raise CheckpointError(
-            f"the policy in {directory} does not fit this run ({str(error).splitlines()[0]}); give the --config and "
-            "--env-config it was trained with"
-        ) from error
+        card = load_dataset(args).card
+    except DatasetError as error:
+        log.warning(f"No normalised score: {error}")
+        return None
+    different = environment_mismatch(args, card)
+    if different:
+        log.warning(f"No normalised score: {args.dataset} is of another environment ({different})")
+        return None
+    return reference_of(card["reference"])
 
 
 def run(args: SimpleNamespace, logger: Logger, sacred_run: Run) -> dict[str, float]:
     """Play one evaluation of the policy in `checkpoint_path`; with `render`, draw one episode to a GIF as well."""
     if not args.checkpoint_path:
         raise ConfigError("evaluate=True needs checkpoint_path=..., the directory that a training run printed")
+    if args.env is None:
+        raise ConfigError("evaluate=True plays in an environment, and env is None; give the one the policy is for")
     directory = find_checkpoint(args.checkpoint_path, args.load_step)
+    log = logger.console_logger
+    runner = policy_runner(args, logger, directory)
+    evaluator = Evaluator(runner, args, logger, dataset_reference(args, log))
+    value = evaluator.evaluate(int(directory.name))
+    deviation = logger.stats[evaluator.key.replace("_mean", "_std")][-1][1]
+    log.info(
+        f"{directory}: {evaluator.describe(value)} over {args.test_nepisode} episodes, "
+        f"standard deviation {evaluator.mean_over_agents(deviation):.2f}"
+    )
+    runner.close_env()
     if args.render:
-        args.runner, args.batch_size_run, args.test_nepisode = "episode", 1, 1
-        if args.env_args.get("replay_path", "") is None:
-            args.env_args = {**args.env_args, "replay_path": str(args.results / "replays" / f"{args.unique_token}.gif")}
+        draw_episode(args, log, directory)
+    return evaluator.summary()
+
+
+def policy_runner(args: SimpleNamespace, logger: Logger, directory: Path | None) -> Any:
+    """A runner with the configured controller, weights from `directory` (None: as initialised)."""
     runner = build_runner(args, logger)
     scheme, full_scheme, groups, preprocess = build_schemes(runner.get_env_info(), args)
     mac = build_mac(full_scheme, groups, args)
-    load_policy(mac, directory)
+    if directory is not None:
+        load_policy(mac, directory)
     if args.device == "cuda":
         mac.cuda()
     runner.setup(scheme, groups, preprocess, mac)
-    evaluator = Evaluator(runner, args, logger, reference_of(reference_returns(args.env, args.env_args.get("key"))))
-    value = evaluator.evaluate(int(directory.name))
-    logger.console_logger.info(
-        f"{directory}: {evaluator.describe(value)} over {args.test_nepisode} episodes, "
-        f"standard deviation {logger.last('test_return_std') or 0.0:.2f}"
-    )
-    if args.render:
-        runner.save_replay()
+    return runner
+
+
+def draw_episode(args: SimpleNamespace, log: logging.Logger, directory: Path) -> None:
+    """Draw the evaluation's first episode to a GIF; its return is not logged a second time."""
+    replay = args.env_args.get("replay_path") or str(args.results / "replays" / f"{args.unique_token}.gif")
+    own = {"env_args": {**args.env_args, "render_mode": "rgb_array", "replay_path": replay}}
+    drawn = SimpleNamespace(**{**vars(args), **own, "runner": "episode", "batch_size_run": 1, "test_nepisode": 1})
+    runner = policy_runner(drawn, Logger(log), directory)
+    runner.run(test_mode=True)
+    runner.save_replay()
     runner.close_env()
-    return evaluator.summary()
+    log.info(f"Replay: {replay}")

@@ -16,11 +16,21 @@ from loops.build import build_mac, build_runner, build_schemes, check_learner
 from loops.data import build_buffer, check_environment, load_dataset
 from loops.evaluate import Evaluator, reference_of
 from utils.checkpoint import find_checkpoint, load_state, save_checkpoint
-from utils.errors import CheckpointError, TrainingError
-from utils.logging import Logger
+from utils.errors import CheckpointError, ConfigError, TrainingError
+from utils.logging import Logger, Statistics
 from utils.plotting import plot_learning_curve
 from utils.progress import Progress, StopSignals
 from utils.rng import load_rng_state, rng_state
+
+# What a continued run may change without becoming another experiment.
+FREE_TO_CHANGE = ("t_max", "checkpoint_path", "load_step", "unique_token", "local_results_path", "device", "use_cuda",
+                  "buffer_cpu_only", "memory_map", "compile", "loss_chunk", "mongo", "use_tensorboard", "dataset",
+                  "save_model_interval", "log_interval", "repeat_id", "label", "hypergroup")  # fmt: skip
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a setting is a number, a text or null, which checkpoints can hold and compare."""
+    return value is None or isinstance(value, int | float | str)
 
 
 def run(args: SimpleNamespace, logger: Logger, sacred_run: Run) -> dict[str, float]:
@@ -40,6 +50,9 @@ class OfflineTraining:
 
     def __init__(self, args: SimpleNamespace, logger: Logger) -> None:
         self.args, self.logger, self.log = args, logger, logger.console_logger
+        self.settings = {
+            key: value for key, value in vars(args).items() if key not in FREE_TO_CHANGE and is_plain(value)
+        }
         self.t = 0
         self.dataset: OfflineDataset = load_dataset(args)
         env_info = self.dataset.env_info()
@@ -51,6 +64,8 @@ class OfflineTraining:
         scheme, _, groups, preprocess = build_schemes(env_info, args)
         self.buffer: OfflineBuffer = build_buffer(args, self.dataset, scheme, groups, preprocess, self.log)
         mac = build_mac(self.buffer.scheme, groups, args)
+        if args.window is not None and getattr(mac.agent, "is_recurrent", True):
+            raise ConfigError(f"agent={args.agent} is recurrent and learns from whole episodes: set window=None")
         self.learner = learner_class(mac, self.buffer.scheme, logger, args)
         if args.device == "cuda":
             self.learner.cuda()
@@ -76,8 +91,8 @@ class OfflineTraining:
         args = self.args
         progress = Progress(self.t, args.t_max, self.log)
         try:
-            if self.t == 0:
-                self._evaluate(progress)
+            if self.evaluator is not None and not self.logger.stats[self.evaluator.key]:
+                self._evaluate(progress)  # t = 0; a continued run has done so
             while self.t < args.t_max and signals.received is None:
                 self._update()
                 progress.advance(self.t)
@@ -92,6 +107,7 @@ class OfflineTraining:
             progress.close()
         if signals.received is not None and self.t < args.t_max:
             self._interrupt(signals.received.name)
+        self._check_finite()
 
     def _due(self, interval: int) -> bool:
         return self.t % interval == 0 or self.t == self.args.t_max
@@ -110,7 +126,14 @@ class OfflineTraining:
         kept = f"the last good checkpoint is {self.last_checkpoint}" if self.last_checkpoint else "no checkpoint yet"
         return TrainingError(f"{error}; {kept}")
 
+    def _check_finite(self) -> None:
+        try:
+            self.learner.check_finite(self.t)
+        except TrainingError as error:
+            raise self._with_checkpoint(error) from error
+
     def _evaluate(self, progress: Progress) -> None:
+        self._check_finite()  # a diverged policy would fail in the environment, which knows nothing of losses
         if self.evaluator is not None:
             progress.show_score(self.evaluator.describe(self.evaluator.evaluate(self.t)))
 
@@ -120,16 +143,15 @@ class OfflineTraining:
 
     def save(self) -> Path:
         """Checkpoint everything a bit-exact continuation needs. Raises TrainingError instead of saving a bad state."""
-        try:
-            self.learner.check_finite(self.t)
-        except TrainingError as error:
-            raise self._with_checkpoint(error) from error
+        self._check_finite()
         state = {
             "t": self.t,
             "learner": self.learner.training_state(),
             "buffer": self.buffer.state_dict(),
             "rng": rng_state(),
             "statistics": {key: [list(point) for point in series] for key, series in self.logger.stats.items()},
+            "seed": self.args.seed,
+            "settings": self.settings,
             "learner_name": self.args.learner,
             "dataset_checksum": self.dataset.card["checksum"],
         }
@@ -145,16 +167,13 @@ class OfflineTraining:
             return
         directory = find_checkpoint(self.args.checkpoint_path, self.args.load_step)
         state = load_state(directory, self.args.device)
-        if state is None:
-            raise CheckpointError(
-                f"{directory} holds weights but no training state (stock EPyMARL saves none); it can be evaluated "
-                "with evaluate=True, not continued"
-            )
-        for key, here in (("learner_name", self.args.learner), ("dataset_checksum", self.dataset.card["checksum"])):
+        fixed = {"learner_name": self.args.learner, "dataset_checksum": self.dataset.card["checksum"]}
+        for key, here in (fixed | {"seed": self.args.seed}).items():
             if state[key] != here:
                 raise CheckpointError(
                     f"{directory} was saved with {key} {state[key]}, this run has {here}; use the same"
                 )
+        self._warn_of_changes(state["settings"])
         if state["t"] >= self.args.t_max:
             raise CheckpointError(
                 f"{directory} is at update {state['t']} already; raise t_max={self.args.t_max} above it"
@@ -163,9 +182,27 @@ class OfflineTraining:
         self.learner.load_training_state(state["learner"])
         self.buffer.load_state_dict(state["buffer"])
         load_rng_state(state["rng"])
-        self.logger.replay(state["statistics"])
+        self.logger.replay(self._without_closing_evaluation(state["statistics"], state["t"]))
         self.t, self.last_checkpoint = state["t"], directory
         self.log.info(f"Continuing {directory} from update {self.t}")
+
+    def _warn_of_changes(self, settings: dict[str, Any]) -> None:
+        changed = [
+            f"{key} was {old}, now {self.settings.get(key)}"
+            for key, old in settings.items()
+            if self.settings.get(key) != old
+        ]
+        if changed:
+            self.log.warning(f"Continuing with other settings than the checkpoint's: {'; '.join(changed)}")
+
+    def _without_closing_evaluation(self, statistics: Statistics, t: int) -> Statistics:
+        """Leave out an evaluation that took place only because the earlier run ended there."""
+        if t % self.args.test_interval == 0:
+            return statistics
+        return {
+            key: [point for point in series if not (key.startswith("test_") and point[0] == t)]
+            for key, series in statistics.items()
+        }
 
     def report(self, sacred_run: Run) -> dict[str, float]:
         """Print the headline figures beside the dataset's own return; draw and keep the learning curve."""

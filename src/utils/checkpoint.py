@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,9 @@ from utils.errors import CheckpointError
 from utils.files import flush_to_disk
 
 STATE_FILE = "train_state.th"
+CHECKOUT = Path(__file__).resolve().parents[2]
+# What a training state must hold for a run to be continued.
+STATE_KEYS = ("t", "seed", "learner_name", "dataset_checksum", "settings", "learner", "buffer", "rng", "statistics")
 
 
 class SavesModels(Protocol):
@@ -49,6 +53,8 @@ def find_checkpoint(checkpoint_path: str, load_step: int) -> Path:
     Raises CheckpointError where there is none.
     """
     root = Path(checkpoint_path).expanduser()
+    if not root.is_dir() and not root.is_absolute() and (CHECKOUT / root).is_dir():
+        root = CHECKOUT / root  # results are named relative to the checkout, wherever the command is given
     if not root.is_dir():
         raise CheckpointError(f"checkpoint_path={checkpoint_path}: there is no such directory; {_nearby(root)}")
     steps = {int(entry.name): entry for entry in root.iterdir() if entry.is_dir() and entry.name.isdigit()}
@@ -68,18 +74,43 @@ def _nearby(root: Path) -> str:
     return f"{root.parent} holds {', '.join(siblings[-3:])}" if siblings else "models are saved under results/models"
 
 
-def load_state(directory: Path, device: str) -> dict[str, Any] | None:
-    """The training state of a checkpoint, None where it has none (stock's hold weights only).
+def load_state(directory: Path, device: str) -> dict[str, Any]:
+    """The training state of a checkpoint, from which a run can be continued.
 
-    Raises CheckpointError for a damaged file.
+    Raises CheckpointError for a checkpoint without one (stock's hold weights only) and for a damaged or foreign file.
     """
     file = directory / STATE_FILE
     if not file.is_file():
-        return None
+        raise CheckpointError(
+            f"{directory} holds no training state (stock EPyMARL saves weights only); it can be evaluated with "
+            "evaluate=True, not continued"
+        )
     try:
-        state: dict[str, Any] = th.load(file, map_location=device, weights_only=True)
+        state = th.load(file, map_location=device, weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise CheckpointError(
             f"{file} is damaged or no checkpoint of ours; use an earlier step with load_step=..."
         ) from error
-    return state
+    missing = [key for key in STATE_KEYS if not isinstance(state, dict) or key not in state]
+    if missing:
+        raise CheckpointError(f"{file} lacks {missing[0]}, so it is no training state of this release; use another one")
+    return dict(state)
+
+
+def checkpoint_seed(checkpoint_path: str, load_step: int) -> int:
+    """The seed of the run that a checkpoint continues. Raises CheckpointError where there is no such checkpoint."""
+    return int(load_state(find_checkpoint(checkpoint_path, load_step), "cpu")["seed"])
+
+
+def load_or_refuse(load: Callable[[], None], directory: Path) -> None:
+    """Run a function that loads model files. Raises CheckpointError where they are missing, damaged or do not fit."""
+    try:
+        load()
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f"a model file in {directory} is damaged; use another step with load_step=...") from error
+    except (OSError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, EOFError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(
+            f"the checkpoint {directory} does not fit this run ({reason}); give the --config, --env-config and network "
+            "sizes it was saved with"
+        ) from error

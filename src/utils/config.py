@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -79,7 +79,10 @@ def read_layer(option: str, layer: str, name: str | None) -> Config:
 
 
 def with_updates(argv: list[str]) -> Config:
-    """The `with` overrides of a Sacred command line. Raises ConfigError for one without `=`."""
+    """The `with` overrides of a Sacred command line, configuration files (.json, .yaml) included.
+
+    Raises ConfigError for a word that is neither key=value nor such a file.
+    """
     if "with" not in argv:
         return {}
     tokens = argv[argv.index("with") + 1 :]
@@ -88,34 +91,47 @@ def with_updates(argv: list[str]) -> Config:
             tokens = tokens[:position]
             break
     updates, named = get_config_updates(tokens)
-    if named:
-        raise ConfigError(f"'{named[0]}' after `with` is no override; write key=value, without spaces around =")
-    return dict(updates)
+    from_files: Config = {}
+    for name in named:
+        path = Path(name)
+        if path.suffix not in (".json", ".yaml", ".yml") or not path.is_file():
+            raise ConfigError(
+                f"'{name}' after `with` is no override; write key=value, without spaces around =, or name a .json or "
+                ".yaml file of overrides"
+            )
+        from_files = merge(from_files, read_yaml(path))  # JSON is YAML
+    return merge(from_files, updates)
 
 
-def tuned_layer(alg: str, dataset: Any) -> Config:
+def tuned_layer(alg: str, dataset: str) -> Config:
     """What a paper sets for this algorithm on this dataset; empty where there is no such file."""
     path = CONFIG / "tuned" / alg / f"{dataset}.yaml"
     inside = path.resolve().is_relative_to(CONFIG / "tuned")
-    return read_yaml(path) if isinstance(dataset, str) and inside and path.is_file() else {}
+    return read_yaml(path) if inside and path.is_file() else {}
 
 
-def layered_config(alg: str | None, env: str | None, updates: Config) -> Config:
-    """All layers under the `with` overrides, which Sacred applies itself."""
+def layered_config(alg: str | None, env: str | None, updates: Config, name_of: Callable[[str], str] = str) -> Config:
+    """All layers under the `with` overrides, which Sacred applies itself.
+
+    name_of: the dataset's name, by which tuned values are filed, from the `dataset` key, which may be a path.
+    """
     env_layer = read_layer("--env-config", "envs", env)
     alg_layer = read_layer("--config", "algs", alg)
     config = merge(merge(read_yaml(CONFIG / "default.yaml"), env_layer), alg_layer)
     dataset = updates.get("dataset", config.get("dataset"))
-    return merge(config, tuned_layer(str(alg), dataset))
+    return merge(config, tuned_layer(str(alg), name_of(dataset)) if isinstance(dataset, str) else {})
 
 
 def check_updates(config: Config, updates: Mapping[str, Any], prefix: str = "") -> None:
     """Refuse overrides of keys that no layer declares, and values of another kind than the declared one.
 
-    Raises ConfigError with the nearest key or the kind that is meant.
+    Environments judge arguments that the YAML does not list themselves. Raises ConfigError with the nearest key or the
+    kind that is meant.
     """
     for key, value in updates.items():
         full = f"{prefix}{key}"
+        if prefix == "env_args." and key not in config:
+            continue
         if key not in config and full != "seed":
             known = [f"{prefix}{name}" for name in config]
             raise ConfigError(f"with {full}={value}: no configuration declares '{full}'; {nearest(full, known)}")
@@ -134,4 +150,5 @@ def _kind(value: Any) -> str:
 
 
 def _same_kind(declared: Any, value: Any) -> bool:
-    return declared is None or value is None or _kind(declared) == _kind(value)
+    nullable = declared is None or isinstance(declared, str) or _kind(declared) == "a number"  # ranges judge numbers
+    return declared is None or (value is None and nullable) or _kind(declared) == _kind(value)

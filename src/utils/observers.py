@@ -13,6 +13,7 @@ from sacred.observers import FileStorageObserver, MongoObserver
 from sacred.observers.mongo import get_pattern, parse_mongo_db_arg
 
 from utils.errors import ConfigError
+from utils.files import check_writable
 
 PATIENCE_MS = 3000  # how long a server may take to answer before the run starts
 
@@ -29,6 +30,7 @@ class RunDirectoryObserver(FileStorageObserver):
             super()._make_run_dir(None)
             return
         os.makedirs(self.basedir, exist_ok=True)
+        self.dir = None
         name, attempt = str(_id), 1
         while True:
             try:
@@ -37,6 +39,10 @@ class RunDirectoryObserver(FileStorageObserver):
             except FileExistsError:
                 attempt += 1
                 name = f"{_id}-{attempt}"
+
+    def queued_event(self, ex_info: dict[str, Any], *details: Any, **more: Any) -> Any:
+        # Sacred copies sources of a queued run from the working directory, where they need not be.
+        return super().queued_event({**ex_info, "sources": []}, *details, **more)
 
 
 def mongo_observer(address: str) -> MongoObserver:
@@ -60,6 +66,11 @@ def check_mongo(address: str) -> None:
 
 
 def observers(results: Path, name: str, environment: str, mongo: str | None) -> list[Any]:
-    """The observers of a run: always a directory, MongoDB where `mongo` names one."""
-    directory = RunDirectoryObserver(str(results / "sacred" / name / environment))
+    """The observers of a run: always a directory, MongoDB where `mongo` names one.
+
+    Raises ConfigError where the directory cannot be written to or no server answers.
+    """
+    folder = results / "sacred" / name / environment
+    check_writable(folder, "local_results_path")
+    directory = RunDirectoryObserver(str(folder))
     return [directory, mongo_observer(mongo)] if mongo else [directory]

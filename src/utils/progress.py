@@ -19,13 +19,13 @@ _TERMINAL: IO[str] | None = os.fdopen(os.dup(2), "w") if sys.stderr is not None 
 class Progress:
     """Updates per second, time left and the last score. Off a terminal, the same as a line every `line_seconds`."""
 
-    def __init__(self, start: int, total: int, log: Any, line_seconds: float = 30.0) -> None:
-        self.log, self.line_seconds = log, line_seconds
+    def __init__(self, start: int, total: int, log: Any, unit: str = "update", line_seconds: float = 30.0) -> None:
+        self.log, self.unit, self.line_seconds = log, unit, line_seconds
         self.start, self.t, self.total = start, start, total
         self.began = self.last_line = time.monotonic()
-        self.score = "no evaluation yet"
+        self.score = ""
         self.bar = (
-            tqdm(total=total, initial=start, file=_TERMINAL, unit="update", mininterval=0.5, dynamic_ncols=True)
+            tqdm(total=total, initial=start, file=_TERMINAL, unit=unit, mininterval=0.5, dynamic_ncols=True)
             if _TERMINAL is not None
             else None
         )
@@ -40,11 +40,11 @@ class Progress:
             self.last_line = now
             rate = (t - self.start) / (now - self.began)
             left = (self.total - t) / rate
-            self.log.info(f"update {t}/{self.total} | {rate:.1f} updates/s | {left:.0f} s left | {self.score}")
+            self.log.info(f"{self.unit} {t}/{self.total} | {rate:.1f} {self.unit}s/s | {left:.0f} s left{self.score}")
 
     def show_score(self, score: str) -> None:
         """The newest score, shown beside the bar."""
-        self.score = score
+        self.score = f" | {score}"
         if self.bar is not None:
             self.bar.set_postfix_str(score)
 

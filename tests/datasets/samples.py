@@ -1,8 +1,13 @@
 """Small made-up datasets for the tests of this folder."""
 
+import json
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
+
+from datasets.hdf5 import checksum
 
 Arrays = dict[str, np.ndarray]
 
@@ -60,6 +65,19 @@ def discrete_arrays(
         "n_actions": n_actions,
     }
     return arrays, offsets, card
+
+
+def forge(path: Path, card: dict[str, Any], arrays: dict[str, np.ndarray | None] | None = None) -> None:
+    """Change a dataset's card and arrays past the writer, with a checksum that fits; None removes an entry."""
+    with h5py.File(path, "r+") as file:
+        for name, array in (arrays or {}).items():
+            if name in file:
+                del file[name]
+            if array is not None:
+                file[name] = array
+        changed = {key: value for key, value in (json.loads(file.attrs["card"]) | card).items() if value is not None}
+        stored = {name: entry[()] for name, entry in file.items()}
+        file.attrs["card"] = json.dumps(changed | {"checksum": checksum(stored, changed)})
 
 
 def particle_world(n_episodes: int, n_steps: int = 25, seed: int = 0) -> tuple[Arrays, np.ndarray]:

@@ -14,6 +14,7 @@ from loops.build import set_dimensions
 from loops.data import build_buffer, check_environment, load_dataset, scaled_reward
 from utils.errors import ConfigError, DatasetError
 
+SPREAD = {"key": "simple_spread", "time_limit": 25, "continuous_actions": True}
 LOG = logging.getLogger("test")
 
 
@@ -24,8 +25,9 @@ def dataset(tiny_dataset: Path) -> OfflineDataset:
 
 def settings(**keys: Any) -> SimpleNamespace:
     args = SimpleNamespace(
-        name="spacql", dataset="tiny", memory_map=False, env="mpe", env_args={"key": "simple_spread"}, window=1, seed=0,
-        train_reward="mean", reward_scaling="none", common_reward=True, buffer_cpu_only=True, device="cpu",
+        name="spacql", dataset="tiny", memory_map=False, env="mpe", env_args=SPREAD, window=1, seed=0,
+        train_reward="mean", reward_scaling="none", common_reward=True, obs_last_action=False, buffer_cpu_only=True,
+        device="cpu",
     )  # fmt: skip
     vars(args).update(keys)
     return args
@@ -59,6 +61,16 @@ def test_team_rewards_reduce_over_agents(dataset: OfflineDataset) -> None:
     assert every.shape == (20000, 3) and np.allclose(every.mean(1, keepdims=True), mean, rtol=1e-5, atol=1e-6)
 
 
+def test_windows_carry_the_action_before_them_for_agents_that_see_it(dataset: OfflineDataset) -> None:
+    args = settings(obs_last_action=True)
+    set_dimensions(args, dataset.env_info())
+    buffer = build_buffer(args, dataset, *build_scheme(dataset.env_info(), args), LOG)
+    batch = buffer.sample(500)
+    before = batch["prev_actions_onehot"][:, 0]  # zeros on an episode's first step alone
+    assert 0 < (before == 0).all(-1).all(-1).float().mean() < 0.1
+    assert np.array_equal(batch["prev_actions_onehot"][:, 1], batch["actions"][:, 0])
+
+
 def test_scaling_leaves_final_rows_and_the_file_alone(dataset: OfflineDataset) -> None:
     before = dataset.arrays["reward"].copy()
     scaled = scaled_reward(settings(reward_scaling="centre"), dataset, LOG)
@@ -75,9 +87,6 @@ def test_shifting_rewards_in_data_with_terminals_is_said(
 
 
 def test_wrong_choices_are_refused(dataset: OfflineDataset) -> None:
-    for key, value in (("train_reward", "median"), ("reward_scaling", "center")):
-        with pytest.raises(ConfigError, match=f"{key}={value}: choose one of"):
-            team_reward(settings(**{key: value}), dataset)
     with pytest.raises(ConfigError, match="none is set"):
         load_dataset(settings(dataset=None))
     constant = np.ones_like(dataset.arrays["reward"])
@@ -89,9 +98,12 @@ def test_wrong_choices_are_refused(dataset: OfflineDataset) -> None:
 def test_a_dataset_is_scored_in_its_own_environment_only(dataset: OfflineDataset) -> None:
     info = dataset.env_info()
     check_environment(settings(), dataset, info)
-    with pytest.raises(DatasetError, match="was made in mpe/simple_spread, the evaluation would be in mpe/simple_tag"):
-        check_environment(settings(env_args={"key": "simple_tag"}), dataset, info)
+    with pytest.raises(DatasetError, match="env_args.key is simple_spread there and simple_tag here"):
+        check_environment(settings(env_args=SPREAD | {"key": "simple_tag"}), dataset, info)
+    longer = SPREAD | {"time_limit": 50, "render_mode": "rgb_array"}
+    with pytest.raises(DatasetError, match="env_args.time_limit is 25 there and 50 here"):
+        check_environment(settings(env_args=longer), dataset, info)
     with pytest.raises(DatasetError, match="has n_actions 2, the environment 5"):
         check_environment(settings(), dataset, info | {"n_actions": 5})
-    with pytest.raises(DatasetError, match="other action bounds"):
+    with pytest.raises(DatasetError, match="action_low"):
         check_environment(settings(), dataset, info | {"action_low": [0.0, 0.0]})

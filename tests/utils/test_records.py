@@ -105,6 +105,10 @@ def test_a_silent_or_malformed_mongo_is_refused_before_the_run(tmp_path: Path) -
         mongo_observer("localhost:1:sacred")
 
 
+def state_at(t: int) -> dict[str, Any]:
+    return dict.fromkeys(checkpoint.STATE_KEYS, 0) | {"t": t, "seed": 7}
+
+
 class Models:
     def __init__(self, value: float) -> None:
         self.value = value
@@ -115,13 +119,14 @@ class Models:
 
 def test_checkpoints_are_found_by_step(tmp_path: Path) -> None:
     for t in (10, 200, 30):
-        checkpoint.save_checkpoint(tmp_path, t, Models(t), {"t": t})
+        checkpoint.save_checkpoint(tmp_path, t, Models(t), state_at(t))
     assert checkpoint.find_checkpoint(str(tmp_path), 0).name == "200"
     assert checkpoint.find_checkpoint(str(tmp_path), 35).name == "30"
     assert checkpoint.find_checkpoint(str(tmp_path / "10"), 0).name == "10"
-    assert checkpoint.load_state(tmp_path / "30", "cpu") == {"t": 30}
-    checkpoint.save_checkpoint(tmp_path, 10, Models(5.0), {"t": 11})  # replaces
-    assert checkpoint.load_state(tmp_path / "10", "cpu") == {"t": 11}
+    assert checkpoint.load_state(tmp_path / "30", "cpu") == state_at(30)
+    checkpoint.save_checkpoint(tmp_path, 10, Models(5.0), state_at(11))  # replaces
+    assert checkpoint.load_state(tmp_path / "10", "cpu") == state_at(11)
+    assert checkpoint.checkpoint_seed(str(tmp_path), 0) == 7
 
 
 def test_missing_and_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
@@ -131,8 +136,13 @@ def test_missing_and_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
         checkpoint.find_checkpoint(str(tmp_path), 0)
     path = checkpoint.save_checkpoint(tmp_path, 1, Models(1.0), {"t": 1})
     file = path / checkpoint.STATE_FILE
+    with pytest.raises(CheckpointError, match="lacks seed"):
+        checkpoint.load_state(path, "cpu")
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(CheckpointError, match="damaged"):
+        checkpoint.load_state(path, "cpu")
+    file.unlink()
+    with pytest.raises(CheckpointError, match="evaluate=True, not continued"):
         checkpoint.load_state(path, "cpu")
 
 
@@ -166,8 +176,7 @@ def test_a_killed_writer_leaves_whole_checkpoints_only(tmp_path: Path) -> None:
     process.wait()
     steps = list(tmp_path.glob("[0-9]*"))
     for step in steps:
-        state = checkpoint.load_state(step, "cpu")
-        assert state is not None and state["t"] == int(step.name)
+        assert th.load(step / checkpoint.STATE_FILE, weights_only=True)["t"] == int(step.name)
         assert th.load(step / "agent.th", weights_only=True)["w"].numel() == 2_000_000
 
 

@@ -15,6 +15,7 @@ class MLPAgent(nn.Module):
     """
 
     is_recurrent = False
+    unshared = False
 
     def __init__(self, input_shape: int, args: SimpleNamespace) -> None:
         super().__init__()

@@ -14,6 +14,7 @@ class MLPNSAgent(nn.Module):
     """
 
     is_recurrent = False
+    unshared = True
 
     def __init__(self, input_shape: int, args: SimpleNamespace) -> None:
         super().__init__()

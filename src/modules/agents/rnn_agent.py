@@ -10,9 +10,12 @@ class RNNAgent(nn.Module):
     forward: inputs (B*N, input_shape), hidden reshapeable to (B*N, H) -> outputs (B*N, n_actions), hidden (B*N, H).
     """
 
+    unshared = False
+
     def __init__(self, input_shape: int, args: SimpleNamespace) -> None:
         super().__init__()
         self.args = args
+        self.is_recurrent = args.use_rnn
         self.fc1 = nn.Linear(input_shape, args.hidden_dim)
         self.rnn = (
             nn.GRUCell(args.hidden_dim, args.hidden_dim)

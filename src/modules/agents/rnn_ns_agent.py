@@ -9,8 +9,11 @@ from modules.agents.rnn_agent import RNNAgent
 class RNNNSAgent(nn.Module):
     """One `RNNAgent` per agent (no parameter sharing). Rows are ordered B*N, the agent index fastest."""
 
+    unshared = True
+
     def __init__(self, input_shape: int, args: SimpleNamespace) -> None:
         super().__init__()
+        self.is_recurrent = args.use_rnn
         self.n_agents, self.hidden_dim = args.n_agents, args.hidden_dim
         self.agents = nn.ModuleList(RNNAgent(input_shape, args) for _ in range(args.n_agents))
 

@@ -1,0 +1,95 @@
+"""What values a key may have, checked before a run exists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from utils.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`; `whole` ones only, `above` excludes `low`, `null` allows null as well."""
+
+    low: float
+    high: float = float("inf")
+    whole: bool = False
+    above: bool = False
+    null: bool = False
+
+    def __contains__(self, value: Any) -> bool:
+        if value is None:
+            return self.null
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        if self.whole and value != int(value if abs(value) != float("inf") else 0):
+            return False
+        return (self.low < value if self.above else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        kind = "a whole number" if self.whole else "a number"
+        start = f"above {self.low:g}" if self.above else f"of at least {self.low:g}"
+        end = "" if self.high == float("inf") else f" and at most {self.high:g}"
+        return f"{kind} {start}{end}{', or None' if self.null else ''}"
+
+
+COUNT = Range(1, whole=True)
+COUNT_OR_NULL = Range(1, whole=True, null=True)
+INDEX = Range(0, whole=True)
+SHARE = Range(0, 1)
+POSITIVE = Range(0, above=True)
+WEIGHT = Range(0)
+
+COUNTS = ("t_max", "test_interval", "test_nepisode", "batch_size", "batch_size_run", "log_interval",
+          "runner_log_interval", "learner_log_interval", "save_model_interval", "hidden_dim", "ensemble_size",
+          "actor_update_interval", "target_update_interval", "n_penalty_samples", "collect_episodes")  # fmt: skip
+RANGES: dict[str, Range] = {
+    **dict.fromkeys(COUNTS, COUNT),
+    **dict.fromkeys(("window", "loss_chunk"), COUNT_OR_NULL),
+    **dict.fromkeys(("load_step", "evaluation_seed", "epsilon_anneal_time"), INDEX),
+    "seed": Range(0, 2**32 - 1, whole=True),  # numpy's global stream takes no others
+    **dict.fromkeys(("gamma", "epsilon_start", "epsilon_finish", "evaluation_epsilon"), SHARE),
+    "tau": Range(0, 1, above=True),
+    **dict.fromkeys(("lr", "actor_lr", "grad_norm_clip"), POSITIVE),
+    "final_init": Range(0, above=True, null=True),
+    **dict.fromkeys(("alpha_cql", "target_noise", "action_l2", "exploration_noise"), WEIGHT),
+}
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "reward_scalarisation": ("sum", "mean"),
+    "train_reward": ("mean", "sum", "agent0"),
+    "reward_scaling": ("none", "centre", "standardise"),
+    "input_norm": ("none", "dataset"),
+}
+
+
+def check_values(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with whole numbers as integers (1e4 is 10000).
+
+    Raises ConfigError for a value out of its key's range, and for modes that exclude each other.
+    """
+    checked = dict(config)
+    for key, allowed in RANGES.items():
+        if key not in config:
+            continue
+        value = config[key]
+        if value not in allowed:
+            raise ConfigError(f"{key}={value}: this must be {allowed}")
+        if allowed.whole and value is not None:
+            checked[key] = int(value)
+    for key, choices in CHOICES.items():
+        if key in config and config[key] not in choices:
+            raise ConfigError(f"{key}={config[key]}: choose one of {', '.join(choices)}")
+    if (
+        not isinstance(config["name"], str)
+        or not config["name"]
+        or set(config["name"]) & set("/\\\0")
+        or config["name"][0] == "."
+    ):
+        raise ConfigError(f"name={config['name']}: runs are filed under it; use letters, digits, - and _")
+    if config["evaluate"] and config["collect"]:
+        raise ConfigError("evaluate=True and collect=True exclude each other; choose one")
+    if config["render"] and not config["evaluate"]:
+        raise ConfigError("render=True draws an episode of an evaluation; add evaluate=True and checkpoint_path=...")
+    return checked

@@ -1,0 +1,14 @@
+import numpy as np
+import pytest
+from samples import continuous_arrays, continuous_card
+
+from datasets.dataset import write_dataset
+
+
+@pytest.fixture
+def written(tmp_path):
+    arrays, offsets = continuous_arrays([3, 5, 1])
+    arrays["terminated"][offsets[2] - 2] = 1
+    path = tmp_path / "noise.h5"
+    write_dataset(path, arrays, offsets, continuous_card(), last_action_known=np.array([True, False, True]))
+    return path, arrays, offsets

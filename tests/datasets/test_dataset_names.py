@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+from samples import continuous_arrays, continuous_card
+
+from datasets import names
+from datasets.dataset import resolve_dataset, write_dataset
+from datasets.names import dataset_name
+from utils.errors import DatasetError
+
+
+def test_names(tmp_path, monkeypatch):
+    monkeypatch.setattr(names, "DATA_ROOT", tmp_path)
+    arrays, offsets = continuous_arrays([3])
+    file = tmp_path / "mpe" / "simple_spread" / "random-100k.h5"
+    write_dataset(file, arrays, offsets, continuous_card())
+    assert resolve_dataset("mpe/simple_spread/random-100k") == file
+    assert resolve_dataset(file) == file
+    with pytest.raises(DatasetError, match="did you mean mpe/simple_spread/random-100k"):
+        resolve_dataset("mpe/simple_spred/random-100k")
+    with pytest.raises(DatasetError, match="make it with: python src/main.py"):
+        resolve_dataset("mpe/simple_spread/random")
+    with pytest.raises(DatasetError, match="no dataset"):
+        resolve_dataset(tmp_path / "absent.h5")
+    with pytest.raises(DatasetError, match="neither a dataset name nor a path"):
+        resolve_dataset("../../etc/nothing-like-it")
+
+
+def test_the_recipes_stand_in_the_readme():
+    text = (names.DATA_ROOT / "README.md").read_text()
+    assert all(command in text for command in names.RECIPES.values())
+
+
+def test_a_path_under_the_data_folder_has_a_name(tmp_path, monkeypatch):
+    root = tmp_path / "offline_data"
+    (root / "mpe").mkdir(parents=True)
+    (root / "README.md").write_text("")
+    monkeypatch.setattr(names, "DATA_ROOT", root)
+    monkeypatch.chdir(tmp_path)
+    for path in (
+        "offline_data/mpe/random-1.5k.h5",
+        "offline_data/mpe/random-1.5k",
+        "./offline_data/../offline_data/mpe/random-1.5k.h5",
+        root / "mpe" / "random-1.5k.h5",
+        root / "mpe" / "random-1.5k",
+    ):
+        assert dataset_name(path) == "mpe/random-1.5k"
+    for path in ("mpe/random-1.5k", "mpe/random-1.5k.h5", tmp_path / "x.h5", root, root / "mpe", root / "README.md"):
+        assert dataset_name(path) is None
+    assert dataset_name("offline_data/../x.h5") is None
+    monkeypatch.chdir(root / "mpe")
+    assert dataset_name("random.h5") == "mpe/random"
+
+
+def test_links_to_and_from_the_data_folder(tmp_path, monkeypatch):
+    root, disk = tmp_path / "offline_data", tmp_path / "disk"
+    disk.mkdir()
+    root.symlink_to(disk)
+    (tmp_path / "shortcut").symlink_to(root)
+    monkeypatch.setattr(names, "DATA_ROOT", root)
+    (disk / "linked.h5").symlink_to(tmp_path / "elsewhere.h5")
+    for path in (root / "linked.h5", root / "a.h5", disk / "a.h5", tmp_path / "shortcut" / "a.h5"):
+        assert dataset_name(path) == Path(path).stem

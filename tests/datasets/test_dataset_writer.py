@@ -1,0 +1,182 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from samples import continuous_arrays, continuous_card, discrete_arrays
+
+from datasets.dataset import read_dataset, write_dataset
+from utils.errors import DatasetError
+
+SRC = Path(__file__).resolve().parents[2] / "src"
+
+
+def change(key, row, value):
+    def apply(arrays, offsets, card):
+        arrays[key] = arrays[key].copy()
+        arrays[key][row] = value
+
+    return apply
+
+
+def drop(key):
+    return lambda arrays, offsets, card: (arrays if key in arrays else card).pop(key)
+
+
+def replace(key, make):
+    def apply(arrays, offsets, card):
+        arrays[key] = make(arrays.get(key))
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    "harm, message",
+    [
+        (change("obs", (4, 1, 2), np.nan), "obs holds a value that is not finite.* row 4"),
+        (change("reward", (1, 0), np.inf), "reward holds a value that is not finite.* row 1"),
+        (change("actions", (2, 0, 1), 1.5), r"actions leaves the card's bounds.* row 2"),
+        (change("reward", 3, 1.0), "reward is not 0 on row 3"),
+        (change("terminated", 1, 1), "terminated is 1 on row 1"),
+        (change("terminated", 2, 7), "terminated must be 0 or 1"),
+        (drop("reward"), "lacks 'reward'"),
+        (drop("action_low"), "lacks 'action_low'"),
+        (drop("environment"), "needs environment"),
+        (replace("reward", lambda reward: reward[:-1]), "reward has shape"),
+        (replace("obs", lambda obs: obs[:, 0]), "obs has shape"),
+        (replace("foo", lambda foo: np.zeros(3)), "'foo' is not an array"),
+        (replace("obs", lambda obs: obs.astype(object)), "numbers only"),
+        (replace("obs", lambda obs: obs.astype(float) * 1e300), "obs holds a value that is not finite"),
+        (lambda arrays, offsets, card: offsets.__setitem__(1, 0), "episode_offsets"),
+        (lambda arrays, offsets, card: card.update(action_high=[1.0]), "all must agree"),
+        (lambda arrays, offsets, card: card.update(action_space="both"), "action_space"),
+    ],
+)
+def test_writer_refuses(tmp_path, harm, message):
+    arrays, offsets = continuous_arrays([3, 5, 1])
+    card = continuous_card()
+    harm(arrays, offsets, card)
+    with pytest.raises(DatasetError, match=message):
+        write_dataset(tmp_path / "d.h5", arrays, offsets, card)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_discrete_actions_are_checked(tmp_path):
+    arrays, offsets, card = discrete_arrays([4, 2])
+    arrays["actions"][1, 0] = 5
+    with pytest.raises(DatasetError, match="actions is not in 0..4 on row 1"):
+        write_dataset(tmp_path / "d.h5", arrays, offsets, card)
+    arrays["actions"][1, 0] = 2
+    arrays["avail_actions"][1, 0] = [1, 1, 0, 1, 1]
+    with pytest.raises(DatasetError, match="not available by avail_actions on row 1"):
+        write_dataset(tmp_path / "d.h5", arrays, offsets, card)
+
+
+def test_unwritable_folder_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    arrays, offsets = continuous_arrays([3])
+    with pytest.raises(DatasetError, match="cannot write"):
+        write_dataset(tmp_path / "file" / "d.h5", arrays, offsets, continuous_card())
+
+
+def test_killed_writer_leaves_no_half_file(tmp_path):
+    path = tmp_path / "killed.h5"
+    script = (
+        "import sys; sys.path[:0] = sys.argv[2:]\n"
+        "from samples import continuous_card, particle_world\n"
+        "from datasets.dataset import write_dataset\n"
+        "arrays, offsets = particle_world(8000)\n"
+        "write_dataset(sys.argv[1], arrays, offsets, continuous_card(), compression=9, compress_columns=False)\n"
+    )
+    command = [sys.executable, "-c", script, str(path), str(SRC), str(Path(__file__).parent)]
+    with subprocess.Popen(command) as writer:
+        temporary, patience = tmp_path / ".killed.h5.tmp", time.monotonic() + 60
+        while not (temporary.exists() and temporary.stat().st_size > 100_000):
+            assert writer.poll() is None and time.monotonic() < patience
+            time.sleep(0.005)
+        os.kill(writer.pid, signal.SIGKILL)
+    assert temporary.exists() and not path.exists()
+    arrays, offsets = continuous_arrays([3])
+    write_dataset(path, arrays, offsets, continuous_card())
+    assert read_dataset(path).n_episodes == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["killed.h5"]
+
+
+def test_a_failing_write_keeps_the_old_file(written, monkeypatch):
+    path, *_ = written
+    before = path.read_bytes()
+    arrays, offsets = continuous_arrays([2])
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
+    with pytest.raises(DatasetError, match="no space left"):
+        write_dataset(path, arrays, offsets, continuous_card())
+    assert path.read_bytes() == before and len(list(path.parent.iterdir())) == 1
+
+
+RAGGED = [[1.0, 2.0], [1.0]]
+
+
+@pytest.mark.parametrize(
+    "harm, message",
+    [
+        (replace("reward", lambda reward: RAGGED), "reward cannot be made an array"),
+        (replace("obs", lambda obs: None), "obs is of type object"),
+        (replace("actions", lambda actions: 1.0), r"actions has shape \(\)"),
+        (replace("reward", lambda reward: reward[:, 0]), "reward has shape"),
+        (replace("state", lambda state: np.zeros(12)), "state has shape"),
+        (replace("avail_actions", lambda available: np.ones((12, 3))), "avail_actions has shape"),
+        (replace("obs", lambda obs: obs[:, :0]), "obs has shape .* none of them 0"),
+        (replace("actions", lambda actions: actions[:, :, :1]), "all must agree"),
+        (lambda arrays, offsets, card: arrays.update({1: np.zeros(3)}), "'1' is not an array"),
+    ],
+)
+def test_arrays_of_the_wrong_kind(tmp_path, harm, message):
+    test_writer_refuses(tmp_path, harm, message)
+
+
+@pytest.mark.parametrize(
+    "offsets, message",
+    [
+        ([0.0, 4.0, 10.0, 12.0], "episode_offsets is of type float64"),
+        (["0", "12"], "episode_offsets is of type"),
+        ([[0, 12]], "episode_offsets must be"),
+        (12, "episode_offsets must be"),
+        ([0], "episode_offsets must be"),
+        ([0, [12]], "episode_offsets cannot be made an array"),
+        ([0, 11], r"number of rows \(12\)"),
+        (None, "episode_offsets is of type object"),
+    ],
+)
+def test_offsets_of_the_wrong_kind(tmp_path, offsets, message):
+    arrays, _ = continuous_arrays([3, 5, 1])
+    with pytest.raises(DatasetError, match=message):
+        write_dataset(tmp_path / "d.h5", arrays, offsets, continuous_card())
+
+
+@pytest.mark.parametrize(
+    "known, message",
+    [
+        ([True, False], r"last_action_known has shape \(2,\)"),
+        ([True], r"last_action_known has shape \(1,\)"),
+        (["yes", "no", "no"], "last_action_known is of type"),
+        ([2, 0, 1], "last_action_known must be 0 or 1"),
+        ([[True], [False, True], []], "last_action_known cannot be made an array"),
+    ],
+)
+def test_last_action_known_of_the_wrong_kind(tmp_path, known, message):
+    arrays, offsets = continuous_arrays([3, 5, 1])
+    with pytest.raises(DatasetError, match=message):
+        write_dataset(tmp_path / "d.h5", arrays, offsets, continuous_card(), last_action_known=known)
+
+
+def test_arguments_of_the_wrong_kind(tmp_path):
+    arrays, offsets = continuous_arrays([3])
+    with pytest.raises(DatasetError, match="the arrays are of type list"):
+        write_dataset(tmp_path / "d.h5", list(arrays.values()), offsets, continuous_card())
+    with pytest.raises(DatasetError, match="the card is of type str"):
+        write_dataset(tmp_path / "d.h5", arrays, offsets, "card")
+    with pytest.raises(DatasetError, match="compression is 'best'"):
+        write_dataset(tmp_path / "d.h5", arrays, offsets, continuous_card(), compression="best")

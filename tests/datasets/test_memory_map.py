@@ -1,0 +1,110 @@
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from samples import continuous_card, particle_world
+
+from datasets.dataset import read_dataset, write_dataset
+from utils.errors import DatasetError
+
+SRC = Path(__file__).resolve().parents[2] / "src"
+
+
+def test_memory_map_holds_the_same_and_follows_the_file(tmp_path):
+    path = tmp_path / "d.h5"
+    for seed in (0, 1):
+        arrays, offsets = particle_world(50, seed=seed)
+        write_dataset(path, arrays, offsets, continuous_card())
+        loaded = read_dataset(path)
+        for _ in range(2):  # made, then found
+            mapped = read_dataset(path, memory_map=True)
+            assert all(isinstance(array, np.memmap) for array in mapped.arrays.values())
+            assert all(np.array_equal(mapped.arrays[key], array) for key, array in loaded.arrays.items())
+        assert sorted(file.name for file in (tmp_path / "d.h5.cache").iterdir())[:-1] == [loaded.card["checksum"][:16]]
+
+
+def test_runs_that_start_together_share_one_cache(tmp_path):
+    arrays, offsets = particle_world(50)
+    write_dataset(tmp_path / "d.h5", arrays, offsets, continuous_card())
+    script = "import sys; sys.path.insert(0, sys.argv[2])\n" + (
+        "from datasets.dataset import read_dataset\n"
+        "print(float(read_dataset(sys.argv[1], memory_map=True).arrays['obs'].sum()))\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "d.h5"), str(SRC)]
+    readers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    sums = {reader.communicate(timeout=60)[0] for reader in readers}
+    assert len(sums) == 1 and all(reader.returncode == 0 for reader in readers)
+
+
+@pytest.fixture
+def cached(tmp_path):
+    """A dataset, what it holds, and the folder of its cache."""
+    arrays, offsets = particle_world(50)
+    write_dataset(tmp_path / "d.h5", arrays, offsets, continuous_card(), compression=0)
+    loaded = read_dataset(tmp_path / "d.h5").arrays
+    checksum = read_dataset(tmp_path / "d.h5", memory_map=True).card["checksum"]
+    return tmp_path / "d.h5", loaded, tmp_path / "d.h5.cache" / checksum[:16]
+
+
+@pytest.mark.parametrize("name", ["reward", "last_action_known"])
+def test_an_altered_file_is_refused_though_a_cache_exists(cached, name):
+    path, *_ = cached
+    with h5py.File(path, "r+") as file:
+        file[name][0] = 1 - file[name][0]
+    with pytest.raises(DatasetError, match="does not match its checksum"):
+        read_dataset(path, memory_map=True)
+
+
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    file.write_bytes(content)
+
+
+def resized(file):
+    np.save(file, np.zeros((2, 3), np.float32))
+
+
+@pytest.mark.parametrize(
+    "name, harm",
+    [
+        ("reward.npy", flip),
+        ("obs.npy", lambda file: file.write_bytes(file.read_bytes()[:-100])),
+        ("obs.npy", lambda file: file.write_bytes(b"")),
+        ("obs.npy", resized),
+        ("actions.npy", Path.unlink),
+        ("manifest.json", Path.unlink),
+        ("manifest.json", lambda file: file.write_text("[]")),
+        ("manifest.json", lambda file: file.write_text('{"obs.npy"')),
+        ("manifest.json", lambda file: file.write_bytes(b"\xff\xfe")),
+    ],
+)
+def test_a_damaged_cache_is_made_anew_and_said(cached, caplog, name, harm):
+    path, loaded, folder = cached
+    harm(folder / name)
+    for expected in (1, 1):  # the second time nothing is left to mend
+        mapped = read_dataset(path, memory_map=True).arrays
+        assert all(np.array_equal(mapped[key], array) for key, array in loaded.items())
+        warnings = [record for record in caplog.records if record.name == "datasets.memory_map"]
+        assert len(warnings) == expected and warnings[0].levelno == logging.WARNING
+        assert "is damaged" in warnings[0].getMessage()
+
+
+def test_a_sound_cache_in_a_folder_without_write_permission_is_used(cached, monkeypatch):
+    path, loaded, _ = cached
+    monkeypatch.setattr("datasets.memory_map._build", lambda *_: pytest.fail("built anew"))
+    monkeypatch.setattr("fcntl.flock", lambda *_: pytest.fail("took the lock, which needs write permission"))
+    assert np.array_equal(read_dataset(path, memory_map=True).arrays["obs"], loaded["obs"])
+
+
+def test_a_new_cache_is_made_without_a_warning(cached, caplog):
+    path, _, folder = cached
+    for file in [*folder.iterdir()]:
+        file.unlink()
+    folder.rmdir()
+    read_dataset(path, memory_map=True)
+    assert not caplog.records
