@@ -40,11 +40,10 @@ ex.captured_out_filter = apply_backspaces_and_linefeeds
 @ex.main
 def my_main(_run: Run, _config: Config, _log: Any) -> dict[str, float]:
     """One run; its return value is the Sacred run's result."""
-    config = check_values(merge({}, _config))
-    seed_everything(config["seed"])
-    config["env_args"] = merge(config["env_args"], {"seed": config["seed"]})
     try:
-        return run(_run, config, _log)
+        config = check_values(merge({}, _config))
+        seed_everything(config["seed"])
+        return run(_run, merge(config, {"env_args": {"seed": config["seed"]}}), _log)
     except (UserError, SacredInterrupt):
         # Sacred marks the run; `debug` then hands the exception to `main`, which prints its sentence, where Sacred
         # would print a traceback.

@@ -18,6 +18,7 @@ from learners.base_learner import BaseLearner
 
 ALGS = Path(__file__).resolve().parents[2] / "src" / "config" / "algs"
 N_AGENTS, OBS, ACTION = 3, 4, 2
+F64 = th.float64
 
 
 class Recorder:
@@ -86,6 +87,20 @@ def make_batch(
     }  # fmt: skip
     wrapped = SimpleNamespace(transition_data=data, episode_data={})
     return EpisodeBatch(extend_scheme(scheme, preprocess), groups, rows, steps, data=wrapped, device="cpu")
+
+
+def setting(**updates: Any) -> tuple[Any, Any, dict[str, Tensor]]:
+    """A float64 learner whose targets differ from its networks, a batch and draws."""
+    steps = updates.pop("steps", 2)
+    learner = make_learner(dtype=F64, **updates)
+    th.manual_seed(11)
+    with th.no_grad():
+        for name, parameter in learner.named_parameters():
+            if name.startswith("target_"):
+                parameter.add_(0.1 * th.randn_like(parameter))
+    batch = make_batch(learner.args, steps=steps, dtype=F64)
+    draws = {k: v.to(F64) if v.is_floating_point() else v for k, v in learner.draws("critic", batch).items()}
+    return learner, batch, draws
 
 
 def parameters_of(learner: BaseLearner) -> dict[str, Tensor]:
