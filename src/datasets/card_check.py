@@ -8,6 +8,7 @@ import numpy as np
 
 from utils.errors import DatasetError
 
+_GREATEST = float(np.finfo(np.float32).max)
 _KINDS: dict[str, tuple[type, str]] = {
     "behaviour": (str, "text"), "quality": (str, "text"), "made_by": (dict, "a mapping"),
 }  # fmt: skip
@@ -134,4 +135,4 @@ def _is_number(value: Any, kind: type) -> bool:
     """Whether a plain value is a number: a whole one for int, any that float32 can hold for float; never a bool."""
     if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
         return False
-    return kind is int or bool(abs(value) <= np.finfo(np.float32).max)
+    return kind is int or abs(value) <= _GREATEST

@@ -129,11 +129,9 @@ def _continuous(dataset: OfflineDataset) -> Iterator[str]:
             if not len(values):
                 yield f"  {agent:5d} {index:3d} {bounds:>13s} not one finite value"
                 continue
+            mean = values.mean(dtype=np.float64)
             share = f"{np.mean(values <= low + margin):7.2%} {np.mean(values >= high - margin):7.2%}"
-            yield (
-                f"  {agent:5d} {index:3d} {bounds:>13s} {values.min():9.4f} {values.mean(dtype=np.float64):9.4f} {values.max():9.4f}"
-                f" {share}"
-            )
+            yield (f"  {agent:5d} {index:3d} {bounds:>13s} {values.min():9.4f} {mean:9.4f} {values.max():9.4f} {share}")
 
 
 def _discrete(dataset: OfflineDataset) -> Iterator[str]:

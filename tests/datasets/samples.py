@@ -76,7 +76,7 @@ def forge(path: Path, card: dict[str, Any], arrays: dict[str, np.ndarray | None]
             if array is not None:
                 file[name] = array
         changed = {key: value for key, value in (json.loads(file.attrs["card"]) | card).items() if value is not None}
-        stored = {name: entry[()] for name, entry in file.items()}
+        stored = {name: entry[()] for name, entry in file.items() if entry.shape}
         file.attrs["card"] = json.dumps(changed | {"checksum": checksum(stored, changed)})
 
 

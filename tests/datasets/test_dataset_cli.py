@@ -1,11 +1,12 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from samples import continuous_arrays, continuous_card, discrete_arrays
+from samples import continuous_arrays, continuous_card, discrete_arrays, forge
 
 from dataset import main
 from datasets.dataset import read_dataset, write_dataset
@@ -64,12 +65,74 @@ def test_an_altered_file_is_reported_and_refused(file):
     assert refusal.stderr.count("\n") == 1 and "does not match its checksum" in refusal.stderr
 
 
+def without_warnings(*arguments):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return main([str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_inspect_counts_rewards_of_which_none_is_finite(file, capsys, value):
+    rewards = np.full((15, 3), value, np.float32)
+    rewards[:, 2] *= -1  # inf - inf within one mean
+    forge(file, {}, {"reward": rewards})
+    assert without_warnings("inspect", file) == 1
+    captured = capsys.readouterr()
+    assert "4 of 4 not finite" in captured.out and "reward 45" in captured.out and "obs 0" in captured.out
+    assert "FAILED: reward holds a value that is not finite" in captured.out and "matches" in captured.out
+    assert captured.err == ""
+
+
+def test_inspect_counts_actions_that_are_not_finite(file, capsys):
+    actions = read_dataset(file).arrays["actions"]
+    actions[:, 0] = np.nan
+    actions[2, 1] = np.inf
+    forge(file, {}, {"actions": actions})
+    assert without_warnings("inspect", file) == 1
+    report = capsys.readouterr().out
+    assert "actions 32" in report and report.count("not one finite value") == 2
+
+
+@pytest.mark.parametrize(
+    "card, message",
+    [
+        ({"action_low": None}, "actions: not reported, for the card lacks 'action_low'"),
+        ({"action_high": [1.0]}, "all must agree"),
+        ({"obs_mean": None}, "FAILED: its card lacks 'obs_mean'"),
+        ({"obs_mean": ["a"]}, "obs_mean is no array of numbers"),
+    ],
+)
+def test_inspect_names_what_the_card_lacks(file, capsys, card, message):
+    forge(file, card)
+    assert without_warnings("inspect", file) == 1
+    captured = capsys.readouterr()
+    assert message in captured.out and "episodes 4, transitions 11" in captured.out and captured.err == ""
+
+
+@pytest.mark.parametrize(
+    "arrays, message",
+    [
+        ({"reward": None}, "damaged beyond a report: the dataset lacks 'reward'"),
+        ({"last_action_known": None}, "damaged beyond a report: the file lacks 'last_action_known'"),
+        ({"reward": np.zeros((3, 3), np.float32)}, "damaged beyond a report: reward has shape"),
+    ],
+)
+def test_inspect_of_arrays_that_do_not_fit_is_one_sentence(file, capsys, arrays, message):
+    forge(file, {}, arrays)
+    assert without_warnings("inspect", file) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1 and message in captured.err
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
         (("inspect", "no/such/set"), "there is no dataset"),
         (("verify", "missing.h5"), "there is no dataset"),
         (("slice", "FILE", "--episodes", "9", "-o", "OUT"), "holds 4 episodes"),
+        (("slice", "FILE", "--episodes", "0", "-o", "OUT"), "--episodes is 0"),
+        (("slice", "FILE", "--episodes", "-3", "-o", "OUT"), "--episodes is -3"),
+        (("slice", "FILE", "--episodes", "2", "--seed", "-1", "-o", "OUT"), "--seed is -1"),
         (("slice", "FILE", "--episodes", "2", "-o", "FILE"), "one of the sources"),
         (("merge", "FILE", "-o", "OUT"), "at least two"),
     ],

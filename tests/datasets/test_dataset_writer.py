@@ -34,6 +34,16 @@ def replace(key, make):
     return apply
 
 
+def check_refusal(folder, harm, message):
+    """The writer refuses a sound dataset after `harm` was done to it, and leaves nothing behind."""
+    arrays, offsets = continuous_arrays([3, 5, 1])
+    card = continuous_card()
+    harm(arrays, offsets, card)
+    with pytest.raises(DatasetError, match=message):
+        write_dataset(folder / "d.h5", arrays, offsets, card)
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "harm, message",
     [
@@ -57,12 +67,7 @@ def replace(key, make):
     ],
 )
 def test_writer_refuses(tmp_path, harm, message):
-    arrays, offsets = continuous_arrays([3, 5, 1])
-    card = continuous_card()
-    harm(arrays, offsets, card)
-    with pytest.raises(DatasetError, match=message):
-        write_dataset(tmp_path / "d.h5", arrays, offsets, card)
-    assert list(tmp_path.iterdir()) == []
+    check_refusal(tmp_path, harm, message)
 
 
 def test_discrete_actions_are_checked(tmp_path):
@@ -134,7 +139,7 @@ RAGGED = [[1.0, 2.0], [1.0]]
     ],
 )
 def test_arrays_of_the_wrong_kind(tmp_path, harm, message):
-    test_writer_refuses(tmp_path, harm, message)
+    check_refusal(tmp_path, harm, message)
 
 
 @pytest.mark.parametrize(
