@@ -10,11 +10,13 @@ ROOT = Path(__file__).resolve().parents[2]
 def commit() -> str | None:
     """The checkout's commit, with `+changes` where files differ from it; None outside a git checkout with commits."""
     try:
-        head, changed = (
+        top, head, changed = (
             subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+            for words in (["rev-parse", "--show-toplevel"], ["rev-parse", "HEAD"], ["status", "--porcelain"])
         )
     except (OSError, subprocess.CalledProcessError):
+        return None
+    if Path(top).resolve() != ROOT:  # a copy without .git inside another repository
         return None
     return head + ("+changes" if changed else "")
 

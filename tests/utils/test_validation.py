@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from utils.config import layered_config
+from utils.errors import ConfigError
+from utils.validation import CHOICES, RANGES, check_values
+
+
+def config(**updates: Any) -> dict[str, Any]:
+    return layered_config("spacql", "mpe", {}) | updates
+
+
+def test_the_shipped_configurations_are_valid() -> None:
+    for alg in ("spacql", "bc", "bc_discrete", "random"):
+        check_values(layered_config(alg, "mpe", {}))
+
+
+def test_every_range_and_choice_is_of_a_key_that_exists() -> None:
+    known = set()
+    for alg in ("spacql", "bc_discrete"):
+        known |= layered_config(alg, "mpe", {}).keys()
+    assert (RANGES.keys() | CHOICES.keys()) - {"seed"} <= known
+
+
+def test_whole_numbers_may_be_written_as_1e4() -> None:
+    checked = check_values(config(t_max=1e4))
+    assert checked["t_max"] == 10000 and isinstance(checked["t_max"], int)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("t_max", 0), ("t_max", 2.5), ("t_max", None), ("t_max", True), ("t_max", float("inf")), ("hidden_dim", -4),
+        ("ensemble_size", 0), ("window", 0), ("window", 1.5), ("loss_chunk", -4), ("gamma", 1.01), ("gamma", None),
+        ("gamma", float("nan")), ("tau", 0), ("lr", 0), ("grad_norm_clip", -1), ("target_noise", -1),
+        ("final_init", -1), ("load_step", -20), ("seed", 2**32), ("seed", "abc"), ("input_norm", "batch"), ("train_reward", "median"),
+    ],
+)  # fmt: skip
+def test_values_out_of_range_are_refused_by_name(key: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"^{key}="):
+        check_values(config(**{key: value}))
+
+
+def test_null_is_a_value_where_it_means_something() -> None:
+    check_values(config(window=None, loss_chunk=None, final_init=None))
+
+
+def test_modes_that_exclude_each_other() -> None:
+    with pytest.raises(ConfigError, match="exclude each other"):
+        check_values(config(evaluate=True, collect=True))
+    with pytest.raises(ConfigError, match="add evaluate=True"):
+        check_values(config(render=True))
+    with pytest.raises(ConfigError, match="runs are filed under it"):
+        check_values(config(name="../elsewhere"))
