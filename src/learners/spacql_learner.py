@@ -171,7 +171,10 @@ class SPaCQLLearner(BaseLearner):
     # -- the policies (Algorithm 1, lines 18-22) ---------------------------------------------------------------------
 
     def actor_loss(self, batch: EpisodeBatch, draws: Draws) -> tuple[Tensor, Stats]:
-        """Line 20: raise Q_1(s, pi_i(o_i), a_-i), the others' actions as logged; plus CFCQL's L2 on actions."""
+        """Line 20: raise Q_1(s, pi_i(o_i), a_-i), the others' actions as logged.
+
+        Plus CFCQL's L2 on actions, and one of ours on the outputs before tanh (`pre_tanh_l2`, 0 in the paper).
+        """
         mask = transition_mask(batch).flatten()  # (R,)
         state = batch["state"][:, NOW].flatten(0, 1)  # (R, S)
         logged = batch["actions"][:, NOW].flatten(0, 1)  # (R, N, A)
@@ -181,7 +184,8 @@ class SPaCQLLearner(BaseLearner):
         value = first[0, :, 0].mean(-1)  # (R,)
         unit = th.tanh(raw)  # (R, N, A), the action in units of its bounds
         size = unit.square().mean(-1).sum(-1)  # (R,)
-        loss = masked_mean(self.args.action_l2 * size - value, mask)
+        reach = raw.square().mean((-2, -1))  # (R,), how far into tanh's flat ends
+        loss = masked_mean(self.args.action_l2 * size + self.args.pre_tanh_l2 * reach - value, mask)
         saturated = (unit.detach().abs() > 0.95).to(unit.dtype).mean((-2, -1))  # (R,)
         return loss, {"q_policy": value.detach(), "actor_saturation": saturated}
 

@@ -53,7 +53,7 @@ RANGES: dict[str, Range] = {
     "tau": Range(0, 1, above=True),
     **dict.fromkeys(("lr", "actor_lr", "grad_norm_clip"), POSITIVE),
     "final_init": Range(0, above=True, null=True),
-    **dict.fromkeys(("alpha_cql", "target_noise", "action_l2", "exploration_noise"), WEIGHT),
+    **dict.fromkeys(("alpha_cql", "target_noise", "action_l2", "pre_tanh_l2", "exploration_noise"), WEIGHT),
 }
 
 CHOICES: dict[str, tuple[str, ...]] = {

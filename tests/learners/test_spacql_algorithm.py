@@ -95,7 +95,7 @@ class Plain:
         raw = self.raw(self.actors, obs)
         unit = th.tanh(raw)
         policy = self.low + (unit + 1) / 2 * (self.high - self.low)
-        loss = self.args.action_l2 * unit.square().mean((0, 2)).sum()
+        loss = self.args.action_l2 * unit.square().mean((0, 2)).sum() + self.args.pre_tanh_l2 * raw.square().mean()
         for i in range(N_AGENTS):
             deviating = [policy[:, j] if j == i else actions[:, j] for j in range(N_AGENTS)]
             loss = loss - self.value(self.critics[0], state, th.stack(deviating, dim=1)).mean() / N_AGENTS

@@ -186,12 +186,12 @@ def test_critic_loss_equals_brute_force(kind: str) -> None:
 
 
 def test_actor_loss_equals_brute_force() -> None:
-    learner, batch, _ = setting(action_l2=0.3, final_init=1.0)
+    learner, batch, _ = setting(action_l2=0.3, pre_tanh_l2=0.2, final_init=1.0)
     loss, _ = learner.actor_loss(batch, {})
     raw = learner.mac.forward_all(batch)[:, 0]  # (R, N, A)
     unit = th.tanh(raw)
     half = (learner.high - learner.low) / 2
-    expected = 0.3 * unit.square().mean((0, 2)).sum()
+    expected = 0.3 * unit.square().mean((0, 2)).sum() + 0.2 * raw.square().mean()
     for i in range(N_AGENTS):
         joint = batch["actions"][:, 0].clone()
         joint[:, i] = learner.low + half + half * unit[:, i]
