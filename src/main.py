@@ -22,6 +22,7 @@ from run import run
 from utils.checkpoint import checkpoint_seed
 from utils.config import Config, check_updates, config_names, layered_config, merge, take_option, with_updates
 from utils.errors import UserError
+from utils.files import check_writable
 from utils.logging import get_logger
 from utils.observers import RunDirectoryObserver, observers
 from utils.rng import seed_everything
@@ -57,7 +58,7 @@ class Terminated(SacredInterrupt):
 
 def terminate(number: int, frame: FrameType | None) -> None:
     """Turn SIGTERM into an exception, so that Sacred marks the run INTERRUPTED."""
-    raise Terminated(f"{signal.Signals(number).name} before training began or after it ended; nothing to save")
+    raise Terminated(f"{signal.Signals(number).name} outside the training loop; nothing was saved")
 
 
 def option_value(argv: list[str], short: str, long: str) -> tuple[str | None, list[str]]:
@@ -81,9 +82,10 @@ def prepare(argv: list[str]) -> list[str]:
     config = layered_config(alg, env, updates, lambda dataset: dataset_name(dataset) or dataset)
     if not {"-f", "--force"} & set(rest):
         check_updates(config, updates)
-    config["env_args"] = merge(config["env_args"], dict(updates.get("env_args", {})))
     final = check_values(merge(config, updates))
-    if final["checkpoint_path"] and final["offline"] and not final["evaluate"] and "seed" not in updates:
+    config["env_args"] = final["env_args"]  # with the arguments that only the environment knows
+    continues = final["checkpoint_path"] and final["offline"] and not final["evaluate"] and not final["collect"]
+    if continues and "seed" not in updates:
         config["seed"] = checkpoint_seed(final["checkpoint_path"], final["load_step"])
     ex.add_config(config)
     if not {"-u", "--unobserved"} & set(rest):
@@ -100,6 +102,7 @@ def add_observers(argv: list[str], config: Config) -> list[str]:
     results = ROOT / Path(config["local_results_path"]).expanduser()
     ex.observers.extend(observers(results, config["name"], environment, mongo or config["mongo"]))
     if extra is not None:
+        check_writable(Path(extra), "-F")
         ex.observers.append(RunDirectoryObserver(extra))
     return argv
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,8 @@ class CommandLine:
     def checkpoints(self) -> list[Path]:
         """The runs' model directories, oldest first."""
         return sorted(self.results.glob("models/*"), key=lambda path: path.stat().st_mtime)
+
+
+def status(run: Path) -> str:
+    """What Sacred says of a run: RUNNING, COMPLETED, FAILED, INTERRUPTED."""
+    return str(json.loads((run / "run.json").read_text())["status"])

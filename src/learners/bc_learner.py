@@ -13,6 +13,7 @@ from utils.errors import ConfigError
 
 NOW = slice(None, -1)  # rows t of a batch
 SMALLEST_PROBABILITY = 1e-10  # a logged action that the masks forbid costs much, not infinitely much
+SMALLEST_HALF_RANGE = 1e-6  # a dimension whose bounds coincide has nothing to imitate
 
 
 class BCLearner(BaseLearner):
@@ -54,7 +55,7 @@ class BCLearner(BaseLearner):
 
     def squared_error(self, raw: Tensor, logged: Tensor) -> Tensor:
         """Mean over action dimensions of the squared error in half ranges. (R, N, A) twice -> (R, N)."""
-        half_range = 0.5 * (self.high - self.low)
+        half_range = (0.5 * (self.high - self.low)).clamp_min(SMALLEST_HALF_RANGE)
         return ((squash(raw, self.low, self.high) - logged) / half_range).square().mean(-1)
 
 

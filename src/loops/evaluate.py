@@ -15,6 +15,7 @@ from loops.build import build_mac, build_runner, build_schemes
 from loops.data import environment_mismatch, load_dataset
 from utils.checkpoint import find_checkpoint, load_or_refuse
 from utils.errors import ConfigError, DatasetError
+from utils.files import check_writable
 from utils.logging import Logger
 
 LAST = 10  # how many of the newest evaluations the averaged score spans
@@ -115,6 +116,8 @@ def run(args: SimpleNamespace, logger: Logger, sacred_run: Run) -> dict[str, flo
         raise ConfigError("evaluate=True plays in an environment, and env is None; give the one the policy is for")
     directory = find_checkpoint(args.checkpoint_path, args.load_step)
     log = logger.console_logger
+    if args.render:
+        check_writable(Path(replay_path(args)).parent, "env_args.replay_path")
     runner = policy_runner(args, logger, directory)
     evaluator = Evaluator(runner, args, logger, dataset_reference(args, log))
     value = evaluator.evaluate(int(directory.name))
@@ -142,9 +145,14 @@ def policy_runner(args: SimpleNamespace, logger: Logger, directory: Path | None)
     return runner
 
 
+def replay_path(args: SimpleNamespace) -> str:
+    """Where a drawn episode goes."""
+    return args.env_args.get("replay_path") or str(args.results / "replays" / f"{args.unique_token}.gif")
+
+
 def draw_episode(args: SimpleNamespace, log: logging.Logger, directory: Path) -> None:
     """Draw the evaluation's first episode to a GIF; its return is not logged a second time."""
-    replay = args.env_args.get("replay_path") or str(args.results / "replays" / f"{args.unique_token}.gif")
+    replay = replay_path(args)
     own = {"env_args": {**args.env_args, "render_mode": "rgb_array", "replay_path": replay}}
     drawn = SimpleNamespace(**{**vars(args), **own, "runner": "episode", "batch_size_run": 1, "test_nepisode": 1})
     runner = policy_runner(drawn, Logger(log), directory)

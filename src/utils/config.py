@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,6 +45,19 @@ def read_yaml(path: Path) -> Config:
             content = yaml.safe_load(file)
         except yaml.YAMLError as error:
             raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a configuration must be a mapping of keys to values")
+    return content
+
+
+def read_overrides(path: Path) -> Config:
+    """A .json or .yaml file of overrides. Raises ConfigError where it cannot be read as a mapping."""
+    if path.suffix != ".json":
+        return read_yaml(path)
+    try:  # not as YAML, which takes 1e-05 for a text
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"{path}: not valid JSON: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a configuration must be a mapping of keys to values")
     return content
@@ -99,7 +113,7 @@ def with_updates(argv: list[str]) -> Config:
                 f"'{name}' after `with` is no override; write key=value, without spaces around =, or name a .json or "
                 ".yaml file of overrides"
             )
-        from_files = merge(from_files, read_yaml(path))  # JSON is YAML
+        from_files = merge(from_files, read_overrides(path))
     return merge(from_files, updates)
 
 
@@ -150,5 +164,6 @@ def _kind(value: Any) -> str:
 
 
 def _same_kind(declared: Any, value: Any) -> bool:
-    nullable = declared is None or isinstance(declared, str) or _kind(declared) == "a number"  # ranges judge numbers
+    # Ranges judge numbers, and the check of texts which of them may be null.
+    nullable = isinstance(declared, str) or _kind(declared) == "a number"
     return declared is None or (value is None and nullable) or _kind(declared) == _kind(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ class Range:
             return self.null
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
-        if self.whole and value != int(value if abs(value) != float("inf") else 0):
+        if self.whole and not float(value).is_integer():
             return False
         return (self.low < value if self.above else self.low <= value) and value <= self.high
 
@@ -64,6 +65,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+# Whether a text may be null.
+TEXTS = {"local_results_path": False, "checkpoint_path": False, "runner": False, "mac": False, "agent": False,
+         "action_selector": False, "mongo": True, "collect_to": True, "collect_quality": True, "dataset": True,
+         "env": True, "learner": True}  # fmt: skip
+
+
 def check_values(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration with whole numbers as integers (1e4 is 10000).
 
@@ -81,12 +88,12 @@ def check_values(config: dict[str, Any]) -> dict[str, Any]:
     for key, choices in CHOICES.items():
         if key in config and config[key] not in choices:
             raise ConfigError(f"{key}={config[key]}: choose one of {', '.join(choices)}")
-    if (
-        not isinstance(config["name"], str)
-        or not config["name"]
-        or set(config["name"]) & set("/\\\0")
-        or config["name"][0] == "."
-    ):
+    for key, null in TEXTS.items():
+        if not (isinstance(config[key], str) or (null and config[key] is None)):
+            raise ConfigError(f"{key}={config[key]}: this must be text{', or None' if null else ''}")
+    if not isinstance(config["env_args"], dict):
+        raise ConfigError(f"env_args={config['env_args']}: set its entries, such as env_args.key=simple_spread")
+    if re.fullmatch(r"\w[\w.+-]*", str(config["name"])) is None:
         raise ConfigError(f"name={config['name']}: runs are filed under it; use letters, digits, - and _")
     if config["evaluate"] and config["collect"]:
         raise ConfigError("evaluate=True and collect=True exclude each other; choose one")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.mpe.keys import OWN_KEYS, check_arguments, check_key
+from envs.mpe.keys import OWN_KEYS, check_arguments, check_key, check_time_limit
 from envs.mpe.replay import write_gif
 from envs.multiagentenv import (
     MultiAgentEnv,
@@ -50,8 +50,7 @@ class MPEEnv(MultiAgentEnv):
     ) -> None:
         if render_mode not in RENDER_MODES:
             raise EnvError(f"env_args.render_mode must be null, rgb_array or human, not {render_mode!r}.")
-        if time_limit < 1:
-            raise EnvError(f"env_args.time_limit must be at least 1, not {time_limit}.")
+        check_time_limit(time_limit)
         self.key = key
         self.episode_limit = time_limit
         self.common_reward = common_reward

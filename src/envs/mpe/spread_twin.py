@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from envs.mpe import constants as c
+from envs.mpe.keys import check_time_limit
 from envs.multiagentenv import ActionSpace, as_array, check_continuous_actions, check_discrete_actions
 from envs.vector_env import VectorEnv
 from utils.errors import EnvError
@@ -46,8 +47,7 @@ class SpreadTwin(VectorEnv):
         dtype: str = "float64",
     ) -> None:
         super().__init__(n_envs, common_reward, reward_scalarisation)
-        if time_limit < 1:
-            raise EnvError(f"env_args.time_limit must be at least 1, not {time_limit}.")
+        check_time_limit(time_limit)
         self.n_agents = N
         self.episode_limit = time_limit
         self.action_space: ActionSpace = "continuous" if continuous_actions else "discrete"
