@@ -26,8 +26,8 @@ class ActionSelector(Protocol):
     ) -> Tensor: ...
 
 
-class MultinomialActionSelector:
-    """Sample from policy probabilities; greedy in test mode when `test_greedy`."""
+class AnnealedSelector:
+    """Discrete selectors with an `epsilon` that falls over environment steps; runners log it."""
 
     action_types = DISCRETE
 
@@ -36,6 +36,13 @@ class MultinomialActionSelector:
             args.epsilon_start, args.epsilon_finish, args.epsilon_anneal_time, decay="linear"
         )
         self.epsilon = self.schedule.eval(0)
+
+
+class MultinomialActionSelector(AnnealedSelector):
+    """Sample from policy probabilities; greedy in test mode when `test_greedy`."""
+
+    def __init__(self, args: SimpleNamespace) -> None:
+        super().__init__(args)
         self.test_greedy = getattr(args, "test_greedy", True)
 
     def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
@@ -58,16 +65,11 @@ class SoftPoliciesSelector:
         return Categorical(agent_inputs).sample().long()  # (B, N)
 
 
-class EpsilonGreedyActionSelector:
+class EpsilonGreedyActionSelector(AnnealedSelector):
     """The best available action, or with probability epsilon a uniform available one."""
 
-    action_types = DISCRETE
-
     def __init__(self, args: SimpleNamespace) -> None:
-        self.schedule = DecayThenFlatSchedule(
-            args.epsilon_start, args.epsilon_finish, args.epsilon_anneal_time, decay="linear"
-        )
-        self.epsilon = self.schedule.eval(0)
+        super().__init__(args)
         self.evaluation_epsilon = args.evaluation_epsilon
 
     def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from components.action_selectors import REGISTRY as selector_REGISTRY
-from components.episode_buffer import extend_scheme
 from components.scheme import Groups, Preprocess, Scheme, build_scheme
 from controllers import REGISTRY as mac_REGISTRY
 from controllers.basic_controller import BasicMAC
@@ -36,11 +35,10 @@ def set_dimensions(args: SimpleNamespace, env_info: dict[str, Any]) -> None:
         args.action_high = [float(bound) for bound in env_info["action_high"]]
 
 
-def build_schemes(env_info: dict[str, Any], args: SimpleNamespace) -> tuple[Scheme, Scheme, Groups, Preprocess]:
-    """The runner's scheme, the completed one that controllers and learners read, groups and preprocessing."""
+def build_schemes(env_info: dict[str, Any], args: SimpleNamespace) -> tuple[Scheme, Groups, Preprocess]:
+    """The scheme of an environment's batches, groups and preprocessing, with its dimensions put on `args`."""
     set_dimensions(args, env_info)
-    scheme, groups, preprocess = build_scheme(env_info, args)
-    return scheme, extend_scheme(scheme, preprocess), groups, preprocess
+    return build_scheme(env_info, args)
 
 
 def build_mac(scheme: Scheme, groups: Groups, args: SimpleNamespace) -> BasicMAC:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sacred.run import Run
 
+from components.episode_buffer import extend_scheme
 from controllers.basic_controller import BasicMAC
 from loops.build import build_mac, build_runner, build_schemes
 from loops.data import environment_mismatch, load_dataset
@@ -135,8 +136,8 @@ def run(args: SimpleNamespace, logger: Logger, sacred_run: Run) -> dict[str, flo
 def policy_runner(args: SimpleNamespace, logger: Logger, directory: Path | None) -> Any:
     """A runner with the configured controller, weights from `directory` (None: as initialised)."""
     runner = build_runner(args, logger)
-    scheme, full_scheme, groups, preprocess = build_schemes(runner.get_env_info(), args)
-    mac = build_mac(full_scheme, groups, args)
+    scheme, groups, preprocess = build_schemes(runner.get_env_info(), args)
+    mac = build_mac(extend_scheme(scheme, preprocess), groups, args)
     if directory is not None:
         load_policy(mac, directory)
     if args.device == "cuda":

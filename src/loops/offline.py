@@ -61,7 +61,7 @@ class OfflineTraining:
         if args.env is not None:
             self.runner = build_runner(args, logger)
             check_environment(args, self.dataset, self.runner.get_env_info())
-        scheme, _, groups, preprocess = build_schemes(env_info, args)
+        scheme, groups, preprocess = build_schemes(env_info, args)
         self.buffer: OfflineBuffer = build_buffer(args, self.dataset, scheme, groups, preprocess, self.log)
         mac = build_mac(self.buffer.scheme, groups, args)
         if args.window is not None and getattr(mac.agent, "is_recurrent", True):
