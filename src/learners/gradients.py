@@ -28,12 +28,13 @@ class LossSpec:
 def transition_mask(batch: EpisodeBatch) -> Tensor:
     """1 on the rows that hold a transition, (B, T-1, 1) float: stock's mask, filled and not past a terminal.
 
-    The final row of an episode that was cut is no transition; the offline buffer leaves it out of `filled` where the
-    batch goes on after it.
+    The final row of an episode that was cut is no transition; the buffers leave it out of `filled` where the batch goes
+    on after it. Rows that only warm up a recurrent state (`learned` 0, from windows with a burn-in) do not count.
     """
     terminated = batch["terminated"][:, :-1].float()
     alive = th.cat([th.ones_like(terminated[:, :1]), 1 - terminated[:, :-1]], dim=1)
-    return batch["filled"][:, :-1].float() * alive
+    mask = batch["filled"][:, :-1].float() * alive
+    return mask * batch["learned"][:, :-1] if "learned" in batch.scheme else mask
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ COUNTS = ("t_max", "test_interval", "test_nepisode", "batch_size", "batch_size_r
 RANGES: dict[str, Range] = {
     **dict.fromkeys(COUNTS, COUNT),
     **dict.fromkeys(("window", "loss_chunk"), COUNT_OR_NULL),
-    **dict.fromkeys(("load_step", "evaluation_seed", "epsilon_anneal_time"), INDEX),
+    **dict.fromkeys(("load_step", "evaluation_seed", "epsilon_anneal_time", "burn_in"), INDEX),
     "seed": Range(0, 2**32 - 1, whole=True),  # numpy's global stream takes no others
     **dict.fromkeys(("gamma", "epsilon_start", "epsilon_finish", "evaluation_epsilon"), SHARE),
     "tau": Range(0, 1, above=True),

@@ -43,7 +43,7 @@ def make_args(alg: str, **updates: Any) -> SimpleNamespace:
 
 def is_discrete(args: SimpleNamespace) -> bool:
     """Whether an algorithm file is for discrete actions."""
-    return bool(args.agent_output_type == "pi_logits")
+    return args.agent_output_type in ("pi_logits", "q")
 
 
 def env_info(args: SimpleNamespace) -> dict[str, Any]:
