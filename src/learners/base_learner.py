@@ -63,7 +63,7 @@ class BaseLearner(nn.Module):
         if str(self.args.device) == "cpu":
             keep_freed_memory()
         self.optimisers = {
-            spec.name: th.optim.Adam(getattr(self, spec.module).parameters(), lr=self._lr(spec), fused=True)
+            spec.name: th.optim.Adam(self.parameters_of(spec), lr=self._lr(spec), fused=True)
             for spec in self.LOSSES
         }
         self._functions: dict[str, LossFunction] = {
@@ -118,12 +118,12 @@ class BaseLearner(nn.Module):
         spec = self.LOSSES[index]
         wants_stats = self._pending.get(spec.name, {}) is None
         loss, gradients, stats = self.gradients(spec, batch, wants_stats)
-        by_member = spec.clip == "member" and is_stacked(getattr(self, spec.module))
+        by_member = spec.clip == "member" and all(is_stacked(getattr(self, name)) for name in spec.modules)
         norm = clip_gradients(gradients, self.args.grad_norm_clip, by_member)  # () or (members,)
         bad = ~th.isfinite(loss + norm.sum())
         first_bad = self.first_bad[index]
         first_bad.copy_(th.where(bad & (first_bad < 0), self.training_steps, first_bad))
-        for parameter, gradient in zip(getattr(self, spec.module).parameters(), gradients, strict=True):
+        for parameter, gradient in zip(self.parameters_of(spec), gradients, strict=True):
             parameter.grad = gradient
         self.optimisers[spec.name].step()
         self.optimisers[spec.name].zero_grad(set_to_none=True)
@@ -136,7 +136,7 @@ class BaseLearner(nn.Module):
 
     def gradients(self, spec: LossSpec, batch: EpisodeBatch, wants_stats: bool) -> tuple[Tensor, list[Tensor], Stats]:
         """The loss, its gradient and its mean statistics, summed over chunks of at most `loss_chunk` rows of B."""
-        parameters = list(getattr(self, spec.module).parameters())
+        parameters = self.parameters_of(spec)
         draws = self.draws(spec.name, batch)
         function = self._functions[spec.name]
         mask = transition_mask(batch)
@@ -161,6 +161,10 @@ class BaseLearner(nn.Module):
                     stats[key] = stats[key] + mean if key in stats else mean
         assert loss is not None
         return loss, gradients, stats
+
+    def parameters_of(self, spec: LossSpec) -> list[nn.Parameter]:
+        """The parameters that a loss moves, its modules' in order."""
+        return [parameter for name in spec.modules for parameter in getattr(self, name).parameters()]
 
     def _chunks(self, batch_size: int) -> Iterator[slice | None]:
         chunk = getattr(self.args, "loss_chunk", None)
@@ -212,12 +216,13 @@ class BaseLearner(nn.Module):
         self.mac.cuda()
 
     def save_models(self, path: str) -> None:
-        """Write stock's files into `path`: agent.th, one <module>.th per other module, <module>_opt.th per loss."""
+        """Write stock's files into `path`: agent.th, one <module>.th per other module, <first module>_opt.th per loss."""
         self.mac.save_models(path)
         for spec in self.LOSSES:
-            if spec.module != "agent":
-                th.save(getattr(self, spec.module).state_dict(), os.path.join(path, f"{spec.module}.th"))
-            th.save(self.optimisers[spec.name].state_dict(), os.path.join(path, f"{spec.module}_opt.th"))
+            for name in spec.modules:
+                if name != "agent":
+                    th.save(getattr(self, name).state_dict(), os.path.join(path, f"{name}.th"))
+            th.save(self.optimisers[spec.name].state_dict(), os.path.join(path, f"{spec.modules[0]}_opt.th"))
 
     def load_models(self, path: str) -> None:
         """Read what `save_models` wrote; targets start as copies, as in stock (see `load_training_state`).
@@ -231,9 +236,10 @@ class BaseLearner(nn.Module):
     def _read_models(self, path: str) -> None:
         self.mac.load_models(path)
         for spec in self.LOSSES:
-            if spec.module != "agent":
-                getattr(self, spec.module).load_state_dict(_load(path, f"{spec.module}.th"))
-            self.optimisers[spec.name].load_state_dict(_load(path, f"{spec.module}_opt.th"))
+            for name in spec.modules:
+                if name != "agent":
+                    getattr(self, name).load_state_dict(_load(path, f"{name}.th"))
+            self.optimisers[spec.name].load_state_dict(_load(path, f"{spec.modules[0]}_opt.th"))
 
     def training_state(self) -> dict[str, Any]:
         """What stock's files leave out and a bit-exact continuation needs; tensors, numbers, strings, containers."""

@@ -24,7 +24,7 @@ class BCLearner(BaseLearner):
     """
 
     action_types = frozenset({"discrete", "continuous"})
-    LOSSES = (LossSpec("bc", module="agent", lr="lr", clip="member"),)
+    LOSSES = (LossSpec("bc", modules=("agent",), lr="lr", clip="member"),)
     low: Tensor
     high: Tensor
 

@@ -13,13 +13,13 @@ from modules.layers.stacked_linear import StackedLinear
 class LossSpec:
     """One loss of an algorithm: the method `<name>_loss` and the parameters it moves.
 
-    module: attribute holding the parameter group; lr: the config key of its learning rate; interval: the config key of
+    modules: attributes holding the parameter group; lr: the config key of its learning rate; interval: the config key of
     its period in `train` calls, or None for every call; clip: `group` clips the group's joint gradient norm, `member`
-    that of each network in a stacked module (and the group's where the module is not stacked).
+    that of each network in stacked modules (and the group's where they are not stacked).
     """
 
     name: str
-    module: str
+    modules: tuple[str, ...]
     lr: str
     interval: str | None = None
     clip: str = "group"

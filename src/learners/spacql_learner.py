@@ -37,8 +37,8 @@ class SPaCQLLearner(BaseLearner):
 
     action_types = frozenset({"continuous"})
     LOSSES = (
-        LossSpec("critic", module="critic", lr="lr"),
-        LossSpec("actor", module="agent", lr="actor_lr", interval="actor_update_interval", clip="member"),
+        LossSpec("critic", modules=("critic",), lr="lr"),
+        LossSpec("actor", modules=("agent",), lr="actor_lr", interval="actor_update_interval", clip="member"),
     )
     TARGETS = ("agent", "critic")
     critic: EnsembleCritic
