@@ -84,7 +84,7 @@ def prepare(argv: list[str]) -> list[str]:
         check_updates(config, updates)
     final = check_values(merge(config, updates))
     config["env_args"] = final["env_args"]  # with the arguments that only the environment knows
-    continues = final["checkpoint_path"] and final["offline"] and not final["evaluate"] and not final["collect"]
+    continues = final["checkpoint_path"] and not final["evaluate"] and not final["collect"]
     if continues and "seed" not in updates:
         config["seed"] = checkpoint_seed(final["checkpoint_path"], final["load_step"])
     ex.add_config(config)

@@ -11,9 +11,8 @@ from typing import Any
 import torch as th
 from sacred.run import Run
 
-from loops import collect, evaluate, offline
+from loops import collect, evaluate, offline, online
 from utils.config import Config
-from utils.errors import ConfigError
 from utils.logging import Logger
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,17 +37,12 @@ def run(_run: Run, _config: Config, _log: logging.Logger) -> dict[str, float]:
 
 
 def loop_of(args: SimpleNamespace) -> Any:
-    """The loop a configuration asks for. Raises ConfigError where it asks for none."""
+    """The loop a configuration asks for."""
     if args.collect:
         return collect.run
     if args.evaluate:
         return evaluate.run
-    if args.offline:
-        return offline.run
-    raise ConfigError(
-        f"--config={args.name} has offline=False: training in the environment is not available yet; "
-        "use an offline configuration such as spacql"
-    )
+    return offline.run if args.offline else online.run
 
 
 def sanity_check(args: SimpleNamespace, log: logging.Logger) -> SimpleNamespace:

@@ -8,15 +8,18 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from components.epsilon_schedules import DecayThenFlatSchedule
+from modules.layers.gaussian import gaussian_policy
 from modules.layers.squash import action_bounds, squash
 
 DISCRETE, CONTINUOUS = frozenset({"discrete"}), frozenset({"continuous"})
+PROBABILITIES = frozenset({"pi_logits"})
 
 
 class ActionSelector(Protocol):
     """(B, N, A) outputs and (B, N, A) availability to actions: (B, N) long, or (B, N, A) float when continuous.
 
-    Continuous action dimensions that an agent lacks (availability 0, padding) are 0.
+    Continuous action dimensions that an agent lacks (availability 0, padding) are 0. A selector may declare the
+    `output_types` it can read, values of `agent_output_type`; one that does not reads all.
     """
 
     action_types: frozenset[str]
@@ -41,6 +44,8 @@ class AnnealedSelector:
 class MultinomialActionSelector(AnnealedSelector):
     """Sample from policy probabilities; greedy in test mode when `test_greedy`."""
 
+    output_types = PROBABILITIES
+
     def __init__(self, args: SimpleNamespace) -> None:
         super().__init__(args)
         self.test_greedy = getattr(args, "test_greedy", True)
@@ -57,6 +62,7 @@ class SoftPoliciesSelector:
     """Sample from policy probabilities, in test mode too (stock's behaviour)."""
 
     action_types = DISCRETE
+    output_types = PROBABILITIES
 
     def __init__(self, args: SimpleNamespace) -> None:
         self.args = args
@@ -67,6 +73,8 @@ class SoftPoliciesSelector:
 
 class EpsilonGreedyActionSelector(AnnealedSelector):
     """The best available action, or with probability epsilon a uniform available one."""
+
+    output_types = frozenset({"q", "pi_logits"})
 
     def __init__(self, args: SimpleNamespace) -> None:
         super().__init__(args)
@@ -83,6 +91,7 @@ class DeterministicActionSelector:
     """Continuous actions: the squashed mean, without noise."""
 
     action_types = CONTINUOUS
+    output_types = frozenset({"mean"})
 
     def __init__(self, args: SimpleNamespace) -> None:
         self.low, self.high = action_bounds(args)
@@ -109,6 +118,26 @@ class GaussianActionSelector(DeterministicActionSelector):
         return th.clamp(mean + noise, self.low, self.high) * avail_actions  # (B, N, A)
 
 
+class GaussianPolicySelector:
+    """Continuous actions: samples of a Gaussian policy, clipped to the bounds; its mean in test mode.
+
+    Outputs are (B, N, 2A), see `modules.layers.gaussian`.
+    """
+
+    action_types = CONTINUOUS
+    output_types = frozenset({"gaussian"})
+
+    def __init__(self, args: SimpleNamespace) -> None:
+        self.low, self.high = action_bounds(args)
+
+    def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
+        mean, log_std = gaussian_policy(agent_inputs.detach(), self.low, self.high)  # (B, N, A) each
+        if test_mode:
+            return mean * avail_actions
+        noise = th.randn_like(mean) * log_std.exp() * 0.5 * (self.high - self.low)
+        return th.clamp(mean + noise, self.low, self.high) * avail_actions  # (B, N, A)
+
+
 class UniformActionSelector:
     """Behaviour that ignores the network: uniform over the action box, or over the available discrete actions."""
 
@@ -120,7 +149,8 @@ class UniformActionSelector:
 
     def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
         if self.continuous:
-            return (self.low + th.rand_like(agent_inputs) * (self.high - self.low)) * avail_actions  # (B, N, A)
+            unit = th.rand(avail_actions.shape, device=avail_actions.device)  # (B, N, A)
+            return (self.low + unit * (self.high - self.low)) * avail_actions
         return Categorical(avail_actions.float()).sample().long()  # (B, N)
 
 
@@ -130,5 +160,6 @@ REGISTRY = {
     "soft_policies": SoftPoliciesSelector,
     "deterministic": DeterministicActionSelector,
     "gaussian": GaussianActionSelector,
+    "gaussian_policy": GaussianPolicySelector,
     "uniform": UniformActionSelector,
 }

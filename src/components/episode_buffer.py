@@ -9,7 +9,7 @@ import numpy as np
 import torch as th
 from torch import Tensor
 
-from components.scheme import Groups, Preprocess, Scheme
+from components.scheme import Groups, Preprocess, Scheme, extend_scheme
 
 Rows = slice | int | list[int] | np.ndarray
 
@@ -18,28 +18,6 @@ def _full_shape(field: dict[str, Any], groups: Groups) -> tuple[int, ...]:
     vshape = field["vshape"]
     shape = (vshape,) if isinstance(vshape, int) else tuple(vshape)
     return (groups[field["group"]], *shape) if field.get("group") else shape
-
-
-def extend_scheme(scheme: Scheme, preprocess: Preprocess) -> Scheme:
-    """The scheme with the entries that preprocessing and masking add (`actions_onehot`, `filled`).
-
-    Raises ValueError where the reserved key `filled` is declared or a preprocessed key is not.
-    """
-    if "filled" in scheme:
-        raise ValueError('"filled" is a reserved key: it marks the time steps that hold data')
-    extended = {key: dict(field) for key, field in scheme.items()}
-    for key, (new_key, transforms) in preprocess.items():
-        if key not in scheme:
-            raise ValueError(f"preprocess names '{key}', which the scheme does not declare")
-        vshape, dtype = scheme[key]["vshape"], scheme[key]["dtype"]
-        for transform in transforms:
-            vshape, dtype = transform.infer_output_info(vshape, dtype)
-        inherited: dict[str, Any] = {
-            name: scheme[key][name] for name in ("group", "episode_const") if name in scheme[key]
-        }
-        extended[new_key] = {"vshape": vshape, "dtype": dtype, **inherited}
-    extended["filled"] = {"vshape": (1,), "dtype": th.long}
-    return extended
 
 
 class EpisodeBatch:
@@ -188,7 +166,7 @@ def _check_view(value: Tensor, target: Tensor, key: str) -> None:
 
 
 class ReplayBuffer(EpisodeBatch):
-    """A ring of `buffer_size` episodes for off-policy learning; sampling always copies."""
+    """A ring of `buffer_size` episodes for off-policy learning; sampling always copies, from numpy's global stream."""
 
     def __init__(
         self,
@@ -203,6 +181,7 @@ class ReplayBuffer(EpisodeBatch):
         self.buffer_size = buffer_size
         self.buffer_index = 0
         self.episodes_in_buffer = 0
+        self._rows = np.zeros(buffer_size, dtype=np.int64)  # filled rows of each episode, one more than its steps
 
     def insert_episode_batch(self, ep_batch: EpisodeBatch) -> None:
         """Append episodes, overwriting the oldest once the ring is full."""
@@ -217,14 +196,89 @@ class ReplayBuffer(EpisodeBatch):
                 value[rows] = 0  # a shorter episode must not keep the tail of the one it replaces
         self.update(ep_batch.data.transition_data, rows, slice(0, ep_batch.max_seq_length), mark_filled=False)
         self.update(ep_batch.data.episode_data, rows)
+        self._rows[rows] = ep_batch["filled"].sum(1).squeeze(-1).cpu().numpy()
         self.episodes_in_buffer = max(self.episodes_in_buffer, rows.stop)
         self.buffer_index = rows.stop % self.buffer_size
 
     def can_sample(self, batch_size: int) -> bool:
         return self.episodes_in_buffer >= batch_size
 
+    @property
+    def n_transitions(self) -> int:
+        """How many steps the episodes in the ring have together."""
+        return int((self._rows[: self.episodes_in_buffer] - 1).sum())
+
     def sample(self, batch_size: int) -> EpisodeBatch:
-        """`batch_size` distinct episodes, uniformly, from numpy's global stream as stock draws them."""
+        """`batch_size` distinct episodes, uniformly. Raises ValueError where the buffer holds fewer."""
         if not self.can_sample(batch_size):
             raise ValueError(f"{batch_size} episodes asked for, {self.episodes_in_buffer} in the buffer")
-        return self[np.random.choice(self.episodes_in_buffer, batch_size, replace=False)]
+        drawn = np.random.choice(self.episodes_in_buffer, batch_size, replace=False)
+        batch = self[drawn]
+        _leave_out_ends_of_cut_episodes(batch, self._rows[drawn], int(self._rows[drawn].max()))
+        return batch
+
+    def sample_windows(self, batch_size: int, window: int) -> EpisodeBatch:
+        """`batch_size` runs of `window` steps (window + 1 rows), every such run equally likely, with replacement.
+
+        An episode shorter than `window` steps comes whole and padded. Where the scheme has `actions_onehot`, the batch
+        also holds `prev_actions_onehot`, the action before each row (zeros at an episode's start).
+        """
+        if self.episodes_in_buffer == 0:
+            raise ValueError("windows asked for, and the buffer is empty")
+        counts = np.maximum(self._rows[: self.episodes_in_buffer] - window, 1)  # (E,)
+        ends = counts.cumsum()
+        drawn = np.random.randint(ends[-1], size=batch_size)
+        episode = np.searchsorted(ends, drawn, side="right")  # (B,)
+        start = drawn - (ends - counts)[episode]  # (B,)
+        rows = self._rows[episode]
+        steps = start[:, None] + np.arange(window + 1)  # (B, T)
+        index = episode[:, None] * self.max_seq_length + np.minimum(steps, rows[:, None] - 1)
+        flat = th.from_numpy(index.reshape(-1)).to(self.device)
+        data = SimpleNamespace(
+            transition_data={
+                key: value.flatten(0, 1).index_select(0, flat).view(batch_size, window + 1, *value.shape[2:])
+                for key, value in self.data.transition_data.items()
+            },
+            episode_data={key: value[episode] for key, value in self.data.episode_data.items()},
+        )
+        scheme = dict(self.scheme)
+        if "actions_onehot" in scheme:
+            actions = self.data.transition_data["actions_onehot"]
+            before = actions.flatten(0, 1).index_select(0, (flat - 1).clamp_min(0))
+            started = th.from_numpy(steps > 0).to(self.device).view(batch_size, window + 1, 1, 1)
+            data.transition_data["prev_actions_onehot"] = before.view(*started.shape[:2], *actions.shape[2:]) * started
+            scheme["prev_actions_onehot"] = scheme["actions_onehot"]
+        batch = EpisodeBatch(scheme, self.groups, batch_size, window + 1, data=data, device=self.device)
+        padded = th.from_numpy(steps >= rows[:, None]).to(self.device)  # (B, T)
+        for key in ("reward", "terminated", "filled"):
+            batch[key].masked_fill_(padded.unsqueeze(-1), 0)
+        _leave_out_ends_of_cut_episodes(batch, rows - start, window + 1)
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """The episodes held, and the ring's position: what a checkpoint needs."""
+        held = self.episodes_in_buffer
+        stores = {"transition": self.data.transition_data, "episode": self.data.episode_data}
+        data = {name: {key: value[:held].clone() for key, value in store.items()} for name, store in stores.items()}
+        return data | {"rows": th.from_numpy(self._rows[:held].copy()), "index": self.buffer_index}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Hold what `state_dict` returned. Raises ValueError where it does not fit this ring."""
+        held = len(state["rows"])
+        if held > self.buffer_size:
+            raise ValueError(f"a replay buffer of {held} episodes does not fit buffer_size={self.buffer_size}")
+        for name, store in (("transition", self.data.transition_data), ("episode", self.data.episode_data)):
+            for key, value in state[name].items():
+                store[key][:held] = value.to(self.device)
+        self._rows[:held] = state["rows"].cpu().numpy()
+        self.episodes_in_buffer, self.buffer_index = held, int(state["index"])
+
+
+def _leave_out_ends_of_cut_episodes(batch: EpisodeBatch, rows: np.ndarray, longest: int) -> None:
+    """Clear `filled` on the last of an episode's `rows` (B,) where it was cut by a time limit and the batch goes on.
+
+    That row holds a state and no step; followed by padding it would pass for a transition into nothing, because only a
+    true terminal tells the mask that the episode is over.
+    """
+    cut = np.flatnonzero((rows < longest) & ~batch["terminated"].flatten(1).any(1).cpu().numpy())
+    batch["filled"][cut, rows[cut] - 1] = 0

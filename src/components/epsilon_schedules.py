@@ -14,7 +14,7 @@ class DecayThenFlatSchedule:
             raise ValueError(f"decay is '{decay}'; choose linear or exp")
         self.start, self.finish, self.time_length, self.decay = start, finish, time_length, decay
         # exp(-T / scale) meets `finish` at T = time_length
-        self.exp_scaling = -time_length / math.log(finish) if finish > 0 and time_length > 0 else 1.0
+        self.exp_scaling = -time_length / math.log(finish) if 0 < finish < 1 and time_length > 0 else 1.0
 
     def eval(self, t: int) -> float:  # stock's name
         """The value at step `t`."""

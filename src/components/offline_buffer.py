@@ -8,8 +8,8 @@ import numpy as np
 import torch as th
 from torch import Tensor
 
-from components.episode_buffer import EpisodeBatch, extend_scheme
-from components.scheme import Groups, Preprocess, Scheme
+from components.episode_buffer import EpisodeBatch
+from components.scheme import Groups, Preprocess, Scheme, extend_scheme
 from utils.errors import DatasetError
 
 EXTRAS = ("init_obs", "init_state", "prev_actions_onehot", "time_index", "return_to_go")
@@ -22,6 +22,9 @@ class OfflineBuffer:
     scheme, groups, preprocess: as `components.scheme.build_scheme` gives them.
     window: L for batches of L + 1 consecutive rows of one episode, every such run equally likely (an episode shorter
     than L steps comes whole and padded); None for whole episodes, padded to the longest drawn.
+    burn_in: the windows begin this many rows earlier, or at their episode's start where that is nearer; the earlier
+    rows only warm up a recurrent state. Batches then have burn_in + L + 1 rows, padded at the end, and `learned`
+    (B, T, 1) float32, 1 on the L rows to learn from. Which windows are drawn does not depend on it.
     reward_scalarisation: over agents "sum", "mean" or "agent0" (reward (B, T, 1)), or None for all (reward (B, T, N)).
     extras: any of `EXTRAS`.
 
@@ -42,6 +45,7 @@ class OfflineBuffer:
         preprocess: Preprocess,
         *,
         window: int | None,
+        burn_in: int = 0,
         reward_scalarisation: str | None,
         extras: Sequence[str] = (),
         device: str = "cpu",
@@ -54,9 +58,11 @@ class OfflineBuffer:
             raise DatasetError(
                 f"window is {window}; it must be a number of steps from 1 on, or null for whole episodes"
             )
+        if burn_in < 0 or (burn_in and window is None):
+            raise DatasetError(f"burn_in is {burn_in}; it must be a number of steps before a window, 0 without windows")
         mapped = any(isinstance(array, np.memmap) for array in arrays.values())
         self.device, self._home = device, "cpu" if mapped else device
-        self.window, self.extras, self.groups = window, tuple(extras), groups
+        self.window, self.burn_in, self.extras, self.groups = window, burn_in, tuple(extras), groups
         self._encoders = preprocess
         self._rows = _flat_tensors(arrays, scheme, groups["agents"], reward_scalarisation)
         offsets = th.from_numpy(np.array(episode_offsets, np.int64))
@@ -64,8 +70,8 @@ class OfflineBuffer:
         self._rows["next_action_valid"] = _next_action_valid(offsets, np.asarray(last_action_known, bool))
         if "return_to_go" in extras:
             self._rows["return_to_go"] = _return_to_go(self._rows["reward"], offsets)
-        table = _window_table(offsets, self._rows["terminated"], window)
-        longest = int(table["length"].max()) if window is None else window + 1
+        table = _window_table(offsets, self._rows["terminated"], window, burn_in)
+        longest = int(table["length"].max()) if window is None else burn_in + window + 1
         self._equal = bool((table["length"] == longest).all())
         self.scheme = self._batch_scheme(scheme)
         for key, value in self._rows.items():
@@ -105,9 +111,12 @@ class OfflineBuffer:
             # Stock's mask, filled[:, :-1] without the steps after a terminal, keeps every other filled row. An episode
             # cut without a terminal before the batch ends would so count its final row, which no step leaves, as a
             # transition of reward 0 into padding: that row is not marked filled. Its data stay, for bootstrapping.
+            # With a burn-in the same goes for windows that are shorter than the batch.
             cut = self._table["cut"].index_select(0, drawn).unsqueeze(1) & (lengths < len(steps))
             filled = steps < lengths - cut.long()
             data["filled"] = filled.long().unsqueeze(-1).to(self._home)
+        if self.burn_in:
+            data["learned"] = self._learned(drawn, steps)
         constant = self._add_extras(data, drawn, index, real)
         batch = EpisodeBatch(
             self.scheme,
@@ -151,6 +160,12 @@ class OfflineBuffer:
             data["avail_actions"] = one.expand(*lead, self.groups["agents"], *field["vshape"])
         return data
 
+    def _learned(self, drawn: Tensor, steps: Tensor) -> Tensor:
+        """1 on the rows of a window that are learned from, 0 on those before, the final one and padding, (B, T, 1)."""
+        before = self._table["before"].index_select(0, drawn).unsqueeze(1)  # (B, 1)
+        final = self._table["length"].index_select(0, drawn).unsqueeze(1) - 1  # (B, 1)
+        return ((steps >= before) & (steps < final)).float().unsqueeze(-1).to(self._home)
+
     def _add_extras(
         self, data: dict[str, Tensor], drawn: Tensor, index: Tensor, real: Tensor | None
     ) -> dict[str, Tensor]:
@@ -180,6 +195,8 @@ class OfflineBuffer:
         full = extend_scheme(scheme, self._encoders)
         full["avail_actions"] = {**full["avail_actions"], "vshape": _shape(full["avail_actions"])}
         full["next_action_valid"] = {"vshape": (1,)}
+        if self.burn_in:
+            full["learned"] = {"vshape": (1,)}
         entries: Scheme = {
             "init_obs": {**full["obs"], "episode_const": True},
             "init_state": {**full["state"], "episode_const": True},
@@ -253,14 +270,16 @@ def _return_to_go(reward: Tensor, offsets: Tensor) -> Tensor:
     return (ends - before).float()
 
 
-def _window_table(offsets: Tensor, terminated: Tensor, window: int | None) -> dict[str, Tensor]:
-    """For each window (W,): `start` row, `length` in rows, whether its episode was `cut` without a terminal, and the
-    episode's `first` row."""
+def _window_table(offsets: Tensor, terminated: Tensor, window: int | None, burn_in: int) -> dict[str, Tensor]:
+    """For each window (W,): `start` row, `length` in rows, how many come `before` those learned from, whether it is
+    `cut` (its last step no terminal), and its episode's `first` row."""
     n_rows, ends = offsets.diff(), offsets[1:]
-    cut = terminated[ends - 2, 0] == 0
     counts = th.ones_like(n_rows) if window is None else (n_rows - window).clamp(min=1)
     episode = th.arange(len(n_rows)).repeat_interleave(counts)
     first = offsets[:-1][episode]
-    start = first + th.arange(len(episode)) - (counts.cumsum(0) - counts)[episode]
-    length = ends[episode] - start if window is None else (ends[episode] - start).clamp(max=window + 1)
-    return {"start": start, "length": length, "cut": cut[episode], "first": first}
+    learned = first + th.arange(len(episode)) - (counts.cumsum(0) - counts)[episode]  # the first row learned from
+    stop = ends[episode] if window is None else th.minimum(ends[episode], learned + window + 1)
+    before = (learned - first).clamp(max=burn_in)
+    start = learned - before
+    cut = terminated[stop - 2, 0] == 0
+    return {"start": start, "length": stop - start, "before": before, "cut": cut, "first": first}

@@ -40,3 +40,25 @@ def build_scheme(env_info: dict[str, Any], args: SimpleNamespace) -> tuple[Schem
     }
     encode: Transform = Identity() if continuous else OneHot(out_dim=n_actions)
     return scheme, {"agents": n_agents}, {"actions": ("actions_onehot", [encode])}
+
+
+def extend_scheme(scheme: Scheme, preprocess: Preprocess) -> Scheme:
+    """The scheme with the entries that preprocessing and masking add (`actions_onehot`, `filled`).
+
+    Raises ValueError where the reserved key `filled` is declared or a preprocessed key is not.
+    """
+    if "filled" in scheme:
+        raise ValueError('"filled" is a reserved key: it marks the time steps that hold data')
+    extended = {key: dict(field) for key, field in scheme.items()}
+    for key, (new_key, transforms) in preprocess.items():
+        if key not in scheme:
+            raise ValueError(f"preprocess names '{key}', which the scheme does not declare")
+        vshape, dtype = scheme[key]["vshape"], scheme[key]["dtype"]
+        for transform in transforms:
+            vshape, dtype = transform.infer_output_info(vshape, dtype)
+        inherited: dict[str, Any] = {
+            name: scheme[key][name] for name in ("group", "episode_const") if name in scheme[key]
+        }
+        extended[new_key] = {"vshape": vshape, "dtype": dtype, **inherited}
+    extended["filled"] = {"vshape": (1,), "dtype": th.long}
+    return extended

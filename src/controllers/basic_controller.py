@@ -31,6 +31,7 @@ class BasicMAC:
         self.args = args
         self.agent: Any = agent_REGISTRY[args.agent](self._get_input_shape(scheme), args)
         self.agent_output_type = args.agent_output_type
+        check_selector(args)
         self.action_selector: Any = action_REGISTRY[args.action_selector](args)
         self.hidden_states: Tensor | None = None
         if getattr(args, "input_norm", "none") == "dataset":
@@ -46,22 +47,36 @@ class BasicMAC:
             return self.action_selector.select_action(outputs[bs], avail_actions[bs], t_env, test_mode=test_mode)
 
     def forward(self, ep_batch: EpisodeBatch, t: int, test_mode: bool = False) -> Tensor:
-        """Agent outputs at step `t`, (B, N, A): values, probabilities (`pi_logits`) or unsquashed means."""
+        """Agent outputs at step `t`, (B, N, A): values, probabilities (`pi_logits`) or unsquashed means.
+
+        `gaussian` agents give (B, N, 2A): unsquashed means, log-deviations.
+        """
         inputs = self._build_inputs(ep_batch, t)  # (B*N, I)
         outputs, self.hidden_states = self.agent(inputs, self.hidden_states)  # (B*N, A)
         outputs = outputs.view(ep_batch.batch_size, self.n_agents, -1)
         return self._to_policy(outputs, ep_batch["avail_actions"][:, t])
 
     def forward_all(self, ep_batch: EpisodeBatch) -> Tensor:
-        """Agent outputs at every step, (B, T, N, A): one pass for feed-forward agents, an unroll for recurrent ones."""
+        """Agent outputs at every step, (B, T, N, A): one pass for feed-forward agents, an unroll for recurrent ones.
+
+        No gradient flows through the recurrent state of rows that only warm it up (`learned` 0, see the buffers).
+        """
         steps = range(ep_batch.max_seq_length)
         if getattr(self.agent, "is_recurrent", True):
             self.init_hidden(ep_batch.batch_size)
-            return th.stack([self.forward(ep_batch, t) for t in steps], dim=1)  # (B, T, N, A)
+            return th.stack([self._forward_learned(ep_batch, t) for t in steps], dim=1)  # (B, T, N, A)
         inputs = th.stack([self._build_inputs(ep_batch, t) for t in steps])  # (T, B*N, I)
         outputs, _ = self.agent(inputs.flatten(0, 1), self.agent.init_hidden())  # (T*B*N, A)
         by_step = outputs.view(ep_batch.max_seq_length, ep_batch.batch_size, self.n_agents, -1)
         return self._to_policy(by_step.transpose(0, 1), ep_batch["avail_actions"])  # (B, T, N, A)
+
+    def _forward_learned(self, batch: EpisodeBatch, t: int) -> Tensor:
+        outputs = self.forward(batch, t)  # (B, N, A)
+        if "learned" in batch.scheme and self.hidden_states is not None:
+            hidden = self.hidden_states.reshape(batch.batch_size, self.n_agents, -1)  # (B, N, H)
+            learned = batch["learned"][:, t].unsqueeze(-1) > 0  # (B, 1, 1)
+            self.hidden_states = th.where(learned, hidden, hidden.detach())
+        return outputs
 
     def _to_policy(self, outputs: Tensor, avail_actions: Tensor) -> Tensor:
         if self.agent_output_type != "pi_logits":
@@ -140,3 +155,13 @@ class BasicMAC:
         pooled = mean.mean(0)
         second_moment = (std.square() + mean.square()).mean(0)
         return pooled, (second_moment - pooled.square()).clamp_min(0).sqrt()
+
+
+def check_selector(args: SimpleNamespace) -> None:
+    """Raise ConfigError, one sentence, where the selector cannot read what the agents put out."""
+    readable = getattr(action_REGISTRY[args.action_selector], "output_types", (args.agent_output_type,))
+    if args.agent_output_type not in readable:
+        raise ConfigError(
+            f"action_selector={args.action_selector} reads agent_output_type={' or '.join(sorted(readable))}, "
+            f"not {args.agent_output_type}: set action_selector to auto"
+        )

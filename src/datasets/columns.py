@@ -7,7 +7,7 @@ integers C and two sets of series with
 
     column_m(row) = sum_k C[m, k] * stored_k(row) + sum_p C[m, K + p] * per_episode_p(episode of row)
 
-to within `MAX_ERROR`, and keeps only the series. Columns without structure are stored as they are, exactly.
+to within `max_error`, and keeps only the series. Columns without structure are stored as they are, exactly.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 MAX_ERROR = 1e-6  # absolute, on every value: about float32's own rounding for values of a few units
-_STAGE_ERROR = 5e-7  # leaves room for two stages' errors to add up
+_ROUNDING = 2.0**-22  # the same for larger values, as a share of the largest
 _MAX_COLUMNS = 256  # the search is cubic in the number of columns
 _MAX_COEFFICIENT = 8
 _SAMPLE = 2048
@@ -29,6 +29,11 @@ class ColumnCode:
     stored: np.ndarray
     per_episode: np.ndarray
     coefficients: np.ndarray
+
+
+def max_error(values: np.ndarray) -> float:
+    """The largest error a value may have after decoding: float32's own rounding at the largest of `values`."""
+    return max(MAX_ERROR, _ROUNDING * float(np.abs(values).max(initial=0)))
 
 
 def encode(values: np.ndarray, episode_offsets: np.ndarray) -> ColumnCode | None:
@@ -97,11 +102,12 @@ def _encode(columns: np.ndarray, episode_offsets: np.ndarray, forced: set[int]) 
 def _combinations(columns: np.ndarray, forced: set[int]) -> tuple[list[int], np.ndarray]:
     """Indices of columns (M, R) to keep, and integers (M, kept) that give every column from the kept ones."""
     sample = np.random.default_rng(0).choice(columns.shape[1], min(_SAMPLE, columns.shape[1]), replace=False)
+    tolerance = max_error(columns)
     gram = (rows := columns[:, np.sort(sample)].astype(np.float64)) @ rows.T
     kept: list[int] = []
     weights: dict[int, np.ndarray] = {}
     for column in range(len(columns)):
-        found = None if column in forced else _combination(columns, gram, kept, column)
+        found = None if column in forced else _combination(columns, gram, kept, column, tolerance)
         if found is None:
             kept.append(column)
         else:
@@ -114,7 +120,9 @@ def _combinations(columns: np.ndarray, forced: set[int]) -> tuple[list[int], np.
     return kept, matrix
 
 
-def _combination(columns: np.ndarray, gram: np.ndarray, kept: Sequence[int], column: int) -> np.ndarray | None:
+def _combination(
+    columns: np.ndarray, gram: np.ndarray, kept: Sequence[int], column: int, tolerance: float
+) -> np.ndarray | None:
     """Integers that give `column` from the kept columns on every row, or None."""
     weights = np.zeros(len(kept), np.int64)
     if kept:
@@ -129,14 +137,16 @@ def _combination(columns: np.ndarray, gram: np.ndarray, kept: Sequence[int], col
     for index, weight in zip(kept, weights, strict=True):
         if weight:
             residual -= weight * columns[index].astype(np.float64)
-    return weights if np.abs(residual).max() <= _STAGE_ERROR else None
+    # half the error: two stages' may add up
+    return weights if np.abs(residual).max() <= 0.5 * tolerance else None
 
 
 def _wrong_columns(code: ColumnCode, columns: np.ndarray, episode_offsets: np.ndarray) -> set[int]:
     decoded = decode(code.stored, code.per_episode, code.coefficients, episode_numbers(episode_offsets))
     wrong: set[int] = set()
+    tolerance = max_error(columns)
     for column, original in enumerate(columns):
         error = np.abs(decoded[:, column].astype(np.float64) - original.astype(np.float64)).max()
-        if error > MAX_ERROR:
+        if error > tolerance:
             wrong.add(column)
     return wrong

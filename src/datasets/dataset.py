@@ -97,7 +97,7 @@ def write_dataset(
     arrays, episode_offsets, last_action_known: as in `OfflineDataset`; one bool for last_action_known holds for every
     episode. Numbers are converted to the format's types. card: see `datasets.card.start_card`; counts, returns, moments
     and checksum are computed here. compress_columns: leave out observation columns that follow from others to within
-    1e-6 (see `datasets.columns`). compression: gzip level; 9 for files to be published.
+    float32's rounding (see `datasets.columns`). compression: gzip level; 9 for files to be published.
     Raises DatasetError where the arrays are no valid dataset or the file cannot be written.
     """
     if compression not in range(10):

@@ -10,6 +10,7 @@ from utils.errors import EnvError
 
 __all__ = ["REGISTRY", "VECTOR_REGISTRY", "MultiAgentEnv", "SyncVectorEnv", "VectorEnv"]
 
+GYMMA_SIMULATOR = ("gymnasium", "pettingzoo")
 MPE_SIMULATOR = ("mpe2", "pettingzoo", "pygame", "gymnasium")
 UNUSED_BY_TWIN = ("key", "render_mode", "replay_path")
 
@@ -33,10 +34,7 @@ def mpe_fn(**env_args: Any) -> MultiAgentEnv:
 def mpe_vector_fn(
     n_envs: int, common_reward: bool = True, reward_scalarisation: str = "sum", **env_args: Any
 ) -> VectorEnv:
-    """The NumPy twin for `key=simple_spread` without rendering, else a loop over `n_envs` ordinary environments.
-
-    Environment i of the loop has seed + i, as in EPyMARL's parallel runner.
-    """
+    """The NumPy twin for `key=simple_spread` without rendering, else a loop over `n_envs` ordinary environments."""
     if env_args.get("key") == "simple_spread" and env_args.get("render_mode") is None:
         from envs.mpe.keys import check_arguments
         from envs.mpe.spread_twin import SpreadTwin
@@ -46,13 +44,45 @@ def mpe_vector_fn(
         check_arguments("simple_spread", twin_args, known)
         return SpreadTwin(n_envs, common_reward=common_reward, reward_scalarisation=reward_scalarisation, **twin_args)
 
+    return sync_vector_env(mpe_fn, n_envs, common_reward, reward_scalarisation, **env_args)
+
+
+def gymma_fn(**env_args: Any) -> MultiAgentEnv:
+    """Any PettingZoo or Gymnasium environment; see `envs.gymma.GymmaEnv` for the keywords. Raises `EnvError`."""
+    if "key" not in env_args:
+        raise EnvError("env_args.key is missing: name an environment, such as lbforaging:Foraging-8x8-2p-3f-v3.")
+    try:
+        from envs.gymma import GymmaEnv
+
+        return GymmaEnv(**env_args)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing not in GYMMA_SIMULATOR:
+            raise
+        raise EnvError(
+            f"The gymma environments need the package {missing}, which is not installed: "
+            "pip install -c constraints.txt gymnasium pettingzoo"
+        ) from error
+
+
+def gymma_vector_fn(
+    n_envs: int, common_reward: bool = True, reward_scalarisation: str = "sum", **env_args: Any
+) -> VectorEnv:
+    """A loop over `n_envs` ordinary environments, of which number i has seed + i."""
+    return sync_vector_env(gymma_fn, n_envs, common_reward, reward_scalarisation, **env_args)
+
+
+def sync_vector_env(
+    factory: Callable[..., MultiAgentEnv], n_envs: int, common_reward: bool, reward_scalarisation: str, **env_args: Any
+) -> VectorEnv:
+    """`n_envs` environments of one `factory` in a loop; number i has seed + i, as in EPyMARL's parallel runner."""
     seed = env_args.pop("seed", None)
 
     def make_env(i: int) -> MultiAgentEnv:
-        return mpe_fn(**env_args, seed=None if seed is None else seed + i, common_reward=False)
+        return factory(**env_args, seed=None if seed is None else seed + i, common_reward=False)
 
     return SyncVectorEnv(n_envs, make_env, common_reward, reward_scalarisation)
 
 
-REGISTRY: dict[str, Callable[..., MultiAgentEnv]] = {"mpe": mpe_fn}
-VECTOR_REGISTRY: dict[str, Callable[..., VectorEnv]] = {"mpe": mpe_vector_fn}
+REGISTRY: dict[str, Callable[..., MultiAgentEnv]] = {"mpe": mpe_fn, "gymma": gymma_fn}
+VECTOR_REGISTRY: dict[str, Callable[..., VectorEnv]] = {"mpe": mpe_vector_fn, "gymma": gymma_vector_fn}

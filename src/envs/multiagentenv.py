@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-import torch as th
 
 from utils.errors import EnvError
 
@@ -15,7 +14,7 @@ REWARD_SCALARISATIONS = ("sum", "mean")
 
 def as_array(actions: Any) -> np.ndarray:
     """Joint actions as a NumPy array, from a tensor on any device (with or without a graph) or anything array-like."""
-    if th.is_tensor(actions):
+    if hasattr(actions, "detach"):  # a tensor; worker processes do without torch, which takes a second to import
         return actions.detach().cpu().numpy()
     return np.asarray(actions)
 

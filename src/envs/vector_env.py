@@ -78,6 +78,12 @@ class VectorEnv(ABC):
         return checked
 
 
+def stack_infos(infos: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """E flat information dictionaries as one of (E,) arrays; what an episode does not report is 0."""
+    keys = dict.fromkeys(key for info in infos for key in info)
+    return {key: np.array([info.get(key, 0) for info in infos]) for key in keys}
+
+
 class SyncVectorEnv(VectorEnv):
     """Steps `n_envs` ordinary environments one after the other.
 
@@ -129,8 +135,7 @@ class SyncVectorEnv(VectorEnv):
                     "A vector environment needs rewards per agent: build its parts with common_reward=False."
                 )
             reward[i] = rewards
-        infos = {key: np.array([info[key] for info in self._infos]) for key in self._infos[0]}
-        return reward, self._terminated.copy(), self._truncated.copy(), infos
+        return reward, self._terminated.copy(), self._truncated.copy(), stack_infos(self._infos)
 
     def get_obs(self) -> np.ndarray:
         self._check_started()

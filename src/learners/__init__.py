@@ -1,7 +1,11 @@
 from learners.bc_learner import BCLearner
+from learners.matd3_learner import MATD3Learner
+from learners.q_learner import QLearner
 from learners.spacql_learner import SPaCQLLearner
 
 REGISTRY = {
     "bc_learner": BCLearner,
+    "matd3_learner": MATD3Learner,
+    "q_learner": QLearner,
     "spacql_learner": SPaCQLLearner,
 }

@@ -1,7 +1,6 @@
 """What every learner shares: draws, gradients, clipping, optimisers, targets, logging, saving."""
 
 import copy
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +10,18 @@ import torch as th
 from torch import Tensor, nn
 
 from components.episode_buffer import EpisodeBatch
-from learners.gradients import LossSpec, clip_gradients, is_stacked, keep_freed_memory, transition_mask
+from learners.gradients import (
+    LossSpec,
+    clip_gradients,
+    is_stacked,
+    keep_freed_memory,
+    learning_rate,
+    target_rhythm,
+    transition_mask,
+)
+from learners.persistence import collect_state, read_models, restore_state, write_models
 from utils.checkpoint import load_or_refuse
-from utils.errors import CheckpointError, ConfigError, TrainingError
+from utils.errors import TrainingError
 
 Draws = dict[str, Tensor]
 Stats = dict[str, Tensor]
@@ -32,16 +40,19 @@ class Logger(Protocol):
 class BaseLearner(nn.Module):
     """Stock's outer face (`train`, `cuda`, `save_models`, `load_models`) around pure losses.
 
-    A subclass names its losses in `LOSSES` and its target networks in `TARGETS`, builds its modules in `__init__`,
-    ends it with `self.prepare()`, and has a method `<name>_loss(batch, draws) -> (loss, stats)` per loss and
-    `draws(name, batch)`. A loss reads parameters from the modules and all randomness from `draws`; it is a mean over
-    the valid rows (`transition_mask`), returns its statistics per row, (R,) or (R, m), and leaves no state behind:
+    A subclass names its losses in `LOSSES` and its target networks in `TARGETS`, on the class or, where they depend on
+    the configuration, on the instance; builds its modules in `__init__`, ends it with `self.prepare()`, and has a
+    method `<name>_loss(batch, draws) -> (loss, stats)` per loss and `draws(name, batch)`. Modules that `train` changes
+    beside the losses, such as running statistics, are named in `STATISTICS`, to be part of the training state. A loss
+    reads parameters from the modules and all randomness from `draws`; it is a mean over the valid rows
+    (`transition_mask`), returns its statistics per row, (R,) or (R, m), and leaves no state behind:
     `torch.func.functional_call(learner, parameters, (name, batch, draws))` may be mapped over stacked parameters.
     """
 
     action_types: frozenset[str] = frozenset()
     LOSSES: tuple[LossSpec, ...] = ()
     TARGETS: tuple[str, ...] = ()
+    STATISTICS: tuple[str, ...] = ()
     first_bad: Tensor
 
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
@@ -60,10 +71,11 @@ class BaseLearner(nn.Module):
         for name in self.TARGETS:
             target = self.target_mac.agent if name == "agent" else copy.deepcopy(getattr(self, name))
             self.add_module(f"target_{name}", target.requires_grad_(False))
+        self.target_interval, self.target_tau = target_rhythm(self.args)
         if str(self.args.device) == "cpu":
             keep_freed_memory()
         self.optimisers = {
-            spec.name: th.optim.Adam(self.parameters_of(spec), lr=self._lr(spec), fused=True)
+            spec.name: th.optim.Adam(self.parameters_of(spec), lr=learning_rate(self.args, spec), fused=True)
             for spec in self.LOSSES
         }
         self._functions: dict[str, LossFunction] = {
@@ -108,7 +120,7 @@ class BaseLearner(nn.Module):
             interval = 1 if spec.interval is None else getattr(self.args, spec.interval)
             if self.training_steps % interval == 0:
                 self.update(index, batch)
-        if self.TARGETS and self.training_steps % self.args.target_update_interval == 0:
+        if self.TARGETS and self.training_steps % self.target_interval == 0:
             self._update_targets()
         if self._pending and all(stats is not None for stats in self._pending.values()):
             self._log(t_env)
@@ -176,10 +188,10 @@ class BaseLearner(nn.Module):
 
     @th.no_grad()
     def _update_targets(self) -> None:
-        """Polyak step by `tau`; tau 1 copies."""
-        for name in self.TARGETS:
-            online, target = getattr(self, name), getattr(self, f"target_{name}")
-            th._foreach_lerp_(list(target.parameters()), list(online.parameters()), float(self.args.tau))
+        """Polyak step by `target_tau`; 1 copies."""
+        online = [parameter for name in self.TARGETS for parameter in getattr(self, name).parameters()]
+        target = [parameter for name in self.TARGETS for parameter in getattr(self, f"target_{name}").parameters()]
+        th._foreach_lerp_(target, online, self.target_tau)
 
     # -- watching ------------------------------------------------------------------------------------------------------
 
@@ -216,73 +228,22 @@ class BaseLearner(nn.Module):
         self.mac.cuda()
 
     def save_models(self, path: str) -> None:
-        """Write stock's files into `path`: agent.th, one <module>.th per other module, <first module>_opt.th per loss."""
-        self.mac.save_models(path)
-        for spec in self.LOSSES:
-            for name in spec.modules:
-                if name != "agent":
-                    th.save(getattr(self, name).state_dict(), os.path.join(path, f"{name}.th"))
-            th.save(self.optimisers[spec.name].state_dict(), os.path.join(path, f"{spec.modules[0]}_opt.th"))
+        """Write into `path` agent.th, one <module>.th per other module, and <first module>_opt.th per loss."""
+        write_models(self, path)
 
     def load_models(self, path: str) -> None:
         """Read what `save_models` wrote; targets start as copies, as in stock (see `load_training_state`).
 
         Raises CheckpointError where a file is missing or belongs to networks of other shapes.
         """
-        load_or_refuse(lambda: self._read_models(path), Path(path))
+        load_or_refuse(lambda: read_models(self, path), Path(path))
         for name in self.TARGETS:
             getattr(self, f"target_{name}").load_state_dict(getattr(self, name).state_dict())
 
-    def _read_models(self, path: str) -> None:
-        self.mac.load_models(path)
-        for spec in self.LOSSES:
-            for name in spec.modules:
-                if name != "agent":
-                    getattr(self, name).load_state_dict(_load(path, f"{name}.th"))
-            self.optimisers[spec.name].load_state_dict(_load(path, f"{spec.modules[0]}_opt.th"))
-
     def training_state(self) -> dict[str, Any]:
         """What stock's files leave out and a bit-exact continuation needs; tensors, numbers, strings, containers."""
-        return {
-            "targets": {name: getattr(self, f"target_{name}").state_dict() for name in self.TARGETS},
-            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
-            "generator": self.generator.get_state(),
-            "training_steps": self.training_steps,
-            "log_stats_t": self.log_stats_t,
-            "first_bad": self.first_bad,
-            "pending": self._pending,
-        }
+        return collect_state(self)
 
     def load_training_state(self, state: dict[str, Any]) -> None:
         """Continue from `training_state()`; call after `load_models`. Raises CheckpointError where it does not fit."""
-        try:
-            for name in self.TARGETS:
-                getattr(self, f"target_{name}").load_state_dict(state["targets"][name])
-            for spec in self.LOSSES:
-                optimiser = self.optimisers[spec.name]
-                optimiser.load_state_dict(state["optimisers"][spec.name])
-                for group in optimiser.param_groups:
-                    group["lr"] = self._lr(spec)  # a rate changed for the continuation counts
-            self.generator.set_state(state["generator"].cpu())
-            self.training_steps = int(state["training_steps"])
-            self.log_stats_t = int(state["log_stats_t"])
-            self.first_bad.copy_(state["first_bad"])
-            self._pending = state["pending"]
-        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-            raise CheckpointError(
-                f"the checkpoint's training state does not fit {type(self).__name__} ({error}): "
-                "continue with the configuration it was saved with"
-            ) from error
-
-    def _lr(self, spec: LossSpec) -> float:
-        lr = getattr(self.args, spec.lr)
-        if not isinstance(lr, int | float) or lr <= 0:
-            raise ConfigError(f"{spec.lr} must be a positive number, not {lr!r}")
-        return float(lr)
-
-
-def _load(path: str, name: str) -> dict[str, Any]:
-    state: dict[str, Any] = th.load(
-        os.path.join(path, name), map_location=lambda storage, loc: storage, weights_only=True
-    )
-    return state
+        restore_state(self, state)

@@ -8,19 +8,24 @@ from torch import Tensor
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Draws, Logger, Stats
 from learners.gradients import LossSpec, masked_mean, transition_mask
+from modules.layers.gaussian import gaussian_policy
 from modules.layers.squash import action_bounds, squash
 from utils.errors import ConfigError
 
 NOW = slice(None, -1)  # rows t of a batch
 SMALLEST_PROBABILITY = 1e-10  # a logged action that the masks forbid costs much, not infinitely much
 SMALLEST_HALF_RANGE = 1e-6  # a dimension whose bounds coincide has nothing to imitate
+FORBIDDEN = -1e10  # the value of an unavailable action before the softmax
+
+OUTPUT_TYPES = {True: ("pi_logits", "q"), False: ("mean", "gaussian")}  # by whether actions are discrete
 
 
 class BCLearner(BaseLearner):
-    """Maximum likelihood of the logged actions, agent by agent: discrete policies, or deterministic continuous ones.
+    """Maximum likelihood of the logged actions, agent by agent, up to constants.
 
-    Continuous: the mean squared error in units of half the action range (a Gaussian of fixed deviation). Discrete:
-    the cross-entropy of the policy's probabilities (`agent_output_type: pi_logits`).
+    `agent_output_type` names the policy. Discrete actions: `pi_logits`, or `q`, whose outputs are taken for logits (so
+    that the configurations of value-based algorithms can be swapped in). Continuous: `mean`, the squared error in units
+    of half the action range (a Gaussian of fixed deviation), or `gaussian`, whose deviations are learned too.
     """
 
     action_types = frozenset({"discrete", "continuous"})
@@ -35,6 +40,8 @@ class BCLearner(BaseLearner):
         low, high = action_bounds(args)  # (A,)
         self.register_buffer("low", low, persistent=False)
         self.register_buffer("high", high, persistent=False)
+        costs = {"pi_logits": self.cross_entropy, "q": self.softmax_cross_entropy, "mean": self.squared_error}
+        self.cost = costs.get(args.agent_output_type, self.gaussian_cost)
         self.prepare()
 
     def draws(self, name: str, batch: EpisodeBatch) -> Draws:
@@ -46,21 +53,37 @@ class BCLearner(BaseLearner):
         mask = transition_mask(batch).flatten()  # (R,)
         outputs = self.unroll(self.mac, batch, NOW).flatten(0, 1)  # (R, N, A)
         logged = batch["actions"][:, NOW].flatten(0, 1)  # (R, N, A) or (R, N, 1)
-        cost = self.cross_entropy(outputs, logged) if self.discrete else self.squared_error(outputs, logged)  # (R, N)
+        cost = self.cost(outputs, logged, batch["avail_actions"][:, NOW].flatten(0, 1))  # (R, N)
         return masked_mean(cost.mean(-1), mask), {}
 
-    def cross_entropy(self, probabilities: Tensor, logged: Tensor) -> Tensor:
+    def cross_entropy(self, probabilities: Tensor, logged: Tensor, avail_actions: Tensor) -> Tensor:
         """-log of the logged action's probability. (R, N, A), (R, N, 1) -> (R, N)."""
         return -probabilities.gather(-1, logged).squeeze(-1).clamp_min(SMALLEST_PROBABILITY).log()
 
-    def squared_error(self, raw: Tensor, logged: Tensor) -> Tensor:
+    def softmax_cross_entropy(self, logits: Tensor, logged: Tensor, avail_actions: Tensor) -> Tensor:
+        """The same of the softmax over available actions. (R, N, A), (R, N, 1) -> (R, N)."""
+        probabilities = logits.masked_fill(avail_actions == 0, FORBIDDEN).softmax(-1)  # (R, N, A)
+        return self.cross_entropy(probabilities, logged, avail_actions)
+
+    def squared_error(self, raw: Tensor, logged: Tensor, avail_actions: Tensor) -> Tensor:
         """Mean over action dimensions of the squared error in half ranges. (R, N, A) twice -> (R, N)."""
-        half_range = (0.5 * (self.high - self.low)).clamp_min(SMALLEST_HALF_RANGE)
-        return ((squash(raw, self.low, self.high) - logged) / half_range).square().mean(-1)
+        return ((squash(raw, self.low, self.high) - logged) / self.half_range()).square().mean(-1)
+
+    def gaussian_cost(self, outputs: Tensor, logged: Tensor, avail_actions: Tensor) -> Tensor:
+        """-log density in half ranges, mean over action dimensions, without log(2 pi) / 2. (R, N, 2A) -> (R, N)."""
+        mean, log_std = gaussian_policy(outputs, self.low, self.high)  # (R, N, A) each
+        error = (mean - logged) / self.half_range()
+        return (0.5 * (error * (-log_std).exp()).square() + log_std).mean(-1)
+
+    def half_range(self) -> Tensor:
+        """Half the action range, (A,)."""
+        return (0.5 * (self.high - self.low)).clamp_min(SMALLEST_HALF_RANGE)
 
 
 def check_output_type(discrete: bool, args: SimpleNamespace) -> None:
     """Raise ConfigError, one sentence, where the policies' outputs do not suit the actions."""
-    if discrete != (args.agent_output_type == "pi_logits"):
-        wanted, config = ("pi_logits", "bc_discrete") if discrete else ("mean", "bc")
-        raise ConfigError(f"for these actions bc_learner needs agent_output_type={wanted}: use --config={config}")
+    if args.agent_output_type not in OUTPUT_TYPES[discrete]:
+        raise ConfigError(
+            f"for {'discrete' if discrete else 'continuous'} actions bc_learner needs agent_output_type="
+            f"{' or '.join(OUTPUT_TYPES[discrete])}, not {args.agent_output_type}: use --config=bc"
+        )

@@ -1,21 +1,26 @@
-"""What the base learner's updates are made of: loss declarations, masks, clipping."""
+"""What the base learner's updates are made of: loss declarations, rates and rhythms, masks, clipping."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import torch as th
 from torch import Tensor, nn
 
 from components.episode_buffer import EpisodeBatch
 from modules.layers.stacked_linear import StackedLinear
+from utils.errors import ConfigError
+
+STOCK_RHYTHM = "target_update_interval_or_tau"
 
 
 @dataclass(frozen=True)
 class LossSpec:
     """One loss of an algorithm: the method `<name>_loss` and the parameters it moves.
 
-    modules: attributes holding the parameter group; lr: the config key of its learning rate; interval: the config key of
-    its period in `train` calls, or None for every call; clip: `group` clips the group's joint gradient norm, `member`
-    that of each network in stacked modules (and the group's where they are not stacked).
+    modules: attributes holding the parameter group; lr: the config key of its learning rate; interval: the config key
+    of its period in `train` calls, or None for every call; clip: `group` clips the group's joint gradient norm,
+    `member` that of each network in stacked modules (and the group's where they are not stacked).
     """
 
     name: str
@@ -23,6 +28,35 @@ class LossSpec:
     lr: str
     interval: str | None = None
     clip: str = "group"
+
+
+def learning_rate(args: SimpleNamespace, spec: LossSpec) -> float:
+    """The loss's learning rate. Raises ConfigError where it is no positive number."""
+    lr = getattr(args, spec.lr)
+    if not isinstance(lr, int | float) or lr <= 0:
+        raise ConfigError(f"{spec.lr} must be a positive number, not {lr!r}")
+    return float(lr)
+
+
+def target_rhythm(args: SimpleNamespace) -> tuple[int, float]:
+    """Every how many updates targets move, and by which share of the way (1 copies).
+
+    Read from `target_update_interval` and `tau` where either is set, else from stock's `target_update_interval_or_tau`:
+    above 1 a copy every so many updates, else a Polyak step every update; stock's 200 where none of them is set.
+    Raises ConfigError for a value of stock's key that is neither.
+    """
+    interval, tau = getattr(args, "target_update_interval", None), getattr(args, "tau", None)
+    if interval is not None or tau is not None:
+        return 1 if interval is None else int(interval), 1.0 if tau is None else float(tau)
+    either = getattr(args, STOCK_RHYTHM, 200)
+    if isinstance(either, int | float) and not isinstance(either, bool):
+        if 0 < either <= 1:
+            return 1, float(either)
+        if either > 1 and float(either).is_integer():
+            return int(either), 1.0
+    raise ConfigError(
+        f"{STOCK_RHYTHM}={either}: this must be a whole number of updates above 1, or a share above 0 and at most 1"
+    )
 
 
 def transition_mask(batch: EpisodeBatch) -> Tensor:
@@ -76,3 +110,12 @@ def is_stacked(module: nn.Module) -> bool:
     """Whether all of a module's parameters are stacked networks with one leading member dimension."""
     owners = [m for m in module.modules() if any(True for _ in m.parameters(recurse=False))]
     return all(isinstance(owner, StackedLinear) for owner in owners)
+
+
+def require(args: SimpleNamespace, keys: Iterable[str], learner: str, config: str) -> None:
+    """Raise ConfigError, one sentence, where a configuration made for another learner lacks keys of this one's."""
+    missing = [key for key in keys if not hasattr(args, key)]
+    if missing:
+        raise ConfigError(
+            f"{learner} needs {', '.join(missing)}, which this configuration lacks: use --config={config}"
+        )

@@ -1,8 +1,8 @@
-"""SPaCQL: soft partial conservative Q-learning (Jin & Montana), Algorithm 1, for continuous actions.
+"""SPaCQL: soft partial conservative Q-learning (Jin & Montana), Algorithm 1, for continuous and discrete actions.
 
-Offline, centralised critics, decentralised deterministic policies. The Bellman target mixes, over k = 1..n, targets in
-which k randomly chosen agents follow their policies while the others keep their logged next actions; the mixture
-leans to the k on which an ensemble of critics agrees.
+Offline, centralised critics, decentralised policies (deterministic, or softmax where actions are discrete). The Bellman
+target mixes, over k = 1..n, targets in which k randomly chosen agents follow their policies while the others keep their
+logged next actions; the mixture leans to the k on which an ensemble of critics agrees.
 """
 
 from types import SimpleNamespace
@@ -13,10 +13,10 @@ from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Draws, Logger, Stats
-from learners.gradients import LossSpec, masked_mean, transition_mask
+from learners.gradients import LossSpec, masked_mean, require, transition_mask
+from learners.policies import ContinuousPolicies, DiscretePolicies
 from modules.critics import REGISTRY as critic_REGISTRY
 from modules.critics.ensemble_critic import EnsembleCritic
-from modules.layers.squash import action_bounds, squash
 from utils.errors import ConfigError
 
 NOW, NEXT = slice(None, -1), slice(1, None)  # rows t and t+1 of a batch
@@ -30,12 +30,18 @@ CHOICES = {
     "uncertainty_ensemble": ("online", "target"),
     "input_norm": ("dataset", "none"),
 }
+# Keys that have no defaults, beside those of the policies and the base learner.
+KEYS = (*CHOICES, "alpha_cql", "critic_type", "ensemble_size", "hidden_dim", "actor_lr", "actor_update_interval")
 
 
 class SPaCQLLearner(BaseLearner):
-    """SPaCQL, and with `partial_replacement` also its relatives CFCQL (`full`) and ICQL-QS (`average_single`)."""
+    """SPaCQL, and with `partial_replacement` also its relatives CFCQL (`full`) and ICQL-QS (`average_single`).
 
-    action_types = frozenset({"continuous"})
+    Where one agent varies alone (penalty, policies) an expectation over its discrete actions is exact; the next joint
+    action of the target is sampled, as Algorithm 1 says.
+    """
+
+    action_types = frozenset({"continuous", "discrete"})
     LOSSES = (
         LossSpec("critic", modules=("critic",), lr="lr"),
         LossSpec("actor", modules=("agent",), lr="actor_lr", interval="actor_update_interval", clip="member"),
@@ -43,16 +49,12 @@ class SPaCQLLearner(BaseLearner):
     TARGETS = ("agent", "critic")
     critic: EnsembleCritic
     target_critic: EnsembleCritic
-    low: Tensor
-    high: Tensor
 
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
         check_config(scheme, args)
         self.critic = critic_REGISTRY[args.critic_type](scheme, args)
-        low, high = action_bounds(args)  # (A,)
-        self.register_buffer("low", low, persistent=False)
-        self.register_buffer("high", high, persistent=False)
+        self.policies = policies_for(scheme)(args)
         self.n_agents: int = args.n_agents
         self.prepare()
 
@@ -60,15 +62,18 @@ class SPaCQLLearner(BaseLearner):
         """Fresh randomness for one evaluation of a loss, (B, T-1, ...)."""
         if name != "critic":
             return {}
-        args, n, device = self.args, self.n_agents, self.low.device
+        n, generator = self.n_agents, self.generator
         lead = (batch.batch_size, batch.max_seq_length - 1)
-        draws = {"noise": th.randn(*lead, n, args.n_actions, generator=self.generator, device=device)}
-        if args.partial_replacement == "adaptive":
-            draws["order"] = th.rand(*lead, n, n, generator=self.generator, device=device).argsort(-1)
-        if args.cql_penalty == "logsumexp":
-            shape = (*lead, args.n_penalty_samples, n, args.n_actions)
-            draws["uniform"] = th.rand(shape, generator=self.generator, device=device)
+        draws = self.policies.next_draws(lead, generator)
+        if self.args.partial_replacement == "adaptive":
+            draws["order"] = th.rand(*lead, n, n, generator=generator, device=generator.device).argsort(-1)
+        if self.args.cql_penalty == "logsumexp":
+            draws |= self.policies.spread_draws(lead, generator)
         return draws
+
+    def outputs(self, mac: Any, batch: EpisodeBatch, rows: slice) -> Tensor:
+        """What the policies say on the time steps `rows`: means before tanh, or probabilities, (R, N, A)."""
+        return self.policies.read(self.unroll(mac, batch, rows), batch["avail_actions"][:, rows])
 
     # -- the critics (Algorithm 1, lines 5-16) -----------------------------------------------------------------------
 
@@ -76,41 +81,44 @@ class SPaCQLLearner(BaseLearner):
         """Eq. 5: sum_j MSE(Q_j, Y_SP) + alpha sum_j xi_j, each member with its own penalty."""
         mask = transition_mask(batch).flatten()  # (R,)
         state = batch["state"][:, NOW].flatten(0, 1)  # (R, S)
-        actions = batch["actions"][:, NOW].flatten(0, 1)  # (R, N, A)
+        actions = self.policies.logged(batch, NOW)  # (R, N, A)
         with th.no_grad():
             target, stats = self.target_value(batch, draws)  # (R,)
-            alternatives = self.penalty_actions(batch, draws)  # (R, K, N, A)
+            alternatives, outputs = self.penalty_actions(batch, draws)  # (R, K, N, A), (R, N, A)
         data, single = self.critic.data_and_single_replacements(state, actions, alternatives)  # (E, R), (E, R, K, N)
         error = data - target  # (E, R)
-        penalty = self.penalty(data, single)  # (E, R)
+        penalty = self.penalty(data, single, outputs, batch)  # (E, R)
         loss = masked_mean(error.square() + self.args.alpha_cql * penalty, mask).sum()
         stats["q_data"] = data.detach().mean(0)
         stats["td_error_abs"] = error.detach().abs().mean(0)
         stats["penalty"] = penalty.detach().mean(0)
         return loss, stats
 
-    def penalty_actions(self, batch: EpisodeBatch, draws: Draws) -> Tensor:
-        """Deviating actions of each agent that the penalty pushes down, (R, K, N, A): a_i ~ pi_i, or K uniform ones."""
-        if self.args.cql_penalty == "logsumexp":
-            return (self.low + draws["uniform"] * (self.high - self.low)).flatten(0, 1)
-        raw = self.unroll(self.mac, batch, NOW).flatten(0, 1)  # (R, N, A)
-        return squash(raw, self.low, self.high).unsqueeze(1)
+    def penalty_actions(self, batch: EpisodeBatch, draws: Draws) -> tuple[Tensor, Tensor | None]:
+        """Deviating actions of each agent that the penalty pushes down, (R, K, N, A), and the policies they follow.
 
-    def penalty(self, data: Tensor, single: Tensor) -> Tensor:
-        """xi_c of eq. 5 with lambda_i = 1/n, before alpha. data (E, R), single (E, R, K, N) -> (E, R).
-
-        `policy` is the equation as printed (one action of a deterministic policy); `logsumexp` is CFCQL's published
-        code, a log-sum-exp over uniform actions without its constants (log-density and -log K).
+        `policy`: a_i ~ pi_i (one action, or all with their probabilities); `logsumexp`: K uniform ones, or all.
         """
         if self.args.cql_penalty == "logsumexp":
-            return single.logsumexp(2).mean(-1) - data
-        return single.squeeze(2).mean(-1) - data
+            return self.policies.spread(batch, NOW, draws), None
+        outputs = self.outputs(self.mac, batch, NOW)  # (R, N, A)
+        return self.policies.alternatives(outputs), outputs
+
+    def penalty(self, data: Tensor, single: Tensor, outputs: Tensor | None, batch: EpisodeBatch) -> Tensor:
+        """xi_c of eq. 5 with lambda_i = 1/n, before alpha. data (E, R), single (E, R, K, N) -> (E, R).
+
+        `policy` is the equation as printed, the expectation under each policy; `logsumexp` is CFCQL's published code,
+        a log-sum-exp over uniform actions or, where they are discrete, over all available ones.
+        """
+        if outputs is None:
+            return self.policies.logsumexp(single, batch, NOW).mean(-1) - data
+        return self.policies.expected(single, outputs).mean(-1) - data
 
     def target_value(self, batch: EpisodeBatch, draws: Draws) -> tuple[Tensor, Stats]:
         """Y_SP of eq. 6, (R,), and the weights and uncertainties behind it."""
         state = batch["state"][:, NEXT].flatten(0, 1)  # (R, S)
-        logged = batch["actions"][:, NEXT].flatten(0, 1)  # (R, N, A), a'
-        policy = self.noisy_target_actions(batch, draws)  # (R, N, A)
+        logged = self.policies.logged(batch, NEXT)  # (R, N, A), a'
+        policy = self.policies.next_actions(self.outputs(self.target_mac, batch, NEXT), draws)  # (R, N, A), line 8
         has_next = self.next_action_valid(batch)  # (R,) bool
         subsets = self.subsets(draws, has_next)  # (R, M, N) bool
         values = self.target_critic.subset_replacements(state, logged, policy, subsets)  # (E, R, M)
@@ -132,13 +140,6 @@ class SPaCQLLearner(BaseLearner):
         target = reward + self.args.gamma * (1 - terminated) * value
         stats["target"] = target
         return target, stats
-
-    def noisy_target_actions(self, batch: EpisodeBatch, draws: Draws) -> Tensor:
-        """Target policies' next actions plus noise, inside the bounds, (R, N, A) (Algorithm 1, line 8)."""
-        raw = self.unroll(self.target_mac, batch, NEXT)  # (B, T-1, N, A)
-        noise = draws["noise"] * (self.args.target_noise * 0.5 * (self.high - self.low))
-        actions = squash(raw, self.low, self.high) + noise
-        return th.clamp(actions, self.low, self.high).flatten(0, 1)
 
     def next_action_valid(self, batch: EpisodeBatch) -> Tensor:
         """Whether row t+1 stores an action of the behaviour, (R,) bool; true where the batch does not say."""
@@ -171,23 +172,22 @@ class SPaCQLLearner(BaseLearner):
     # -- the policies (Algorithm 1, lines 18-22) ---------------------------------------------------------------------
 
     def actor_loss(self, batch: EpisodeBatch, draws: Draws) -> tuple[Tensor, Stats]:
-        """Line 20: raise Q_1(s, pi_i(o_i), a_-i), the others' actions as logged.
-
-        Plus CFCQL's L2 on actions, and one of ours on the outputs before tanh (`pre_tanh_l2`, 0 in the paper).
-        """
+        """Line 20: raise E over a_i ~ pi_i of Q_1(s, a_i, a_-i), the others' actions as logged."""
         mask = transition_mask(batch).flatten()  # (R,)
         state = batch["state"][:, NOW].flatten(0, 1)  # (R, S)
-        logged = batch["actions"][:, NOW].flatten(0, 1)  # (R, N, A)
-        raw = self.unroll(self.mac, batch, NOW).flatten(0, 1)  # (R, N, A)
-        actions = squash(raw, self.low, self.high)
-        first = self.critic.single_replacements(state, logged, actions.unsqueeze(1), members=1)  # (1, R, 1, N)
-        value = first[0, :, 0].mean(-1)  # (R,)
-        unit = th.tanh(raw)  # (R, N, A), the action in units of its bounds
-        size = unit.square().mean(-1).sum(-1)  # (R,)
-        reach = raw.square().mean((-2, -1))  # (R,), how far into tanh's flat ends
-        loss = masked_mean(self.args.action_l2 * size + self.args.pre_tanh_l2 * reach - value, mask)
-        saturated = (unit.detach().abs() > 0.95).to(unit.dtype).mean((-2, -1))  # (R,)
-        return loss, {"q_policy": value.detach(), "actor_saturation": saturated}
+        logged = self.policies.logged(batch, NOW)  # (R, N, A)
+        outputs = self.outputs(self.mac, batch, NOW)  # (R, N, A)
+        alternatives = self.policies.alternatives(outputs)  # (R, K, N, A)
+        first = self.critic.single_replacements(state, logged, alternatives, members=1)  # (1, R, K, N)
+        value = self.policies.expected(first, outputs)[0].mean(-1)  # (R,)
+        regulariser, stats = self.policies.regulariser(outputs)  # (R,)
+        stats["q_policy"] = value.detach()
+        return masked_mean(regulariser - value, mask), stats
+
+
+def policies_for(scheme: dict[str, Any]) -> type[ContinuousPolicies] | type[DiscretePolicies]:
+    """The kind of policies that the scheme's actions need."""
+    return ContinuousPolicies if scheme["actions"]["dtype"].is_floating_point else DiscretePolicies
 
 
 def deviation(opinions: Tensor) -> Tensor:
@@ -199,14 +199,20 @@ def deviation(opinions: Tensor) -> Tensor:
 
 
 def check_config(scheme: dict[str, Any], args: SimpleNamespace) -> None:
-    """Raise ConfigError, one sentence, where a key has no meaning here."""
+    """Raise ConfigError, one sentence, where a key is missing, has no meaning here or does not suit the actions."""
+    policies = policies_for(scheme)
+    config = "spacql" if policies is ContinuousPolicies else "spacql_discrete"
+    require(args, (*KEYS, *policies.KEYS), "spacql_learner", config)
     for key, choices in CHOICES.items():
         if getattr(args, key) not in choices:
             raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {getattr(args, key)!r}")
     if args.critic_type not in critic_REGISTRY:
         raise ConfigError(f"critic_type must be one of {', '.join(critic_REGISTRY)}, not {args.critic_type!r}")
-    if not scheme["actions"].get("dtype", th.float32).is_floating_point:
-        raise ConfigError("spacql_learner handles continuous actions only: choose an environment with Box actions")
+    if args.agent_output_type != policies.OUTPUT_TYPE:
+        raise ConfigError(
+            f"for these actions spacql_learner needs agent_output_type={policies.OUTPUT_TYPE}, "
+            f"not {args.agent_output_type}: use --config={config}"
+        )
     if scheme["reward"]["vshape"] not in (1, (1,)):
         raise ConfigError("spacql_learner needs one team reward: set common_reward=True")
     if args.ensemble_size < 2 and args.partial_replacement == "adaptive":

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from components.action_selectors import REGISTRY as selector_REGISTRY
-from components.scheme import Groups, Preprocess, Scheme, build_scheme
+from components.scheme import Groups, Preprocess, Scheme, build_scheme, is_continuous
 from controllers import REGISTRY as mac_REGISTRY
 from controllers.basic_controller import BasicMAC
 from envs import REGISTRY as env_REGISTRY
@@ -17,6 +17,9 @@ from runners import REGISTRY as runner_REGISTRY
 from utils.config import choose
 from utils.errors import ConfigError
 from utils.logging import Logger
+
+# What chooses actions from each kind of network output, where `action_selector` is `auto`.
+SELECTORS = {"q": "epsilon_greedy", "pi_logits": "multinomial", "mean": "deterministic", "gaussian": "gaussian_policy"}
 
 
 def build_runner(args: SimpleNamespace, logger: Logger) -> Any:
@@ -38,7 +41,25 @@ def set_dimensions(args: SimpleNamespace, env_info: dict[str, Any]) -> None:
 def build_schemes(env_info: dict[str, Any], args: SimpleNamespace) -> tuple[Scheme, Groups, Preprocess]:
     """The scheme of an environment's batches, groups and preprocessing, with its dimensions put on `args`."""
     set_dimensions(args, env_info)
+    resolve_action_keys(args, is_continuous(env_info))
     return build_scheme(env_info, args)
+
+
+def resolve_action_keys(args: SimpleNamespace, continuous: bool) -> None:
+    """Replace `auto` in `agent_output_type` and `action_selector` by what suits the actions."""
+    if args.agent_output_type == "auto":
+        args.agent_output_type = "mean" if continuous else "pi_logits"
+    if args.action_selector == "auto":
+        args.action_selector = SELECTORS.get(args.agent_output_type, "auto")
+
+
+def check_recurrence(mac: Any, args: SimpleNamespace) -> None:
+    """Refuse to train recurrent agents on windows that start without a recurrent state (ConfigError)."""
+    if args.window is not None and args.burn_in == 0 and getattr(mac.agent, "is_recurrent", True):
+        raise ConfigError(
+            f"agent={args.agent} is recurrent and learns from whole episodes: set window=None (or from windows of "
+            f"several steps with a warm-up: burn_in=10 window=10)"
+        )
 
 
 def build_mac(scheme: Scheme, groups: Groups, args: SimpleNamespace) -> BasicMAC:
@@ -59,7 +80,9 @@ def build_mac(scheme: Scheme, groups: Groups, args: SimpleNamespace) -> BasicMAC
             f"action_selector={args.action_selector} cannot choose {space} actions; set it to {' or '.join(fitting)}"
         )
     if space == "continuous" and args.agent_output_type == "pi_logits":
-        raise ConfigError("agent_output_type=pi_logits is for discrete actions; these are continuous: set it to mean")
+        raise ConfigError(
+            "agent_output_type=pi_logits is for discrete actions; these are continuous: set it to mean or gaussian"
+        )
     return mac(scheme, groups, args)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
 from pathlib import Path
@@ -23,29 +24,44 @@ from utils.progress import Progress
 from utils.versions import commit, installed
 
 # Packages whose version can change what an environment does.
-SIMULATORS = ("mpe2", "pettingzoo", "gymnasium", "gymnasium-robotics", "mujoco", "numpy")
+SIMULATORS = ("mpe2", "pettingzoo", "gymnasium", "gymnasium-robotics", "mujoco", "lbforaging", "numpy")
 
 
 def run(args: SimpleNamespace, logger: Logger, sacred_run: Run) -> dict[str, float]:
     """Play `collect_episodes` episodes, exploring as in training, and write them to `collect_to`."""
     if not args.collect_to:
         raise ConfigError("collect=True needs collect_to=..., a dataset name such as mpe/simple_spread/mine or a path")
-    path = dataset_path(args.collect_to)
-    if path.exists():
-        raise ConfigError(f"collect_to={args.collect_to}: {path} exists already; delete it or choose another name")
+    path = check_destination(args.collect_to, "collect_to")
     if args.env is None:
         raise ConfigError("collect=True plays in an environment, and env is None; give one")
-    check_writable(path.parent, "collect_to")
     args.common_reward = False  # datasets keep every agent's reward
     args.batch_size_run = min(args.batch_size_run, args.collect_episodes)
     directory = find_checkpoint(args.checkpoint_path, args.load_step) if args.checkpoint_path else None
     runner = policy_runner(args, logger, directory)
     env_info = runner.get_env_info()
+    if directory is not None:
+        runner.t_env = int(directory.name)  # annealed exploration is as it was at that step of training
     arrays, offsets = play(runner, args, logger)
     runner.close_env()
-    card = write_dataset(path, arrays, offsets, card_fields(args, env_info, directory), last_action_known=True)
+    return write(path, arrays, offsets, card_fields(args, env_info, directory), logger.console_logger)
+
+
+def check_destination(name: str, key: str) -> Path:
+    """Where a dataset `name` goes. Raises ConfigError where it exists already or cannot be written."""
+    path = dataset_path(name)
+    if path.exists():
+        raise ConfigError(f"{key}={name}: {path} exists already; delete it or choose another name")
+    check_writable(path.parent, key)
+    return path
+
+
+def write(
+    path: Path, arrays: dict[str, np.ndarray], offsets: np.ndarray, fields: dict[str, Any], log: logging.Logger
+) -> dict[str, float]:
+    """Write a dataset and say what it holds; returns the mean and deviation of its returns."""
+    card = write_dataset(path, arrays, offsets, fields, last_action_known=True)
     returns = card["returns"]
-    logger.console_logger.info(
+    log.info(
         f"Wrote {path}: {card['counts']['transitions']} transitions in {card['counts']['episodes']} episodes, "
         f"return {returns['mean']:.2f}, standard deviation {returns['std']:.2f}"
     )
@@ -70,11 +86,15 @@ def play(runner: Any, args: SimpleNamespace, logger: Logger) -> tuple[dict[str, 
     return arrays, np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
 
 
-def flat_rows(batch: EpisodeBatch, keep: int) -> dict[str, np.ndarray]:
-    """The filled rows of the first `keep` episodes, (R, ...) each, under the dataset's keys."""
+def flat_rows(batch: EpisodeBatch, keep: int, reward: str = "reward") -> dict[str, np.ndarray]:
+    """The filled rows of the first `keep` episodes, (R, ...) each, under the dataset's keys.
+
+    reward: the batch's key of every agent's rewards.
+    """
     filled = batch["filled"][:keep, :, 0].bool()  # (E, T)
-    keys = ("obs", "state", "actions", "avail_actions", "reward", "terminated")
+    keys = ("obs", "state", "actions", "avail_actions", "terminated")
     rows = {key: batch[key][:keep][filled].cpu().numpy() for key in keys}  # (R, ...)
+    rows["reward"] = batch[reward][:keep][filled].cpu().numpy()  # (R, N)
     rows["terminated"] = rows["terminated"][:, 0]
     return rows
 

@@ -86,6 +86,7 @@ def build_buffer(
         groups,
         preprocess,
         window=args.window,
+        burn_in=args.burn_in,
         reward_scalarisation=args.train_reward if args.common_reward else None,
         # A window starts in the middle of an episode: what was done before it is not among its rows.
         extras=("prev_actions_onehot",) if args.obs_last_action and args.window is not None else (),

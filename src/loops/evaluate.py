@@ -10,7 +10,7 @@ from typing import Any
 
 from sacred.run import Run
 
-from components.episode_buffer import extend_scheme
+from components.scheme import extend_scheme
 from controllers.basic_controller import BasicMAC
 from loops.build import build_mac, build_runner, build_schemes
 from loops.data import environment_mismatch, load_dataset
@@ -50,11 +50,12 @@ class Evaluator:
     def evaluate(self, t: int) -> float:
         """One evaluation, dated `t`; returns the mean return over its episodes, as the card defines returns."""
         self.runner.t_env = t
-        # A stock runner would otherwise log in the middle of an evaluation, because no training rollout resets this.
-        self.runner.log_train_stats_t = t
+        # A stock runner would otherwise log in the middle of an evaluation where no training rollout resets this.
+        logged_training, self.runner.log_train_stats_t = self.runner.log_train_stats_t, t
         logged = len(self.logger.stats[self.key])
         for _ in range(-(-self.args.test_nepisode // self.runner.batch_size)):
             self.runner.run(test_mode=True)
+        self.runner.log_train_stats_t = logged_training
         if len(self.logger.stats[self.key]) != logged + 1:
             raise ConfigError(
                 f"test_nepisode={self.args.test_nepisode} is no multiple of what the runner plays at once "

@@ -70,6 +70,8 @@ class VectorRunner(BaseRunner):
             scalarised = env.scalarise(reward)  # (E,) or (E, N)
             rows = _rows(alive)
             outcome = {"reward": scalarised[rows], "terminated": terminated[rows]}
+            if "agent_rewards" in self.batch.scheme:  # a run that is recorded as a dataset
+                outcome["agent_rewards"] = reward[rows]
             self.batch.update({key: value.reshape(len(value), 1, -1) for key, value in outcome.items()}, rows, self.t)
             total = total + scalarised
             lengths += alive

@@ -44,7 +44,8 @@ WEIGHT = Range(0)
 
 COUNTS = ("t_max", "test_interval", "test_nepisode", "batch_size", "batch_size_run", "log_interval",
           "runner_log_interval", "learner_log_interval", "save_model_interval", "hidden_dim", "ensemble_size",
-          "actor_update_interval", "target_update_interval", "n_penalty_samples", "collect_episodes")  # fmt: skip
+          "actor_update_interval", "target_update_interval", "n_penalty_samples", "collect_episodes",
+          "buffer_size", "updates_per_run", "mixing_embed_dim", "hypernet_embed")  # fmt: skip
 RANGES: dict[str, Range] = {
     **dict.fromkeys(COUNTS, COUNT),
     **dict.fromkeys(("window", "loss_chunk"), COUNT_OR_NULL),
@@ -52,9 +53,13 @@ RANGES: dict[str, Range] = {
     "seed": Range(0, 2**32 - 1, whole=True),  # numpy's global stream takes no others
     **dict.fromkeys(("gamma", "epsilon_start", "epsilon_finish", "evaluation_epsilon"), SHARE),
     "tau": Range(0, 1, above=True),
-    **dict.fromkeys(("lr", "actor_lr", "grad_norm_clip"), POSITIVE),
+    "target_update_interval_or_tau": POSITIVE,
+    "hypernet_layers": Range(1, 2, whole=True),
+    **dict.fromkeys(("lr", "actor_lr", "grad_norm_clip", "reward_scale"), POSITIVE),
     "final_init": Range(0, above=True, null=True),
-    **dict.fromkeys(("alpha_cql", "target_noise", "action_l2", "pre_tanh_l2", "exploration_noise"), WEIGHT),
+    **dict.fromkeys(
+        ("alpha_cql", "target_noise", "action_l2", "pre_tanh_l2", "exploration_noise", "target_noise_clip"), WEIGHT
+    ),
 }
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -62,13 +67,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "train_reward": ("mean", "sum", "agent0"),
     "reward_scaling": ("none", "centre", "standardise"),
     "input_norm": ("none", "dataset"),
+    "agent_output_type": ("q", "pi_logits", "mean", "gaussian", "auto"),
 }
 
 
 # Whether a text may be null.
 TEXTS = {"local_results_path": False, "checkpoint_path": False, "runner": False, "mac": False, "agent": False,
-         "action_selector": False, "mongo": True, "collect_to": True, "collect_quality": True, "dataset": True,
-         "env": True, "learner": True}  # fmt: skip
+         "action_selector": False, "mongo": True, "collect_to": True, "replay_to": True, "collect_quality": True,
+         "dataset": True, "env": True, "learner": True}  # fmt: skip
 
 
 def check_values(config: dict[str, Any]) -> dict[str, Any]:

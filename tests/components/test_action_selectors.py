@@ -38,6 +38,21 @@ def test_gaussian_explores_in_training_only() -> None:
     assert noise.std().item() == pytest.approx(0.3, rel=0.05)
 
 
+def test_gaussian_policy_samples_its_density_and_tests_its_mean() -> None:
+    selector = REGISTRY["gaussian_policy"](ARGS)
+    mean, deviation = th.tensor([0.2, -0.1, 0.0]), th.tensor([0.05, 0.1, 0.2])
+    out = th.cat([mean, deviation.log()]).expand(20000, 2, 6)
+    exact = selector.select_action(out, th.ones(20000, 2, 3), t_env=0, test_mode=True)
+    assert th.allclose(exact[0, 0], LOW + (th.tanh(mean) + 1) / 2 * (HIGH - LOW))
+    sampled = selector.select_action(out.clone().requires_grad_(), th.ones(20000, 2, 3), t_env=0)
+    noise = (sampled - exact) / (0.5 * (HIGH - LOW))
+    assert th.allclose(noise.flatten(0, 1).std(0), deviation, rtol=0.03) and noise.mean().abs() < 0.01
+    wild = th.cat([th.zeros(3), th.full((3,), 9.0)]).expand(4000, 2, 6)  # deviations are limited, samples clipped
+    clipped = selector.select_action(wild, th.tensor([1, 1, 0]), t_env=0)
+    assert (clipped >= LOW).all() and (clipped <= HIGH).all() and clipped[..., 2].eq(0).all()
+    assert not sampled.requires_grad and clipped[..., 0].eq(LOW[0]).any() and clipped[..., 0].eq(HIGH[0]).any()
+
+
 def test_uniform_is_uniform() -> None:
     actions = REGISTRY["uniform"](ARGS).select_action(outputs(20000), th.ones(20000, 2, 3), t_env=0)
     unit = ((actions - LOW) / (HIGH - LOW)).flatten(0, 1)

@@ -10,6 +10,7 @@ import torch as th
 from components.episode_buffer import EpisodeBatch, ReplayBuffer
 from components.scheme import build_scheme
 from components.transforms import Identity, OneHot
+from learners.gradients import transition_mask
 
 DISCRETE = {"state_shape": 4, "obs_shape": 3, "n_actions": 5, "n_agents": 2, "episode_limit": 6}
 CONTINUOUS = DISCRETE | {"n_actions": 2, "action_space": "continuous", "action_dim": 2}
@@ -106,6 +107,61 @@ def test_replay_buffer_splits_an_insert_that_wraps_and_clears_what_it_replaces()
     buffer.insert_episode_batch(short[:, 0:1])
     assert buffer["state"][:, 0, 0].tolist() == [5, 1, 5]
     assert buffer["filled"][0].sum() == 1  # nothing of the longer episode it replaced is left
+
+
+def ragged_buffer(terminal: bool) -> ReplayBuffer:
+    """Two episodes, of 3 and of 6 steps; the state of row t of episode e is 10 e + t, the action before it t - 1."""
+    buffer = batch(size=5, kind=ReplayBuffer)
+    for episode, steps in enumerate((3, 6)):
+        one = batch(size=1)
+        times = th.arange(steps + 1.0)
+        one.update({"state": (10 * episode + times).view(1, -1, 1).expand(1, -1, 4)}, ts=slice(0, steps + 1))
+        one.update({"actions": times.long().remainder(5).view(1, -1, 1, 1).expand(1, -1, 2, 1)}, ts=slice(0, steps + 1))
+        one.update({"reward": th.ones(1, steps, 1)}, ts=slice(0, steps))
+        if terminal:
+            one.update({"terminated": [[(1,)]]}, ts=steps - 1)
+        buffer.insert_episode_batch(one)
+    return buffer
+
+
+def test_windows_come_from_one_episode_and_every_transition_is_equally_likely() -> None:
+    buffer = ragged_buffer(terminal=False)
+    assert buffer.n_transitions == 9
+    np.random.seed(0)
+    drawn = buffer.sample_windows(9000, 1)
+    assert drawn.max_seq_length == 2 and drawn["filled"].all()
+    starts = drawn["state"][:, 0, 0]
+    assert th.equal(drawn["state"][:, 1, 0], starts + 1) and drawn["reward"][:, 0].eq(1).all()
+    values, counts = starts.unique(return_counts=True)
+    assert values.tolist() == [0, 1, 2, 10, 11, 12, 13, 14, 15]
+    assert counts.min() > 850 and counts.max() < 1150
+    before = drawn["prev_actions_onehot"][:, 0, 0]  # (B, A)
+    assert not before[starts.remainder(10) == 0].any()
+    later = starts.remainder(10) > 0
+    assert th.equal(before[later].argmax(-1), (starts[later].remainder(10).long() - 1).remainder(5))
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_windows_longer_than_an_episode_hold_it_whole_without_a_transition_into_the_padding(terminal: bool) -> None:
+    drawn = ragged_buffer(terminal).sample_windows(200, 5)
+    short = drawn["state"][:, 0, 0] == 0
+    assert short.any() and (~short).any()
+    mask = transition_mask(drawn)[..., 0]
+    assert th.equal(mask[short], th.tensor([[1.0, 1, 1, 0, 0]]).expand(int(short.sum()), -1))
+    assert mask[~short].all() and not drawn["reward"][short, 3:].any()
+
+
+def test_a_continued_replay_buffer_holds_what_the_first_held() -> None:
+    first, second = ragged_buffer(terminal=True), batch(size=5, kind=ReplayBuffer)
+    second.load_state_dict(first.state_dict())
+    np.random.seed(1)
+    one = first.sample_windows(20, 2)
+    np.random.seed(1)
+    other = second.sample_windows(20, 2)
+    assert all(th.equal(one[key], other[key]) for key in one.data.transition_data)
+    assert (second.buffer_index, second.n_transitions) == (first.buffer_index, first.n_transitions)
+    with pytest.raises(ValueError, match="buffer_size=1"):
+        batch(size=1, kind=ReplayBuffer).load_state_dict(first.state_dict())
 
 
 def test_transforms() -> None:

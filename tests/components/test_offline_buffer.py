@@ -35,13 +35,15 @@ def dataset(lengths, terminal=(), discrete=False):
     return arrays, offsets
 
 
-def make(lengths, *, window, terminal=(), known=True, discrete=False, reward="mean", seed=0, extras=(), more=None):
+def make(
+    lengths, *, window, terminal=(), known=True, discrete=False, reward="mean", extras=(), more=None, seed=0, **keys
+):
     arrays, offsets = dataset(lengths, terminal, discrete)
     arrays |= more or {}
     info = env_info(discrete, arrays["state"].shape[-1] if "state" in arrays else N * OBS)
     parts = build_scheme(info, SimpleNamespace(common_reward=reward is not None))
     known = np.broadcast_to(known, len(lengths)).copy()
-    settings = {"window": window, "reward_scalarisation": reward, "extras": extras, "seed": seed}
+    settings = {"window": window, "reward_scalarisation": reward, "extras": extras, "seed": seed, **keys}
     return OfflineBuffer(arrays, offsets, known, *parts, **settings), arrays, offsets
 
 

@@ -72,6 +72,60 @@ def test_saves_and_loads(mac: str, agent: str, tmp_path: Path) -> None:
     assert th.equal(first.forward_all(batch), second.forward_all(batch))
 
 
+@pytest.mark.parametrize(("mac", "agent"), PAIRS)
+def test_statistics_travel_with_the_weights_and_files_without_any_are_stocks(
+    mac: str, agent: str, tmp_path: Path
+) -> None:
+    plain, batch = build(mac, agent)
+    plain.save_models(str(tmp_path))
+    assert not [key for key in th.load(tmp_path / "agent.th", weights_only=True) if "normaliser" in key]
+    filled, _ = build(mac, agent, input_norm="dataset")
+    before = filled.forward_all(batch)
+    filled.save_models(str(tmp_path))
+    other, _ = build(mac, agent)
+    other.load_models(str(tmp_path))
+    assert th.equal(other.forward_all(batch), before)
+    plain.save_models(str(tmp_path))
+    other.load_models(str(tmp_path))  # a file without statistics is of a network that saw its inputs as they are
+    assert th.equal(other.forward_all(batch), plain.forward_all(batch))
+
+
+@pytest.mark.parametrize(("mac", "agent"), PAIRS)
+def test_gaussian_policies_have_two_outputs_an_action(mac: str, agent: str) -> None:
+    keys = {"agent_output_type": "gaussian", "action_selector": "gaussian_policy"}
+    controller, batch = build(mac, agent, **keys)
+    assert controller.forward_all(batch).shape == (5, 5, 2, 6)
+    controller.init_hidden(5)
+    assert controller.select_actions(batch, t_ep=0, t_env=0).shape == (5, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("selector", "output"),
+    [("multinomial", "q"), ("epsilon_greedy", "mean"), ("deterministic", "gaussian"), ("gaussian_policy", "mean")],
+)
+def test_selectors_that_cannot_read_the_outputs_are_refused(selector: str, output: str) -> None:
+    with pytest.raises(ConfigError, match=f"action_selector={selector} reads .*, not {output}: set action_selector"):
+        build("basic_mac", "mlp", action_selector=selector, agent_output_type=output)
+
+
+@pytest.mark.parametrize(("mac", "agent"), [("basic_mac", "rnn"), ("non_shared_mac", "rnn_ns")])
+def test_a_warmed_up_state_carries_values_and_no_gradient(mac: str, agent: str) -> None:
+    """Rows with `learned` 0 give the rows after them their memory; nothing flows back into their inputs."""
+    controller, batch = build(mac, agent)
+    whole = controller.forward_all(batch)
+    batch.scheme["learned"] = {"vshape": (1,)}
+    learned = th.ones(5, 5, 1)
+    learned[:3, :2] = 0
+    learned[3:, 4:] = 0
+    batch.data.transition_data["learned"] = learned
+    batch["obs"].requires_grad_()
+    outputs = controller.forward_all(batch)
+    assert th.equal(outputs, whole)
+    (gradient,) = th.autograd.grad(outputs[:, 2:].sum(), batch["obs"])
+    assert not gradient[:3, :2].any() and gradient[3:, :2].abs().sum((-2, -1)).min() > 0
+    assert gradient[:, 2:].abs().sum((-2, -1)).min() > 0
+
+
 @pytest.mark.parametrize("agent", ["rnn_ns", "mlp_ns"])
 def test_unshared_agents_do_not_share(agent: str) -> None:
     controller, batch = build("non_shared_mac", agent)
@@ -84,16 +138,20 @@ def test_unshared_agents_do_not_share(agent: str) -> None:
         assert all(g is None or not g.any() for g in gradients[half:])
 
 
-def test_input_statistics_reach_the_agents() -> None:
-    unshared, _ = build("non_shared_mac", "mlp_ns", input_norm="dataset")
+@pytest.mark.parametrize("kind", ["mlp", "rnn"])
+def test_input_statistics_reach_the_agents(kind: str) -> None:
+    unshared, batch = build("non_shared_mac", f"{kind}_ns", input_norm="dataset")
     assert unshared.agent.normaliser.mean[:, :4].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert not unshared.agent.normaliser.mean[:, 4:].any()  # last action and id stay as they are
-    shared, _ = build("basic_mac", "mlp", input_norm="dataset")
+    plain, _ = build("non_shared_mac", f"{kind}_ns")
+    plain.agent.load_state_dict({k: v for k, v in unshared.agent.state_dict().items() if "normaliser" not in k})
+    outputs = unshared.forward_all(batch)
+    batch["obs"][:] = (batch["obs"] - th.arange(8.0).view(2, 4)) / 2
+    assert th.allclose(plain.forward_all(batch), outputs, atol=1e-6)
+    shared, _ = build("basic_mac", kind, input_norm="dataset")
     assert shared.agent.normaliser.mean[:4].tolist() == [2, 3, 4, 5]
     # the mixture of two groups with deviation 2 and means 4 apart
     assert shared.agent.normaliser.std[:4].tolist() == pytest.approx([8**0.5] * 4)
-    with pytest.raises(ConfigError, match="input_norm=none"):
-        build("basic_mac", "rnn", input_norm="dataset")
 
 
 def test_policy_probabilities_mask_unavailable_actions() -> None:

@@ -10,13 +10,15 @@ import torch as th
 import yaml
 from torch import Tensor
 
-from components.episode_buffer import EpisodeBatch, extend_scheme
-from components.scheme import build_scheme
+from components.episode_buffer import EpisodeBatch
+from components.scheme import build_scheme, extend_scheme
 from controllers import REGISTRY as mac_REGISTRY
 from learners import REGISTRY as learner_REGISTRY
 from learners.base_learner import BaseLearner
+from loops.build import resolve_action_keys
 
-ALGS = Path(__file__).resolve().parents[2] / "src" / "config" / "algs"
+CONFIG = Path(__file__).resolve().parents[2] / "src" / "config"
+ALGS = CONFIG / "algs"
 N_AGENTS, OBS, ACTION = 3, 4, 2
 F64 = th.float64
 
@@ -31,30 +33,47 @@ class Recorder:
         self.stats.append((key, value, t))
 
 
-def make_args(alg: str, **updates: Any) -> SimpleNamespace:
-    """The algorithm file's keys with small networks, and what a run adds to them."""
+def make_args(alg: str, discrete: bool | None = None, **updates: Any) -> SimpleNamespace:
+    """The algorithm file's keys over the defaults, with small networks and short intervals, and what a run adds.
+
+    discrete: the actions of an algorithm file that leaves their type open (`auto`).
+    """
     run = {
         "n_agents": N_AGENTS, "n_actions": ACTION, "state_shape": N_AGENTS * OBS, "device": "cpu", "seed": 5,
         "common_reward": True, "learner_log_interval": 2, "action_low": [-1.0, -2.0], "action_high": [1.0, 3.0],
         "hidden_dim": 8, "ensemble_size": 4, "batch_size": 6, "loss_chunk": None,
     }  # fmt: skip
-    return SimpleNamespace(**{**yaml.safe_load((ALGS / f"{alg}.yaml").read_text()), **run, **updates})
+    layers = [yaml.safe_load(path.read_text()) for path in (CONFIG / "default.yaml", ALGS / f"{alg}.yaml")]
+    args = SimpleNamespace(**{**layers[0], **layers[1], **run, **updates})
+    for key in ("target_update_interval", "target_update_interval_or_tau"):
+        if key not in updates and getattr(args, key, 0) > 1:
+            setattr(args, key, 5)
+    if discrete is None:
+        discrete = args.agent_output_type in ("pi_logits", "q")
+    resolve_action_keys(args, continuous=not discrete)
+    return args
 
 
 def is_discrete(args: SimpleNamespace) -> bool:
-    """Whether an algorithm file is for discrete actions."""
+    """Whether a configuration is for discrete actions."""
     return args.agent_output_type in ("pi_logits", "q")
+
+
+def is_recurrent(args: SimpleNamespace) -> bool:
+    return args.agent.startswith("rnn") and args.use_rnn
 
 
 def env_info(args: SimpleNamespace) -> dict[str, Any]:
     """What an environment of the algorithm's action type would say of itself."""
-    sizes = {"state_shape": args.state_shape, "obs_shape": OBS, "n_actions": ACTION, "n_agents": args.n_agents}
+    sizes = {"state_shape": args.state_shape, "obs_shape": OBS, "n_actions": args.n_actions, "n_agents": args.n_agents}
     return {**sizes, "episode_limit": 9, "action_space": "discrete" if is_discrete(args) else "continuous"}
 
 
-def make_learner(alg: str = "spacql", dtype: th.dtype = th.float32, **updates: Any) -> Any:
+def make_learner(
+    alg: str = "spacql", dtype: th.dtype = th.float32, discrete: bool | None = None, **updates: Any
+) -> Any:
     """A learner on its own small networks; its logger is a `Recorder`."""
-    args = make_args(alg, **updates)
+    args = make_args(alg, discrete, **updates)
     scheme, groups, preprocess = build_scheme(env_info(args), args)
     scheme["obs"] |= {"mean": th.full((args.n_agents, OBS), 0.3), "std": th.full((args.n_agents, OBS), 1.5)}
     scheme["state"] |= {"mean": th.full((args.state_shape,), 0.3), "std": th.full((args.state_shape,), 1.5)}
@@ -74,15 +93,19 @@ def make_batch(
     lead = (rows, steps)
     obs = th.randn(*lead, args.n_agents, OBS, generator=generator, dtype=dtype)
     low, high = th.tensor(args.action_low, dtype=dtype), th.tensor(args.action_high, dtype=dtype)
-    actions = low + (high - low) * th.rand(*lead, args.n_agents, ACTION, generator=generator, dtype=dtype)
-    encoded = actions.clone()
     if is_discrete(args):
-        actions = th.randint(ACTION, (*lead, args.n_agents, 1), generator=generator)
-        encoded = th.nn.functional.one_hot(actions.squeeze(-1), ACTION).to(dtype)
+        actions = th.randint(args.n_actions, (*lead, args.n_agents, 1), generator=generator)
+        encoded = th.nn.functional.one_hot(actions.squeeze(-1), args.n_actions).to(dtype)
+        reward = -actions.to(dtype).sum((-2, -1)).unsqueeze(-1)
+    else:
+        actions = low + (high - low) * th.rand(*lead, args.n_agents, args.n_actions, generator=generator, dtype=dtype)
+        encoded = actions.clone()
+        reward = -encoded.square().sum((-2, -1)).unsqueeze(-1)
     data = {
         "obs": obs, "state": obs.flatten(2), "actions": actions, "actions_onehot": encoded,
-        "avail_actions": th.ones(*lead, args.n_agents, ACTION, dtype=th.int),
-        "reward": -encoded.square().sum((-2, -1)).unsqueeze(-1), "terminated": th.zeros(*lead, 1, dtype=th.uint8),
+        "avail_actions": th.ones(*lead, args.n_agents, args.n_actions, dtype=th.int),
+        "reward": reward if args.common_reward else reward.expand(*lead, args.n_agents),
+        "terminated": th.zeros(*lead, 1, dtype=th.uint8),
         "filled": th.ones(*lead, 1, dtype=th.long), "next_action_valid": th.ones(*lead, 1, dtype=dtype),
     }  # fmt: skip
     wrapped = SimpleNamespace(transition_data=data, episode_data={})
@@ -92,7 +115,7 @@ def make_batch(
 def setting(**updates: Any) -> tuple[Any, Any, dict[str, Tensor]]:
     """A float64 learner whose targets differ from its networks, a batch and draws."""
     steps = updates.pop("steps", 2)
-    learner = make_learner(dtype=F64, **updates)
+    learner = make_learner(updates.pop("alg", "spacql"), dtype=F64, **updates)
     th.manual_seed(11)
     with th.no_grad():
         for name, parameter in learner.named_parameters():
@@ -108,14 +131,15 @@ def parameters_of(learner: BaseLearner) -> dict[str, Tensor]:
 
 
 def train(learner: BaseLearner, start: int, stop: int) -> None:
-    """Updates `start`+1 .. `stop`, each on a batch of its own."""
+    """Updates `start`+1 .. `stop`, each on a batch of its own, of several steps where agents remember."""
+    steps = 4 if is_recurrent(learner.args) else 2
     for step in range(start, stop):
-        learner.train(make_batch(learner.args, seed=step), step + 1, 0)
+        learner.train(make_batch(learner.args, steps=steps, seed=step), step + 1, 0)
 
 
-def check_learns(alg: str) -> None:
+def check_learns(alg: str, **updates: Any) -> None:
     """Training moves every trained parameter and every target."""
-    learner = make_learner(alg)
+    learner = make_learner(alg, **updates)
     before = parameters_of(learner)
     train(learner, 0, 10)
     after = parameters_of(learner)
@@ -124,15 +148,15 @@ def check_learns(alg: str) -> None:
     assert all(th.isfinite(value).all() for value in after.values())
 
 
-def check_resumes(alg: str, path: Path) -> None:
+def check_resumes(alg: str, path: Path, **updates: Any) -> None:
     """train(2N) == train(N) + save + load + train(N), bit for bit, weights, targets, optimisers and log."""
-    straight = make_learner(alg)
+    straight = make_learner(alg, **updates)
     train(straight, 0, 14)
-    first = make_learner(alg)
+    first = make_learner(alg, **updates)
     train(first, 0, 7)
     first.save_models(str(path))
     th.save(first.training_state(), path / "training.th")
-    second = make_learner(alg, seed=99)
+    second = make_learner(alg, seed=99, **updates)
     second.load_models(str(path))
     second.load_training_state(th.load(path / "training.th", weights_only=True))
     train(second, 7, 14)
@@ -141,11 +165,11 @@ def check_resumes(alg: str, path: Path) -> None:
     assert straight.logger.stats == first.logger.stats + second.logger.stats
 
 
-def check_device(alg: str) -> None:
+def check_device(alg: str, **updates: Any) -> None:
     """On a GPU: every parameter and buffer moves there and training stays there."""
-    learner = make_learner(alg, device="cuda")
+    learner = make_learner(alg, device="cuda", **updates)
     learner.cuda()
-    batch = make_batch(learner.args)
+    batch = make_batch(learner.args, steps=4)
     batch.to("cuda")
     for step in range(10):
         learner.train(batch, step + 1, 0)

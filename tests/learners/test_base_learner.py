@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from learners.gradients import clip_gradients, is_stacked, masked_mean, transition_mask
-from learners.spacql_learner import SPaCQLLearner, check_config
-from tests.learners.learner_tester import F64, make_args, make_batch, make_learner, setting, train
+from tests.learners.learner_tester import F64, make_batch, make_learner, setting, train
 from tests.no_device_reads import NoDeviceReads
 from utils.errors import CheckpointError, ConfigError, TrainingError
 
@@ -165,7 +163,7 @@ def test_policies_learn_the_best_action() -> None:
 
     def distance() -> float:
         with th.no_grad():
-            actions = learner.penalty_actions(make_batch(learner.args, rows=200, seed=10**6), {})
+            actions, _ = learner.penalty_actions(make_batch(learner.args, rows=200, seed=10**6), {})
         return float(actions.square().mean())
 
     before = distance()
@@ -207,13 +205,6 @@ def test_whole_episodes_and_other_controllers(mac: tuple[str, str]) -> None:
 def test_bad_keys_are_one_clear_sentence(updates: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         make_learner(**updates)
-
-
-def test_discrete_actions_are_refused() -> None:
-    scheme = {"actions": {"dtype": th.long}, "reward": {"vshape": (1,)}}
-    with pytest.raises(ConfigError, match="continuous actions only"):
-        check_config(scheme, SimpleNamespace(**vars(make_args("spacql"))))
-    assert SPaCQLLearner.action_types == {"continuous"}
 
 
 def test_checkpoints_that_do_not_fit(tmp_path: Any) -> None:

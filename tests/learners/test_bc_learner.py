@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 import torch as th
+from torch.distributions import Normal
 
 from learners.bc_learner import check_output_type
-from tests.learners.learner_tester import make_args, make_batch, make_learner
+from modules.layers.gaussian import gaussian_policy
+from tests.learners.learner_tester import F64, N_AGENTS, make_args, make_batch, make_learner
 from utils.errors import ConfigError
 
 
@@ -54,9 +59,76 @@ def test_continuous_policies_reach_the_mean_action() -> None:
     th.testing.assert_close(actions, batch["actions"][:, 0].mean(0), rtol=0, atol=5e-3)
 
 
-@pytest.mark.parametrize(("alg", "output"), [("bc", "pi_logits"), ("bc_discrete", "mean")])
-def test_outputs_that_do_not_suit_the_actions_are_refused(alg: str, output: str) -> None:
-    discrete = alg == "bc_discrete"
-    check_output_type(discrete, make_args(alg))
-    with pytest.raises(ConfigError, match=f"use --config={alg}$"):
-        check_output_type(discrete, make_args(alg, agent_output_type=output))
+def test_values_taken_for_logits_mask_unavailable_actions() -> None:
+    """`agent_output_type: q`, from a value-based configuration: softmax over what is available."""
+    learner = make_learner("bc", dtype=F64, agent_output_type="q", n_actions=4)
+    batch = make_batch(learner.args, dtype=F64)
+    batch["avail_actions"][:] = (batch["actions_onehot"] > 0).int()
+    batch["avail_actions"][..., 2] = 1
+    loss, _ = learner("bc", batch, {})
+    values = learner.mac.forward_all(batch)[:, 0]  # (R, N, A)
+    cost = 0.0
+    for row in range(6):
+        for agent in range(N_AGENTS):
+            available = batch["avail_actions"][row, 0, agent].nonzero().flatten()
+            taken = batch["actions"][row, 0, agent, 0]
+            cost += values[row, agent, available].logsumexp(0) - values[row, agent, taken]
+    th.testing.assert_close(loss, cost / (6 * N_AGENTS), rtol=0, atol=1e-12)
+
+
+def gaussian_learner(**updates: Any) -> Any:
+    return make_learner("bc", discrete=False, agent_output_type="gaussian", **updates)
+
+
+def test_gaussian_cost_is_the_negative_log_density() -> None:
+    """In units of half ranges, up to log(2 pi) / 2 an action dimension; deviations are clamped."""
+    learner = gaussian_learner(dtype=F64, final_init=3.0)
+    batch = make_batch(learner.args, rows=50, dtype=F64)
+    loss, _ = learner("bc", batch, {})
+    outputs = learner.mac.forward_all(batch)[:, 0]
+    assert outputs.shape == (50, N_AGENTS, 4) and not outputs[..., 2:].abs().max() < 1
+    half = (learner.high - learner.low) / 2
+    mean = th.tanh(outputs[..., :2]) + (learner.low + half) / half  # in half ranges
+    density = Normal(mean, outputs[..., 2:].clamp(-5, 1).exp()).log_prob(batch["actions"][:, 0] / half)
+    expected = -density.mean() - 0.5 * math.log(2 * math.pi)
+    th.testing.assert_close(loss, expected, rtol=0, atol=1e-10)
+
+
+def test_gaussian_policies_reach_the_behaviours_density() -> None:
+    """Two states, each with its own mean and deviation, known in closed form."""
+    learner = gaussian_learner(lr=0.01, hidden_dim=16)
+    batch = make_batch(learner.args, rows=1000)
+    state = (th.arange(1000) % 2).float().view(-1, 1, 1, 1)  # (R, 1, 1, 1)
+    batch["obs"][:] = state
+    half = (learner.high - learner.low) / 2
+    centre, deviation = learner.low + half + half * (0.4 - 0.8 * state), half * (0.05 + 0.2 * state)
+    noise = th.randn(1000, 2, N_AGENTS, 2, generator=th.Generator().manual_seed(0))
+    noise = th.cat([noise[:500], -noise[:500]])  # (R, 2, N, A), both states with the same, centred draws
+    batch["actions"][:] = centre + deviation * noise
+    for step in range(600):
+        learner.train(batch, step + 1, 0)
+    mean, log_std = gaussian_policy(learner.mac.forward_all(batch)[:2, 0], learner.low, learner.high)
+    for row in (0, 1):
+        data = batch["actions"][row::2, 0]  # (R / 2, N, A)
+        th.testing.assert_close(mean[row], data.mean(0), rtol=0, atol=0.02)
+        th.testing.assert_close(log_std[row], (data.std(0) / half).log(), rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("discrete", "output"), [(False, "pi_logits"), (False, "q"), (True, "mean"), (True, "gaussian")]
+)
+def test_outputs_that_do_not_suit_the_actions_are_refused(discrete: bool, output: str) -> None:
+    check_output_type(discrete, make_args("bc", discrete))
+    with pytest.raises(ConfigError, match=f"not {output}: use --config=bc$"):
+        check_output_type(discrete, make_args("bc", discrete, agent_output_type=output))
+
+
+@pytest.mark.parametrize("alg", ["spacql", "spacql_discrete", "iql", "qmix_ns", "matd3"])
+def test_takes_the_configurations_of_other_algorithms(alg: str) -> None:
+    """`with learner=bc_learner`: what behaviour cloning needs is in every configuration."""
+    selector = {"action_selector": "deterministic"} if alg == "matd3" else {}
+    learner = make_learner(alg, learner="bc_learner", **selector)
+    before = learner("bc", make_batch(learner.args, steps=3), {})[0]
+    for step in range(20):
+        learner.train(make_batch(learner.args, steps=3), step + 1, 0)
+    assert learner("bc", make_batch(learner.args, steps=3), {})[0] < before

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch as th
@@ -8,27 +9,40 @@ from learners import REGISTRY
 from tests.learners.learner_tester import ALGS, check_device, check_learns, check_resumes
 
 # Every algorithm file whose learner is registered.
-ALGORITHMS = sorted(
-    path.stem for path in ALGS.glob("*.yaml") if yaml.safe_load(path.read_text()).get("learner") in REGISTRY
-)
+FILES = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(ALGS.glob("*.yaml"))}
+ALGORITHMS = {alg: keys for alg, keys in FILES.items() if keys.get("learner") in REGISTRY}
+SHARED_MEMORY = {"mac": "basic_mac", "agent": "rnn", "obs_agent_id": True, "obs_last_action": True}
+OWN_MEMORY = {"mac": "non_shared_mac", "agent": "rnn_ns"}
+
+
+def cases() -> list[Any]:
+    """Each algorithm file, in both action types where it leaves them open; offline ones with recurrent agents too."""
+    listed = []
+    for alg, keys in ALGORITHMS.items():
+        kinds = [{"discrete": kind} for kind in (False, True)] if keys["agent_output_type"] == "auto" else [{}]
+        for kind in kinds:
+            listed.append((alg, kind))
+            if keys.get("offline"):
+                listed += [(alg, kind | SHARED_MEMORY), (alg, kind | OWN_MEMORY)]
+    listed += [("bc", {"discrete": False, "agent_output_type": "gaussian"}), ("bc", {"agent_output_type": "q"})]
+    return [pytest.param(alg, updates, id="-".join([alg, *map(str, updates.values())])) for alg, updates in listed]
 
 
 def test_every_registered_learner_has_an_algorithm_file() -> None:
-    used = {yaml.safe_load((ALGS / f"{alg}.yaml").read_text())["learner"] for alg in ALGORITHMS}
-    assert used == set(REGISTRY)
+    assert {keys["learner"] for keys in ALGORITHMS.values()} == set(REGISTRY)
 
 
-@pytest.mark.parametrize("alg", ALGORITHMS)
-def test_learns(alg: str) -> None:
-    check_learns(alg)
+@pytest.mark.parametrize(("alg", "updates"), cases())
+def test_learns(alg: str, updates: dict[str, Any]) -> None:
+    check_learns(alg, **updates)
 
 
-@pytest.mark.parametrize("alg", ALGORITHMS)
-def test_resumes_bit_exactly(alg: str, tmp_path: Path) -> None:
-    check_resumes(alg, tmp_path)
+@pytest.mark.parametrize(("alg", "updates"), cases())
+def test_resumes_bit_exactly(alg: str, updates: dict[str, Any], tmp_path: Path) -> None:
+    check_resumes(alg, tmp_path, **updates)
 
 
 @pytest.mark.skipif(not th.cuda.is_available(), reason="no GPU")
-@pytest.mark.parametrize("alg", ALGORITHMS)
-def test_trains_on_a_gpu(alg: str) -> None:
-    check_device(alg)
+@pytest.mark.parametrize(("alg", "updates"), cases())
+def test_trains_on_a_gpu(alg: str, updates: dict[str, Any]) -> None:
+    check_device(alg, **updates)

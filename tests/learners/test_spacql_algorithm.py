@@ -34,7 +34,7 @@ class Plain:
     """Algorithm 1, one network and one agent at a time."""
 
     def __init__(self, learner: Any) -> None:
-        self.args, self.low, self.high = learner.args, learner.low, learner.high
+        self.args, self.low, self.high = learner.args, learner.policies.low, learner.policies.high
         self.obs_norm, self.state_norm = learner.agent.normaliser, learner.critic.normaliser
         self.critics = members(learner.critic, self.args.ensemble_size)
         self.actors = members(learner.agent, N_AGENTS)

@@ -17,7 +17,7 @@ def joint_values(critic: nn.Module, state: Tensor, actions: Tensor) -> Tensor:
 
 def policy_actions(learner: Any, batch: Any, draws: dict[str, Tensor]) -> Tensor:
     """The target policies' noisy next actions, network by network, (R, N, A)."""
-    low, high = learner.low, learner.high
+    low, high = learner.policies.low, learner.policies.high
     agent = learner.target_agent
     columns = []
     for i in range(N_AGENTS):
@@ -168,10 +168,11 @@ def test_critic_loss_equals_brute_force(kind: str) -> None:
     data = joint_values(learner.critic, state, actions)  # (E, R)
     if kind == "policy":
         raw = learner.mac.forward_all(batch)[:, :1]
-        half = (learner.high - learner.low) / 2
-        samples = learner.low + half + half * th.tanh(raw)  # (R, 1, N, A)
+        half = (learner.policies.high - learner.policies.low) / 2
+        samples = learner.policies.low + half + half * th.tanh(raw)  # (R, 1, N, A)
     else:
-        samples = learner.low + (learner.high - learner.low) * draws["uniform"][:, 0]  # (R, K, N, A)
+        low, high = learner.policies.low, learner.policies.high
+        samples = low + (high - low) * draws["uniform"][:, 0]  # (R, K, N, A)
     expected = ((data - target) ** 2).mean(1).sum()
     for i in range(N_AGENTS):
         pushed = []
@@ -190,10 +191,10 @@ def test_actor_loss_equals_brute_force() -> None:
     loss, _ = learner.actor_loss(batch, {})
     raw = learner.mac.forward_all(batch)[:, 0]  # (R, N, A)
     unit = th.tanh(raw)
-    half = (learner.high - learner.low) / 2
+    half = (learner.policies.high - learner.policies.low) / 2
     expected = 0.3 * unit.square().mean((0, 2)).sum() + 0.2 * raw.square().mean()
     for i in range(N_AGENTS):
         joint = batch["actions"][:, 0].clone()
-        joint[:, i] = learner.low + half + half * unit[:, i]
+        joint[:, i] = learner.policies.low + half + half * unit[:, i]
         expected = expected - joint_values(learner.critic, batch["state"][:, 0], joint)[0].mean() / N_AGENTS
     th.testing.assert_close(loss, expected, rtol=0, atol=1e-12)

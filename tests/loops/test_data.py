@@ -25,7 +25,7 @@ def dataset(tiny_dataset: Path) -> OfflineDataset:
 
 def settings(**keys: Any) -> SimpleNamespace:
     args = SimpleNamespace(
-        name="spacql", dataset="tiny", memory_map=False, env="mpe", env_args=SPREAD, window=1, seed=0,
+        name="spacql", dataset="tiny", memory_map=False, env="mpe", env_args=SPREAD, window=1, burn_in=0, seed=0,
         train_reward="mean", reward_scaling="none", common_reward=True, obs_last_action=False, buffer_cpu_only=True,
         device="cpu",
     )  # fmt: skip

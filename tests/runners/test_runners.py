@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,14 +9,28 @@ import numpy as np
 import pytest
 import torch as th
 
-from components.episode_buffer import extend_scheme
-from components.scheme import build_scheme
+from components.scheme import build_scheme, extend_scheme
 from controllers import REGISTRY as mac_REGISTRY
 from loops.build import set_dimensions
 from loops.evaluate import Evaluator, Reference
 from runners import REGISTRY
 from utils.errors import ConfigError
 from utils.logging import Logger
+
+RUNNERS = ("episode", "parallel", "vector")
+FORAGING = "lbforaging:Foraging-5x5-2p-1f-v3"
+DISCRETE = {"action_selector": "epsilon_greedy", "agent_output_type": "q"}
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Processes of the parallel runner end with the test that started them."""
+    yield
+    while MADE:
+        MADE.pop().close_env()
+
+
+MADE: list[Any] = []
 
 
 def build(runner: str, key: str = "simple_spread", **keys: Any) -> tuple[Any, SimpleNamespace, Logger]:
@@ -29,6 +44,7 @@ def build(runner: str, key: str = "simple_spread", **keys: Any) -> tuple[Any, Si
     vars(args).update(keys)
     logger = Logger(logging.getLogger("test"))
     made = REGISTRY[runner](args, logger)
+    MADE.append(made)
     set_dimensions(args, made.get_env_info())
     scheme, groups, preprocess = build_scheme(made.get_env_info(), args)
     th.manual_seed(0)
@@ -37,7 +53,7 @@ def build(runner: str, key: str = "simple_spread", **keys: Any) -> tuple[Any, Si
     return made, args, logger
 
 
-@pytest.mark.parametrize("runner", ["episode", "vector"])
+@pytest.mark.parametrize("runner", RUNNERS)
 def test_a_batch_has_stocks_layout(runner: str) -> None:
     made, args, _ = build(runner)
     batch = made.run()
@@ -49,17 +65,18 @@ def test_a_batch_has_stocks_layout(runner: str) -> None:
     assert made.t_env == 25 * args.batch_size_run
 
 
-def test_both_runners_play_the_same_evaluation() -> None:
+def test_all_runners_play_the_same_evaluation() -> None:
     returns = {}
-    for runner in ("episode", "vector"):
+    for runner in RUNNERS:
         made, args, logger = build(runner)
         Evaluator(made, args, logger, Reference(0.0, 100.0, "here")).evaluate(7)
         assert logger.stats["test_return_mean"][0][0] == 7
         returns[runner] = logger.stats["test_return_mean"][0][1]
     assert returns["episode"] == pytest.approx(returns["vector"], abs=1e-3)  # the wrapper speaks float32
+    assert returns["episode"] == pytest.approx(returns["parallel"], abs=1e-3)
 
 
-@pytest.mark.parametrize("runner", ["episode", "vector"])
+@pytest.mark.parametrize("runner", RUNNERS)
 def test_an_evaluation_is_one_value_over_exactly_its_episodes_and_repeats(runner: str) -> None:
     """Stock's runner logs in the middle of an offline evaluation and leaves returns for the next one."""
     made, args, logger = build(runner, runner_log_interval=1)
@@ -70,7 +87,7 @@ def test_an_evaluation_is_one_value_over_exactly_its_episodes_and_repeats(runner
     assert not made.test_returns and logger.stats["test_ep_length_mean"][0][1] == 25
 
 
-@pytest.mark.parametrize("runner", ["episode", "vector"])
+@pytest.mark.parametrize("runner", RUNNERS)
 def test_evaluation_and_training_do_not_disturb_each_other(runner: str) -> None:
     undisturbed, _, _ = build(runner)
     first = [undisturbed.run()["state"] for _ in range(2)]
@@ -82,7 +99,7 @@ def test_evaluation_and_training_do_not_disturb_each_other(runner: str) -> None:
     assert th.equal(one, first[0]) and th.equal(disturbed.run()["state"], first[1])
 
 
-@pytest.mark.parametrize("runner", ["episode", "vector"])
+@pytest.mark.parametrize("runner", RUNNERS)
 def test_individual_rewards(runner: str) -> None:
     made, args, logger = build(runner, common_reward=False, test_nepisode=4)
     assert made.run()["reward"].shape[-1] == 3
@@ -92,7 +109,7 @@ def test_individual_rewards(runner: str) -> None:
     assert total == pytest.approx(sum(agents)) and value == pytest.approx(total / 3)
 
 
-@pytest.mark.parametrize("runner", ["episode", "vector"])
+@pytest.mark.parametrize("runner", RUNNERS)
 def test_discrete_actions_of_mpe2s_own_environment(runner: str) -> None:
     env_args = {"key": "simple_spread_v3", "seed": 1, "continuous_actions": False}
     made, _, logger = build(runner, env_args=env_args, action_selector="epsilon_greedy", agent_output_type="q")
@@ -114,6 +131,87 @@ def test_the_episode_runner_plays_one_at_a_time() -> None:
         build("episode", batch_size_run=3)
 
 
+def foraging(runner: str, **keys: Any) -> tuple[Any, SimpleNamespace, Logger]:
+    """Level-based foraging on a tiny field, where a random policy ends some episodes early and leaves others cut."""
+    env_args = {"key": FORAGING, "seed": 3, "time_limit": 40}
+    settings = {"epsilon_finish": 0.99, "epsilon_start": 1.0, **DISCRETE, **keys}
+    return build(runner, env="gymma", env_args=env_args, reward_scalarisation="sum", **settings)
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_episodes_that_end_early_are_filled_to_their_end_and_terminated_there(runner: str) -> None:
+    made, _, logger = foraging(runner, runner_log_interval=10**6)
+    kinds: set[bool] = set()
+    steps = 0
+    for _ in range(24 if runner == "episode" else 6):
+        batch = made.run()
+        assert batch.max_seq_length == 41
+        for episode in range(batch.batch_size):
+            length = int(batch["filled"][episode].sum()) - 1  # the last filled row is the final state
+            terminated = batch["terminated"][episode, :, 0].bool()
+            ended = bool(terminated.any())
+            assert batch["filled"][episode, : length + 1].all() and not batch["filled"][episode, length + 1 :].any()
+            assert terminated.nonzero().flatten().tolist() == ([length - 1] if ended else [])
+            assert ended or length == 40
+            # The one food gives a reward of 1 in all, on the step that ends the episode.
+            assert batch["reward"][episode].sum().item() == pytest.approx(float(ended))
+            assert batch["reward"][episode, length - 1].item() == pytest.approx(float(ended))
+            assert batch["obs"][episode, length].any() and not batch["obs"][episode, length + 1 :].any()
+            kinds.add(ended)
+            steps += length
+    assert kinds == {True, False} and made.t_env == steps
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_an_evaluation_of_unequal_episodes_is_logged_once(runner: str) -> None:
+    made, args, logger = foraging(runner, runner_log_interval=1, evaluation_epsilon=1.0)
+    evaluator = Evaluator(made, args, logger, None)
+    for t in (0, 10):
+        evaluator.evaluate(t)
+    for key in ("test_return_mean", "test_return_std", "test_ep_length_mean", "test_episode_limit_mean"):
+        assert [t for t, _ in logger.stats[key]] == [0, 10]
+    assert not made.test_returns and not made.test_stats
+    # Each episode pays 1 or is cut without.
+    cut = logger.stats["test_episode_limit_mean"][0][1]
+    assert logger.stats["test_return_mean"][0][1] == pytest.approx(1 - cut)
+
+
+@pytest.mark.parametrize("env", ["gymma", "mpe"])
+def test_parallel_and_vector_return_the_same_batches(env: str) -> None:
+    """For `mpe` with one of mpe2's own keys, as both then run the same simulator."""
+    key = FORAGING if env == "gymma" else "simple_speaker_listener_v4"
+    extra = {"time_limit": 15} if env == "gymma" else {"continuous_actions": False}
+    batches: dict[str, list[Any]] = {}
+    for runner in ("parallel", "vector"):
+        made, _, _ = build(runner, env=env, env_args={"key": key, "seed": 4, **extra}, **DISCRETE)
+        th.manual_seed(1)
+        batches[runner] = [made.run(), made.run(), made.run(test_mode=True), made.run()]
+    for ours, theirs in zip(batches["parallel"], batches["vector"], strict=True):
+        assert set(ours.scheme) == set(theirs.scheme)
+        for name in theirs.scheme:
+            assert th.equal(ours[name], theirs[name]), name
+
+
+def test_the_parallel_runner_plays_single_episodes() -> None:
+    made, _, _ = build("parallel", batch_size_run=1, test_nepisode=2)
+    assert made.run().batch_size == 1 and made.run(test_mode=True).batch_size == 1
+    assert len(made.test_returns) == 1 and made.get_env_info()["n_agents"] == 3
+
+
+@pytest.mark.parametrize("selector", ["deterministic", "gaussian"])
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_14_4_rollouts_build_no_graph(runner: str, selector: str) -> None:
+    """Stock's continuous rollouts hand the simulator actions that require a gradient."""
+    made, args, _ = build(runner, action_selector=selector, exploration_noise=0.1)
+    for test_mode in (False, True):
+        batch = made.run(test_mode=test_mode)
+        assert not any(batch[name].requires_grad for name in batch.scheme)
+    assert th.is_grad_enabled()
+    made.mac.init_hidden(batch.batch_size)
+    assert made.mac.forward(batch, t=0, test_mode=False).requires_grad
+    assert not made.mac.select_actions(batch, t_ep=0, t_env=0).requires_grad  # outside of no_grad too
+
+
 class EndsEarly:
     """A stand-in for a vector environment whose episode e lasts e + 1 steps, the even ones ending in a terminal."""
 
@@ -132,6 +230,9 @@ class EndsEarly:
         reward = np.where(alive[:, None], 1.0, 0.0) * np.ones((4, 3))
         even = np.arange(4) % 2 == 0
         return reward, over & even, over & ~even, {"episode_limit": (over & ~even).astype(float)}
+
+    def close(self) -> None:
+        pass
 
     def get_obs(self) -> np.ndarray:
         return np.broadcast_to(self.steps[:, None, None], (4, 3, 18)).astype(np.float32)

@@ -3,13 +3,14 @@ from types import SimpleNamespace
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modules.agents.widths import output_width
 from modules.layers.normaliser import Normaliser
 
 
 class MLPAgent(nn.Module):
     """One feed-forward network for all agents: two hidden ReLU layers on standardised inputs.
 
-    forward: inputs (B*N, input_shape) -> outputs (B*N, n_actions), unsquashed; the hidden state passes through.
+    forward: inputs (B*N, input_shape) -> outputs (B*N, output_width), unsquashed; the hidden state passes through.
     `final_init` (a key of the algorithm's YAML; null keeps torch's) bounds the last layer's first weights: tanh
     policies start near the middle of the action range.
     """
@@ -22,7 +23,7 @@ class MLPAgent(nn.Module):
         self.normaliser = Normaliser(input_shape)
         self.fc1 = nn.Linear(input_shape, args.hidden_dim)
         self.fc2 = nn.Linear(args.hidden_dim, args.hidden_dim)
-        self.fc3 = nn.Linear(args.hidden_dim, args.n_actions)
+        self.fc3 = nn.Linear(args.hidden_dim, output_width(args))
         final_init = getattr(args, "final_init", None)
         if final_init is not None:
             nn.init.uniform_(self.fc3.weight, -final_init, final_init)

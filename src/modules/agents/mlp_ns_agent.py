@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modules.agents.widths import output_width
 from modules.layers.normaliser import Normaliser
 from modules.layers.stacked_linear import StackedLinear
 
@@ -10,7 +11,7 @@ from modules.layers.stacked_linear import StackedLinear
 class MLPNSAgent(nn.Module):
     """One `MLPAgent` per agent (no parameter sharing), as stacked parameters (N, in, out).
 
-    forward: inputs (B*N, input_shape), the agent index fastest -> outputs (B*N, n_actions), unsquashed.
+    forward: inputs (B*N, input_shape), the agent index fastest -> outputs (B*N, output_width), unsquashed.
     """
 
     is_recurrent = False
@@ -22,7 +23,7 @@ class MLPNSAgent(nn.Module):
         self.normaliser = Normaliser(args.n_agents, input_shape)
         self.fc1 = StackedLinear(args.n_agents, input_shape, args.hidden_dim)
         self.fc2 = StackedLinear(args.n_agents, args.hidden_dim, args.hidden_dim)
-        self.fc3 = StackedLinear(args.n_agents, args.hidden_dim, args.n_actions)
+        self.fc3 = StackedLinear(args.n_agents, args.hidden_dim, output_width(args))
         final_init = getattr(args, "final_init", None)
         if final_init is not None:
             nn.init.uniform_(self.fc3.weight, -final_init, final_init)

@@ -4,6 +4,7 @@ import torch as th
 from torch import Tensor, nn
 
 from modules.agents.rnn_agent import RNNAgent
+from modules.layers.normaliser import Normaliser
 
 
 class RNNNSAgent(nn.Module):
@@ -15,14 +16,16 @@ class RNNNSAgent(nn.Module):
         super().__init__()
         self.is_recurrent = args.use_rnn
         self.n_agents, self.hidden_dim = args.n_agents, args.hidden_dim
+        self.normaliser = Normaliser(args.n_agents, input_shape)  # the agents' own stay the identity
         self.agents = nn.ModuleList(RNNAgent(input_shape, args) for _ in range(args.n_agents))
 
     def init_hidden(self) -> Tensor:
         return next(self.parameters()).new_zeros(self.n_agents, self.hidden_dim)  # (N, H)
 
     def forward(self, inputs: Tensor, hidden_state: Tensor) -> tuple[Tensor, Tensor]:
-        by_agent = inputs.reshape(-1, self.n_agents, inputs.shape[-1])  # (B, N, I)
-        hidden_by_agent = hidden_state.reshape(by_agent.shape[0], self.n_agents, -1)  # (B, N, H)
+        by_agent = self.normaliser(inputs.reshape(-1, self.n_agents, inputs.shape[-1]))  # (B, N, I)
+        hidden_by_agent = hidden_state.reshape(-1, self.n_agents, self.hidden_dim)
+        hidden_by_agent = hidden_by_agent.expand(len(by_agent), -1, -1)  # (B, N, H)
         results = [agent(by_agent[:, i], hidden_by_agent[:, i]) for i, agent in enumerate(self.agents)]
         out = th.stack([result[0] for result in results], dim=1)  # (B, N, A)
         hidden = th.stack([result[1] for result in results], dim=1)  # (B, N, H)

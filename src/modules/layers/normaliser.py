@@ -1,5 +1,7 @@
 """Input standardisation with statistics that travel with the weights."""
 
+from typing import Any
+
 import torch as th
 from torch import Tensor, nn
 
@@ -10,7 +12,8 @@ SMALLEST_DEVIATION = 1e-6
 class Normaliser(nn.Module):
     """Standardise inputs by a mean and a deviation kept as buffers; the identity until `fill` is called.
 
-    shape: the trailing shape of the statistics, broadcast against the inputs.
+    shape: the trailing shape of the statistics, broadcast against the inputs. Only filled statistics are saved, so the
+    files of networks without any are stock EPyMARL's, and such files load as the identity.
     """
 
     mean: Tensor
@@ -20,6 +23,7 @@ class Normaliser(nn.Module):
         super().__init__()
         self.register_buffer("mean", th.zeros(shape))
         self.register_buffer("std", th.ones(shape))
+        self.filled = False
 
     def fill(self, mean: Tensor, std: Tensor) -> None:
         """Set the statistics. mean, std: this layer's `shape`. Raises ValueError where the shapes differ."""
@@ -28,8 +32,19 @@ class Normaliser(nn.Module):
                 f"normalisation statistics have shapes {tuple(mean.shape)} and {tuple(std.shape)}, "
                 f"the layer needs {tuple(self.mean.shape)}"
             )
+        self.filled = True
         self.mean.copy_(mean)
         self.std.copy_(th.where(std < SMALLEST_DEVIATION, th.ones_like(std), std))
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        if self.filled:
+            super()._save_to_state_dict(destination, prefix, keep_vars)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        self.filled = f"{prefix}mean" in state_dict
+        if not self.filled:
+            state_dict |= {f"{prefix}mean": th.zeros_like(self.mean), f"{prefix}std": th.ones_like(self.std)}
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(self, inputs: Tensor) -> Tensor:
         return (inputs - self.mean) / self.std  # (..., *shape)

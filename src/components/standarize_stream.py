@@ -1,0 +1,47 @@
+"""Running mean and variance of a stream, for rewards and returns (stock's file name, spelling included)."""
+
+import torch as th
+from torch import Tensor, nn
+
+
+class RunningMeanStd(nn.Module):
+    """Mean and population variance of everything `update` has been shown, merged batch by batch (Chan et al. 1979).
+
+    shape: of one sample; each entry has statistics of its own. epsilon: the weight of the mean 0 and variance 1 that it
+    starts from. The statistics are buffers: they move, save and load with the module that holds them.
+    """
+
+    mean: Tensor
+    var: Tensor
+    count: Tensor
+
+    def __init__(self, epsilon: float = 1e-4, shape: tuple[int, ...] = (), device: str = "cpu") -> None:
+        super().__init__()
+        self.shape = shape
+        self.register_buffer("mean", th.zeros(shape, device=device))
+        self.register_buffer("var", th.ones(shape, device=device))
+        self.register_buffer("count", th.tensor(epsilon, device=device))
+
+    @th.no_grad()
+    def update(self, arr: Tensor, mask: Tensor | None = None) -> None:
+        """Take in the samples `arr`, (..., *shape), where `mask`, one 0 or 1 a sample, is 1; all without a mask."""
+        samples = arr.reshape(-1, *self.shape).to(self.mean.dtype)  # (K, *shape)
+        weights = samples.new_ones(len(samples)) if mask is None else mask.reshape(-1).to(samples.dtype)  # (K,)
+        counted = weights.view(-1, *[1] * len(self.shape)) > 0  # (K, 1, ...)
+        n = weights.sum()  # ()
+        mean = th.where(counted, samples, 0).sum(0) / n.clamp_min(1)  # (*shape)
+        squares = th.where(counted, samples - mean, 0).square().sum(0)  # (*shape)
+        total = self.count + n
+        difference = mean - self.mean
+        squares = squares + self.var * self.count + difference.square() * self.count * n / total
+        self.mean.add_(difference * n / total)
+        self.var.copy_(squares / total)
+        self.count.copy_(total)
+
+    def standardise(self, values: Tensor) -> Tensor:
+        """Values (..., *shape) in deviations from the mean."""
+        return (values - self.mean) / self.var.sqrt()
+
+    def restore(self, values: Tensor) -> Tensor:
+        """The inverse of `standardise`."""
+        return values * self.var.sqrt() + self.mean

@@ -1,0 +1,200 @@
+"""Any PettingZoo parallel environment and any Gymnasium multi-agent environment, by `env_args.key`."""
+
+import copy
+import importlib
+import inspect
+import os
+import re
+from types import ModuleType
+from typing import Any
+
+import gymnasium
+
+from envs.mpe.keys import check_arguments, check_time_limit, suggestion
+from envs.wrappers.simulators import GymnasiumSimulator, PettingZooSimulator, Simulator
+from envs.wrappers.wrapped_env import WrappedEnv, check_render_mode
+from utils.errors import EnvError
+
+KEY_FORMS = (
+    "write package:EnvId-v0 or EnvId-v0 for Gymnasium, "
+    "pz-family-name-v0 or a module such as mpe2.simple_spread_v3 for PettingZoo"
+)
+# The keyword by which many environments take an episode's limit.
+PETTINGZOO_LIMIT = "max_cycles"
+GYMNASIUM_LIMIT = "max_episode_steps"
+
+
+class GymmaEnv(WrappedEnv):
+    """The environment `key` names; see `envs.wrappers.wrapped_env.WrappedEnv` for what is made of it.
+
+    Keys: `module:EnvId-v0` (the module is imported, which registers the id) or `EnvId-v0` of Gymnasium;
+    `pz-<family>-<name>`, as in stock, or the dotted path of any module with a `parallel_env` of PettingZoo.
+    `time_limit` None is the environment's own limit. Further keywords go to the environment.
+
+    Raises `EnvError` for a key, package or keyword that does not exist, for a single-agent environment, and for spaces
+    that are not handled.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        seed: int | None = None,
+        time_limit: int | None = None,
+        common_reward: bool = True,
+        reward_scalarisation: str = "sum",
+        render_mode: str | None = None,
+        replay_path: str = "results/replay.gif",
+        use_env_state: bool = False,
+        **own_args: Any,
+    ) -> None:
+        check_render_mode(render_mode)
+        if time_limit is not None:
+            check_time_limit(time_limit)
+        if not isinstance(key, str) or not key:
+            raise EnvError(f"env_args.key={key!r} names no environment: {KEY_FORMS}.")
+        if render_mode != "human":
+            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+        os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+        make = _make_gymnasium if _is_gymnasium(key) else _make_pettingzoo
+        simulator, limit = make(key, time_limit, render_mode, own_args)
+        modes = (getattr(simulator.env, "metadata", None) or {}).get("render_modes", ())
+        if render_mode is not None and render_mode not in modes:
+            known = ", ".join(modes) or "none"
+            raise EnvError(f"env_args.render_mode={render_mode}: {key} draws in the modes {known}.")
+        if limit is None:
+            raise EnvError(f"{key} names no limit of its own to its episodes: set env_args.time_limit.")
+        super().__init__(
+            key, simulator, seed, limit, common_reward, reward_scalarisation, render_mode, replay_path, use_env_state
+        )
+
+
+def _is_gymnasium(key: str) -> bool:
+    return not key.startswith("pz-") and (":" in key or re.search(r"-v\d+$", key) is not None)
+
+
+# -------------------------------------------------------------------------------------------------------- PettingZoo
+
+
+def _make_pettingzoo(
+    key: str, time_limit: int | None, render_mode: str | None, own_args: dict[str, Any]
+) -> tuple[Simulator, int | None]:
+    """The simulator and its episodes' limit. Its own limit is moved to `time_limit` where it takes one."""
+    module = _pettingzoo_module(key)
+    parameters = _parameters(module.parallel_env)
+    if _takes_anything(parameters) and hasattr(module, "raw_env"):  # PettingZoo's own conversion hides its arguments
+        parameters = _parameters(module.raw_env)
+    taken = dict(own_args)
+    if PETTINGZOO_LIMIT in parameters:
+        _refuse_limit(PETTINGZOO_LIMIT, own_args)
+        if time_limit is None:
+            time_limit = _default(parameters[PETTINGZOO_LIMIT])
+        if time_limit is not None:
+            taken[PETTINGZOO_LIMIT] = time_limit
+    if render_mode is not None:
+        taken["render_mode"] = render_mode
+    if not _takes_anything(parameters):
+        own = set(inspect.signature(GymmaEnv).parameters) - {"key", "own_args"}
+        check_arguments(key, own_args, own | set(parameters) - {PETTINGZOO_LIMIT})
+    try:
+        return PettingZooSimulator(key, module.parallel_env(**taken)), time_limit
+    except (TypeError, ValueError, AssertionError) as error:
+        raise EnvError(f"{key} refuses its env_args: {_one_line(error)}") from error
+
+
+def _parameters(constructor: Any) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(constructor).parameters)
+
+
+def _takes_anything(parameters: dict[str, inspect.Parameter]) -> bool:
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+
+
+def _refuse_limit(name: str, own_args: dict[str, Any]) -> None:
+    if name in own_args:
+        raise EnvError(f"env_args.{name} is set by env_args.time_limit: give that one.")
+
+
+def _default(parameter: inspect.Parameter) -> int | None:
+    return parameter.default if isinstance(parameter.default, int) else None
+
+
+def _pettingzoo_module(key: str) -> ModuleType:
+    """The module of a key. PettingZoo's family `mpe` is the package mpe2 since PettingZoo 1.25."""
+    path = key
+    if key.startswith("pz-"):
+        family, _, name = key.removeprefix("pz-").partition("-")
+        if not name:
+            raise EnvError(f"env_args.key={key!r} names no environment: {KEY_FORMS}.")
+        path = f"{'mpe2' if family == 'mpe' else f'pettingzoo.{family}'}.{name.replace('-', '_')}"
+    module = _import(key, path)
+    if not callable(getattr(module, "parallel_env", None)):
+        raise EnvError(f"env_args.key={key!r}: the module {path} has no parallel_env; {KEY_FORMS}.")
+    return module
+
+
+def _import(key: str, path: str) -> ModuleType:
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        missing = error.name or path
+    except Exception as error:  # a retired version, a text that is no module path, or an error of the module itself
+        raise EnvError(f"env_args.key={key!r} cannot be imported: {_one_line(error)}; {KEY_FORMS}.") from error
+    package, _, leaf = missing.rpartition(".")
+    own = path.startswith(missing)  # else it is a package that the environment itself imports
+    if own and package:
+        raise EnvError(f"env_args.key={key!r}: the package {package} has no module {leaf}; {KEY_FORMS}.")
+    elsewhere = f", put its folder on PYTHONPATH, or {KEY_FORMS}" if own else ""
+    raise EnvError(
+        f"env_args.key={key!r} needs the package {missing.partition('.')[0]}, which is not installed: "
+        f"pip install it{elsewhere}."
+    )
+
+
+# --------------------------------------------------------------------------------------------------------- Gymnasium
+
+
+def _make_gymnasium(
+    key: str, time_limit: int | None, render_mode: str | None, own_args: dict[str, Any]
+) -> tuple[Simulator, int | None]:
+    """The simulator and its episodes' limit.
+
+    An environment that takes its limit as a keyword may end there as if in a terminal state (level-based foraging
+    does): that limit is moved one step beyond `time_limit`, so that the wrapper's cut, a truncation, comes first.
+    """
+    spec = copy.deepcopy(_gymnasium_spec(key))
+    _refuse_limit(GYMNASIUM_LIMIT, own_args)
+    own_limits = [known for known in (spec.kwargs.get(GYMNASIUM_LIMIT), spec.max_episode_steps) if known is not None]
+    limit = time_limit or min(own_limits, default=None)
+    if GYMNASIUM_LIMIT in spec.kwargs and limit is not None:
+        spec.kwargs[GYMNASIUM_LIMIT] = limit + 1
+    taken = own_args if render_mode is None else {**own_args, "render_mode": render_mode}
+    try:
+        env = gymnasium.make(spec, disable_env_checker=True, **taken)
+    except ModuleNotFoundError as error:
+        raise EnvError(f"{key} needs the package {error.name}, which is not installed: pip install it.") from error
+    except (gymnasium.error.Error, TypeError, ValueError, AssertionError) as error:
+        raise EnvError(f"{key} refuses its env_args: {_one_line(error)}") from error
+    return GymnasiumSimulator(key, env), limit
+
+
+def _gymnasium_spec(key: str) -> Any:
+    module, _, name = key.rpartition(":")
+    if module:
+        _import(key, module)
+    try:
+        return gymnasium.spec(name)
+    except gymnasium.error.Error as error:
+        raise EnvError(f"env_args.key={key!r} is no Gymnasium environment.{_near(module, name)}") from error
+
+
+def _near(module: str, name: str) -> str:
+    """The nearest registered id, and where a package that registers the id is not imported, how to name it."""
+    if not module:
+        return f" If a package registers it, {KEY_FORMS}."
+    near = suggestion(name, gymnasium.registry).partition(" Known:")[0]  # the list itself has thousands of names
+    return near or f" {module} registers no such id."
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text.partition(" was raised from the environment creator")[0]  # Gymnasium repeats every keyword after it

@@ -1,0 +1,172 @@
+"""PettingZoo's parallel and Gymnasium's multi-agent convention behind one small interface."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from envs.wrappers.spaces import split_mask
+from utils.errors import EnvError
+
+
+@dataclass
+class Seen:
+    """What a simulator shows after a reset or step, a list entry an agent, in the order of `Simulator.names`."""
+
+    observations: list[Any]  # None where the simulator gives none
+    masks: list[Any]  # zeros and ones over an agent's own actions, None without a mask
+    acting: list[bool]  # whether the agent acts in the next step
+    info: dict[str, float]
+
+
+@dataclass
+class Outcome:
+    """A step's rewards, and how the episode ended: `terminated` if all agents did, else `truncated`; or neither."""
+
+    rewards: list[float]
+    terminated: bool
+    truncated: bool
+
+
+class Simulator(ABC):
+    """An environment of another library; actions and observations are still in its own spaces."""
+
+    names: list[str]
+    observation_spaces: list[Any]
+    action_spaces: list[Any]
+    env: Any
+
+    @abstractmethod
+    def reset(self, seed: int | None, options: dict[str, Any] | None) -> Seen:
+        """Starts an episode."""
+
+    @abstractmethod
+    def step(self, actions: Sequence[Any]) -> tuple[Seen, Outcome]:
+        """Takes one action an agent; those of agents that act no more are dropped."""
+
+    def state(self) -> np.ndarray:
+        """The environment's own global state, flat float32. Raises `EnvError` where it has none."""
+        try:
+            return np.ravel(np.asarray(self.env.state(), dtype=np.float32))
+        except (AttributeError, NotImplementedError) as error:
+            raise EnvError(
+                "This environment has no state() of its own: set env_args.use_env_state=False for joined observations."
+            ) from error
+
+    def close(self) -> None:
+        self.env.close()
+
+
+class PettingZooSimulator(Simulator):
+    """A PettingZoo `parallel_env`. Agents that leave `env.agents` have ended; the episode ends with the last one."""
+
+    def __init__(self, key: str, env: Any) -> None:
+        self.env = env
+        try:
+            self.names = list(env.possible_agents)
+            self.observation_spaces = [env.observation_space(name) for name in self.names]
+            self.action_spaces = [env.action_space(name) for name in self.names]
+        except AttributeError as error:
+            raise EnvError(
+                f"{key} is no PettingZoo parallel environment with a fixed set of agents: it lacks {error.name}."
+            ) from error
+
+    def reset(self, seed: int | None, options: dict[str, Any] | None) -> Seen:
+        observations, infos = self.env.reset(seed=seed, options=options)
+        self._acting = set(self.env.agents)
+        self._truncated = False
+        return self._seen(observations, infos)
+
+    def step(self, actions: Sequence[Any]) -> tuple[Seen, Outcome]:
+        joint = {name: action for name, action in zip(self.names, actions, strict=True) if name in self._acting}
+        observations, rewards, terminations, truncations, infos = self.env.step(joint)
+        ended = {name for name in self._acting if terminations.get(name) or truncations.get(name)}
+        self._truncated |= any(truncations.get(name) and not terminations.get(name) for name in self._acting)
+        self._acting = set(self.env.agents) - ended
+        over = not self._acting
+        outcome = Outcome(
+            rewards=[float(rewards.get(name, 0.0)) for name in self.names],
+            terminated=over and not self._truncated,
+            truncated=over and self._truncated,
+        )
+        return self._seen(observations, infos), outcome
+
+    def _seen(self, observations: dict[str, Any], infos: dict[str, Any]) -> Seen:
+        pairs = [split_mask(observations.get(name), infos.get(name)) for name in self.names]
+        info = {
+            f"{name}_{entry}": number
+            for name in self.names
+            for entry, number in numbers(infos.get(name) or {}).items()
+        }  # fmt: skip
+        acting = [name in self._acting for name in self.names]
+        return Seen([seen for seen, _ in pairs], [mask for _, mask in pairs], acting, info)
+
+    def close(self) -> None:
+        # mpe2 closes by shutting pygame down for the whole process, other environments included; without a window
+        # there is nothing that needs it.
+        unwrapped = self.env.unwrapped
+        if not _is_mpe2(type(unwrapped)) or getattr(unwrapped, "render_mode", None) == "human":
+            self.env.close()
+
+
+def _is_mpe2(kind: type) -> bool:
+    return any(base.__module__.split(".")[0] == "mpe2" for base in kind.__mro__)
+
+
+class GymnasiumSimulator(Simulator):
+    """A Gymnasium environment with a tuple or list of spaces, observations and rewards, an entry an agent."""
+
+    def __init__(self, key: str, env: Any) -> None:
+        self.env = env
+        sequences = spaces.Tuple | list | tuple
+        if not all(isinstance(space, sequences) for space in (env.observation_space, env.action_space)):
+            raise EnvError(
+                f"{key} is no multi-agent environment: its observation_space and action_space must be tuples or lists "
+                f"with an entry for each agent, not {type(env.observation_space).__name__} and "
+                f"{type(env.action_space).__name__}."
+            )
+        self._key = key
+        self.observation_spaces = list(env.observation_space)
+        self.action_spaces = list(env.action_space)
+        self.names = [str(i) for i in range(len(self.action_spaces))]
+
+    def reset(self, seed: int | None, options: dict[str, Any] | None) -> Seen:
+        observations, info = self.env.reset(seed=seed, options=options)
+        return self._seen(observations, info)
+
+    def step(self, actions: Sequence[Any]) -> tuple[Seen, Outcome]:
+        observations, rewards, terminated, truncated, info = self.env.step(tuple(actions))
+        n_agents = len(self.names)
+        if np.shape(rewards) != (n_agents,):
+            raise EnvError(
+                f"{self._key} must give a reward for each of its {n_agents} agents, not {rewards!r}; "
+                "wrap it so that it returns a list of them."
+            )
+        ends = np.broadcast_to(terminated, n_agents)  # (N,)
+        cuts = np.broadcast_to(truncated, n_agents)  # (N,)
+        all_terminated = bool(ends.all())
+        outcome = Outcome(
+            [float(reward) for reward in rewards], all_terminated, not all_terminated and bool((ends | cuts).all())
+        )
+        return self._seen(observations, info), outcome
+
+    def _seen(self, observations: Sequence[Any], info: dict[str, Any]) -> Seen:
+        masks = info.get("action_mask")
+        infos = [{"action_mask": None if masks is None else masks[i]} for i in range(len(self.names))]
+        pairs = [split_mask(seen, own) for seen, own in zip(observations, infos, strict=True)]
+        return Seen([seen for seen, _ in pairs], [mask for _, mask in pairs], [True] * len(self.names), numbers(info))
+
+    def state(self) -> np.ndarray:
+        raise EnvError("A Gymnasium environment has no state() of its own: set env_args.use_env_state=False.")
+
+
+def numbers(info: dict[str, Any]) -> dict[str, float]:
+    """The entries of an info dictionary that are single numbers."""
+    return {
+        str(key): float(value)
+        for key, value in info.items()
+        if isinstance(value, bool | int | float | np.number | np.bool_)
+    }

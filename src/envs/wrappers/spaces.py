@@ -1,0 +1,125 @@
+"""Observation and action spaces of other libraries as the arrays of ours: flat, padded to the widest agent, masked."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from envs.multiagentenv import ActionSpace, check_continuous_actions, check_discrete_actions
+from utils.errors import EnvError
+
+
+class Observations:
+    """Each agent's observation as O float32 numbers: boxes flattened, discrete spaces one-hot, zeros after its own."""
+
+    def __init__(self, key: str, names: Sequence[str], observation_spaces: Sequence[Any]) -> None:
+        self._spaces = [without_mask(space) for space in observation_spaces]
+        for name, space in zip(names, self._spaces, strict=True):
+            if not isinstance(space, spaces.Space) or not space.is_np_flattenable:
+                raise EnvError(
+                    f"Agent {name} of {key} observes {space}, which is no fixed number of values; "
+                    "wrap the environment so that it observes a Box, Discrete or MultiDiscrete space."
+                )
+        self.size = max(spaces.flatdim(space) for space in self._spaces)
+
+    def rows(self, observations: Sequence[Any], before: Sequence[np.ndarray] | None) -> list[np.ndarray]:
+        """N rows (O,); an observation that is missing (None) is the row of `before`, zeros where there is none."""
+        return [
+            self._row(i, observation, None if before is None else before[i])
+            for i, observation in enumerate(observations)
+        ]
+
+    def _row(self, agent: int, observation: Any, before: np.ndarray | None) -> np.ndarray:
+        row = np.zeros(self.size, dtype=np.float32)
+        if observation is None:
+            return row if before is None else before
+        space = self._spaces[agent]
+        flat: Any = np.ravel(observation) if isinstance(space, spaces.Box) else spaces.flatten(space, observation)
+        row[: len(flat)] = flat
+        return row
+
+
+class Actions:
+    """Each agent's action as A numbers (continuous) or a choice among A (discrete), A being the widest agent's."""
+
+    def __init__(self, key: str, names: Sequence[str], action_spaces: Sequence[Any]) -> None:
+        self._spaces = list(action_spaces)
+        self.names = list(names)
+        kinds = [_action_kind(key, name, space) for name, space in zip(names, self._spaces, strict=True)]
+        if len(set(kinds)) != 1:
+            raise EnvError(f"{key} has agents with discrete and agents with continuous actions: choose one kind.")
+        self.kind: ActionSpace = kinds[0]
+        if self.kind == "continuous":
+            self.widths = np.array([int(np.prod(space.shape)) for space in self._spaces])  # (N,)
+            self.low, self.high = self._bounds()
+        else:
+            self.widths = np.array([int(space.n) for space in self._spaces])  # (N,)
+        self.size = int(self.widths.max())
+        self.available = [[int(action < own) for action in range(self.size)] for own in self.widths]
+
+    def _bounds(self) -> tuple[list[float], list[float]]:
+        """The smallest box that holds every agent's: (A,) each; an agent's own bounds are applied by `split`."""
+        low, high = np.full(self.widths.max(), np.inf), np.full(self.widths.max(), -np.inf)
+        for space, own in zip(self._spaces, self.widths, strict=True):
+            np.minimum(low[:own], space.low.ravel(), out=low[:own])
+            np.maximum(high[:own], space.high.ravel(), out=high[:own])
+        return low.tolist(), high.tolist()
+
+    def split(self, actions: np.ndarray) -> list[Any]:
+        """Joint actions, (N,), (N, 1) or (N, A), as one a simulator's agent: padding dropped, bounds applied."""
+        if self.kind == "discrete":
+            chosen = check_discrete_actions(actions, (len(self._spaces),), self.widths)
+            return [int(action) + int(space.start) for action, space in zip(chosen, self._spaces, strict=True)]
+        rows = check_continuous_actions(actions, (len(self._spaces), self.size))
+        # In the space's own dtype: mpe2 clips anything else with a warning for every agent and step.
+        return [
+            np.clip(row[:own].astype(space.dtype).reshape(space.shape), space.low, space.high)
+            for row, own, space in zip(rows, self.widths, self._spaces, strict=True)
+        ]
+
+    def masked(self, masks: Sequence[Any], acting: Sequence[bool]) -> list[list[int]]:
+        """N lists of A zeros and ones; a discrete agent that acts no more has action 0 only, which nobody executes."""
+        available = []
+        for name, own, mask, acts in zip(self.names, self.available, masks, acting, strict=True):
+            if self.kind == "continuous" or (acts and mask is None):
+                available.append(list(own))
+            elif not acts:
+                available.append([1] + [0] * (self.size - 1))
+            else:
+                available.append(self._padded_mask(name, sum(own), mask))
+        return available
+
+    def _padded_mask(self, name: str, width: int, mask: Any) -> list[int]:
+        values = np.asarray(mask).astype(bool).astype(int)
+        if values.shape != (width,) or not values.any():
+            raise EnvError(
+                f"Agent {name} has {width} actions, and its action_mask is {np.asarray(mask).tolist()}: "
+                f"the environment must give {width} zeros and ones with a one among them."
+            )
+        return [*values.tolist(), *[0] * (self.size - width)]
+
+
+def without_mask(space: Any) -> Any:
+    """The part of a {"observation", "action_mask"} space that is observed; other spaces as they are."""
+    if isinstance(space, spaces.Dict) and "observation" in space.spaces:
+        return space["observation"]
+    return space
+
+
+def split_mask(observation: Any, info: Any) -> tuple[Any, Any]:
+    """An agent's observation and its action mask, None without one; PettingZoo's two places for it."""
+    mask = info.get("action_mask") if isinstance(info, dict) else None
+    if isinstance(observation, dict) and "observation" in observation:
+        return observation["observation"], observation.get("action_mask", mask)
+    return observation, mask
+
+
+def _action_kind(key: str, name: str, space: Any) -> ActionSpace:
+    if isinstance(space, spaces.Discrete):
+        return "discrete"
+    if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
+        if not space.is_bounded():
+            raise EnvError(f"Agent {name} of {key} has actions without bounds: wrap it so that its Box is finite.")
+        return "continuous"
+    raise EnvError(f"Agent {name} of {key} has {space} actions; only Discrete and real-valued Box spaces are handled.")

@@ -1,0 +1,125 @@
+"""Q-learning on discrete actions: independent (IQL), VDN (Sunehag et al. 2018), QMIX (Rashid et al. 2018)."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch as th
+from torch import Tensor, nn
+
+from components.episode_buffer import EpisodeBatch
+from components.standarize_stream import RunningMeanStd
+from learners.base_learner import BaseLearner, Draws, Logger, Stats
+from learners.gradients import LossSpec, masked_mean, transition_mask
+from modules.mixers import build_mixer
+from utils.errors import ConfigError
+
+EVERY, NOW, NEXT = slice(None), slice(None, -1), slice(1, None)  # all rows of a batch, its rows t and its rows t+1
+
+
+class QLearner(BaseLearner):
+    """One-step Q-learning of each agent's own value, or of the team's value that a mixer makes of them.
+
+    mixer: None (IQL: each agent its own error, on the team's reward or on rewards of its own), vdn or qmix.
+    double_q: the online values choose the next action, the targets judge it (van Hasselt et al. 2016).
+    standardise_rewards, standardise_returns: learn in deviations from running means over valid transitions.
+    """
+
+    action_types = frozenset({"discrete"})
+    LOSSES = (LossSpec("q", modules=("agent",), lr="lr"),)
+    TARGETS: tuple[str, ...] = ("agent",)
+    mixer: nn.Module | None
+    target_mixer: nn.Module
+
+    def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
+        super().__init__(mac, scheme, logger, args)
+        name = getattr(args, "mixer", None)
+        check_config(scheme, args, name)
+        self.mixer = build_mixer(name, args)
+        if self.mixer is not None:
+            self.LOSSES = (LossSpec("q", modules=("agent", "mixer"), lr="lr"),)
+            self.TARGETS = ("agent", "mixer")
+        self.double_q: bool = getattr(args, "double_q", True)
+        self.rew_ms = self.ret_ms = None
+        if getattr(args, "standardise_rewards", False):
+            self.rew_ms = RunningMeanStd(shape=(n_rewards(scheme),), device=args.device)
+            self.STATISTICS += ("rew_ms",)
+        if getattr(args, "standardise_returns", False):
+            n_values = args.n_agents if self.mixer is None else 1
+            self.ret_ms = RunningMeanStd(shape=(n_values,), device=args.device)
+            self.STATISTICS += ("ret_ms",)
+        self.prepare()
+
+    def train(self, batch: EpisodeBatch, t_env: int, episode_num: int) -> None:  # type: ignore[override]
+        """Take the batch into the running statistics, which the loss only reads, then update."""
+        with th.no_grad():
+            mask = transition_mask(batch)  # (B, T-1, 1)
+            if self.rew_ms is not None:
+                self.rew_ms.update(batch["reward"][:, NOW], mask)
+            if self.ret_ms is not None:
+                online = self.unroll(self.mac, batch, NEXT)  # (B, T-1, N, A)
+                self.ret_ms.update(self.target_value(batch, online), mask)
+        super().train(batch, t_env, episode_num)
+
+    def draws(self, name: str, batch: EpisodeBatch) -> Draws:
+        """The loss is deterministic."""
+        return {}
+
+    def q_loss(self, batch: EpisodeBatch, draws: Draws) -> tuple[Tensor, Stats]:
+        """Mean of (Q - y)^2 over valid transitions, and over agents where there is no mixer (M = N, else 1)."""
+        mask = transition_mask(batch).flatten()  # (R,)
+        values = self.unroll(self.mac, batch, EVERY)  # (B, T, N, A)
+        taken = values[:, NOW].gather(-1, batch["actions"][:, NOW]).squeeze(-1)  # (B, T-1, N)
+        if self.mixer is not None:
+            taken = self.mixer(taken, batch["state"][:, NOW])  # (B, T-1, 1)
+        with th.no_grad():
+            target = self.target_value(batch, values[:, NEXT].detach())  # (B, T-1, M)
+            if self.ret_ms is not None:
+                target = self.ret_ms.standardise(target)
+        taken, target = taken.flatten(0, 1), target.flatten(0, 1)  # (R, M)
+        error = taken - target
+        stats = {
+            "td_error_abs": error.detach().abs().mean(-1),
+            "q_taken_mean": taken.detach().mean(-1),
+            "target_mean": target.mean(-1),
+        }
+        return masked_mean(error.square().mean(-1), mask), stats
+
+    def target_value(self, batch: EpisodeBatch, online: Tensor) -> Tensor:
+        """y = r + gamma (1 - terminated) Q'(t+1), (B, T-1, M). online: the learned values of rows t+1, (B, T-1, N, A).
+
+        With standardised returns Q' is read, and y given, in units of the reward; stock does the same, up to which side
+        of the statistics' update Q' is read on.
+        """
+        targets = self.unroll(self.target_mac, batch, NEXT)  # (B, T-1, N, A)
+        chooser = online if self.double_q else targets
+        available = batch["avail_actions"][:, NEXT] > 0  # (B, T-1, N, A)
+        best = chooser.masked_fill(~available, -th.inf).argmax(-1, keepdim=True)  # (B, T-1, N, 1)
+        value = targets.gather(-1, best).squeeze(-1)  # (B, T-1, N)
+        if self.mixer is not None:
+            value = self.target_mixer(value, batch["state"][:, NEXT])  # (B, T-1, 1)
+        if self.ret_ms is not None:
+            value = self.ret_ms.restore(value)
+        reward = batch["reward"][:, NOW]  # (B, T-1, 1) or (B, T-1, N)
+        if self.rew_ms is not None:
+            reward = self.rew_ms.standardise(reward)
+        terminated = batch["terminated"][:, NOW].to(reward.dtype)  # (B, T-1, 1)
+        return reward + self.args.gamma * (1 - terminated) * value  # one team reward is every agent's
+
+
+def n_rewards(scheme: dict[str, Any]) -> int:
+    """How many rewards a step has: 1 for the team, or one an agent."""
+    vshape = scheme["reward"]["vshape"]
+    return int(vshape if isinstance(vshape, int) else vshape[0])
+
+
+def check_config(scheme: dict[str, Any], args: SimpleNamespace, mixer: str | None) -> None:
+    """Raise ConfigError, one sentence, where a key has no meaning here."""
+    if scheme["actions"].get("dtype", th.long).is_floating_point:
+        raise ConfigError("q_learner handles discrete actions only: choose an environment with Discrete actions")
+    if args.agent_output_type != "q":
+        raise ConfigError(
+            f"q_learner needs agents whose outputs are action values, not agent_output_type={args.agent_output_type}: "
+            "set agent_output_type=q action_selector=epsilon_greedy"
+        )
+    if mixer is not None and n_rewards(scheme) != 1:
+        raise ConfigError(f"mixer={mixer} needs one team reward: set common_reward=True, or mixer=None")

@@ -1,0 +1,108 @@
+"""Training in an environment, as stock EPyMARL does it: the runner plays, the replay buffer feeds the learner."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from sacred.run import Run
+
+from components.episode_buffer import EpisodeBatch, ReplayBuffer
+from datasets.references import reference_returns
+from loops.build import build_mac, build_runner, build_schemes, check_learner, check_recurrence
+from loops.evaluate import Evaluator, reference_of
+from loops.recording import Recording
+from loops.training import Training
+from utils.errors import ConfigError
+from utils.logging import Logger
+
+
+def run(args: SimpleNamespace, logger: Logger, sacred_run: Run) -> dict[str, float]:
+    """Train for `t_max` environment steps; returns final, best and mean-of-last-ten figures."""
+    return OnlineTraining(args, logger).run(sacred_run)
+
+
+class OnlineTraining(Training):
+    """The pieces of one online run. `t` counts environment steps, all parallel environments' together."""
+
+    unit = "step"
+
+    def __init__(self, args: SimpleNamespace, logger: Logger) -> None:
+        super().__init__(args, logger)
+        if args.env is None:
+            raise ConfigError(f"--config={args.name} learns in an environment, and env is None; give one")
+        if args.burn_in:
+            raise ConfigError(f"burn_in={args.burn_in} is for training from a dataset; online set window=None instead")
+        self.recording = Recording(args) if args.replay_to else None
+        self.runner = build_runner(args, logger)
+        env_info = self.runner.get_env_info()
+        learner_class = check_learner(args, env_info)
+        scheme, groups, preprocess = build_schemes(env_info, args)
+        self.buffer = ReplayBuffer(
+            scheme, groups, args.buffer_size, env_info["episode_limit"] + 1, preprocess=preprocess,
+            device="cpu" if args.buffer_cpu_only else args.device,
+        )  # fmt: skip
+        mac = build_mac(self.buffer.scheme, groups, args)
+        check_recurrence(mac, args)
+        self.learner = learner_class(mac, self.buffer.scheme, logger, args)
+        if args.device == "cuda":
+            self.learner.cuda()
+        recorded = scheme if self.recording is None else self.recording.extend(scheme)
+        self.runner.setup(recorded, groups, preprocess, mac)
+        reference = reference_of(reference_returns(args.env, args.env_args.get("key")))
+        self.evaluator = Evaluator(self.runner, args, logger, reference)
+        self.episodes = 0
+
+    def advance(self) -> None:
+        """One rollout, then `updates_per_run` updates from the replay buffer."""
+        batch = self.runner.run(test_mode=False)
+        if self.recording is not None:
+            self.recording.add(batch)
+            batch = batch[tuple(key for key in self.buffer.scheme)]
+        self.buffer.insert_episode_batch(batch)
+        self.episodes += batch.batch_size
+        self.t = self.runner.t_env
+        for _ in range(self.args.updates_per_run):
+            if self._can_sample():
+                self.learner.train(self._sample(), self.t, self.episodes)
+
+    def _can_sample(self) -> bool:
+        if self.args.window is None:
+            return self.buffer.can_sample(self.args.batch_size)
+        return self.buffer.n_transitions >= self.args.batch_size
+
+    def _sample(self) -> EpisodeBatch:
+        if self.args.window is None:
+            batch = self.buffer.sample(self.args.batch_size)
+            batch = batch[:, : int(batch.max_t_filled())]
+        else:
+            batch = self.buffer.sample_windows(self.args.batch_size, self.args.window)
+        if batch.device != self.args.device:
+            batch.to(self.args.device)
+        return batch
+
+    def episode(self) -> int:
+        return self.episodes
+
+    def finish(self) -> None:
+        if self.recording is not None:
+            self.recording.write(self.runner.get_env_info(), self.t, self.log)
+
+    def buffer_state(self) -> dict[str, Any]:
+        """Episode count, and the replay buffer where `save_replay_buffer` asks for it."""
+        kept = self.buffer.state_dict() if self.args.save_replay_buffer else None
+        return {"episodes": self.episodes, "replay": kept}
+
+    def load_buffer_state(self, state: dict[str, Any]) -> None:
+        self.episodes = int(state["episodes"])
+        if state["replay"] is None:
+            self.log.warning("The checkpoint holds no replay buffer (save_replay_buffer=False): it starts empty")
+        else:
+            self.buffer.load_state_dict(state["replay"])
+
+    def resume(self) -> None:
+        super().resume()
+        self.runner.t_env = self.t
+
+    def title(self) -> str:
+        return f"{self.args.name} in {self.args.env_args.get('key', self.args.env)}"

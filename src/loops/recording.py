@@ -1,0 +1,51 @@
+"""A training run's own episodes as a dataset: the "replay" kind (`replay_to`)."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from components.episode_buffer import EpisodeBatch
+from components.scheme import Scheme
+from loops.collect import card_fields, check_destination, flat_rows, write
+from utils.errors import ConfigError
+
+
+class Recording:
+    """Keeps every training episode in memory and writes them, in the order played, when training is over.
+
+    Raises ConfigError where the destination exists or cannot be written, and for runners that do not report every
+    agent's reward, which datasets keep.
+    """
+
+    def __init__(self, args: SimpleNamespace) -> None:
+        if args.runner not in ("vector", "parallel"):
+            raise ConfigError(f"replay_to={args.replay_to}: recording needs runner=vector or runner=parallel")
+        if args.checkpoint_path:
+            raise ConfigError("replay_to records a training run from its first step: leave out checkpoint_path")
+        self.args = args
+        self.path = check_destination(args.replay_to, "replay_to")
+        self.parts: list[dict[str, np.ndarray]] = []
+        self.lengths: list[np.ndarray] = []
+
+    def extend(self, scheme: Scheme) -> Scheme:
+        """The runner's scheme with every agent's reward, `agent_rewards`, beside the one learned from."""
+        return scheme | {"agent_rewards": {"vshape": (self.args.n_agents,)}}
+
+    def add(self, batch: EpisodeBatch) -> None:
+        """Keep a rollout's episodes."""
+        rows = flat_rows(batch, batch.batch_size, reward="agent_rewards")
+        self.parts.append(rows)
+        self.lengths.append(batch["filled"][:, :, 0].sum(1).cpu().numpy())
+
+    def write(self, env_info: dict[str, Any], t: int, log: logging.Logger) -> None:
+        """Write the dataset."""
+        arrays = {key: np.concatenate([part[key] for part in self.parts]) for key in self.parts[0]}
+        offsets = np.concatenate([[0], np.cumsum(np.concatenate(self.lengths))])
+        fields = card_fields(self.args, env_info, None) | {
+            "behaviour": f"every training episode of {self.args.name} ({self.args.action_selector} actions), {t} steps"
+        }
+        write(self.path, arrays, offsets, fields, log)

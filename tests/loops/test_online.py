@@ -1,0 +1,78 @@
+"""The online loop through the command line: train, save, continue, record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from datasets.dataset import read_dataset
+from tests.command_line import CommandLine, status
+
+# 20 rollouts of 4 episodes of 5 steps
+SMALL = ("t_max=400", "test_interval=200", "test_nepisode=8", "batch_size_run=4", "env_args.time_limit=5",
+         "save_model_interval=200", "log_interval=200", "learner_log_interval=40", "runner_log_interval=100",
+         "hidden_dim=8", "batch_size=16", "updates_per_run=2", "buffer_size=50")  # fmt: skip
+
+
+def metrics(run: Path) -> dict[str, dict[str, list[float]]]:
+    return dict(json.loads((run / "metrics.json").read_text()))
+
+
+def test_a_run_trains_evaluates_and_leaves_checkpoints(cli: CommandLine) -> None:
+    result = cli.run(*SMALL, config="matd3")
+    assert result.returncode == 0, result.stderr
+    run = cli.runs()[0]
+    assert status(run) == "COMPLETED"
+    logged = metrics(run)
+    assert logged["test_return_mean"]["steps"] == [0, 200, 400]
+    assert logged["return_mean"]["steps"] and logged["critic_loss"]["steps"]
+    checkpoints = sorted(int(path.name) for path in cli.checkpoints()[0].iterdir())
+    assert checkpoints == [200, 400]
+
+
+def test_a_run_continues_from_its_checkpoint_with_its_replay_buffer(cli: CommandLine) -> None:
+    first = cli.run(*SMALL, "t_max=200", "save_replay_buffer=True", config="matd3")
+    assert first.returncode == 0, first.stderr
+    again = cli.run(*SMALL, f"checkpoint_path={cli.checkpoints()[0]}", config="matd3")
+    assert again.returncode == 0, again.stderr
+    assert "starts empty" not in again.stderr
+    assert metrics(cli.runs()[-1])["test_return_mean"]["steps"] == [0, 200, 400]
+    without = cli.run(*SMALL, "t_max=600", f"checkpoint_path={cli.checkpoints()[-1]}", config="matd3")
+    assert without.returncode == 0 and "it starts empty" in without.stderr
+
+
+def test_training_episodes_become_a_dataset(cli: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / "replay.h5"
+    keys = [key for key in SMALL if not key.startswith("runner_log_interval")]
+    result = cli.run(
+        *keys, "runner_log_interval=1", f"replay_to={path}", "collect_quality=medium-replay", config="matd3"
+    )
+    assert result.returncode == 0, result.stderr
+    dataset = read_dataset(path)
+    assert (dataset.n_transitions, dataset.n_episodes) == (400, 80)
+    assert dataset.card["quality"] == "medium-replay" and "replay_to=" in dataset.card["made_by"]["command"]
+    assert "every training episode of matd3" in dataset.card["behaviour"]
+    assert dataset.arrays["reward"].shape == (480, 3)
+    logged = metrics(cli.runs()[0])["return_mean"]["values"]
+    assert dataset.card["returns"]["mean"] == pytest.approx(sum(logged) / len(logged), rel=1e-5)
+    trained = cli.run(f"dataset={path}", "env_args.time_limit=5")
+    assert trained.returncode == 0, trained.stderr
+    again = cli.run(*SMALL, f"replay_to={path}", config="matd3")
+    assert again.returncode == 1 and "exists already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("updates", "sentence"),
+    [
+        (("runner=episode", "batch_size_run=1", "replay_to=x"), "recording needs runner=vector"),
+        (("burn_in=3",), "set window=None instead"),
+        (("env=None",), "learns in an environment, and env is None"),
+        (("env_args.continuous_actions=False",), "learner=matd3_learner handles continuous actions"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(cli: CommandLine, updates: tuple[str, ...], sentence: str) -> None:
+    result = cli.run(*SMALL, *updates, config="matd3")
+    assert result.returncode == 1 and sentence in result.stderr, result.stderr
+    assert len([line for line in result.stderr.splitlines() if line.startswith("error:")]) == 1
