@@ -25,7 +25,7 @@ def run(args: SimpleNamespace, logger: Logger, sacred_run: Run) -> dict[str, flo
 class OnlineTraining(Training):
     """The pieces of one online run. `t` counts environment steps, all parallel environments' together."""
 
-    unit = "step"
+    unit, clock = "step", "environment steps"
 
     def __init__(self, args: SimpleNamespace, logger: Logger) -> None:
         super().__init__(args, logger)

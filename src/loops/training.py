@@ -37,7 +37,7 @@ class Training:
     the clock advances.
     """
 
-    unit = "update"  # what the clock counts
+    unit, clock = "update", "training updates"  # what the clock counts, for progress lines and for pictures
     runner: Any
     learner: Any
     evaluator: Evaluator | None
@@ -232,7 +232,7 @@ class Training:
             levels |= {"random": evaluator.reference.random, "expert": evaluator.reference.expert}
         picture = self.args.results / "plots" / f"{self.args.unique_token}.png"
         series = [(t, evaluator.mean_over_agents(value)) for t, value in self.logger.stats[evaluator.key]]
-        plot_learning_curve(series, picture, self.title(), levels)
+        plot_learning_curve(series, picture, self.title(), self.clock, levels)
         sacred_run.add_artifact(str(picture), name="learning_curve.png")
         self.log.info(f"Learning curve: {os.path.relpath(picture)}")
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def plot_learning_curve(series: list[tuple[int, float]], file: Path, title: str, levels: dict[str, float]) -> None:
-    """Draw (update, return) points with horizontal lines at `levels` (name -> return); writes a PNG."""
+def plot_learning_curve(
+    series: list[tuple[int, float]], file: Path, title: str, clock: str, levels: dict[str, float]
+) -> None:
+    """Draw (t, return) points, t counting `clock`, with horizontal lines at `levels` (name -> return); writes a PNG."""
     from matplotlib.figure import Figure
 
     steps, returns = zip(*series, strict=True)
@@ -15,7 +17,7 @@ def plot_learning_curve(series: list[tuple[int, float]], file: Path, title: str,
     axes.plot(steps, returns, marker="o", markersize=3, color="tab:blue", label="test return (mean over episodes)")
     for (name, level), style in zip(levels.items(), ("--", ":", "-."), strict=False):
         axes.axhline(level, linestyle=style, color="dimgrey", linewidth=1.2, label=f"{name} {level:.1f}")
-    axes.set(xlabel="training updates", ylabel="episode return", title=title)
+    axes.set(xlabel=clock, ylabel="episode return", title=title)
     axes.legend(loc="best", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     file.parent.mkdir(parents=True, exist_ok=True)

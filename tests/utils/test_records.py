@@ -191,5 +191,5 @@ def test_random_streams_are_restored(tmp_path: Path) -> None:
 
 
 def test_a_learning_curve_is_a_picture(tmp_path: Path) -> None:
-    plot_learning_curve([(0, 1.0), (10, 3.0)], tmp_path / "deep" / "curve.png", "title", {"dataset": 2.0})
+    plot_learning_curve([(0, 1.0), (10, 3.0)], tmp_path / "deep" / "curve.png", "title", "updates", {"dataset": 2.0})
     assert (tmp_path / "deep" / "curve.png").read_bytes().startswith(b"\x89PNG")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from utils.config import layered_config
+from utils.config import config_names, layered_config
 from utils.errors import ConfigError
 from utils.validation import CHOICES, RANGES, check_values
 
@@ -14,13 +14,14 @@ def config(**updates: Any) -> dict[str, Any]:
 
 
 def test_the_shipped_configurations_are_valid() -> None:
-    for alg in ("spacql", "bc", "bc_discrete", "random"):
-        check_values(layered_config(alg, "mpe", {}))
+    for env in config_names("envs"):
+        for alg in config_names("algs"):
+            check_values(layered_config(alg, env, {}))
 
 
 def test_every_range_and_choice_is_of_a_key_that_exists() -> None:
     known = set()
-    for alg in ("spacql", "bc_discrete"):
+    for alg in config_names("algs"):
         known |= layered_config(alg, "mpe", {}).keys()
     assert (RANGES.keys() | CHOICES.keys()) - {"seed"} <= known
 

@@ -1,0 +1,73 @@
+"""Learning curves of several runs from their Sacred records: mean and range over seeds, one line a directory.
+
+    python benchmarks/learning_curves.py results/sacred/qmix/simple_spread_v3 -o docs/images/qmix.png
+
+Every finished run below a directory is a seed of the same line. Prints first, best and last values a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+Curve = tuple[list[int], list[float]]
+
+
+def curves(directory: Path, metric: str) -> dict[str, Curve]:
+    """Steps and values of `metric` of every completed run below `directory`, by "seed N"."""
+    found: dict[str, Curve] = {}
+    for file in sorted(directory.rglob("metrics.json")):
+        run = json.loads((file.parent / "run.json").read_text())
+        logged = json.loads(file.read_text())
+        if run["status"] != "COMPLETED" or metric not in logged:
+            continue
+        seed = json.loads((file.parent / "config.json").read_text())["seed"]
+        found[f"seed {seed}"] = (logged[metric]["steps"], logged[metric]["values"])
+    return found
+
+
+def draw(lines: dict[str, dict[str, Curve]], metric: str, xlabel: str, file: Path) -> None:
+    """One line a directory: the mean over its runs, and the range between them; writes a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2 * len(lines), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(lines), squeeze=False)[0]
+    for axis, (title, runs) in zip(axes, lines.items(), strict=True):
+        for name, (steps, values) in runs.items():
+            axis.plot(steps, values, linewidth=0.8, alpha=0.6, label=name)
+        shared = min(len(values) for _, values in runs.values())
+        mean = np.mean([values[:shared] for _, values in runs.values()], axis=0)
+        axis.plot(next(iter(runs.values()))[0][:shared], mean, color="black", linewidth=2, label="mean")
+        axis.set(title=title, xlabel=xlabel, ylabel=metric.replace("_", " "))
+        axis.legend(fontsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=110)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directories", nargs="+", type=Path, help="directories of Sacred runs, one line each")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the PNG to write")
+    parser.add_argument("--metric", default="test_return_mean")
+    parser.add_argument("--xlabel", default="environment steps")
+    options = parser.parse_args()
+    lines = {}
+    for directory in options.directories:
+        runs = curves(directory, options.metric)
+        if not runs:
+            print(f"error: {directory} holds no completed run that logged {options.metric}", file=sys.stderr)
+            return 1
+        lines[directory.name] = runs
+        for name, (_, values) in sorted(runs.items()):
+            print(f"{directory.name} {name}: first {values[0]:.1f}, best {max(values):.1f}, last {values[-1]:.1f}")
+    draw(lines, options.metric, options.xlabel, options.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
