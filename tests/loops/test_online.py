@@ -32,6 +32,25 @@ def test_a_run_trains_evaluates_and_leaves_checkpoints(cli: CommandLine) -> None
     assert checkpoints == [200, 400]
 
 
+@pytest.mark.parametrize("runner", ["episode", "vector", "parallel"])
+@pytest.mark.parametrize("config", ["iql", "vdn_ns", "qmix", "matd3"])
+def test_every_online_learner_trains_on_every_runner(runner: str, config: str, cli: CommandLine) -> None:
+    at_once = "batch_size_run=1" if runner == "episode" else "batch_size_run=2"
+    keys = [key for key in SMALL if key.partition("=")[0] not in ("batch_size_run", "t_max", "test_interval")]
+    key = "env_args.key=simple_speaker_listener_v4"
+    actions = f"env_args.continuous_actions={config == 'matd3'}"
+    result = cli.run(
+        *keys, at_once, f"runner={runner}", "t_max=40", "test_interval=40", "test_nepisode=2", "batch_size=2", key,
+        actions, config=config,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    run = cli.runs()[0]
+    assert status(run) == "COMPLETED"
+    logged = metrics(run)
+    assert logged["test_return_mean"]["steps"] == [0, 40]
+    assert any(key.endswith("_loss") for key in logged)
+
+
 def test_a_run_continues_from_its_checkpoint_with_its_replay_buffer(cli: CommandLine) -> None:
     first = cli.run(*SMALL, "t_max=200", "save_replay_buffer=True", config="matd3")
     assert first.returncode == 0, first.stderr

@@ -1,0 +1,79 @@
+"""What `offline_data/` holds and says of itself: sizes, levels against the published ones, policies that play there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets.dataset import read_dataset
+from tests.command_line import ROOT, CommandLine
+
+DATA = ROOT / "offline_data"
+SPREAD = DATA / "mpe" / "simple_spread"
+MEGABYTE = 1_000_000
+# Published means and deviations of Cooperative Navigation (OMAR's datasets), and the score's span.
+PUBLISHED = {"random": (159.57, 60.46), "medium-replay": (203.74, 80.49), "medium": (273.39, 92.06),
+             "expert": (530.95, 71.41)}  # fmt: skip
+TEN_POINTS = 0.1 * (516.8 - 159.8)
+
+
+def test_the_bundle_is_small() -> None:
+    """The full-size sets, made here by commands, may lie beside it."""
+    bundled = [SPREAD / f"{name}.h5" for name in ("random-100k", "medium-100k", "medium-replay")]
+    policies = list(DATA.rglob("*.th"))
+    assert len(policies) == 4
+    sizes = [path.stat().st_size for path in [*bundled, *policies]]
+    assert max(sizes) <= 8 * MEGABYTE and sum(sizes) <= 30 * MEGABYTE, sizes
+
+
+@pytest.mark.parametrize(("name", "kind"), [("random-100k", "random"), ("medium-100k", "medium"),
+                                            ("medium-replay", "medium-replay")])  # fmt: skip
+def test_bundled_sets_are_at_the_published_levels(name: str, kind: str) -> None:
+    dataset = read_dataset(SPREAD / f"{name}.h5")
+    mean, deviation = PUBLISHED[kind]
+    returns = dataset.card["returns"]
+    assert abs(returns["mean"] - mean) < TEN_POINTS
+    assert abs(returns["std"] / deviation - 1) < 0.3
+    assert dataset.card["quality"] == kind
+    assert dataset.n_transitions == (97_500 if kind == "medium-replay" else 100_000)
+    assert re.fullmatch(r"[0-9a-f]{40}(\+changes)?", source(dataset.card)["commit"])
+
+
+def source(card: dict) -> dict:
+    """Where the rows were made: a slice names its sources'."""
+    made_by = card["made_by"]
+    return made_by["sources"][0]["made_by"] if "sources" in made_by else made_by
+
+
+@pytest.mark.parametrize("level", ["medium", "expert"])
+def test_bundled_policies_collect_data_of_their_level(level: str, cli: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / f"{level}.h5"
+    result = cli.run(
+        "collect=True", f"checkpoint_path=offline_data/mpe/simple_spread/policies/{level}", "batch_size_run=500",
+        "collect_episodes=1000", f"collect_to={path}", f"collect_quality={level}", "seed=0", config="matd3",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    returns = read_dataset(path).card["returns"]
+    mean, deviation = PUBLISHED[level]
+    assert abs(returns["mean"] - mean) < TEN_POINTS and abs(returns["std"] / deviation - 1) < 0.3
+
+
+def test_the_medium_slice_is_what_its_command_makes(cli: CommandLine, tmp_path: Path) -> None:
+    kept = read_dataset(SPREAD / "medium-100k.h5")
+    path = tmp_path / "again.h5"
+    command = source(kept.card)["command"]
+    assert command in (DATA / "README.md").read_text()
+    updates = [word for word in command.split(" with ")[1].split() if not word.startswith(("collect_to", "collect_ep"))]
+    result = cli.run(*updates, f"collect_to={path}", "collect_episodes=500", config="matd3")
+    assert result.returncode == 0, result.stderr
+    again = read_dataset(path)
+    rows = int(again.episode_offsets[-1])
+    # Other processors round the policy's outputs differently, and collisions magnify that: first steps, then levels.
+    first = np.asarray(again.episode_offsets[:-1])
+    assert np.allclose(again.arrays["obs"][first], kept.arrays["obs"][:rows][first], atol=1e-5)
+    assert np.allclose(again.arrays["actions"][first], kept.arrays["actions"][:rows][first], atol=1e-3)
+    ours = kept.arrays["reward"][:rows].mean(1).sum() / 500
+    assert again.card["returns"]["mean"] == pytest.approx(ours, abs=10)
