@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +26,8 @@ def run(_run: Run, _config: Config, _log: logging.Logger) -> dict[str, float]:
     # A path in the Sacred configuration would tell apart the seeds that a plot averages: it lives on `args` only.
     stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
     environment = args.env_args.get("map_name", args.env_args.get("key", args.env))
-    args.unique_token = f"{args.name}_seed{args.seed}_{environment}_{stamp}"
+    safe = re.sub(r"[^\w.+-]", "-", str(environment))  # some keys hold a colon, which not every file system takes
+    args.unique_token = f"{args.name}_seed{args.seed}_{safe}_{stamp}"
     args.results = ROOT / Path(args.local_results_path).expanduser()
     if args.use_tensorboard:
         logger.setup_tb(str(args.results / "tb_logs" / args.unique_token))

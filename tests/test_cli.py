@@ -142,7 +142,7 @@ def test_collecting_with_a_policy_needs_weights_only_and_draws_its_own_seed(cli:
     result = subprocess.run([w for w in command if not w.startswith("seed=")], capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stderr
     card = read_dataset(made).card
-    assert card["made_by"]["seed"] != 3 and card["behaviour"].startswith("gaussian actions of spacql, checkpoint")
+    assert card["made_by"]["seed"] != 3 and card["behaviour"].startswith("gaussian actions (noise 0.1) of spacql, ")
 
 
 def test_overrides_may_come_from_a_json_file(cli: CommandLine, tmp_path: Path) -> None:

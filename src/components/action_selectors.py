@@ -81,9 +81,11 @@ class EpsilonGreedyActionSelector(AnnealedSelector):
         self.evaluation_epsilon = args.evaluation_epsilon
 
     def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
-        self.epsilon = self.evaluation_epsilon if test_mode else self.schedule.eval(t_env)
+        epsilon = self.evaluation_epsilon if test_mode else self.schedule.eval(t_env)
+        if not test_mode:
+            self.epsilon = epsilon  # what runners log is training's
         greedy = agent_inputs.masked_fill(avail_actions == 0, -float("inf")).argmax(dim=-1)  # (B, N)
-        explore = th.rand_like(agent_inputs[..., 0]) < self.epsilon  # (B, N)
+        explore = th.rand_like(agent_inputs[..., 0]) < epsilon  # (B, N)
         return th.where(explore, Categorical(avail_actions.float()).sample().long(), greedy)
 
 

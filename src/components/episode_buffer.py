@@ -267,6 +267,9 @@ class ReplayBuffer(EpisodeBatch):
         held = len(state["rows"])
         if held > self.buffer_size:
             raise ValueError(f"a replay buffer of {held} episodes does not fit buffer_size={self.buffer_size}")
+        for key, value in state["transition"].items():
+            if key not in self.scheme or value.shape[1:] != self.data.transition_data[key].shape[1:]:
+                raise ValueError(f"the replay buffer's {key} is {tuple(value.shape[1:])} an episode, not so here")
         for name, store in (("transition", self.data.transition_data), ("episode", self.data.episode_data)):
             for key, value in state[name].items():
                 store[key][:held] = value.to(self.device)

@@ -7,15 +7,13 @@ from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Draws, Logger, Stats
-from learners.gradients import LossSpec, masked_mean, transition_mask
+from learners.gradients import FORBIDDEN, NOW, LossSpec, available, masked_mean, transition_mask
 from modules.layers.gaussian import gaussian_policy
 from modules.layers.squash import action_bounds, squash
 from utils.errors import ConfigError
 
-NOW = slice(None, -1)  # rows t of a batch
 SMALLEST_PROBABILITY = 1e-10  # a logged action that the masks forbid costs much, not infinitely much
 SMALLEST_HALF_RANGE = 1e-6  # a dimension whose bounds coincide has nothing to imitate
-FORBIDDEN = -1e10  # the value of an unavailable action before the softmax
 
 OUTPUT_TYPES = {True: ("pi_logits", "q"), False: ("mean", "gaussian")}  # by whether actions are discrete
 
@@ -53,7 +51,7 @@ class BCLearner(BaseLearner):
         mask = transition_mask(batch).flatten()  # (R,)
         outputs = self.unroll(self.mac, batch, NOW).flatten(0, 1)  # (R, N, A)
         logged = batch["actions"][:, NOW].flatten(0, 1)  # (R, N, A) or (R, N, 1)
-        cost = self.cost(outputs, logged, batch["avail_actions"][:, NOW].flatten(0, 1))  # (R, N)
+        cost = self.cost(outputs, logged, available(batch, NOW))  # (R, N)
         return masked_mean(cost.mean(-1), mask), {}
 
     def cross_entropy(self, probabilities: Tensor, logged: Tensor, avail_actions: Tensor) -> Tensor:
@@ -67,17 +65,23 @@ class BCLearner(BaseLearner):
 
     def squared_error(self, raw: Tensor, logged: Tensor, avail_actions: Tensor) -> Tensor:
         """Mean over action dimensions of the squared error in half ranges. (R, N, A) twice -> (R, N)."""
-        return ((squash(raw, self.low, self.high) - logged) / self.half_range()).square().mean(-1)
+        error = (squash(raw, self.low, self.high) - logged) / self.half_range()
+        return mean_over_own(error.square(), avail_actions)
 
     def gaussian_cost(self, outputs: Tensor, logged: Tensor, avail_actions: Tensor) -> Tensor:
         """-log density in half ranges, mean over action dimensions, without log(2 pi) / 2. (R, N, 2A) -> (R, N)."""
         mean, log_std = gaussian_policy(outputs, self.low, self.high)  # (R, N, A) each
         error = (mean - logged) / self.half_range()
-        return (0.5 * (error * (-log_std).exp()).square() + log_std).mean(-1)
+        return mean_over_own(0.5 * (error * (-log_std).exp()).square() + log_std, avail_actions)
 
     def half_range(self) -> Tensor:
         """Half the action range, (A,)."""
         return (0.5 * (self.high - self.low)).clamp_min(SMALLEST_HALF_RANGE)
+
+
+def mean_over_own(cost: Tensor, avail_actions: Tensor) -> Tensor:
+    """Mean over the action dimensions that an agent has, padding left out. (R, N, A) twice -> (R, N)."""
+    return (cost * avail_actions).sum(-1) / avail_actions.sum(-1).clamp_min(1)
 
 
 def check_output_type(discrete: bool, args: SimpleNamespace) -> None:

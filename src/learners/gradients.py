@@ -11,6 +11,8 @@ from components.episode_buffer import EpisodeBatch
 from modules.layers.stacked_linear import StackedLinear
 from utils.errors import ConfigError
 
+NOW, NEXT = slice(None, -1), slice(1, None)  # rows t and t+1 of a batch
+FORBIDDEN = -1e10  # of an unavailable action; finite, for rows without any (padding) must not make a softmax NaN
 STOCK_RHYTHM = "target_update_interval_or_tau"
 
 
@@ -69,6 +71,11 @@ def transition_mask(batch: EpisodeBatch) -> Tensor:
     alive = th.cat([th.ones_like(terminated[:, :1]), 1 - terminated[:, :-1]], dim=1)
     mask = batch["filled"][:, :-1].float() * alive
     return mask * batch["learned"][:, :-1] if "learned" in batch.scheme else mask
+
+
+def available(batch: EpisodeBatch, rows: slice) -> Tensor:
+    """1 where an agent has the action, or the action dimension, on the time steps `rows`, else 0: (R, N, A)."""
+    return batch["avail_actions"][:, rows].flatten(0, 1)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

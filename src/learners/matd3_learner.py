@@ -8,13 +8,12 @@ from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Draws, Logger, Stats
-from learners.gradients import LossSpec, masked_mean, require, transition_mask
+from learners.gradients import NEXT, NOW, LossSpec, available, masked_mean, require, transition_mask
 from modules.critics import REGISTRY as critic_REGISTRY
 from modules.critics.ensemble_critic import EnsembleCritic
 from modules.layers.squash import action_bounds, squash
 from utils.errors import ConfigError
 
-NOW, NEXT = slice(None, -1), slice(1, None)  # rows t and t+1 of a batch
 KEYS = ("critic_type", "ensemble_size", "reward_scale", "actor_lr", "actor_update_interval", "target_noise",
         "target_noise_clip", "pre_tanh_l2", "input_norm")  # fmt: skip
 
@@ -82,7 +81,8 @@ class MATD3Learner(BaseLearner):
             -self.args.target_noise_clip, self.args.target_noise_clip
         )
         actions = squash(self.unroll(self.target_mac, batch, NEXT), self.low, self.high)  # (B, T-1, N, A)
-        return th.clamp(actions + noise * half_range, self.low, self.high).flatten(0, 1)
+        smoothed = th.clamp(actions + noise * half_range, self.low, self.high).flatten(0, 1)  # (R, N, A)
+        return smoothed * available(batch, NEXT)  # a dimension that an agent lacks is 0, as in what was played
 
     def actor_loss(self, batch: EpisodeBatch, draws: Draws) -> tuple[Tensor, Stats]:
         """Raise Q_1(s, pi_i(o_i), a_-i), the others' actions as played, with a small penalty before tanh."""
@@ -90,7 +90,8 @@ class MATD3Learner(BaseLearner):
         state = batch["state"][:, NOW].flatten(0, 1)  # (R, S)
         played = batch["actions"][:, NOW].flatten(0, 1)  # (R, N, A)
         raw = self.unroll(self.mac, batch, NOW).flatten(0, 1)  # (R, N, A)
-        actions = squash(raw, self.low, self.high).unsqueeze(1)  # (R, 1, N, A)
+        has = available(batch, NOW)  # (R, N, A)
+        actions = (squash(raw, self.low, self.high) * has).unsqueeze(1)  # (R, 1, N, A)
         value = self.critic.single_replacements(state, played, actions, members=1)[0, :, 0].mean(-1)  # (R,)
-        reach = raw.square().mean((-2, -1))  # (R,), how far into tanh's flat ends
+        reach = (raw * has).square().mean((-2, -1))  # (R,), how far into tanh's flat ends
         return masked_mean(self.args.pre_tanh_l2 * reach - value, mask), {"q_policy": value.detach()}

@@ -10,16 +10,19 @@ import torch as th
 from torch import Tensor, nn
 
 from components.episode_buffer import EpisodeBatch
+from learners.gradients import FORBIDDEN, available
 from modules.layers.squash import action_bounds, squash
 
 Tensors = dict[str, Tensor]
 
-FORBIDDEN = -1e10  # finite: a row without any available action (padding) must not make a log-sum-exp or softmax NaN
 SMALLEST_MASS = 1e-10  # of the probabilities of the available actions, for such rows
 
 
 class ContinuousPolicies(nn.Module):
-    """Deterministic policies: outputs are means before tanh; a deviation is one action."""
+    """Deterministic policies: outputs are means before tanh; a deviation is one action.
+
+    Dimensions that an agent lacks (padding, availability 0) are 0, as they are in the data.
+    """
 
     OUTPUT_TYPE = "mean"
     KEYS = ("target_noise", "n_penalty_samples", "action_l2", "pre_tanh_l2")
@@ -46,14 +49,15 @@ class ContinuousPolicies(nn.Module):
         shape = (*lead, self.args.n_agents, self.args.n_actions)
         return {"noise": th.randn(shape, generator=generator, device=generator.device)}
 
-    def next_actions(self, outputs: Tensor, draws: Tensors) -> Tensor:
+    def next_actions(self, outputs: Tensor, batch: EpisodeBatch, rows: slice, draws: Tensors) -> Tensor:
         """Actions of the (target) policies plus noise, inside the bounds, (R, N, A)."""
         noise = draws["noise"].flatten(0, 1) * (self.args.target_noise * 0.5 * (self.high - self.low))
-        return th.clamp(squash(outputs, self.low, self.high) + noise, self.low, self.high)
+        actions = th.clamp(squash(outputs, self.low, self.high) + noise, self.low, self.high)
+        return actions * available(batch, rows)
 
-    def alternatives(self, outputs: Tensor) -> Tensor:
+    def alternatives(self, outputs: Tensor, batch: EpisodeBatch, rows: slice) -> Tensor:
         """The actions that `expected` weighs, (R, 1, N, A): the policies' own."""
-        return squash(outputs, self.low, self.high).unsqueeze(1)
+        return (squash(outputs, self.low, self.high) * available(batch, rows)).unsqueeze(1)
 
     def expected(self, values: Tensor, outputs: Tensor) -> Tensor:
         """E over a_i ~ pi_i of the values of single deviations, (E, R, 1, N) -> (E, R, N)."""
@@ -66,14 +70,16 @@ class ContinuousPolicies(nn.Module):
 
     def spread(self, batch: EpisodeBatch, rows: slice, draws: Tensors) -> Tensor:
         """Actions that cover each agent's choices, (R, K, N, A): K uniform ones."""
-        return (self.low + draws["uniform"] * (self.high - self.low)).flatten(0, 1)
+        uniform = (self.low + draws["uniform"] * (self.high - self.low)).flatten(0, 1)
+        return uniform * available(batch, rows).unsqueeze(1)
 
     def logsumexp(self, values: Tensor, batch: EpisodeBatch, rows: slice) -> Tensor:
         """Over the actions of `spread`, (E, R, K, N) -> (E, R, N), without its constants (log-density and -log K)."""
         return values.logsumexp(2)
 
-    def regulariser(self, outputs: Tensor) -> tuple[Tensor, Tensors]:
+    def regulariser(self, outputs: Tensor, batch: EpisodeBatch, rows: slice) -> tuple[Tensor, Tensors]:
         """CFCQL's L2 on actions, and one of ours on outputs before tanh (0 in the paper), (R,); statistics."""
+        outputs = outputs * available(batch, rows)
         unit = th.tanh(outputs)  # (R, N, A), the action in units of its bounds
         size = unit.square().mean(-1).sum(-1)  # (R,)
         reach = outputs.square().mean((-2, -1))  # (R,), how far into tanh's flat ends
@@ -105,7 +111,7 @@ class DiscretePolicies(nn.Module):
         shape = (*lead, self.args.n_agents, self.args.n_actions)
         return {"exponential": th.empty(shape, device=generator.device).exponential_(generator=generator)}
 
-    def next_actions(self, outputs: Tensor, draws: Tensors) -> Tensor:
+    def next_actions(self, outputs: Tensor, batch: EpisodeBatch, rows: slice, draws: Tensors) -> Tensor:
         """One action sampled from each (target) policy, one-hot (R, N, A).
 
         The largest p_a / e_a belongs to a with probability p_a (a race of exponential clocks), never to a p_a of 0.
@@ -114,7 +120,7 @@ class DiscretePolicies(nn.Module):
         winner = (outputs / clocks).argmax(-1, keepdim=True)  # (R, N, 1)
         return (winner == th.arange(outputs.shape[-1], device=outputs.device)).to(outputs.dtype)
 
-    def alternatives(self, outputs: Tensor) -> Tensor:
+    def alternatives(self, outputs: Tensor, batch: EpisodeBatch, rows: slice) -> Tensor:
         """The actions that `expected` weighs, (R, A, N, A): every one, one-hot, a view."""
         n_rows, n_agents, n_actions = outputs.shape
         every = th.eye(n_actions, dtype=outputs.dtype, device=outputs.device)
@@ -130,14 +136,14 @@ class DiscretePolicies(nn.Module):
 
     def spread(self, batch: EpisodeBatch, rows: slice, draws: Tensors) -> Tensor:
         """Actions that cover each agent's choices, (R, A, N, A): every one."""
-        return self.alternatives(self.logged(batch, rows))
+        return self.alternatives(self.logged(batch, rows), batch, rows)
 
     def logsumexp(self, values: Tensor, batch: EpisodeBatch, rows: slice) -> Tensor:
         """Over each agent's available actions, exactly: (E, R, A, N) -> (E, R, N)."""
-        forbidden = batch["avail_actions"][:, rows].flatten(0, 1).transpose(1, 2) == 0  # (R, A, N)
+        forbidden = available(batch, rows).transpose(1, 2) == 0  # (R, A, N)
         return values.masked_fill(forbidden, FORBIDDEN).logsumexp(2)
 
-    def regulariser(self, outputs: Tensor) -> tuple[Tensor, Tensors]:
+    def regulariser(self, outputs: Tensor, batch: EpisodeBatch, rows: slice) -> tuple[Tensor, Tensors]:
         """None: probabilities have no range to leave, (R,) zeros; statistics."""
         known = outputs.detach()
         entropy = -(known * known.clamp_min(SMALLEST_MASS).log()).sum(-1).mean(-1)  # (R,)

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from components.episode_buffer import EpisodeBatch
 from components.standarize_stream import RunningMeanStd
 from learners.base_learner import BaseLearner, Draws, Logger, Stats
-from learners.gradients import LossSpec, masked_mean, transition_mask
+from learners.gradients import NEXT, NOW, LossSpec, masked_mean, transition_mask
 from modules.mixers import build_mixer
 from utils.errors import ConfigError
 
-EVERY, NOW, NEXT = slice(None), slice(None, -1), slice(1, None)  # all rows of a batch, its rows t and its rows t+1
+EVERY = slice(None)  # all rows of a batch
 
 
 class QLearner(BaseLearner):

@@ -13,13 +13,11 @@ from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Draws, Logger, Stats
-from learners.gradients import LossSpec, masked_mean, require, transition_mask
+from learners.gradients import NEXT, NOW, LossSpec, masked_mean, require, transition_mask
 from learners.policies import ContinuousPolicies, DiscretePolicies
 from modules.critics import REGISTRY as critic_REGISTRY
 from modules.critics.ensemble_critic import EnsembleCritic
 from utils.errors import ConfigError
-
-NOW, NEXT = slice(None, -1), slice(1, None)  # rows t and t+1 of a batch
 
 # 1/u_k stays finite where the critics agree exactly; values are of the order of the return.
 SMALLEST_UNCERTAINTY = 1e-6
@@ -102,7 +100,7 @@ class SPaCQLLearner(BaseLearner):
         if self.args.cql_penalty == "logsumexp":
             return self.policies.spread(batch, NOW, draws), None
         outputs = self.outputs(self.mac, batch, NOW)  # (R, N, A)
-        return self.policies.alternatives(outputs), outputs
+        return self.policies.alternatives(outputs, batch, NOW), outputs
 
     def penalty(self, data: Tensor, single: Tensor, outputs: Tensor | None, batch: EpisodeBatch) -> Tensor:
         """xi_c of eq. 5 with lambda_i = 1/n, before alpha. data (E, R), single (E, R, K, N) -> (E, R).
@@ -118,7 +116,8 @@ class SPaCQLLearner(BaseLearner):
         """Y_SP of eq. 6, (R,), and the weights and uncertainties behind it."""
         state = batch["state"][:, NEXT].flatten(0, 1)  # (R, S)
         logged = self.policies.logged(batch, NEXT)  # (R, N, A), a'
-        policy = self.policies.next_actions(self.outputs(self.target_mac, batch, NEXT), draws)  # (R, N, A), line 8
+        outputs = self.outputs(self.target_mac, batch, NEXT)  # (R, N, A)
+        policy = self.policies.next_actions(outputs, batch, NEXT, draws)  # (R, N, A), line 8
         has_next = self.next_action_valid(batch)  # (R,) bool
         subsets = self.subsets(draws, has_next)  # (R, M, N) bool
         values = self.target_critic.subset_replacements(state, logged, policy, subsets)  # (E, R, M)
@@ -177,10 +176,10 @@ class SPaCQLLearner(BaseLearner):
         state = batch["state"][:, NOW].flatten(0, 1)  # (R, S)
         logged = self.policies.logged(batch, NOW)  # (R, N, A)
         outputs = self.outputs(self.mac, batch, NOW)  # (R, N, A)
-        alternatives = self.policies.alternatives(outputs)  # (R, K, N, A)
+        alternatives = self.policies.alternatives(outputs, batch, NOW)  # (R, K, N, A)
         first = self.critic.single_replacements(state, logged, alternatives, members=1)  # (1, R, K, N)
         value = self.policies.expected(first, outputs)[0].mean(-1)  # (R,)
-        regulariser, stats = self.policies.regulariser(outputs)  # (R,)
+        regulariser, stats = self.policies.regulariser(outputs, batch, NOW)  # (R,)
         stats["q_policy"] = value.detach()
         return masked_mean(regulariser - value, mask), stats
 

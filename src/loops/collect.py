@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shlex
 import sys
@@ -43,7 +44,8 @@ def run(args: SimpleNamespace, logger: Logger, sacred_run: Run) -> dict[str, flo
         runner.t_env = int(directory.name)  # annealed exploration is as it was at that step of training
     arrays, offsets = play(runner, args, logger)
     runner.close_env()
-    return write(path, arrays, offsets, card_fields(args, env_info, directory), logger.console_logger)
+    fields = card_fields(args, env_info, behaviour_of(args, runner, directory))
+    return write(path, arrays, offsets, fields, logger.console_logger)
 
 
 def check_destination(name: str, key: str) -> Path:
@@ -99,15 +101,27 @@ def flat_rows(batch: EpisodeBatch, keep: int, reward: str = "reward") -> dict[st
     return rows
 
 
-def card_fields(args: SimpleNamespace, env_info: dict[str, Any], directory: Path | None) -> dict[str, Any]:
+def exploration(runner: Any) -> str:
+    """How a runner's controller explores, for people: what the selector is called and how much it adds."""
+    selector = runner.mac.action_selector
+    amounts = [f"{name} {getattr(selector, name):g}" for name in ("epsilon", "noise") if hasattr(selector, name)]
+    return f"{runner.args.action_selector} actions{f' ({amounts[0]})' if amounts else ''}"
+
+
+def behaviour_of(args: SimpleNamespace, runner: Any, directory: Path | None) -> str:
+    """Who acted, for the card: the policy with its file's checksum, and its exploration."""
+    if args.action_selector == "uniform":
+        return "uniform actions"
+    if directory is None:
+        return f"{exploration(runner)} of {args.name}, an untrained network"
+    digest = hashlib.sha256((directory / "agent.th").read_bytes()).hexdigest()
+    return f"{exploration(runner)} of {args.name}, {directory.parent.name}/{directory.name}/agent.th ({digest[:16]})"
+
+
+def card_fields(args: SimpleNamespace, env_info: dict[str, Any], behaviour: str) -> dict[str, Any]:
     """What the card says of the making: environment and versions, behaviour, command, seed, commit."""
     env_args = {key: value for key, value in args.env_args.items() if key != "seed"}
     bounds: dict[str, Any] = {key: env_info[key] for key in ("action_low", "action_high") if key in env_info}
-    if args.action_selector == "uniform":
-        behaviour = "uniform actions"
-    else:
-        policy = f"checkpoint {directory.parent.name}/{directory.name}" if directory else "an untrained network"
-        behaviour = f"{args.action_selector} actions of {args.name}, {policy}"
     return {
         "environment": {"env": args.env, "env_args": env_args, "versions": installed(SIMULATORS)},
         "action_space": env_info["action_space"],

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import torch as th
 from sacred.run import Run
 
 from components.scheme import extend_scheme
@@ -53,8 +54,12 @@ class Evaluator:
         # A stock runner would otherwise log in the middle of an evaluation where no training rollout resets this.
         logged_training, self.runner.log_train_stats_t = self.runner.log_train_stats_t, t
         logged = len(self.logger.stats[self.key])
-        for _ in range(-(-self.args.test_nepisode // self.runner.batch_size)):
-            self.runner.run(test_mode=True)
+        # Selectors draw from torch's global stream: here from one of its own, the same in every evaluation.
+        devices = [th.cuda.current_device()] if self.args.device == "cuda" else []
+        with th.random.fork_rng(devices):
+            th.manual_seed(self.args.evaluation_seed)
+            for _ in range(-(-self.args.test_nepisode // self.runner.batch_size)):
+                self.runner.run(test_mode=True)
         self.runner.log_train_stats_t = logged_training
         if len(self.logger.stats[self.key]) != logged + 1:
             raise ConfigError(

@@ -57,9 +57,7 @@ class OfflineTraining(Training):
 
     def advance(self) -> None:
         """One update from a fresh batch."""
-        batch = self.buffer.sample(self.args.batch_size)
-        if batch.device != self.args.device:
-            batch.to(self.args.device)
+        batch = self.to_device(self.buffer.sample(self.args.batch_size))
         self.t += 1
         self.learner.train(batch, self.t, self.t)
 

@@ -33,6 +33,11 @@ class OnlineTraining(Training):
             raise ConfigError(f"--config={args.name} learns in an environment, and env is None; give one")
         if args.burn_in:
             raise ConfigError(f"burn_in={args.burn_in} is for training from a dataset; online set window=None instead")
+        if args.window is None and args.buffer_size < args.batch_size:
+            raise ConfigError(
+                f"batch_size={args.batch_size} episodes never fit buffer_size={args.buffer_size}: nothing would be "
+                "learned; raise buffer_size or lower batch_size"
+            )
         self.recording = Recording(args) if args.replay_to else None
         self.runner = build_runner(args, logger)
         env_info = self.runner.get_env_info()
@@ -51,7 +56,7 @@ class OnlineTraining(Training):
         self.runner.setup(recorded, groups, preprocess, mac)
         reference = reference_of(reference_returns(args.env, args.env_args.get("key")))
         self.evaluator = Evaluator(self.runner, args, logger, reference)
-        self.episodes = 0
+        self.episodes, self.trained = 0, False
 
     def advance(self) -> None:
         """One rollout, then `updates_per_run` updates from the replay buffer."""
@@ -64,6 +69,7 @@ class OnlineTraining(Training):
         self.t = self.runner.t_env
         for _ in range(self.args.updates_per_run):
             if self._can_sample():
+                self.trained = True
                 self.learner.train(self._sample(), self.t, self.episodes)
 
     def _can_sample(self) -> bool:
@@ -77,16 +83,19 @@ class OnlineTraining(Training):
             batch = batch[:, : int(batch.max_t_filled())]
         else:
             batch = self.buffer.sample_windows(self.args.batch_size, self.args.window)
-        if batch.device != self.args.device:
-            batch.to(self.args.device)
-        return batch
+        return self.to_device(batch)
 
     def episode(self) -> int:
         return self.episodes
 
     def finish(self) -> None:
+        if not self.trained:
+            self.log.warning(
+                f"Nothing was learned: t_max={self.args.t_max} steps never filled a batch of {self.args.batch_size} "
+                f"{'episodes' if self.args.window is None else 'steps'}; raise t_max or lower batch_size"
+            )
         if self.recording is not None:
-            self.recording.write(self.runner.get_env_info(), self.t, self.log)
+            self.recording.write(self.runner, self.log)
 
     def buffer_state(self) -> dict[str, Any]:
         """Episode count, and the replay buffer where `save_replay_buffer` asks for it."""

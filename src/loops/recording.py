@@ -10,7 +10,7 @@ import numpy as np
 
 from components.episode_buffer import EpisodeBatch
 from components.scheme import Scheme
-from loops.collect import card_fields, check_destination, flat_rows, write
+from loops.collect import card_fields, check_destination, exploration, flat_rows, write
 from utils.errors import ConfigError
 
 
@@ -41,11 +41,12 @@ class Recording:
         self.parts.append(rows)
         self.lengths.append(batch["filled"][:, :, 0].sum(1).cpu().numpy())
 
-    def write(self, env_info: dict[str, Any], t: int, log: logging.Logger) -> None:
-        """Write the dataset."""
+    def write(self, runner: Any, log: logging.Logger) -> None:
+        """Write what `runner` has played."""
         arrays = {key: np.concatenate([part[key] for part in self.parts]) for key in self.parts[0]}
         offsets = np.concatenate([[0], np.cumsum(np.concatenate(self.lengths))])
-        fields = card_fields(self.args, env_info, None) | {
-            "behaviour": f"every training episode of {self.args.name} ({self.args.action_selector} actions), {t} steps"
-        }
+        behaviour = (
+            f"every training episode of {self.args.name}, {runner.t_env} steps, {exploration(runner)} at the end"
+        )
+        fields = card_fields(self.args, runner.get_env_info(), behaviour)
         write(self.path, arrays, offsets, fields, log)

@@ -10,6 +10,7 @@ from typing import Any
 from sacred.run import Run
 from sacred.utils import SacredInterrupt
 
+from components.episode_buffer import EpisodeBatch
 from loops.evaluate import Evaluator
 from utils.checkpoint import find_checkpoint, load_state, save_checkpoint
 from utils.errors import CheckpointError, TrainingError
@@ -23,6 +24,8 @@ FREE_TO_CHANGE = ("t_max", "checkpoint_path", "load_step", "unique_token", "loca
                   "buffer_cpu_only", "memory_map", "compile", "loss_chunk", "mongo", "use_tensorboard", "dataset",
                   "save_model_interval", "log_interval", "repeat_id", "label", "hypergroup",
                   "save_replay_buffer")  # fmt: skip
+# What may differ in an environment without making it another one.
+DRAWN = ("seed", "render_mode", "replay_path")
 
 
 def is_plain(value: Any) -> bool:
@@ -44,9 +47,9 @@ class Training:
 
     def __init__(self, args: SimpleNamespace, logger: Logger) -> None:
         self.args, self.logger, self.log = args, logger, logger.console_logger
-        self.settings = {
-            key: value for key, value in vars(args).items() if key not in FREE_TO_CHANGE and is_plain(value)
-        }
+        env_args = {f"env_args.{key}": value for key, value in args.env_args.items() if key not in DRAWN}
+        settings = {key: value for key, value in vars(args).items() if key not in FREE_TO_CHANGE} | env_args
+        self.settings = {key: value for key, value in settings.items() if is_plain(value)}
         self.t = 0
         self.directory: Path = args.results / "models" / args.unique_token
         self.last_checkpoint: Path | None = None
@@ -167,6 +170,12 @@ class Training:
         self.last_checkpoint = save_checkpoint(self.directory, self.t, self.learner, state)
         return self.last_checkpoint
 
+    def to_device(self, batch: EpisodeBatch) -> EpisodeBatch:
+        """A training batch, moved to where the learner is."""
+        if batch.device != self.args.device:
+            batch.to(self.args.device)
+        return batch
+
     def resume(self) -> None:
         """Continue from `checkpoint_path` where it is set; the earlier metrics are logged again, as one curve.
 
@@ -189,7 +198,10 @@ class Training:
         self.learner.load_models(str(directory))
         if state["learner"] is not None:
             self.learner.load_training_state(state["learner"])
-        self.load_buffer_state(state["buffer"])
+        try:
+            self.load_buffer_state(state["buffer"])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"{directory}: its buffer does not fit this run: {error}") from error
         load_rng_state(state["rng"])
         self.logger.replay(_without_closing_evaluation(state))
         self.t, self.last_checkpoint = state["t"], directory

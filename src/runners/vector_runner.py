@@ -64,8 +64,8 @@ class VectorRunner(BaseRunner):
         total: Any = 0.0
         infos: dict[str, np.ndarray] = {}
         self.t = 0
+        actions = self._observe_and_act(env, alive, test_mode)
         while alive.any():
-            actions = self._observe_and_act(env, alive, test_mode)
             reward, terminated, truncated, infos = env.step(actions)  # (E, N), (E,), (E,)
             scalarised = env.scalarise(reward)  # (E,) or (E, N)
             rows = _rows(alive)
@@ -75,11 +75,12 @@ class VectorRunner(BaseRunner):
             self.batch.update({key: value.reshape(len(value), 1, -1) for key, value in outcome.items()}, rows, self.t)
             total = total + scalarised
             lengths += alive
-            ended = alive & (terminated | truncated)
-            alive &= ~ended
+            played = alive
+            alive = alive & ~(terminated | truncated)
             self.t += 1
-            if ended.any():  # their final state, and the action the policy would take there
-                self._observe_and_act(env, ended, test_mode)
+            # Of those that ended: their final state, and the action the policy would take there. All in one call a
+            # step, for each advances the recurrent state of every episode.
+            actions = self._observe_and_act(env, played, test_mode)
         last_infos = [{key: float(value[i]) for key, value in infos.items()} for i in range(n_episodes)]
         self._finish(list(total), lengths.tolist(), last_infos, test_mode)
         return self.batch

@@ -41,7 +41,8 @@ def test_gaussian_explores_in_training_only() -> None:
 def test_gaussian_policy_samples_its_density_and_tests_its_mean() -> None:
     selector = REGISTRY["gaussian_policy"](ARGS)
     mean, deviation = th.tensor([0.2, -0.1, 0.0]), th.tensor([0.05, 0.1, 0.2])
-    out = th.cat([mean, deviation.log()]).expand(20000, 2, 6)
+    raw = th.atanh((deviation.log() + 2) / 3)  # log-deviations run from -5 to 1
+    out = th.cat([mean, raw]).expand(20000, 2, 6)
     exact = selector.select_action(out, th.ones(20000, 2, 3), t_env=0, test_mode=True)
     assert th.allclose(exact[0, 0], LOW + (th.tanh(mean) + 1) / 2 * (HIGH - LOW))
     sampled = selector.select_action(out.clone().requires_grad_(), th.ones(20000, 2, 3), t_env=0)

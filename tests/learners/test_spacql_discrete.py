@@ -68,10 +68,10 @@ def test_sampled_actions_follow_the_policy_and_availability() -> None:
     p = th.tensor([[0.5, 0.0, 0.2, 0.3], [0.0, 0.0, 1.0, 0.0], [0.25, 0.25, 0.25, 0.25]])  # (N, A)
     outputs = p.expand(40_000, N_AGENTS, A)
     draws = learner.policies.next_draws((40_000, 1), learner.generator)
-    chosen = learner.policies.next_actions(outputs, draws)
+    chosen = learner.policies.next_actions(outputs, None, slice(None), draws)
     assert (chosen.sum(-1) == 1).all() and set(chosen.unique().tolist()) == {0.0, 1.0}
     assert (chosen.mean(0) - p).abs().max() < 0.01 and chosen.mean(0)[p == 0].eq(0).all()
-    assert th.equal(chosen, learner.policies.next_actions(outputs, draws))
+    assert th.equal(chosen, learner.policies.next_actions(outputs, None, slice(None), draws))
     pairs = (chosen[:, 0, 0] * chosen[:, 2, 0]).mean()  # agents sample independently
     assert pairs.item() == pytest.approx(0.125, abs=0.01)
 
@@ -169,7 +169,7 @@ def test_unavailable_actions_have_no_probability_and_no_influence(mask_first: bo
     availability = batch["avail_actions"].flatten(0, 1)
     assert outputs[availability == 0].eq(0).all()
     th.testing.assert_close(outputs.sum(-1), th.ones(12, N_AGENTS, dtype=F64))
-    chosen = learner.policies.next_actions(outputs, {"exponential": th.rand(12, 1, N_AGENTS, A)})
+    chosen = learner.policies.next_actions(outputs, batch, slice(None), {"exponential": th.rand(12, 1, N_AGENTS, A)})
     assert chosen[availability == 0].eq(0).all()
 
 

@@ -60,6 +60,14 @@ def test_a_run_continues_from_its_checkpoint_with_its_replay_buffer(cli: Command
     assert metrics(cli.runs()[-1])["test_return_mean"]["steps"] == [0, 200, 400]
     without = cli.run(*SMALL, "t_max=600", f"checkpoint_path={cli.checkpoints()[-1]}", config="matd3")
     assert without.returncode == 0 and "it starts empty" in without.stderr
+    other = cli.run(*SMALL, "env_args.time_limit=6", f"checkpoint_path={cli.checkpoints()[0]}", config="matd3")
+    assert other.returncode == 1 and "its buffer does not fit this run" in other.stderr
+    assert "env_args.time_limit was 5, now 6" in other.stderr
+
+
+def test_a_run_too_short_to_learn_says_so(cli: CommandLine) -> None:
+    result = cli.run(*SMALL, "t_max=40", "batch_size=500", config="matd3")
+    assert result.returncode == 0 and "Nothing was learned: t_max=40 steps never filled" in result.stderr
 
 
 def test_training_episodes_become_a_dataset(cli: CommandLine, tmp_path: Path) -> None:
@@ -88,6 +96,7 @@ def test_training_episodes_become_a_dataset(cli: CommandLine, tmp_path: Path) ->
         (("runner=episode", "batch_size_run=1", "replay_to=x"), "recording needs runner=vector"),
         (("burn_in=3",), "set window=None instead"),
         (("env=None",), "learns in an environment, and env is None"),
+        (("window=None", "buffer_size=8"), "batch_size=16 episodes never fit buffer_size=8"),
         (("env_args.continuous_actions=False",), "learner=matd3_learner handles continuous actions"),
     ],
 )

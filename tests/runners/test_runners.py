@@ -99,6 +99,20 @@ def test_evaluation_and_training_do_not_disturb_each_other(runner: str) -> None:
     assert th.equal(one, first[0]) and th.equal(disturbed.run()["state"], first[1])
 
 
+@pytest.mark.parametrize("selector", ["epsilon_greedy", "multinomial"])
+def test_evaluations_that_draw_disturb_no_training_and_repeat(selector: str) -> None:
+    keys = {"action_selector": selector, "evaluation_epsilon": 0.5, "test_greedy": False,
+            "env_args": {"key": "simple_spread", "seed": 5, "continuous_actions": False},
+            "agent_output_type": "q" if selector == "epsilon_greedy" else "pi_logits"}  # fmt: skip
+    made, args, logger = build("vector", **keys)
+    evaluator = Evaluator(made, args, logger, None)
+    state = th.get_rng_state()
+    first = evaluator.evaluate(0)
+    assert th.equal(th.get_rng_state(), state)
+    made.run()
+    assert evaluator.evaluate(1) == first
+
+
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_individual_rewards(runner: str) -> None:
     made, args, logger = build(runner, common_reward=False, test_nepisode=4)

@@ -14,4 +14,6 @@ def gaussian_policy(outputs: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor,
     outputs: (..., 2A), A means before tanh and A log-deviations; low, high: (A,). Returns (..., A) twice.
     """
     raw, log_std = outputs.chunk(2, dim=-1)  # (..., A) each
-    return squash(raw, low, high), th.clamp(log_std, LOWEST_LOG_STD, HIGHEST_LOG_STD)
+    # Soft bounds: a hard clamp has no gradient outside them, and a deviation that has left them never comes back.
+    reach = 0.5 * (HIGHEST_LOG_STD - LOWEST_LOG_STD)
+    return squash(raw, low, high), LOWEST_LOG_STD + reach * (th.tanh(log_std) + 1.0)
