@@ -92,8 +92,8 @@ def test_trap_2_a_stock_runner_does_not_log_in_the_middle_of_an_evaluation() -> 
                 self.logger.log_stat("test_return_mean", len(self.returns), self.t_env)
                 self.returns.clear()
 
-    args = SimpleNamespace(test_nepisode=20, runner_log_interval=10, common_reward=True, n_agents=3,
-                           reward_scalarisation="mean")  # fmt: skip
+    args = SimpleNamespace(device="cpu", evaluation_seed=0, test_nepisode=20, runner_log_interval=10,
+                           common_reward=True, n_agents=3, reward_scalarisation="mean")  # fmt: skip
     logger = Logger(logging.getLogger("test"))
     evaluator = Evaluator(StockRunner(args, logger), args, logger, None)
     for t in (100, 200, 300):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 MAX_ERROR = 1e-6  # absolute, on every value: about float32's own rounding for values of a few units
-_ROUNDING = 2.0**-22  # the same for larger values, as a share of the largest
+_ROUNDING = 2.0**-22  # the same for columns of larger values, as a share of the column's largest
 _MAX_COLUMNS = 256  # the search is cubic in the number of columns
 _MAX_COEFFICIENT = 8
 _SAMPLE = 2048
@@ -32,7 +32,7 @@ class ColumnCode:
 
 
 def max_error(values: np.ndarray) -> float:
-    """The largest error a value may have after decoding: float32's own rounding at the largest of `values`."""
+    """The largest error a column's values may have after decoding: float32's own rounding at the largest of them."""
     return max(MAX_ERROR, _ROUNDING * float(np.abs(values).max(initial=0)))
 
 
@@ -102,12 +102,11 @@ def _encode(columns: np.ndarray, episode_offsets: np.ndarray, forced: set[int]) 
 def _combinations(columns: np.ndarray, forced: set[int]) -> tuple[list[int], np.ndarray]:
     """Indices of columns (M, R) to keep, and integers (M, kept) that give every column from the kept ones."""
     sample = np.random.default_rng(0).choice(columns.shape[1], min(_SAMPLE, columns.shape[1]), replace=False)
-    tolerance = max_error(columns)
     gram = (rows := columns[:, np.sort(sample)].astype(np.float64)) @ rows.T
     kept: list[int] = []
     weights: dict[int, np.ndarray] = {}
     for column in range(len(columns)):
-        found = None if column in forced else _combination(columns, gram, kept, column, tolerance)
+        found = None if column in forced else _combination(columns, gram, kept, column)
         if found is None:
             kept.append(column)
         else:
@@ -120,9 +119,7 @@ def _combinations(columns: np.ndarray, forced: set[int]) -> tuple[list[int], np.
     return kept, matrix
 
 
-def _combination(
-    columns: np.ndarray, gram: np.ndarray, kept: Sequence[int], column: int, tolerance: float
-) -> np.ndarray | None:
+def _combination(columns: np.ndarray, gram: np.ndarray, kept: Sequence[int], column: int) -> np.ndarray | None:
     """Integers that give `column` from the kept columns on every row, or None."""
     weights = np.zeros(len(kept), np.int64)
     if kept:
@@ -138,15 +135,14 @@ def _combination(
         if weight:
             residual -= weight * columns[index].astype(np.float64)
     # half the error: two stages' may add up
-    return weights if np.abs(residual).max() <= 0.5 * tolerance else None
+    return weights if np.abs(residual).max() <= 0.5 * max_error(columns[column]) else None
 
 
 def _wrong_columns(code: ColumnCode, columns: np.ndarray, episode_offsets: np.ndarray) -> set[int]:
     decoded = decode(code.stored, code.per_episode, code.coefficients, episode_numbers(episode_offsets))
     wrong: set[int] = set()
-    tolerance = max_error(columns)
     for column, original in enumerate(columns):
         error = np.abs(decoded[:, column].astype(np.float64) - original.astype(np.float64)).max()
-        if error > tolerance:
+        if error > max_error(original):
             wrong.add(column)
     return wrong
