@@ -41,7 +41,7 @@ def start_card(fields: Mapping[str, Any], action_size: int) -> dict[str, Any]:
         card[key] = [float(bound) for bound in card[key]]
     if card["reference"] is None:
         environment = card["environment"]
-        card["reference"] = reference_returns(environment["env"], environment["env_args"].get("key"))
+        card["reference"] = reference_returns(environment["env"], environment["env_args"])
     return card
 
 

@@ -6,6 +6,7 @@ the agents (Cooperative Navigation) or of the shared reward (the others). The va
 appendix G.1.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 _SOURCE = "MADiff appendix G.1, for the OMAR datasets"
@@ -19,7 +20,16 @@ _PUBLISHED: dict[tuple[str, str], tuple[float, float]] = {
 }
 
 
-def reference_returns(env: str, key: str | None) -> dict[str, Any] | None:
-    """{"random", "expert", "source"} of an environment, or None where none is published."""
-    found = _PUBLISHED.get((env, key or ""))
-    return None if found is None else {"random": found[1], "expert": found[0], "source": _SOURCE}
+# The arguments under which the particle environments' values were measured; others make other returns.
+_MPE_ARGUMENTS = {"time_limit": 25, "continuous_actions": True}
+
+
+def reference_returns(env: str, env_args: Mapping[str, Any]) -> dict[str, Any] | None:
+    """{"random", "expert", "source"} of an environment, or None where none is published for these arguments."""
+    found = _PUBLISHED.get((env, env_args.get("key") or ""))
+    if found is None:
+        return None
+    measured = _MPE_ARGUMENTS if env == "mpe" else {}
+    if any(env_args.get(name, value) != value for name, value in measured.items()):
+        return None
+    return {"random": found[1], "expert": found[0], "source": _SOURCE}

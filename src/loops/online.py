@@ -54,7 +54,7 @@ class OnlineTraining(Training):
             self.learner.cuda()
         recorded = scheme if self.recording is None else self.recording.extend(scheme)
         self.runner.setup(recorded, groups, preprocess, mac)
-        reference = reference_of(reference_returns(args.env, args.env_args.get("key")))
+        reference = reference_of(reference_returns(args.env, args.env_args))
         self.evaluator = Evaluator(self.runner, args, logger, reference)
         self.episodes, self.trained = 0, False
 

@@ -7,6 +7,7 @@ import pytest
 from samples import continuous_arrays, continuous_card, discrete_arrays
 
 from datasets.dataset import read_dataset, write_dataset
+from datasets.references import reference_returns
 from utils.errors import DatasetError
 
 
@@ -100,3 +101,12 @@ def test_a_reference_may_be_stated_or_left_out(tmp_path):
     elsewhere = {"env": "mine", "env_args": {}}
     assert write(tmp_path / "d.h5", {"reference": None, "environment": elsewhere})["reference"] is None
     assert read_dataset(tmp_path / "d.h5").card["reference"] is None
+
+
+def test_references_are_of_the_published_arguments_only() -> None:
+    published = {"key": "simple_spread", "time_limit": 25, "continuous_actions": True}
+    found = reference_returns("mpe", published)
+    assert found is not None and (found["expert"], found["random"]) == (516.8, 159.8)
+    assert reference_returns("mpe", {"key": "simple_spread"}) == found
+    for other in ({"time_limit": 50}, {"continuous_actions": False}, {"key": "simple_spread_v3"}):
+        assert reference_returns("mpe", published | other) is None
