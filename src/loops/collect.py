@@ -73,31 +73,36 @@ def write(
 def play(runner: Any, args: SimpleNamespace, logger: Logger) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Flat rows of `collect_episodes` episodes and their offsets, (E + 1,)."""
     parts: list[dict[str, np.ndarray]] = []
-    lengths: list[np.ndarray] = []
     progress = Progress(0, args.collect_episodes, logger.console_logger, unit="episode")
     done = 0
     while done < args.collect_episodes:
         batch = runner.run(test_mode=False)
         keep = min(batch.batch_size, args.collect_episodes - done)
         parts.append(flat_rows(batch, keep))
-        lengths.append(batch["filled"][:keep, :, 0].sum(1).cpu().numpy())
         done += keep
         progress.advance(done)
     progress.close()
+    return join(parts)
+
+
+def join(parts: list[dict[str, np.ndarray]]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """One dataset's rows and episode offsets, (E + 1,), from what `flat_rows` gave, in order."""
     arrays = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    return arrays, np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+    lengths = arrays.pop("episode_lengths")  # (E,)
+    return arrays, np.concatenate([[0], np.cumsum(lengths)])
 
 
 def flat_rows(batch: EpisodeBatch, keep: int, reward: str = "reward") -> dict[str, np.ndarray]:
-    """The filled rows of the first `keep` episodes, (R, ...) each, under the dataset's keys.
+    """The filled rows of the first `keep` episodes, (R, ...) each, under the dataset's keys; for `join`.
 
-    reward: the batch's key of every agent's rewards.
+    `episode_lengths` (E,) counts each episode's rows. reward: the batch's key of every agent's rewards.
     """
     filled = batch["filled"][:keep, :, 0].bool()  # (E, T)
     keys = ("obs", "state", "actions", "avail_actions", "terminated")
     rows = {key: batch[key][:keep][filled].cpu().numpy() for key in keys}  # (R, ...)
     rows["reward"] = batch[reward][:keep][filled].cpu().numpy()  # (R, N)
     rows["terminated"] = rows["terminated"][:, 0]
+    rows["episode_lengths"] = filled.sum(1).cpu().numpy()
     return rows
 
 

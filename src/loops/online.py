@@ -63,13 +63,13 @@ class OnlineTraining(Training):
         batch = self.runner.run(test_mode=False)
         if self.recording is not None:
             self.recording.add(batch)
-            batch = batch[tuple(key for key in self.buffer.scheme)]
+            batch = batch[tuple(self.buffer.scheme)]
         self.buffer.insert_episode_batch(batch)
         self.episodes += batch.batch_size
         self.t = self.runner.t_env
-        for _ in range(self.args.updates_per_run):
-            if self._can_sample():
-                self.trained = True
+        if self._can_sample():
+            self.trained = True
+            for _ in range(self.args.updates_per_run):
                 self.learner.train(self._sample(), self.t, self.episodes)
 
     def _can_sample(self) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from components.episode_buffer import EpisodeBatch
 from components.scheme import Scheme
-from loops.collect import card_fields, check_destination, exploration, flat_rows, write
+from loops.collect import card_fields, check_destination, exploration, flat_rows, join, write
 from utils.errors import ConfigError
 
 
@@ -29,7 +29,6 @@ class Recording:
         self.args = args
         self.path = check_destination(args.replay_to, "replay_to")
         self.parts: list[dict[str, np.ndarray]] = []
-        self.lengths: list[np.ndarray] = []
 
     def extend(self, scheme: Scheme) -> Scheme:
         """The runner's scheme with every agent's reward, `agent_rewards`, beside the one learned from."""
@@ -37,14 +36,11 @@ class Recording:
 
     def add(self, batch: EpisodeBatch) -> None:
         """Keep a rollout's episodes."""
-        rows = flat_rows(batch, batch.batch_size, reward="agent_rewards")
-        self.parts.append(rows)
-        self.lengths.append(batch["filled"][:, :, 0].sum(1).cpu().numpy())
+        self.parts.append(flat_rows(batch, batch.batch_size, reward="agent_rewards"))
 
     def write(self, runner: Any, log: logging.Logger) -> None:
         """Write what `runner` has played."""
-        arrays = {key: np.concatenate([part[key] for part in self.parts]) for key in self.parts[0]}
-        offsets = np.concatenate([[0], np.cumsum(np.concatenate(self.lengths))])
+        arrays, offsets = join(self.parts)
         behaviour = (
             f"every training episode of {self.args.name}, {runner.t_env} steps, {exploration(runner)} at the end"
         )

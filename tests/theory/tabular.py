@@ -8,7 +8,7 @@ d = (1 - gamma) d0 + gamma d P. Equations are those of the SPaCQL paper (Jin & M
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -251,3 +251,13 @@ def disagreeing_critics(gap: float, spread: tuple[float, float]) -> tuple[DecMDP
 def modulus(operator: Callable[[Array], Array], q: Array, other: Array) -> float:
     """How far apart the images are, in units of the distance, sup norm."""
     return float(np.abs(operator(q) - operator(other)).max() / np.abs(q - other).max())
+
+
+def random_instances(n: int, draws: int, first_seed: int) -> Iterator[tuple[np.random.Generator, DecMDP, Array, Array]]:
+    """Processes from nearly deterministic to dense, behaviour and policies from far apart to nearly equal."""
+    for seed in range(first_seed, first_seed + draws):
+        rng = np.random.default_rng(seed)
+        mdp = random_mdp(rng, n, gamma=float(rng.choice([0.1, 0.5, 0.9, 0.99])), sparsity=float(rng.choice([0.02, 1])))
+        mu = random_policies(rng, mdp)
+        share = float(rng.choice([0.01, 0.1, 1]))
+        yield rng, mdp, (1 - share) * mu + share * random_policies(rng, mdp), mu

@@ -20,6 +20,7 @@ from tests.theory.tabular import (
     occupancy,
     pair_occupancy,
     product,
+    random_instances,
     random_joint,
     random_mdp,
     random_policies,
@@ -34,13 +35,7 @@ AGENTS = pytest.mark.parametrize("n", [2, 3, 4])
 
 
 def instances(n: int, draws: int = 100) -> Iterator[tuple[np.random.Generator, DecMDP, Array, Array]]:
-    """Processes from nearly deterministic to dense, behaviour and policies from far apart to nearly equal."""
-    for seed in range(draws):
-        rng = np.random.default_rng(7000 * n + seed)
-        mdp = random_mdp(rng, n, gamma=float(rng.choice([0.1, 0.5, 0.9, 0.99])), sparsity=float(rng.choice([0.02, 1])))
-        mu = random_policies(rng, mdp)
-        share = float(rng.choice([0.01, 0.1, 1]))
-        yield rng, mdp, (1 - share) * mu + share * random_policies(rng, mdp), mu
+    return random_instances(n, draws, 7000 * n)
 
 
 def every_subset(n: int) -> list[Agents]:

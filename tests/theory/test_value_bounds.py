@@ -21,6 +21,7 @@ from tests.theory.tabular import (
     product,
     q_of,
     q_star,
+    random_instances,
     random_joint,
     random_mdp,
     random_policies,
@@ -32,12 +33,7 @@ AGENTS = pytest.mark.parametrize("n", [2, 3, 4])
 
 
 def instances(n: int, draws: int = 40) -> Iterator[tuple[np.random.Generator, DecMDP, Array, Array]]:
-    for seed in range(draws):
-        rng = np.random.default_rng(3000 * n + seed)
-        mdp = random_mdp(rng, n, gamma=float(rng.choice([0.1, 0.5, 0.9, 0.99])), sparsity=float(rng.choice([0.02, 1])))
-        mu = random_policies(rng, mdp)
-        share = float(rng.choice([0.01, 0.1, 1]))
-        yield rng, mdp, (1 - share) * mu + share * random_policies(rng, mdp), mu
+    return random_instances(n, draws, 3000 * n)
 
 
 def shift_term(mdp: DecMDP, deviation: float) -> float:
