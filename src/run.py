@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def run(_run: Run, _config: Config, _log: logging.Logger) -> dict[str, float]:
     """Collect, evaluate or train as the configuration says; returns the headline figures."""
     args = sanity_check(SimpleNamespace(**_config), _log)
+    th.set_float32_matmul_precision(args.matmul_precision)
     logger = Logger(_log)
     # A path in the Sacred configuration would tell apart the seeds that a plot averages: it lives on `args` only.
     stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")

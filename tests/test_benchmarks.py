@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -30,3 +32,58 @@ def test_the_critic_step_trains(penalty: str) -> None:
 def test_the_sampling_buffers_hold_the_same_episodes() -> None:
     replay, offline = load("buffer_sampling").build(20)
     assert replay.episodes_in_buffer == offline.episodes_in_buffer == 20
+
+
+def sacred_run(folder: Path, seed: int, scores: list[float], status: str = "COMPLETED", **config: object) -> None:
+    """A finished run's files, as far as `reproduction.py` reads them."""
+    folder.mkdir(parents=True)
+    steps = [100 * i for i in range(len(scores))]
+    curves = {f"{key}_{k}": [float(k)] * len(scores) for key in "wu" for k in (1, 2, 3)} | {
+        "k_eff": [2.0] * len(scores)
+    }
+    curves["test_normalised_score"] = scores
+    times = [f"2026-01-01T00:00:{i:02d}" for i in range(len(scores))]
+    metrics = {key: {"steps": steps, "values": values, "timestamps": times} for key, values in curves.items()}
+    metrics["final_normalised_score"] = {"steps": steps[-1:], "values": scores[-1:]}
+    run = {"status": status, "start_time": "2026-01-01T00:00:00", "stop_time": "2026-01-01T00:02:00"}
+    run["experiment"] = {"repositories": [{"commit": "0123456789", "dirty": False}]}
+    config = {"seed": seed, "name": "spacql", "dataset": "mpe/simple_spread/random", "lr": 0.01} | config
+    for name, content in (("metrics", metrics), ("run", run), ("config", config)):
+        (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+def test_records_become_tables_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reproduction = load("reproduction")
+    scores = [float(i) for i in range(12)]
+    sacred_run(tmp_path / "runs" / "1", 1, scores)
+    sacred_run(tmp_path / "runs" / "2", 2, [score + 2 for score in scores[:-1]] + [9.0])
+    sacred_run(tmp_path / "runs" / "3", 3, scores, status="INTERRUPTED")
+    assert [file.name for file in reproduction.gather(tmp_path / "runs", tmp_path / "json", None)] == [
+        "spacql-random.json"
+    ]
+    assert "not completed" in capsys.readouterr().err
+    row = reproduction.table(tmp_path / "json").splitlines()[-1]
+    # final 11 and 9, best 11 and 12, means of the last ten 6.5 and (4 + .. + 12 + 9) / 10 = 8.1
+    assert row == "| random | spacql | 10.0 ± 1.4 | 11.5 ± 0.7 | 7.3 ± 1.1 | 11.0 / 9.0 | 2.0 |"
+    assert (
+        reproduction.uncertainty_table(tmp_path / "json")
+        .splitlines()[-1]
+        .startswith("| random | 1 | 2 | 3 | 3.00 / 3.00")
+    )
+    pictures = reproduction.figures(tmp_path / "json", tmp_path / "images")
+    pictures += reproduction.seconds(tmp_path / "json", tmp_path / "images")
+    assert len(pictures) == 4 and all(picture.stat().st_size > 1000 for picture in pictures)
+
+
+def test_runs_of_another_kind_are_not_averaged(tmp_path: Path) -> None:
+    reproduction = load("reproduction")
+    sacred_run(tmp_path / "a" / "1", 1, [0.0, 1.0])
+    sacred_run(tmp_path / "a" / "2", 2, [0.0, 1.0], lr=0.1)
+    with pytest.raises(reproduction.Mismatch, match="differ in lr"):
+        reproduction.gather(tmp_path / "a", tmp_path / "json", None)
+    sacred_run(tmp_path / "b" / "1", 1, [0.0, 1.0])
+    sacred_run(tmp_path / "b" / "2", 1, [0.0, 1.0])
+    with pytest.raises(reproduction.Mismatch, match="a seed occurs twice"):
+        reproduction.gather(tmp_path / "b", tmp_path / "json", None)
+    with pytest.raises(reproduction.Mismatch, match="no completed run"):
+        reproduction.gather(tmp_path / "json", tmp_path / "json", None)

@@ -12,6 +12,7 @@ from torch import Tensor
 from components.action_selectors import REGISTRY as action_REGISTRY
 from components.episode_buffer import EpisodeBatch
 from modules.agents import REGISTRY as agent_REGISTRY
+from modules.layers.masks import FORBIDDEN
 from utils.errors import ConfigError
 
 Rows = slice | list[int]
@@ -82,7 +83,7 @@ class BasicMAC:
         if self.agent_output_type != "pi_logits":
             return outputs
         if getattr(self.args, "mask_before_softmax", True):
-            outputs = outputs.masked_fill(avail_actions == 0, -1e10)
+            outputs = outputs.masked_fill(avail_actions == 0, FORBIDDEN)
         return th.softmax(outputs, dim=-1)
 
     def init_hidden(self, batch_size: int) -> None:

@@ -24,7 +24,7 @@ def dataset_path(name_or_path: str | Path) -> Path:
     if text.endswith((".h5", ".hdf5")) or path.is_file():
         return path
     named = DATA_ROOT / f"{text}.h5"
-    if not named.resolve().is_relative_to(DATA_ROOT):
+    if not Path(os.path.normpath(named)).is_relative_to(DATA_ROOT):  # as written: the file itself may be a link
         raise DatasetError(f"'{text}' is neither a dataset name nor a path ending in .h5")
     return named
 

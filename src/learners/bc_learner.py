@@ -7,8 +7,9 @@ from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Draws, Logger, Stats
-from learners.gradients import FORBIDDEN, NOW, LossSpec, available, masked_mean, transition_mask
+from learners.gradients import NOW, LossSpec, available, masked_mean, transition_mask
 from modules.layers.gaussian import gaussian_policy
+from modules.layers.masks import FORBIDDEN
 from modules.layers.squash import action_bounds, squash
 from utils.errors import ConfigError
 

@@ -12,7 +12,6 @@ from modules.layers.stacked_linear import StackedLinear
 from utils.errors import ConfigError
 
 NOW, NEXT = slice(None, -1), slice(1, None)  # rows t and t+1 of a batch
-FORBIDDEN = -1e10  # of an unavailable action; finite, for rows without any (padding) must not make a softmax NaN
 STOCK_RHYTHM = "target_update_interval_or_tau"
 
 

@@ -10,7 +10,8 @@ import torch as th
 from torch import Tensor, nn
 
 from components.episode_buffer import EpisodeBatch
-from learners.gradients import FORBIDDEN, available
+from learners.gradients import available
+from modules.layers.masks import FORBIDDEN
 from modules.layers.squash import action_bounds, squash
 
 Tensors = dict[str, Tensor]
@@ -24,7 +25,7 @@ class ContinuousPolicies(nn.Module):
     Dimensions that an agent lacks (padding, availability 0) are 0, as they are in the data.
     """
 
-    OUTPUT_TYPE = "mean"
+    OUTPUT_TYPE, DENSITY = "mean", "mixture"
     KEYS = ("target_noise", "n_penalty_samples", "action_l2", "pre_tanh_l2")
     low: Tensor
     high: Tensor
@@ -90,7 +91,7 @@ class ContinuousPolicies(nn.Module):
 class DiscretePolicies(nn.Module):
     """Softmax policies: outputs are the probabilities of the available actions; a deviation tries all A actions."""
 
-    OUTPUT_TYPE = "pi_logits"
+    OUTPUT_TYPE, DENSITY = "pi_logits", "categorical"
     KEYS = ()
 
     def __init__(self, args: SimpleNamespace) -> None:

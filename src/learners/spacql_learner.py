@@ -13,10 +13,12 @@ from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Draws, Logger, Stats
-from learners.gradients import NEXT, NOW, LossSpec, masked_mean, require, transition_mask
+from learners.gradients import NEXT, NOW, LossSpec, available, masked_mean, require, transition_mask
 from learners.policies import ContinuousPolicies, DiscretePolicies
 from modules.critics import REGISTRY as critic_REGISTRY
 from modules.critics.ensemble_critic import EnsembleCritic
+from modules.densities import REGISTRY as density_REGISTRY
+from modules.densities.base_density import BaseDensity
 from utils.errors import ConfigError
 
 # 1/u_k stays finite where the critics agree exactly; values are of the order of the return.
@@ -25,11 +27,13 @@ SMALLEST_UNCERTAINTY = 1e-6
 CHOICES = {
     "partial_replacement": ("adaptive", "full", "average_single"),
     "cql_penalty": ("policy", "logsumexp"),
+    "penalty_weights": ("uniform", "density"),
     "uncertainty_ensemble": ("online", "target"),
     "input_norm": ("dataset", "none"),
 }
 # Keys that have no defaults, beside those of the policies and the base learner.
-KEYS = (*CHOICES, "alpha_cql", "critic_type", "ensemble_size", "hidden_dim", "actor_lr", "actor_update_interval")
+NUMBERS = ("alpha_cql", "penalty_temperature", "density_lr", "ensemble_size", "actor_lr", "actor_update_interval")
+KEYS = (*CHOICES, *NUMBERS, "critic_type", "hidden_dim")
 
 
 class SPaCQLLearner(BaseLearner):
@@ -40,13 +44,15 @@ class SPaCQLLearner(BaseLearner):
     """
 
     action_types = frozenset({"continuous", "discrete"})
-    LOSSES = (
+    LOSSES: tuple[LossSpec, ...] = (
         LossSpec("critic", modules=("critic",), lr="lr"),
         LossSpec("actor", modules=("agent",), lr="actor_lr", interval="actor_update_interval", clip="member"),
     )
     TARGETS = ("agent", "critic")
+    DENSITY_LOSS = LossSpec("density", modules=("density",), lr="density_lr")
     critic: EnsembleCritic
     target_critic: EnsembleCritic
+    density: BaseDensity
 
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
@@ -54,6 +60,9 @@ class SPaCQLLearner(BaseLearner):
         self.critic = critic_REGISTRY[args.critic_type](scheme, args)
         self.policies = policies_for(scheme)(args)
         self.n_agents: int = args.n_agents
+        if args.penalty_weights == "density":
+            self.density = density_REGISTRY[self.policies.DENSITY](scheme, args)
+            self.LOSSES = (*self.LOSSES, self.DENSITY_LOSS)
         self.prepare()
 
     def draws(self, name: str, batch: EpisodeBatch) -> Draws:
@@ -83,34 +92,67 @@ class SPaCQLLearner(BaseLearner):
         with th.no_grad():
             target, stats = self.target_value(batch, draws)  # (R,)
             alternatives, outputs = self.penalty_actions(batch, draws)  # (R, K, N, A), (R, N, A)
+            weights = self.agent_weights(outputs, batch)  # (R, N)
         data, single = self.critic.data_and_single_replacements(state, actions, alternatives)  # (E, R), (E, R, K, N)
         error = data - target  # (E, R)
-        penalty = self.penalty(data, single, outputs, batch)  # (E, R)
+        penalty = self.penalty(data, single, outputs, weights, batch)  # (E, R)
         loss = masked_mean(error.square() + self.args.alpha_cql * penalty, mask).sum()
         stats["q_data"] = data.detach().mean(0)
         stats["td_error_abs"] = error.detach().abs().mean(0)
         stats["penalty"] = penalty.detach().mean(0)
+        if weights is not None:
+            stats["lambda"] = weights
         return loss, stats
 
     def penalty_actions(self, batch: EpisodeBatch, draws: Draws) -> tuple[Tensor, Tensor | None]:
-        """Deviating actions of each agent that the penalty pushes down, (R, K, N, A), and the policies they follow.
+        """Deviating actions of each agent that the penalty pushes down, (R, K, N, A), and what the policies say.
 
-        `policy`: a_i ~ pi_i (one action, or all with their probabilities); `logsumexp`: K uniform ones, or all.
+        `policy`: a_i ~ pi_i (one action, or all with their probabilities); `logsumexp`: K uniform ones, or all. The
+        policies are read where the penalty or its weights need them.
         """
-        if self.args.cql_penalty == "logsumexp":
-            return self.policies.spread(batch, NOW, draws), None
-        outputs = self.outputs(self.mac, batch, NOW)  # (R, N, A)
+        uniform = self.args.cql_penalty == "logsumexp"
+        needed = not uniform or self.args.penalty_weights == "density"
+        outputs = self.outputs(self.mac, batch, NOW) if needed else None  # (R, N, A)
+        if uniform or outputs is None:
+            return self.policies.spread(batch, NOW, draws), outputs
         return self.policies.alternatives(outputs, batch, NOW), outputs
 
-    def penalty(self, data: Tensor, single: Tensor, outputs: Tensor | None, batch: EpisodeBatch) -> Tensor:
-        """xi_c of eq. 5 with lambda_i = 1/n, before alpha. data (E, R), single (E, R, K, N) -> (E, R).
+    def agent_weights(self, outputs: Tensor | None, batch: EpisodeBatch) -> Tensor | None:
+        """lambda_i of eq. 5, (R, N), summing to 1 over the agents; None stands for 1/n.
+
+        `density` is CFCQL's: softmax_i(tau * -log mu_i(a_i | o_i)), a_i ~ pi_i, more weight on the agent whose policy
+        is farther from its behaviour mu_i; tau is `penalty_temperature`, 0 gives 1/n. CFCQL's code estimates mu_i by a
+        VAE, `density` here by maximum likelihood.
+        """
+        if self.args.penalty_weights == "uniform" or outputs is None:
+            return None
+        actions = self.policies.alternatives(outputs, batch, NOW)  # (R, K, N, A)
+        obs = batch["obs"][:, NOW].flatten(0, 1)  # (R, N, O)
+        known = self.density.log_prob(obs, actions, available(batch, NOW))  # (R, K, N)
+        surprise = -self.policies.expected(known.unsqueeze(0), outputs)[0]  # (R, N)
+        return (self.args.penalty_temperature * surprise).softmax(-1)
+
+    def penalty(
+        self, data: Tensor, single: Tensor, outputs: Tensor | None, weights: Tensor | None, batch: EpisodeBatch
+    ) -> Tensor:
+        """xi_c of eq. 5, before alpha. data (E, R), single (E, R, K, N), weights (R, N) or None for 1/n -> (E, R).
 
         `policy` is the equation as printed, the expectation under each policy; `logsumexp` is CFCQL's published code,
         a log-sum-exp over uniform actions or, where they are discrete, over all available ones.
         """
-        if outputs is None:
-            return self.policies.logsumexp(single, batch, NOW).mean(-1) - data
-        return self.policies.expected(single, outputs).mean(-1) - data
+        if self.args.cql_penalty == "logsumexp" or outputs is None:
+            deviating = self.policies.logsumexp(single, batch, NOW)  # (E, R, N)
+        else:
+            deviating = self.policies.expected(single, outputs)  # (E, R, N)
+        return (deviating.mean(-1) if weights is None else (weights * deviating).sum(-1)) - data
+
+    def density_loss(self, batch: EpisodeBatch, draws: Draws) -> tuple[Tensor, Stats]:
+        """-log mu_i(a_i | o_i) of the logged actions, averaged over agents and transitions."""
+        mask = transition_mask(batch).flatten()  # (R,)
+        logged = self.policies.logged(batch, NOW).unsqueeze(1)  # (R, 1, N, A)
+        obs = batch["obs"][:, NOW].flatten(0, 1)  # (R, N, O)
+        known = self.density.log_prob(obs, logged, available(batch, NOW))  # (R, 1, N)
+        return -masked_mean(known.mean((1, 2)), mask), {}
 
     def target_value(self, batch: EpisodeBatch, draws: Draws) -> tuple[Tensor, Stats]:
         """Y_SP of eq. 6, (R,), and the weights and uncertainties behind it."""

@@ -55,10 +55,19 @@ RANGES: dict[str, Range] = {
     "tau": Range(0, 1, above=True),
     "target_update_interval_or_tau": POSITIVE,
     "hypernet_layers": Range(1, 2, whole=True),
-    **dict.fromkeys(("lr", "actor_lr", "grad_norm_clip", "reward_scale"), POSITIVE),
+    **dict.fromkeys(("lr", "actor_lr", "density_lr", "grad_norm_clip", "reward_scale"), POSITIVE),
     "final_init": Range(0, above=True, null=True),
     **dict.fromkeys(
-        ("alpha_cql", "target_noise", "action_l2", "pre_tanh_l2", "exploration_noise", "target_noise_clip"), WEIGHT
+        (
+            "alpha_cql",
+            "penalty_temperature",
+            "target_noise",
+            "action_l2",
+            "pre_tanh_l2",
+            "exploration_noise",
+            "target_noise_clip",
+        ),
+        WEIGHT,
     ),
 }
 
@@ -67,6 +76,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "train_reward": ("mean", "sum", "agent0"),
     "reward_scaling": ("none", "centre", "standardise"),
     "input_norm": ("none", "dataset"),
+    "matmul_precision": ("highest", "high", "medium"),
     "agent_output_type": ("q", "pi_logits", "mean", "gaussian", "auto"),
 }
 
@@ -74,7 +84,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 # Whether a text may be null.
 TEXTS = {"local_results_path": False, "checkpoint_path": False, "runner": False, "mac": False, "agent": False,
          "action_selector": False, "mongo": True, "collect_to": True, "replay_to": True, "collect_quality": True,
-         "dataset": True, "env": True, "learner": True}  # fmt: skip
+         "dataset": True, "env": True, "learner": True, "tuned": True}  # fmt: skip
 
 
 def check_values(config: dict[str, Any]) -> dict[str, Any]:

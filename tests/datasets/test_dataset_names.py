@@ -61,3 +61,5 @@ def test_links_to_and_from_the_data_folder(tmp_path, monkeypatch):
     (disk / "linked.h5").symlink_to(tmp_path / "elsewhere.h5")
     for path in (root / "linked.h5", root / "a.h5", disk / "a.h5", tmp_path / "shortcut" / "a.h5"):
         assert dataset_name(path) == Path(path).stem
+    (tmp_path / "elsewhere.h5").write_bytes(b"")
+    assert resolve_dataset("linked") == root / "linked.h5"

@@ -43,6 +43,25 @@ def test_losses_are_pure(name: str, dtype: th.dtype, tolerance: float, kind: str
             th.testing.assert_close(a[lane], b, rtol=100 * tolerance, atol=100 * tolerance)
 
 
+@pytest.mark.parametrize("kind", ["policy", "logsumexp"])
+def test_autocast_gives_nearly_the_same_gradients(kind: str) -> None:
+    learner = make_learner(cql_penalty=kind, hidden_dim=32, final_init=0.3)
+    batch = make_batch(learner.args, rows=64)
+    draws = learner.draws("critic", batch)
+    learner.draws = lambda name, _: draws if name == "critic" else {}
+    for spec in learner.LOSSES:
+        learner.args.autocast = False
+        _, exact, _ = learner.gradients(spec, batch, False)
+        learner.args.autocast = True
+        _, rounded, _ = learner.gradients(spec, batch, False)
+        assert all(gradient.dtype == th.float32 for gradient in rounded)
+        apart = clip_gradients([a - b for a, b in zip(exact, rounded, strict=True)], 1e9, False)
+        assert 0 < apart / clip_gradients(exact, 1e9, False) < 0.05
+    del learner.draws
+    train(learner, 0, 10)
+    learner.check_finite(10)
+
+
 @pytest.mark.parametrize("name", ["critic", "actor"])
 @pytest.mark.parametrize("chunk", [1, 2, 4])
 def test_chunks_add_up(name: str, chunk: int) -> None:

@@ -25,6 +25,7 @@ def cases() -> list[Any]:
             if keys.get("offline"):
                 listed += [(alg, kind | SHARED_MEMORY), (alg, kind | OWN_MEMORY)]
     listed += [("bc", {"discrete": False, "agent_output_type": "gaussian"}), ("bc", {"agent_output_type": "q"})]
+    listed += [("spacql", {"discrete": kind, "penalty_weights": "density"}) for kind in (False, True)]
     return [pytest.param(alg, updates, id="-".join([alg, *map(str, updates.values())])) for alg, updates in listed]
 
 

@@ -45,6 +45,12 @@ def test_layers_override_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     layered = config.layered_config("s", "e", {})
     assert [layered[key] for key in "abcd"] == [0, 1, 2, 3] and layered["args"] == {"x": 1, "y": 2}
     assert config.layered_config("s", "e", {"dataset": "other"})["d"] == 2
+    (tmp_path / "algs" / "relative.yaml").write_text(yaml.safe_dump({"c": 4, "d": 4, "tuned": "s"}))
+    assert [config.layered_config("relative", "e", {})[key] for key in "cd"] == [4, 3]
+    assert config.layered_config("relative", "e", {"tuned": "relative"})["d"] == 4
+    assert config.layered_config("relative", "e", {"tuned": None})["d"] == 4
+    with pytest.raises(ConfigError, match="tuned=r: no algorithm"):
+        config.layered_config("s", "e", {"tuned": "r"})
     with pytest.raises(ConfigError, match="did you mean 's'"):
         config.layered_config("ss", "e", {})
 

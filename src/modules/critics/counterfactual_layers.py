@@ -26,7 +26,9 @@ def counterfactual_values(base: Tensor, change: Tensor, first: Tensor, upper: We
 def _on_cpu(base: Tensor, change: Tensor, first: Tensor, upper: Weights, with_base: bool) -> Tensor:
     if th._C._are_functorch_transforms_active():  # vmap and grad of torch.func need ordinary operations
         return plain_values(base, change, first, upper, with_base)
-    values: Tensor = _MemberLoop.apply(base, change, first, *upper, with_base)
+    dtype = th.get_autocast_dtype("cpu") if th.is_autocast_enabled("cpu") else base.dtype
+    with th.autocast("cpu", enabled=False):
+        values: Tensor = _MemberLoop.apply(base, change, first, *upper, with_base, dtype)
     return values
 
 
@@ -48,18 +50,22 @@ class _MemberLoop(th.autograd.Function):
     The base is added in place and never repeated. Backward, the gradient before the last layer is an outer product
     that is never formed: with active = gradient of the value where the unit fired, the last layer's weights multiply
     small matrices instead, and its own gradient comes out of hidden^T active, which the second layer needs anyway.
+    Activations and their products are of `dtype`; weights come in, and values and gradients go out, as they are.
     """
 
     @staticmethod
     def forward(
         ctx: Any, base: Tensor, change: Tensor, first: Tensor, second: Tensor, second_bias: Tensor, third: Tensor,
-        third_bias: Tensor, with_base: bool,
+        third_bias: Tensor, with_base: bool, dtype: th.dtype,
     ) -> Tensor:  # fmt: skip
+        values_dtype = third.dtype
+        base, change, first, second = (tensor.to(dtype) for tensor in (base, change, first, second))
+        second_bias = second_bias.to(dtype)
         n_members, n_rows, width = base.shape
         n_groups, n_per_group, _ = change.shape
         n_changed = n_groups * n_per_group
         n_total = n_changed + n_rows * with_base
-        values = base.new_empty(n_members, n_total)
+        values = third.new_empty(n_members, n_total)
         saved: list[Tensor] = []
         for member in range(n_members):
             hidden = base.new_empty(n_total, width)
@@ -70,7 +76,7 @@ class _MemberLoop(th.autograd.Function):
                 hidden[n_changed:] = base[member]
             hidden.relu_()
             active = _affine_relu(hidden, second[member], second_bias[member, 0])  # (rows, H)
-            th.mv(active, third[member, :, 0], out=values[member])
+            th.mv(active.to(values_dtype), third[member, :, 0], out=values[member])  # 8 bits are too few for a value
             saved += (hidden, active)
         ctx.save_for_backward(change, first, second, second_bias, third, *saved)
         ctx.n_rows, ctx.n_changed = n_rows, n_changed
@@ -81,16 +87,18 @@ class _MemberLoop(th.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad = grads[0].contiguous()  # (E, rows)
         change, first, second, second_bias, third, *saved = ctx.saved_tensors
+        dtype, low = third.dtype, first.dtype
+        grad_low, third_low = grad.to(low), third.to(low)
         n_members, n_groups, _, width = first.shape
         d_base = first.new_empty(n_members, ctx.n_rows, width)
         d_first, products = th.empty_like(first), th.empty_like(second)
         sums = first.new_empty(n_members, width)
         d_change = th.zeros_like(change) if ctx.needs_input_grad[1] else None
         active = th.empty_like(saved[0])  # (rows, H), one buffer for all members
-        folded = second * third.transpose(1, 2)  # (E, H, H), the last layer's weights in the second's columns
+        folded = second * third_low.transpose(1, 2)  # (E, H, H), the last layer's weights in the second's columns
         for member in range(n_members):
             hidden, upper = saved[2 * member], saved[2 * member + 1]  # (rows, H)
-            _where_positive(grad[member, :, None].expand_as(upper), upper, out=active)
+            _where_positive(grad_low[member, :, None].expand_as(upper), upper, out=active)
             products[member] = _transposed_times(hidden, active)
             th.sum(active, 0, out=sums[member])
             d_hidden = _times_transposed(active, folded[member])  # (rows, H)
@@ -104,17 +112,22 @@ class _MemberLoop(th.autograd.Function):
             if d_change is not None:
                 d_change.baddbmm_(d_changed, first[member].transpose(1, 2))
             del d_hidden, d_changed, by_row  # the next member's go to the same, cached memory
+        products, sums = products.to(dtype), sums.to(dtype)
         d_third = (products * second).sum(1) + second_bias[:, 0] * sums  # (E, H)
         third_row = third.transpose(1, 2)  # (E, 1, H)
         return (
-            d_base, d_change, d_first, products * third_row, sums.unsqueeze(1) * third_row, d_third.unsqueeze(-1),
-            grad.sum(1).view(-1, 1, 1), None,
+            d_base.to(dtype), None if d_change is None else d_change.to(dtype), d_first.to(dtype),
+            products * third_row, sums.unsqueeze(1) * third_row, d_third.unsqueeze(-1),
+            grad.sum(1).view(-1, 1, 1), None, None,
         )  # fmt: skip
 
 
 # torch multiplies float32 matrices by MKL, which on AMD processors leaves the wide vector units idle; oneDNN, which
 # torch also carries, uses them and is up to twice as fast on tall matrices. Exact float32 both ways.
 _HAS_ONEDNN = th.backends.mkldnn.is_available() and hasattr(th.ops.mkldnn, "_linear_pointwise")
+_ONEDNN_DTYPES = (
+    (th.float32, th.bfloat16) if _HAS_ONEDNN and th.ops.mkldnn._is_mkldnn_bf16_supported() else (th.float32,)
+)
 
 
 def _where_positive(values: Tensor, gate: Tensor, out: Tensor) -> None:
@@ -124,7 +137,7 @@ def _where_positive(values: Tensor, gate: Tensor, out: Tensor) -> None:
 
 def _affine_relu(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """relu(inputs @ weight + bias). inputs (rows, I), weight (I, O), bias (O,)."""
-    if _HAS_ONEDNN and inputs.dtype == th.float32:
+    if _HAS_ONEDNN and inputs.dtype in _ONEDNN_DTYPES:
         fused: Tensor = th.ops.mkldnn._linear_pointwise(inputs, weight.t().contiguous(), bias, "relu", [], "")
         return fused
     return th.addmm(bias, inputs, weight).relu_()
@@ -132,7 +145,7 @@ def _affine_relu(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def _times_transposed(inputs: Tensor, weight: Tensor) -> Tensor:
     """inputs @ weight^T. inputs (rows, O), weight (I, O)."""
-    if _HAS_ONEDNN and inputs.dtype == th.float32:
+    if _HAS_ONEDNN and inputs.dtype in _ONEDNN_DTYPES:
         product: Tensor = th.ops.mkldnn._linear_pointwise(inputs, weight, None, "none", [], "")
         return product
     return th.mm(inputs, weight.t())
@@ -140,7 +153,7 @@ def _times_transposed(inputs: Tensor, weight: Tensor) -> Tensor:
 
 def _transposed_times(left: Tensor, right: Tensor) -> Tensor:
     """left^T @ right. left (rows, I), right (rows, O) -> (I, O)."""
-    if _HAS_ONEDNN and left.dtype == th.float32:
+    if _HAS_ONEDNN and left.dtype in _ONEDNN_DTYPES:
         product: Tensor = th.ops.mkldnn._linear_pointwise(left.t(), right.t(), None, "none", [], "")
         return product
     return th.mm(left.t(), right)

@@ -1,0 +1,42 @@
+"""The part that the estimates of the behaviour's action distributions share: one small network an agent."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from modules.layers.normaliser import Normaliser
+from modules.layers.stacked_linear import StackedLinear
+
+
+class BaseDensity(nn.Module):
+    """mu_i(a_i | o_i) of every agent i, each from its own two hidden ReLU layers, as stacked parameters.
+
+    scheme: `obs` (with `mean`, `std` (N, O) to standardise it when `input_norm` is `dataset`); args: n_agents,
+    n_actions, hidden_dim, input_norm. n_outputs: what a density's network says of an observation, in numbers.
+    """
+
+    def __init__(self, scheme: dict[str, Any], args: SimpleNamespace, n_outputs: int) -> None:
+        super().__init__()
+        vshape = scheme["obs"]["vshape"]
+        n_inputs = int(vshape if isinstance(vshape, int) else vshape[0])
+        self.normaliser = Normaliser(args.n_agents, n_inputs)
+        if args.input_norm == "dataset" and "mean" in scheme["obs"]:
+            self.normaliser.fill(scheme["obs"]["mean"], scheme["obs"]["std"])
+        self.fc1 = StackedLinear(args.n_agents, n_inputs, args.hidden_dim)
+        self.fc2 = StackedLinear(args.n_agents, args.hidden_dim, args.hidden_dim)
+        self.fc3 = StackedLinear(args.n_agents, args.hidden_dim, n_outputs)
+
+    def outputs(self, obs: Tensor) -> Tensor:
+        """The networks' outputs. obs (R, N, O) -> (R, N, n_outputs)."""
+        x = F.relu(self.fc1(self.normaliser(obs).transpose(0, 1)))  # (N, R, H)
+        x = F.relu(self.fc2(x))  # (N, R, H)
+        return self.fc3(x).transpose(0, 1)  # (R, N, n_outputs)
+
+    def log_prob(self, obs: Tensor, actions: Tensor, avail_actions: Tensor) -> Tensor:
+        """log mu_i(a_i | o_i) of K actions an agent, (R, K, N).
+
+        obs (R, N, O); actions (R, K, N, A), one-hot where they are discrete; avail_actions (R, N, A).
+        """
+        raise NotImplementedError

@@ -1,0 +1,22 @@
+from types import SimpleNamespace
+from typing import Any
+
+import torch as th
+from torch import Tensor
+
+from modules.densities.base_density import BaseDensity
+from modules.layers.masks import FORBIDDEN
+
+SMALLEST_LOG_PROBABILITY = -23.0  # about 1e-10: what the masks forbid surprises much, not infinitely
+
+
+class CategoricalDensity(BaseDensity):
+    """Probabilities of discrete actions, one-hot; unavailable ones have none."""
+
+    def __init__(self, scheme: dict[str, Any], args: SimpleNamespace) -> None:
+        super().__init__(scheme, args, n_outputs=args.n_actions)
+
+    def log_prob(self, obs: Tensor, actions: Tensor, avail_actions: Tensor) -> Tensor:
+        logits = self.outputs(obs).masked_fill(avail_actions == 0, FORBIDDEN)  # (R, N, A)
+        known = th.log_softmax(logits, dim=-1).clamp_min(SMALLEST_LOG_PROBABILITY)  # (R, N, A)
+        return (actions * known.unsqueeze(1)).sum(-1)  # (R, K, N)
