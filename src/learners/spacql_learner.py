@@ -91,7 +91,8 @@ class SPaCQLLearner(BaseLearner):
         actions = self.policies.logged(batch, NOW)  # (R, N, A)
         with th.no_grad():
             target, stats = self.target_value(batch, draws)  # (R,)
-            alternatives, outputs = self.penalty_actions(batch, draws)  # (R, K, N, A), (R, N, A)
+            outputs = self.outputs(self.mac, batch, NOW)  # (R, N, A)
+            alternatives = self.penalty_actions(outputs, batch, draws)  # (R, K, N, A)
             weights = self.agent_weights(outputs, batch)  # (R, N)
         data, single = self.critic.data_and_single_replacements(state, actions, alternatives)  # (E, R), (E, R, K, N)
         error = data - target  # (E, R)
@@ -100,51 +101,45 @@ class SPaCQLLearner(BaseLearner):
         stats["q_data"] = data.detach().mean(0)
         stats["td_error_abs"] = error.detach().abs().mean(0)
         stats["penalty"] = penalty.detach().mean(0)
-        if weights is not None:
-            stats["lambda"] = weights
+        if self.args.penalty_weights == "density":
+            stats["lambda"] = weights / self.n_agents
         return loss, stats
 
-    def penalty_actions(self, batch: EpisodeBatch, draws: Draws) -> tuple[Tensor, Tensor | None]:
-        """Deviating actions of each agent that the penalty pushes down, (R, K, N, A), and what the policies say.
+    def penalty_actions(self, outputs: Tensor, batch: EpisodeBatch, draws: Draws) -> Tensor:
+        """Deviating actions of each agent that the penalty pushes down, (R, K, N, A).
 
-        `policy`: a_i ~ pi_i (one action, or all with their probabilities); `logsumexp`: K uniform ones, or all. The
-        policies are read where the penalty or its weights need them.
+        `policy`: a_i ~ pi_i (one action, or all with their probabilities); `logsumexp`: K uniform ones, or all.
         """
-        uniform = self.args.cql_penalty == "logsumexp"
-        needed = not uniform or self.args.penalty_weights == "density"
-        outputs = self.outputs(self.mac, batch, NOW) if needed else None  # (R, N, A)
-        if uniform or outputs is None:
-            return self.policies.spread(batch, NOW, draws), outputs
-        return self.policies.alternatives(outputs, batch, NOW), outputs
+        if self.args.cql_penalty == "logsumexp":
+            return self.policies.spread(batch, NOW, draws)
+        return self.policies.alternatives(outputs, batch, NOW)
 
-    def agent_weights(self, outputs: Tensor | None, batch: EpisodeBatch) -> Tensor | None:
-        """lambda_i of eq. 5, (R, N), summing to 1 over the agents; None stands for 1/n.
+    def agent_weights(self, outputs: Tensor, batch: EpisodeBatch) -> Tensor:
+        """n lambda_i of eq. 5, (R, N), mean 1 over the agents.
 
-        `density` is CFCQL's: softmax_i(tau * -log mu_i(a_i | o_i)), a_i ~ pi_i, more weight on the agent whose policy
-        is farther from its behaviour mu_i; tau is `penalty_temperature`, 0 gives 1/n. CFCQL's code estimates mu_i by a
-        VAE, `density` here by maximum likelihood.
+        `density` is CFCQL's: lambda = softmax_i(tau * -log mu_i(a_i | o_i)), a_i ~ pi_i, more weight on the agent whose
+        policy is farther from its behaviour mu_i; tau is `penalty_temperature`. CFCQL's code estimates mu_i by a VAE,
+        `density` here by maximum likelihood.
         """
-        if self.args.penalty_weights == "uniform" or outputs is None:
-            return None
+        if self.args.penalty_weights == "uniform":
+            return th.ones_like(outputs[..., 0])
         actions = self.policies.alternatives(outputs, batch, NOW)  # (R, K, N, A)
         obs = batch["obs"][:, NOW].flatten(0, 1)  # (R, N, O)
         known = self.density.log_prob(obs, actions, available(batch, NOW))  # (R, K, N)
         surprise = -self.policies.expected(known.unsqueeze(0), outputs)[0]  # (R, N)
-        return (self.args.penalty_temperature * surprise).softmax(-1)
+        return self.n_agents * (self.args.penalty_temperature * surprise).softmax(-1)
 
-    def penalty(
-        self, data: Tensor, single: Tensor, outputs: Tensor | None, weights: Tensor | None, batch: EpisodeBatch
-    ) -> Tensor:
-        """xi_c of eq. 5, before alpha. data (E, R), single (E, R, K, N), weights (R, N) or None for 1/n -> (E, R).
+    def penalty(self, data: Tensor, single: Tensor, outputs: Tensor, weights: Tensor, batch: EpisodeBatch) -> Tensor:
+        """xi_c of eq. 5, before alpha. data (E, R), single (E, R, K, N), weights (R, N) -> (E, R).
 
         `policy` is the equation as printed, the expectation under each policy; `logsumexp` is CFCQL's published code,
         a log-sum-exp over uniform actions or, where they are discrete, over all available ones.
         """
-        if self.args.cql_penalty == "logsumexp" or outputs is None:
+        if self.args.cql_penalty == "logsumexp":
             deviating = self.policies.logsumexp(single, batch, NOW)  # (E, R, N)
         else:
             deviating = self.policies.expected(single, outputs)  # (E, R, N)
-        return (deviating.mean(-1) if weights is None else (weights * deviating).sum(-1)) - data
+        return (weights * deviating).mean(-1) - data
 
     def density_loss(self, batch: EpisodeBatch, draws: Draws) -> tuple[Tensor, Stats]:
         """-log mu_i(a_i | o_i) of the logged actions, averaged over agents and transitions."""
