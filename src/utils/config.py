@@ -118,11 +118,11 @@ def with_updates(argv: list[str]) -> Config:
 
 
 def tuned_layer(alg: str, dataset: str) -> Config:
-    """What a paper sets for this algorithm on this dataset; empty where there is no such file.
+    """What a paper sets for this algorithm on this dataset; empty where there is no such file, and for `none`.
 
-    Raises ConfigError where `alg` is another name than that of an algorithm.
+    Raises ConfigError where `alg` is neither `none` nor an algorithm's name.
     """
-    if alg not in (known := config_names("algs")):
+    if alg not in (known := ["none", *config_names("algs")]):
         raise ConfigError(f"tuned={alg}: no algorithm has this name; {nearest(alg, known)}")
     path = CONFIG / "tuned" / alg / f"{dataset}.yaml"
     inside = path.resolve().is_relative_to(CONFIG / "tuned")
@@ -138,7 +138,8 @@ def layered_config(alg: str | None, env: str | None, updates: Config, name_of: C
     alg_layer = read_layer("--config", "algs", alg)
     config = merge(merge(read_yaml(CONFIG / "default.yaml"), env_layer), alg_layer)
     dataset, owner = (updates.get(key, config.get(key)) for key in ("dataset", "tuned"))
-    return merge(config, tuned_layer(str(owner or alg), name_of(dataset)) if isinstance(dataset, str) else {})
+    owner = alg if owner in (None, "own") else owner
+    return merge(config, tuned_layer(str(owner), name_of(dataset)) if isinstance(dataset, str) else {})
 
 
 def check_updates(config: Config, updates: Mapping[str, Any], prefix: str = "") -> None:

@@ -84,7 +84,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 # Whether a text may be null.
 TEXTS = {"local_results_path": False, "checkpoint_path": False, "runner": False, "mac": False, "agent": False,
          "action_selector": False, "mongo": True, "collect_to": True, "replay_to": True, "collect_quality": True,
-         "dataset": True, "env": True, "learner": True, "tuned": True}  # fmt: skip
+         "dataset": True, "env": True, "learner": True, "tuned": False}  # fmt: skip
 
 
 def check_values(config: dict[str, Any]) -> dict[str, Any]:

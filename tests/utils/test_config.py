@@ -47,8 +47,8 @@ def test_layers_override_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert config.layered_config("s", "e", {"dataset": "other"})["d"] == 2
     (tmp_path / "algs" / "relative.yaml").write_text(yaml.safe_dump({"c": 4, "d": 4, "tuned": "s"}))
     assert [config.layered_config("relative", "e", {})[key] for key in "cd"] == [4, 3]
-    assert config.layered_config("relative", "e", {"tuned": "relative"})["d"] == 4
-    assert config.layered_config("relative", "e", {"tuned": None})["d"] == 4
+    assert [config.layered_config("relative", "e", {"tuned": name})["d"] for name in ("own", "none")] == [4, 4]
+    assert [config.layered_config("s", "e", {"tuned": name})["d"] for name in ("own", "none")] == [3, 2]
     with pytest.raises(ConfigError, match="tuned=r: no algorithm"):
         config.layered_config("s", "e", {"tuned": "r"})
     with pytest.raises(ConfigError, match="did you mean 's'"):
