@@ -23,7 +23,7 @@ from typing import Any
 Record = dict[str, Any]
 
 SCORE, FINAL = "test_normalised_score", "final_normalised_score"
-KEPT = (SCORE, "w_1", "w_2", "w_3", "u_1", "u_2", "u_3", "k_eff", "q_data", "q_policy", "actor_saturation")
+KEPT = (SCORE, "w_1", "w_2", "w_3", "u_1", "u_2", "u_3", "u_target", "k_eff", "q_data", "q_policy", "actor_saturation")
 # What tells runs of one line apart without making them different.
 BOOKKEEPING = {"seed", "local_results_path", "save_model", "save_model_interval", "checkpoint_path", "load_step",
                "use_cuda", "mongo", "use_tensorboard", "log_interval", "learner_log_interval", "label"}  # fmt: skip

@@ -17,8 +17,8 @@ RECIPES = {
     **{
         f"mpe/simple_spread/{level}": (
             "python src/main.py --config=matd3 --env-config=mpe with collect=True "
-            f"checkpoint_path=offline_data/mpe/simple_spread/policies/{level} batch_size_run=500 collect_episodes=40000 "
-            f"collect_to=mpe/simple_spread/{level} collect_quality={level} seed=0"
+            f"checkpoint_path=offline_data/mpe/simple_spread/policies/{level} batch_size_run=500 "
+            f"collect_episodes=40000 collect_to=mpe/simple_spread/{level} collect_quality={level} seed=0"
         )
         for level in ("medium", "expert")
     },

@@ -199,9 +199,10 @@ class BaseLearner(nn.Module):
     def check_finite(self, t_env: int) -> None:
         """Raise TrainingError if a loss or gradient has not been finite; reads the device once."""
         steps = self.first_bad.tolist()
-        bad = [(step, spec.name) for step, spec in zip(steps, self.LOSSES, strict=True) if step >= 0]
+        bad = [(step, order) for order, step in enumerate(steps) if step >= 0]  # the first of an update spoils the rest
         if bad:
-            step, name = min(bad)
+            step, order = min(bad)
+            name = self.LOSSES[order].name
             raise TrainingError(
                 f"the {name} loss of {type(self).__name__} stopped being finite at update {step} (seen at t={t_env}): "
                 "look for non-finite values in the dataset, or lower the learning rates or the penalty's weight"

@@ -167,14 +167,18 @@ class SPaCQLLearner(BaseLearner):
             uncertainty = deviation(opinions)  # (R, n), u_k of eq. 7
             weights = self.weights(uncertainty, has_next)  # (R, n), w_k
             value = (weights * values.amin(0)).sum(-1)  # (R,), min over the targets before weighting
+            mixed = (weights * values).sum(-1)  # (E, R)
             replaced = th.arange(1, self.n_agents + 1, device=weights.device, dtype=weights.dtype)
             stats = {"w": weights, "u": uncertainty, "k_eff": (weights * replaced).sum(-1)}
         else:
-            value = values.mean(-1).amin(0)  # (R,), average_single: mean over agents inside, then min over critics
+            mixed = values.mean(-1)  # (E, R), average_single: mean over agents inside, then min over critics
+            value = mixed.amin(0)  # (R,)
         reward = batch["reward"][:, NOW].flatten()  # (R,)
         terminated = batch["terminated"][:, NOW].flatten().to(reward.dtype)
         target = reward + self.args.gamma * (1 - terminated) * value
         stats["target"] = target
+        if len(mixed) > 1:
+            stats["u_target"] = deviation(mixed)  # (R,), of what the target critics say before their minimum: Figure 2
         return target, stats
 
     def next_action_valid(self, batch: EpisodeBatch) -> Tensor:

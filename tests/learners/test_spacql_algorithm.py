@@ -117,7 +117,9 @@ class Plain:
 
 
 def test_updates_equal_algorithm_1_written_plainly(monkeypatch: Any) -> None:
-    learner = make_learner(dtype=F64, lr=0.01, actor_lr=0.01, tau=0.1, final_init=0.5)
+    learner = make_learner(
+        dtype=F64, lr=0.01, actor_lr=0.01, tau=0.1, final_init=0.5, cql_penalty="policy", actor_update_interval=5
+    )
     plain = Plain(learner)
     drawn: list[dict[str, Tensor]] = []
     make_draws = learner.draws
