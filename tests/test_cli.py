@@ -224,8 +224,10 @@ def test_sacred_verbs_and_flags_work(cli: CommandLine, tmp_path: Path) -> None:
     shown = cli.run("lr=0.007", verb=("print_config",))
     assert shown.returncode == 0 and "lr = 0.007" in shown.stdout + shown.stderr
     for dataset in ("mpe/simple_spread/random", "offline_data/mpe/simple_spread/random.h5"):
-        tuned = cli.run(f"dataset={dataset}", verb=("print_config",))
-        assert "actor_lr = 0.01" in tuned.stdout + tuned.stderr  # the paper's, by name and by path
+        tuned = cli.run(f"dataset={dataset}", verb=("print_config",), config="cfcql")
+        assert "t_max = 10005" in tuned.stdout + tuned.stderr  # the paper's, by name and by path, and for a relative
+        plain = cli.run(f"dataset={dataset}", "tuned=none", verb=("print_config",), config="cfcql")
+        assert "t_max = 2000" in plain.stdout + plain.stderr
     extra = subprocess.run([*cli.command("t_max=5"), "-F", str(tmp_path / "extra"), "-c", "a comment"], cwd=ROOT)
     assert extra.returncode == 0
     assert status(tmp_path / "extra" / "1") == "COMPLETED"
