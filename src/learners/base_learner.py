@@ -159,8 +159,7 @@ class BaseLearner(nn.Module):
         for rows in self._chunks(batch.batch_size):
             part, part_draws = (batch, draws) if rows is None else (batch[rows], {k: v[rows] for k, v in draws.items()})
             part_mask = mask if rows is None else mask[rows]
-            with th.autocast(mask.device.type, dtype=th.bfloat16, enabled=getattr(self.args, "autocast", False)):
-                value, rows_stats = function(part, part_draws)
+            value, rows_stats = function(part, part_draws)
             value = value * (part_mask.sum(dtype=th.float64) / total).to(value.dtype)  # a chunk's share of valid rows
             part_gradients = th.autograd.grad(value, parameters)
             if loss is None:

@@ -4,6 +4,7 @@ Outputs are those of the agents, (R, N, A) as `read` gives them. Values of singl
 row r, alternative k of agent i while the others act as logged.
 """
 
+import math
 from types import SimpleNamespace
 
 import torch as th
@@ -63,6 +64,10 @@ class ContinuousPolicies(nn.Module):
     def expected(self, values: Tensor, outputs: Tensor) -> Tensor:
         """E over a_i ~ pi_i of the values of single deviations, (E, R, 1, N) -> (E, R, N)."""
         return values.squeeze(2)
+
+    def divergence(self, known: Tensor, outputs: Tensor) -> Tensor:
+        """-log mu_i of the policies' actions, from its logarithms at `alternatives`, (R, 1, N) -> (R, N)."""
+        return -known.squeeze(1)
 
     def spread_draws(self, lead: tuple[int, int], generator: th.Generator) -> Tensors:
         """What `spread` needs, (B, T', K, N, A) in [0, 1)."""
@@ -130,6 +135,12 @@ class DiscretePolicies(nn.Module):
     def expected(self, values: Tensor, outputs: Tensor) -> Tensor:
         """E over a_i ~ pi_i of the values of single deviations, exactly: (E, R, A, N) -> (E, R, N)."""
         return (values * outputs.transpose(1, 2)).sum(2)
+
+    def divergence(self, known: Tensor, outputs: Tensor) -> Tensor:
+        """KL(pi_i || mu_i), exactly, from the logarithms of mu_i at `alternatives`, (R, A, N) -> (R, N)."""
+        lowest = math.log(SMALLEST_MASS)
+        gap = outputs.clamp_min(SMALLEST_MASS).log() - known.transpose(1, 2).clamp_min(lowest)  # (R, N, A)
+        return (outputs * gap).sum(-1)
 
     def spread_draws(self, lead: tuple[int, int], generator: th.Generator) -> Tensors:
         """`spread` is exact."""

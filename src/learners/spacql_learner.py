@@ -30,10 +30,11 @@ CHOICES = {
     "penalty_weights": ("uniform", "density"),
     "uncertainty_ensemble": ("online", "target"),
     "input_norm": ("dataset", "none"),
+    "critic_dtype": ("float32", "bfloat16"),
 }
 # Keys that have no defaults, beside those of the policies and the base learner.
-NUMBERS = ("alpha_cql", "penalty_temperature", "density_lr", "ensemble_size", "actor_lr", "actor_update_interval")
-KEYS = (*CHOICES, *NUMBERS, "critic_type", "hidden_dim")
+KEYS = (*CHOICES, "alpha_cql", "critic_type", "ensemble_size", "hidden_dim", "actor_lr", "actor_update_interval")
+DENSITY_KEYS = ("penalty_temperature", "density_lr")
 
 
 class SPaCQLLearner(BaseLearner):
@@ -117,17 +118,18 @@ class SPaCQLLearner(BaseLearner):
     def agent_weights(self, outputs: Tensor, batch: EpisodeBatch) -> Tensor:
         """n lambda_i of eq. 5, (R, N), mean 1 over the agents.
 
-        `density` is CFCQL's: lambda = softmax_i(tau * -log mu_i(a_i | o_i)), a_i ~ pi_i, more weight on the agent whose
-        policy is farther from its behaviour mu_i; tau is `penalty_temperature`. CFCQL's code estimates mu_i by a VAE,
-        `density` here by maximum likelihood.
+        `density` is CFCQL's: lambda = softmax_i(tau * KL(pi_i || mu_i)), more weight on the agent whose policy is
+        farther from its behaviour mu_i, with -log mu_i(a_i | o_i) in the divergence's place for deterministic ones; tau
+        is `penalty_temperature`. CFCQL's code trains a VAE for continuous actions beforehand, with a deviation of 0.354
+        half action ranges where `density` resolves 0.1: the same tau is sharper here.
         """
         if self.args.penalty_weights == "uniform":
             return th.ones_like(outputs[..., 0])
         actions = self.policies.alternatives(outputs, batch, NOW)  # (R, K, N, A)
         obs = batch["obs"][:, NOW].flatten(0, 1)  # (R, N, O)
         known = self.density.log_prob(obs, actions, available(batch, NOW))  # (R, K, N)
-        surprise = -self.policies.expected(known.unsqueeze(0), outputs)[0]  # (R, N)
-        return self.n_agents * (self.args.penalty_temperature * surprise).softmax(-1)
+        divergence = self.policies.divergence(known, outputs)  # (R, N)
+        return self.n_agents * (self.args.penalty_temperature * divergence).softmax(-1)
 
     def penalty(self, data: Tensor, single: Tensor, outputs: Tensor, weights: Tensor, batch: EpisodeBatch) -> Tensor:
         """xi_c of eq. 5, before alpha. data (E, R), single (E, R, K, N), weights (R, N) -> (E, R).
@@ -243,6 +245,8 @@ def check_config(scheme: dict[str, Any], args: SimpleNamespace) -> None:
     policies = policies_for(scheme)
     config = "spacql" if policies is ContinuousPolicies else "spacql_discrete"
     require(args, (*KEYS, *policies.KEYS), "spacql_learner", config)
+    if args.penalty_weights == "density":
+        require(args, DENSITY_KEYS, "spacql_learner with penalty_weights=density", config)
     for key, choices in CHOICES.items():
         if getattr(args, key) not in choices:
             raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {getattr(args, key)!r}")

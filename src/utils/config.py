@@ -118,12 +118,7 @@ def with_updates(argv: list[str]) -> Config:
 
 
 def tuned_layer(alg: str, dataset: str) -> Config:
-    """What a paper sets for this algorithm on this dataset; empty where there is no such file, and for `none`.
-
-    Raises ConfigError where `alg` is neither `none` nor an algorithm's name.
-    """
-    if alg not in (known := ["none", *config_names("algs")]):
-        raise ConfigError(f"tuned={alg}: no algorithm has this name; {nearest(alg, known)}")
+    """What a paper sets for this algorithm on this dataset; empty where there is no such file."""
     path = CONFIG / "tuned" / alg / f"{dataset}.yaml"
     inside = path.resolve().is_relative_to(CONFIG / "tuned")
     return read_yaml(path) if inside and path.is_file() else {}
@@ -137,8 +132,12 @@ def layered_config(alg: str | None, env: str | None, updates: Config, name_of: C
     env_layer = read_layer("--env-config", "envs", env)
     alg_layer = read_layer("--config", "algs", alg)
     config = merge(merge(read_yaml(CONFIG / "default.yaml"), env_layer), alg_layer)
-    dataset, owner = (updates.get(key, config.get(key)) for key in ("dataset", "tuned"))
-    owner = alg if owner in (None, "own") else owner
+    dataset, owner = (
+        updates.get(key, config.get(key, absent)) for key, absent in (("dataset", None), ("tuned", "own"))
+    )
+    owner = alg if owner == "own" else owner
+    if owner not in (known := ["none", *config_names("algs")]):
+        raise ConfigError(f"tuned={owner}: no algorithm has this name; {nearest(str(owner), known)}")
     return merge(config, tuned_layer(str(owner), name_of(dataset)) if isinstance(dataset, str) else {})
 
 

@@ -44,22 +44,25 @@ def test_losses_are_pure(name: str, dtype: th.dtype, tolerance: float, kind: str
 
 
 @pytest.mark.parametrize("kind", ["policy", "logsumexp"])
-def test_autocast_gives_nearly_the_same_gradients(kind: str) -> None:
-    learner = make_learner(cql_penalty=kind, hidden_dim=32, final_init=0.3)
-    batch = make_batch(learner.args, rows=64)
-    draws = learner.draws("critic", batch)
-    learner.draws = lambda name, _: draws if name == "critic" else {}
-    for spec in learner.LOSSES:
-        learner.args.autocast = False
-        _, exact, _ = learner.gradients(spec, batch, False)
-        learner.args.autocast = True
-        _, rounded, _ = learner.gradients(spec, batch, False)
-        assert all(gradient.dtype == th.float32 for gradient in rounded)
-        apart = clip_gradients([a - b for a, b in zip(exact, rounded, strict=True)], 1e9, False)
-        assert 0 < apart / clip_gradients(exact, 1e9, False) < 0.05
-    del learner.draws
-    train(learner, 0, 10)
-    learner.check_finite(10)
+@pytest.mark.parametrize("discrete", [False, True])
+def test_bfloat16_critics_give_nearly_the_same_gradients(discrete: bool, kind: str) -> None:
+    """Also where values are far from 0 and far from where bfloat16 is fine."""
+    keys = {"cql_penalty": kind, "hidden_dim": 32, "final_init": 0.3, "discrete": discrete}
+    exact, rounded = (make_learner(critic_dtype=dtype, **keys) for dtype in ("float32", "bfloat16"))
+    batch = make_batch(exact.args, rows=64)
+    for learner in (exact, rounded):
+        learner.critic.fc3.bias.data.add_(36.0)
+    for spec in exact.LOSSES:
+        draws = exact.draws(spec.name, batch)
+        both = []
+        for learner in (exact, rounded):
+            learner.draws = lambda name, _, draws=draws: draws
+            both.append(learner.gradients(spec, batch, False)[1])
+            del learner.draws
+        apart = clip_gradients([a - b for a, b in zip(*both, strict=True)], 1e9, False)
+        assert 0 < apart / clip_gradients(both[0], 1e9, False) < 0.05
+    train(rounded, 0, 10)
+    rounded.check_finite(10)
 
 
 @pytest.mark.parametrize("name", ["critic", "actor"])

@@ -63,16 +63,24 @@ def test_weights_and_penalty_equal_brute_force(penalty: str) -> None:
     th.testing.assert_close(loss, expected, rtol=0, atol=1e-10)
 
 
-def test_discrete_weights_are_the_expected_surprise_of_the_policy() -> None:
+def test_discrete_weights_are_by_the_divergence_of_the_policies() -> None:
     learner, batch, draws = setting(
         alg="spacql", discrete=True, cql_penalty="logsumexp", penalty_weights="density", final_init=1.0
     )
     _, stats = learner.critic_loss(batch, draws)
     pi = learner.outputs(learner.mac, batch, slice(None, -1))  # (R, N, A)
-    obs, available = batch["obs"][:, 0], batch["avail_actions"][:, 0]
-    mu = learner.density.outputs(obs).masked_fill(available == 0, -1e10).softmax(-1)
-    surprise = -(pi * mu.log()).sum(-1)
-    th.testing.assert_close(stats["lambda"], surprise.softmax(-1), rtol=0, atol=1e-12)
+    mu = learner.density.outputs(batch["obs"][:, 0]).softmax(-1)
+    divergence = (pi * (pi / mu).log()).sum(-1)
+    th.testing.assert_close(stats["lambda"], divergence.softmax(-1), rtol=0, atol=1e-12)
+
+
+def test_policies_that_are_their_behaviour_weigh_alike_whatever_their_entropy() -> None:
+    learner, _, _ = setting(alg="spacql", discrete=True, penalty_weights="density")
+    pi = th.tensor([[[0.5, 0.5], [0.99, 0.01], [1.0, 0.0]]], dtype=F64)  # (1, N, A)
+    same = learner.policies.divergence(pi.log().transpose(1, 2), pi)
+    th.testing.assert_close(same, th.zeros(1, N_AGENTS, dtype=F64))
+    other = learner.policies.divergence(pi.flip(-1).log().transpose(1, 2), pi)
+    assert other[0, 0] == 0 and other[0, 1] > 4 and other[0, 2] > 20 and th.isfinite(other).all()
 
 
 def test_training_gives_weight_to_the_agent_that_leaves_its_data() -> None:
@@ -87,8 +95,9 @@ def test_training_gives_weight_to_the_agent_that_leaves_its_data() -> None:
 
 
 def test_the_density_learns_beside_the_critics() -> None:
-    learner, _, _ = setting(penalty_weights="density")
+    learner, _, _ = setting(penalty_weights="density", density_lr=0.01)
     learner.to(th.float32)
-    train(learner, 0, 6)
+    train(learner, 0, 60)
     logged = {key for key, _, _ in learner.logger.stats}
-    assert {"density_loss", "lambda_1", "lambda_3"} <= logged
+    losses = [value for key, value, _ in learner.logger.stats if key == "density_loss"]
+    assert {"lambda_1", "lambda_3"} <= logged and losses[-1] < losses[0]

@@ -7,7 +7,7 @@ import torch as th
 
 from tests.learners.learner_tester import F64, make_batch, make_learner
 from utils.config import CONFIG as FOLDER
-from utils.config import config_names, layered_config, read_yaml
+from utils.config import layered_config, read_yaml
 
 DIFFERENT = {
     "cfcql": {"name": "cfcql", "tuned": "spacql", "partial_replacement": "full", "ensemble_size": 2},
@@ -22,11 +22,11 @@ def test_the_files_differ_in_what_defines_them_only(alg: str) -> None:
 
 
 @pytest.mark.parametrize("alg", DIFFERENT)
-@pytest.mark.parametrize("dataset", ["random", "medium-replay", "medium", "expert", "random-100k"])
+@pytest.mark.parametrize("dataset", ["random", "medium-replay", "medium", "expert"])
 def test_values_per_dataset_are_shared(alg: str, dataset: str) -> None:
     updates = {"dataset": f"mpe/simple_spread/{dataset}"}
+    assert layered_config(alg, "mpe", updates)["t_max"] == 10005
     assert layered_config(alg, "mpe", updates) == layered_config("spacql", "mpe", updates) | DIFFERENT[alg]
-    assert "spacql" in config_names("algs")
 
 
 def test_each_file_gives_its_target() -> None:

@@ -51,7 +51,7 @@ def test_probabilities_sum_to_one_over_available_actions() -> None:
     every = th.eye(4)[None, :, None].expand(5, 4, N_AGENTS, 4)
     log_prob = density.log_prob(obs, every, available)  # (5, 4, N)
     th.testing.assert_close(log_prob.exp().sum(1), th.ones(5, N_AGENTS))
-    assert (log_prob[:, 1] < -20).all()
+    assert (log_prob[:, 1] < -1e9).all()
 
 
 def test_a_dimension_that_an_agent_lacks_does_not_count() -> None:

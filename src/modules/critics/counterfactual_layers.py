@@ -15,33 +15,43 @@ from torch.autograd.function import once_differentiable
 Weights = tuple[Tensor, Tensor, Tensor, Tensor]  # second, second_bias, third, third_bias
 
 
-def counterfactual_values(base: Tensor, change: Tensor, first: Tensor, upper: Weights, with_base: bool) -> Tensor:
-    """Values of the rows above: the plain formula on a GPU, a hand-written loop on a CPU, equal up to rounding."""
+def counterfactual_values(
+    base: Tensor, change: Tensor, first: Tensor, upper: Weights, with_base: bool, dtype: th.dtype | None = None
+) -> Tensor:
+    """Values of the rows above: the plain formula on a GPU, a hand-written loop on a CPU, equal up to rounding.
+
+    dtype: of the hidden layers' activations and products, None for the weights'; values and gradients have the latter.
+    """
     if base.is_cuda:
-        return plain_values(base, change, first, upper, with_base)
-    return _on_cpu(base, change, first, upper, with_base)
+        return plain_values(base, change, first, upper, with_base, dtype)
+    return _on_cpu(base, change, first, upper, with_base, dtype)
 
 
 @th.compiler.disable  # the loop beats what the compiler makes of the plain formula by more than twice
-def _on_cpu(base: Tensor, change: Tensor, first: Tensor, upper: Weights, with_base: bool) -> Tensor:
+def _on_cpu(
+    base: Tensor, change: Tensor, first: Tensor, upper: Weights, with_base: bool, dtype: th.dtype | None
+) -> Tensor:
     if th._C._are_functorch_transforms_active():  # vmap and grad of torch.func need ordinary operations
-        return plain_values(base, change, first, upper, with_base)
-    dtype = th.get_autocast_dtype("cpu") if th.is_autocast_enabled("cpu") else base.dtype
-    with th.autocast("cpu", enabled=False):
-        values: Tensor = _MemberLoop.apply(base, change, first, *upper, with_base, dtype)
+        return plain_values(base, change, first, upper, with_base, dtype)
+    values: Tensor = _MemberLoop.apply(base, change, first, *upper, with_base, dtype or base.dtype)
     return values
 
 
-def plain_values(base: Tensor, change: Tensor, first: Tensor, upper: Weights, with_base: bool) -> Tensor:
+def plain_values(
+    base: Tensor, change: Tensor, first: Tensor, upper: Weights, with_base: bool, dtype: th.dtype | None = None
+) -> Tensor:
     """The formula, over all members at once."""
     second, second_bias, third, third_bias = upper
+    if dtype is not None:
+        base, change, first, second, second_bias = (t.to(dtype) for t in (base, change, first, second, second_bias))
     n_rows = base.shape[1]
     hidden = th.matmul(change, first).unflatten(2, (n_rows, -1)) + base[:, None, :, None]  # (E, G, R, M, H)
     hidden = hidden.flatten(1, 3)  # (E, G*R*M, H)
     if with_base:
         hidden = th.cat([hidden, base], dim=1)
     hidden = th.baddbmm(second_bias, th.relu(hidden), second)
-    return th.baddbmm(third_bias, th.relu(hidden), third).squeeze(-1)
+    # A value is too fine for bfloat16: at 36 its steps are 0.25, and critics that differ by less would seem to agree.
+    return th.baddbmm(third_bias, th.relu(hidden).to(third.dtype), third).squeeze(-1)
 
 
 class _MemberLoop(th.autograd.Function):
@@ -50,7 +60,7 @@ class _MemberLoop(th.autograd.Function):
     The base is added in place and never repeated. Backward, the gradient before the last layer is an outer product
     that is never formed: with active = gradient of the value where the unit fired, the last layer's weights multiply
     small matrices instead, and its own gradient comes out of hidden^T active, which the second layer needs anyway.
-    Activations and their products are of `dtype`; weights come in, and values and gradients go out, as they are.
+    Hidden layers' activations and products are of `dtype`; values and gradients are of the weights'.
     """
 
     @staticmethod
@@ -76,7 +86,7 @@ class _MemberLoop(th.autograd.Function):
                 hidden[n_changed:] = base[member]
             hidden.relu_()
             active = _affine_relu(hidden, second[member], second_bias[member, 0])  # (rows, H)
-            th.mv(active.to(values_dtype), third[member, :, 0], out=values[member])  # 8 bits are too few for a value
+            th.mv(active.to(values_dtype), third[member, :, 0], out=values[member])
             saved += (hidden, active)
         ctx.save_for_backward(change, first, second, second_bias, third, *saved)
         ctx.n_rows, ctx.n_changed = n_rows, n_changed
@@ -123,7 +133,8 @@ class _MemberLoop(th.autograd.Function):
 
 
 # torch multiplies float32 matrices by MKL, which on AMD processors leaves the wide vector units idle; oneDNN, which
-# torch also carries, uses them and is up to twice as fast on tall matrices. Exact float32 both ways.
+# torch also carries, uses them and is up to twice as fast on tall matrices. Float32 is exact both ways; bfloat16 goes
+# there where the processor multiplies it.
 _HAS_ONEDNN = th.backends.mkldnn.is_available() and hasattr(th.ops.mkldnn, "_linear_pointwise")
 _ONEDNN_DTYPES = (
     (th.float32, th.bfloat16) if _HAS_ONEDNN and th.ops.mkldnn._is_mkldnn_bf16_supported() else (th.float32,)

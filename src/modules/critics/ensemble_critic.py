@@ -19,7 +19,7 @@ class EnsembleCritic(nn.Module):
     Members differ only by their initial weights (torch's `nn.Linear` start over the whole input).
 
     scheme: `state` (with `mean`, `std` (S,) to standardise it when `input_norm` is `dataset`); args: n_agents,
-    n_actions, hidden_dim, ensemble_size, input_norm.
+    n_actions, hidden_dim, ensemble_size, input_norm, critic_dtype (of the hidden layers' products).
     """
 
     def __init__(self, scheme: dict[str, Any], args: SimpleNamespace) -> None:
@@ -28,6 +28,7 @@ class EnsembleCritic(nn.Module):
         self.state_dim = int(vshape if isinstance(vshape, int) else vshape[0])
         self.n_agents, self.action_dim = int(args.n_agents), int(args.n_actions)
         n_inputs = self.state_dim + self.n_agents * self.action_dim
+        self.dtype: th.dtype | None = th.bfloat16 if args.critic_dtype == "bfloat16" else None
         self.normaliser = Normaliser(self.state_dim)
         if args.input_norm == "dataset" and "mean" in scheme["state"]:
             self.normaliser.fill(scheme["state"]["mean"], scheme["state"]["std"])
@@ -72,7 +73,7 @@ class EnsembleCritic(nn.Module):
         state_part = th.baddbmm(self.fc1.bias, inputs, self.fc1.weight[:, : self.state_dim])  # (E, R, H)
         weight = self.fc1.weight[:, None, self.state_dim :]  # (E, 1, N*A, H)
         rows = actions.reshape(1, n_rows * n_joint, -1)  # (1, R*M, N*A)
-        values = counterfactual_values(state_part, rows, weight, self._upper(None), with_base=False)
+        values = counterfactual_values(state_part, rows, weight, self._upper(None), False, self.dtype)
         return values.unflatten(1, (n_rows, n_joint))  # (E, R, M)
 
     def _single(
@@ -83,7 +84,7 @@ class EnsembleCritic(nn.Module):
         logged = th.baddbmm(bias, inputs.expand(len(weight), -1, -1), weight)  # (E, R, H)
         change = (alternatives - actions.unsqueeze(1)).permute(2, 0, 1, 3).flatten(1, 2)  # (N, R*K, A)
         by_agent = weight[:, self.state_dim :].unflatten(1, (self.n_agents, self.action_dim))  # (E, N, A, H)
-        return counterfactual_values(logged, change, by_agent, self._upper(members), with_base)
+        return counterfactual_values(logged, change, by_agent, self._upper(members), with_base, self.dtype)
 
     def _shape(self, values: Tensor, alternatives: Tensor) -> Tensor:
         n_rows, n_alternatives, n_agents, _ = alternatives.shape

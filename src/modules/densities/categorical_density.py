@@ -7,8 +7,6 @@ from torch import Tensor
 from modules.densities.base_density import BaseDensity
 from modules.layers.masks import FORBIDDEN
 
-SMALLEST_LOG_PROBABILITY = -23.0  # about 1e-10: what the masks forbid surprises much, not infinitely
-
 
 class CategoricalDensity(BaseDensity):
     """Probabilities of discrete actions, one-hot; unavailable ones have none."""
@@ -18,5 +16,5 @@ class CategoricalDensity(BaseDensity):
 
     def log_prob(self, obs: Tensor, actions: Tensor, avail_actions: Tensor) -> Tensor:
         logits = self.outputs(obs).masked_fill(avail_actions == 0, FORBIDDEN)  # (R, N, A)
-        known = th.log_softmax(logits, dim=-1).clamp_min(SMALLEST_LOG_PROBABILITY)  # (R, N, A)
+        known = th.log_softmax(logits, dim=-1)  # (R, N, A)
         return (actions * known.unsqueeze(1)).sum(-1)  # (R, K, N)
