@@ -76,6 +76,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "train_reward": ("mean", "sum", "agent0"),
     "reward_scaling": ("none", "centre", "standardise"),
     "input_norm": ("none", "dataset"),
+    "critic_dtype": ("float32", "bfloat16"),
     "matmul_precision": ("highest", "high", "medium"),
     "agent_output_type": ("q", "pi_logits", "mean", "gaussian", "auto"),
 }
