@@ -5,9 +5,9 @@
     python benchmarks/reproduction.py figures docs/results/cn --into docs/images
     python benchmarks/reproduction.py seconds docs/results/cn-schedules --into docs/images
 
-`gather` writes one file an algorithm and dataset, all seeds in it: scores by update, final score, seconds of training,
-the weights and uncertainties that were logged, and what the configuration says. Runs of another configuration under the
-same name are refused; runs that did not complete are left out, which is said.
+`gather` writes one file an algorithm and dataset, all seeds in it: scores by update, final score, seconds from start to
+end, the weights and uncertainties that were logged, and the configuration. Runs of another configuration under the same
+name are refused; runs that did not complete or were not evaluated are left out, which is said.
 """
 
 from __future__ import annotations
@@ -16,18 +16,23 @@ import argparse
 import json
 import statistics
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
+Curves = list[tuple[list[float], list[float]]]  # of one line's seeds: where, and the values there
+Panel = dict[str, Curves]  # by the line's label
 
 SCORE, FINAL = "test_normalised_score", "final_normalised_score"
-KEPT = (SCORE, "w_1", "w_2", "w_3", "u_1", "u_2", "u_3", "u_target", "k_eff", "q_data", "q_policy", "actor_saturation")
+KEPT = (SCORE, *(f"{key}_{k}" for key in "wu" for k in range(1, 11)), "u_target", "k_eff", "q_data", "q_policy",
+        "actor_saturation")  # fmt: skip
 # What tells runs of one line apart without making them different.
 BOOKKEEPING = {"seed", "local_results_path", "save_model", "save_model_interval", "checkpoint_path", "load_step",
-               "use_cuda", "mongo", "use_tensorboard", "log_interval", "learner_log_interval", "label"}  # fmt: skip
+               "mongo", "use_tensorboard", "log_interval", "learner_log_interval", "label"}  # fmt: skip
 RULES = ("final", "best", "last ten")
+ORDER = ("random", "medium-replay", "medium", "expert")
 
 
 class Mismatch(Exception):
@@ -37,13 +42,18 @@ class Mismatch(Exception):
 # -- from Sacred ----------------------------------------------------------------------------------------------------
 
 
-def read_run(folder: Path) -> Record | None:
-    """One run's record from its Sacred directory; None where it did not complete or was never evaluated."""
-    run = json.loads((folder / "run.json").read_text())
-    metrics = json.loads((folder / "metrics.json").read_text())
-    if run["status"] != "COMPLETED" or SCORE not in metrics:
-        return None
-    config = json.loads((folder / "config.json").read_text())
+def read_run(folder: Path) -> Record | str:
+    """One run's record from its Sacred directory, or why there is none."""
+    try:
+        run, metrics, config = (
+            json.loads((folder / f"{name}.json").read_text()) for name in ("run", "metrics", "config")
+        )
+    except (OSError, ValueError) as error:
+        return f"not readable ({error})"
+    if run["status"] != "COMPLETED":
+        return f"not completed ({run['status']})"
+    if SCORE not in metrics or FINAL not in metrics:
+        return "no training with scores"
     start, stop = (datetime.fromisoformat(run[key]) for key in ("start_time", "stop_time"))
     repository = run["experiment"]["repositories"][:1]
     curves = {
@@ -51,12 +61,14 @@ def read_run(folder: Path) -> Record | None:
         for key in KEPT
         if key in metrics
     }
+    # A continued run repeats its predecessor's log at its own start: its times say nothing.
+    whole = not config["checkpoint_path"]
     times = [datetime.fromisoformat(time) - start for time in metrics[SCORE]["timestamps"]]
-    curves[SCORE]["seconds"] = [round(time.total_seconds()) for time in times]
+    curves[SCORE]["seconds"] = [round(time.total_seconds()) for time in times] if whole else None
     return {
         "seed": config["seed"],
         "final": round(metrics[FINAL]["values"][-1], 2),
-        "seconds": round((stop - start).total_seconds()),
+        "seconds": round((stop - start).total_seconds()) if whole else None,
         "commit": repository[0]["commit"][:7] + ("+" if repository[0]["dirty"] else "") if repository else None,
         "curves": curves,
         "config": {key: value for key, value in config.items() if key not in BOOKKEEPING},
@@ -68,52 +80,60 @@ def gather(source: Path, target: Path, name: str | None) -> list[Path]:
     groups: dict[tuple[str, str], list[Record]] = {}
     for file in sorted(source.rglob("metrics.json")):
         record = read_run(file.parent)
-        if record is None:
-            print(f"left out, not completed: {file.parent}", file=sys.stderr)
+        if isinstance(record, str):
+            print(f"left out, {record}: {file.parent}", file=sys.stderr)
             continue
         key = (name or record["config"]["name"], Path(record["config"]["dataset"]).stem)
         groups.setdefault(key, []).append(record)
     if not groups:
         raise Mismatch(f"{source} holds no completed run with scores")
-    written = []
-    for (algorithm, dataset), records in groups.items():
-        configs = [record.pop("config") for record in records]
-        for config in configs[1:]:
-            differing = sorted(key for key in config if config[key] != configs[0].get(key))
-            if differing:
-                raise Mismatch(f"runs of {algorithm} on {dataset} differ in {', '.join(differing)}: gather them apart")
-        seeds = [record["seed"] for record in records]
-        if len(set(seeds)) < len(seeds):
-            raise Mismatch(f"{algorithm} on {dataset}: a seed occurs twice below {source}")
-        content = {"algorithm": algorithm, "dataset": dataset, "config": configs[0]}
-        runs = sorted(records, key=lambda record: int(record["seed"]))
-        target.mkdir(parents=True, exist_ok=True)
-        file = target / f"{algorithm}-{dataset}.json"
-        file.write_text(to_text({**content, "runs": runs}))
-        written.append(file)
-    return written
+    contents = {key: merge(*key, records) for key, records in groups.items()}
+    target.mkdir(parents=True, exist_ok=True)
+    for (algorithm, dataset), content in contents.items():
+        (target / f"{algorithm}-{dataset}.json").write_text(to_text(content))
+    return [target / f"{algorithm}-{dataset}.json" for algorithm, dataset in contents]
+
+
+def merge(algorithm: str, dataset: str, records: list[Record]) -> Record:
+    """The content of one file. Raises Mismatch where runs differ in more than their seeds, or a seed occurs twice."""
+    configs = [record.pop("config") for record in records]
+    for config in configs[1:]:
+        keys = config.keys() | configs[0].keys()
+        differing = sorted(key for key in keys if config.get(key, ...) != configs[0].get(key, ...))
+        if differing:
+            raise Mismatch(f"runs of {algorithm} on {dataset} differ in {', '.join(differing)}: gather them apart")
+    seeds = [record["seed"] for record in records]
+    if len(set(seeds)) < len(seeds):
+        raise Mismatch(f"{algorithm} on {dataset}: a seed occurs twice among the runs {sorted(seeds)}")
+    runs = sorted(records, key=lambda record: int(record["seed"]))
+    return {"algorithm": algorithm, "dataset": dataset, "config": configs[0], "runs": runs}
 
 
 def to_text(content: Record) -> str:
-    """JSON with one line a curve, so that a difference is readable and a file stays small."""
-    head = {key: value for key, value in content.items() if key != "runs"}
-    lines = [f" {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
-    runs = []
-    for run in content["runs"]:
-        curves = ",\n".join(f"   {json.dumps(key)}: {json.dumps(value)}" for key, value in run["curves"].items())
-        rest = ", ".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in run.items() if key != "curves")
-        runs.append(f'  {{{rest}, "curves": {{\n{curves}}}}}')
-    joined = ",\n".join(runs)
-    return "{\n" + "\n".join(lines) + f'\n "runs": [\n{joined}\n ]\n}}\n'
+    """JSON with a line for every curve, so that a difference is readable and a file stays small."""
+    return json.dumps(content).replace("}, ", "},\n ") + "\n"
 
 
 # -- to tables ------------------------------------------------------------------------------------------------------
 
 
 def load(folder: Path) -> dict[tuple[str, str], Record]:
-    """Every file of a folder by (algorithm, dataset)."""
-    records = (json.loads(file.read_text()) for file in sorted(folder.glob("*.json")))
-    return {(record["algorithm"], record["dataset"]): record for record in records}
+    """Every file of a folder by (algorithm, dataset), datasets in `ORDER`. Raises Mismatch for other files."""
+    found = {}
+    for file in sorted(folder.glob("*.json")):
+        try:
+            record = json.loads(file.read_text())
+            found[record["algorithm"], record["dataset"]] = record
+        except (ValueError, KeyError, TypeError) as error:
+            raise Mismatch(f"{file} is no file that `gather` wrote ({error!r})") from error
+    if not found:
+        raise Mismatch(f"{folder} holds no results")
+    return {key: found[key] for key in sorted(found, key=lambda key: (rank(key[1]), key))}
+
+
+def rank(dataset: str) -> int:
+    """A dataset's place in tables and figures, unknown ones behind the known."""
+    return ORDER.index(dataset) if dataset in ORDER else len(ORDER)
 
 
 def scores(run: Record) -> dict[str, float]:
@@ -123,40 +143,47 @@ def scores(run: Record) -> dict[str, float]:
 
 
 def spread(values: list[float]) -> str:
+    """Mean and, of several values, sample deviation."""
     deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):.1f}{deviation}"
 
 
 def table(folder: Path) -> str:
-    """A Markdown table of every file: mean ± deviation over seeds by each rule, seeds' final scores, core minutes."""
+    """A Markdown table of every file: mean ± deviation over seeds by each rule, final scores by seed, minutes."""
     lines = ["| dataset | algorithm | " + " | ".join(RULES) + " | final by seed | minutes a run |", "|---" * 7 + "|"]
-    for (algorithm, dataset), record in sorted(load(folder).items(), key=lambda item: item[0][::-1]):
+    for (algorithm, dataset), record in load(folder).items():
         by_rule = [spread([scores(run)[rule] for run in record["runs"]]) for rule in RULES]
         finals = " / ".join(f"{run['final']:.1f}" for run in record["runs"])
-        minutes = statistics.fmean(run["seconds"] for run in record["runs"]) / 60
-        lines.append(f"| {dataset} | {algorithm} | " + " | ".join(by_rule) + f" | {finals} | {minutes:.1f} |")
+        known = [run["seconds"] / 60 for run in record["runs"] if run["seconds"] is not None]
+        minutes = f"{statistics.fmean(known):.1f}" if known else "continued"
+        lines.append(f"| {dataset} | {algorithm} | " + " | ".join(by_rule) + f" | {finals} | {minutes} |")
     return "\n".join(lines)
 
 
 def uncertainty_table(folder: Path) -> str:
-    """u_1 .. u_n and w_1 .. w_n of the adaptive runs, means over the second half of training, by dataset."""
-    lines = ["| dataset | u_1 | u_2 | u_3 | u_3 / u_1 by seed | w_1 | w_2 | w_3 | k_eff |", "|---" * 9 + "|"]
-    for (_, dataset), record in load(folder).items():
-        if not all("w_1" in run["curves"] for run in record["runs"]):
-            continue
-        late = {key: [second_half(run, key) for run in record["runs"]] for key in KEPT if key in run_keys(record)}
-        ratio = " / ".join(f"{u3 / u1:.2f}" for u1, u3 in zip(late["u_1"], late["u_3"], strict=True))
-        u, w = ([f"{statistics.fmean(late[f'{key}_{k}']):.3g}" for k in (1, 2, 3)] for key in "uw")
-        k_eff = f"{statistics.fmean(late['k_eff']):.3f}"
-        lines.append(f"| {dataset} | " + " | ".join([*u, ratio, *w, k_eff]) + " |")
+    """u_1 .. u_n and w_1 .. w_n of adaptive runs and u_target of all, means over the second half of training."""
+    lines = ["| dataset | algorithm | u_target by seed | u_k | u_n / u_1 by seed | w_k | k_eff |", "|---" * 7 + "|"]
+    for (algorithm, dataset), record in load(folder).items():
+        logged = [{key: second_half(run, key) for key in run["curves"]} for run in record["runs"]]
+        cells = [" / ".join(f"{late['u_target']:.3g}" for late in logged if "u_target" in late), "", "", "", ""]
+        if sizes := adaptive_sizes(record):
+            u, w = ([statistics.fmean(late[f"{key}_{k}"] for late in logged) for k in sizes] for key in "uw")
+            ratios = " / ".join(f"{late[f'u_{sizes[-1]}'] / late['u_1']:.3f}" for late in logged)
+            k_eff = statistics.fmean(late["k_eff"] for late in logged)
+            cells[1:] = ", ".join(f"{x:.3g}" for x in u), ratios, ", ".join(f"{x:.3f}" for x in w), f"{k_eff:.3f}"
+        if any(cells):
+            lines.append(f"| {dataset} | {algorithm} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def run_keys(record: Record) -> set[str]:
-    return set(record["runs"][0]["curves"])
+def adaptive_sizes(record: Record) -> list[int]:
+    """The numbers of replaced agents that a record has weights for, 1..n; none where nothing is weighted."""
+    curves = record["runs"][0]["curves"]
+    return [k for k in range(1, 11) if f"w_{k}" in curves]
 
 
 def second_half(run: Record, key: str) -> float:
+    """The mean of a curve's second half."""
     values = run["curves"][key]["values"]
     return statistics.fmean(values[len(values) // 2 :])
 
@@ -165,63 +192,78 @@ def second_half(run: Record, key: str) -> float:
 
 
 def figures(folder: Path, target: Path) -> list[Path]:
-    """Learning curves by dataset, and the paper's figures 2 (uncertainty) and 3 (weights), as PNG."""
+    """Learning curves by dataset, and the paper's figures 2 (uncertainty) and 3 (weights), as PNG.
+
+    Raises Mismatch where two algorithms with weights share a dataset.
+    """
     records = load(folder)
-    adaptive = {dataset: record for (_, dataset), record in records.items() if "w_1" in run_keys(record)}
-    datasets = sorted({dataset for _, dataset in records}, key=ORDER.index)
+    adaptive: dict[str, Record] = {}
+    for (algorithm, dataset), record in records.items():
+        if adaptive_sizes(record) and adaptive.setdefault(dataset, record) is not record:
+            raise Mismatch(f"{folder}: {algorithm} is the second algorithm with weights on {dataset}; draw them apart")
+    stem = target / folder.name
     target.mkdir(parents=True, exist_ok=True)
-    written = [draw(datasets, "normalised score", target / "cn_scores.png", lambda d: lines_of(records, d, (SCORE,)))]
-    if adaptive:
-        shown = [dataset for dataset in datasets if dataset in adaptive]
-        for key, label, file in (("u", "uncertainty $u_k$", "cn_uncertainty"), ("w", "weight $w_k$", "cn_weights")):
-            keys = tuple(f"{key}_{k}" for k in (1, 2, 3))
-            path = target / f"{file}.png"
-            written.append(draw(shown, label, path, lambda d, keys=keys: lines_of({("", d): adaptive[d]}, d, keys)))
+    by_algorithm = panels(records, lambda record: {record["algorithm"]: curves_of(record, SCORE)})
+    disagreement = panels(records, lambda record: {record["algorithm"]: curves_of(record, "u_target")})
+    own = {("", dataset): record for dataset, record in adaptive.items()}
+    written = [draw(by_algorithm, "normalised score", Path(f"{stem}_scores.png"))]
+    for name, label, content in (
+        ("targets", "deviation of the target, $u$", disagreement),
+        ("uncertainty", "uncertainty $u_k$", panels(own, lambda record: by_size(record, "u"))),
+        ("weights", "weight $w_k$", panels(own, lambda record: by_size(record, "w"))),
+    ):
+        if content:
+            written.append(draw(content, label, Path(f"{stem}_{name}.png")))
     return written
 
 
-ORDER = ("random", "medium-replay", "medium", "expert")
+def seconds(folder: Path, target: Path) -> list[Path]:
+    """Score against seconds since a run's start, reading data and evaluations included; means over seeds, time too."""
+
+    def lines(record: Record) -> Panel:
+        curves = [run["curves"][SCORE] for run in record["runs"]]
+        return {record["algorithm"]: [(c["seconds"], c["values"]) for c in curves if c["seconds"] is not None]}
+
+    target.mkdir(parents=True, exist_ok=True)
+    file = target / f"{folder.name}_seconds.png"
+    return [draw(panels(load(folder), lines), "normalised score", file, "seconds of one core")]
 
 
-def lines_of(records: dict[tuple[str, str], Record], dataset: str, keys: tuple[str, ...]) -> dict[str, list[Any]]:
-    """By label: the curves of all seeds, [(updates, values), ...]."""
-    found: dict[str, list[Any]] = {}
-    for (algorithm, owner), record in records.items():
-        for key in keys if owner == dataset else ():
-            label = algorithm if len(keys) == 1 else f"k = {key[-1]}"
-            found[label] = [(run["curves"][key]["updates"], run["curves"][key]["values"]) for run in record["runs"]]
+def panels(records: dict[tuple[str, str], Record], lines: Callable[[Record], Panel]) -> dict[str, Panel]:
+    """Lines by dataset, without those that were not logged."""
+    found: dict[str, Panel] = {}
+    for (_, dataset), record in records.items():
+        for label, curves in lines(record).items():
+            if curves:
+                found.setdefault(dataset, {})[label] = curves
     return found
 
 
-def seconds(folder: Path, target: Path) -> list[Path]:
-    """Score against seconds of a run, evaluations included; each line a mean over seeds, time too."""
-    records = load(folder)
-    target.mkdir(parents=True, exist_ok=True)
-
-    def lines(dataset: str) -> dict[str, list[Any]]:
-        curves = {
-            a: [run["curves"][SCORE] for run in r["runs"]] for (a, owner), r in records.items() if owner == dataset
-        }
-        return {name: [(curve["seconds"], curve["values"]) for curve in several] for name, several in curves.items()}
-
-    datasets = sorted({dataset for _, dataset in records}, key=ORDER.index)
-    return [draw(datasets, "normalised score", target / f"{folder.name}_seconds.png", lines, "seconds of one core")]
+def curves_of(record: Record, key: str) -> Curves:
+    """A quantity's curves over updates, one a seed that logged it."""
+    logged = [run["curves"][key] for run in record["runs"] if key in run["curves"]]
+    return [(curve["updates"], curve["values"]) for curve in logged]
 
 
-def draw(datasets: list[str], label: str, file: Path, lines: Any, xlabel: str = "updates") -> Path:
+def by_size(record: Record, key: str) -> Panel:
+    """`w` or `u` for every number of replaced agents."""
+    return {f"k = {k}": curves_of(record, f"{key}_{k}") for k in adaptive_sizes(record)}
+
+
+def draw(content: dict[str, Panel], label: str, file: Path, xlabel: str = "updates") -> Path:
     """One panel a dataset; each line the mean over seeds, shaded from the lowest to the highest."""
     import numpy as np
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.2 * len(datasets), 3.4), layout="constrained")
-    axes = figure.subplots(1, len(datasets), squeeze=False)[0]
-    for axis, dataset in zip(axes, datasets, strict=True):
-        for name, curves in lines(dataset).items():
-            shared = min(len(updates) for updates, _ in curves)
-            updates = np.mean([updates[:shared] for updates, _ in curves], axis=0)
+    figure = Figure(figsize=(4.2 * len(content), 3.4), layout="constrained")
+    axes = figure.subplots(1, len(content), squeeze=False)[0]
+    for axis, (dataset, lines) in zip(axes, content.items(), strict=True):
+        for name, curves in lines.items():
+            shared = min(len(where) for where, _ in curves)
+            where = np.mean([where[:shared] for where, _ in curves], axis=0)
             values = np.array([values[:shared] for _, values in curves])
-            (line,) = axis.plot(updates, values.mean(0), label=name, linewidth=1.6)
-            axis.fill_between(updates, values.min(0), values.max(0), color=line.get_color(), alpha=0.15, linewidth=0)
+            (line,) = axis.plot(where, values.mean(0), label=name, linewidth=1.6)
+            axis.fill_between(where, values.min(0), values.max(0), color=line.get_color(), alpha=0.15, linewidth=0)
         axis.set(title=f"Cooperative Navigation, {dataset}", xlabel=xlabel, ylabel=label)
         axis.legend(fontsize=8)
         axis.spines[["top", "right"]].set_visible(False)
@@ -230,6 +272,7 @@ def draw(datasets: list[str], label: str, file: Path, lines: Any, xlabel: str = 
 
 
 def main() -> int:
+    """Run one command; 1 with a sentence where its files do not fit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("gather", help="Sacred records to JSON files")
@@ -246,8 +289,6 @@ def main() -> int:
     try:
         if options.command == "gather":
             print(*gather(options.source, options.into, options.name), sep="\n")
-        elif not load(options.folder):
-            raise Mismatch(f"{options.folder} holds no results")
         elif options.command == "table":
             print(table(options.folder), uncertainty_table(options.folder), sep="\n\n")
         else:
