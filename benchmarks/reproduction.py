@@ -128,12 +128,8 @@ def load(folder: Path) -> dict[tuple[str, str], Record]:
             raise Mismatch(f"{file} is no file that `gather` wrote ({error!r})") from error
     if not found:
         raise Mismatch(f"{folder} holds no results")
-    return {key: found[key] for key in sorted(found, key=lambda key: (rank(key[1]), key))}
-
-
-def rank(dataset: str) -> int:
-    """A dataset's place in tables and figures, unknown ones behind the known."""
-    return ORDER.index(dataset) if dataset in ORDER else len(ORDER)
+    places = {dataset: place for place, dataset in enumerate(ORDER)}
+    return {key: found[key] for key in sorted(found, key=lambda key: (places.get(key[1], len(ORDER)), key))}
 
 
 def scores(run: Record) -> dict[str, float]:
