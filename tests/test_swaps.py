@@ -39,6 +39,7 @@ TRAIN = {
     "spacql online": ("spacql", (*ONLINE, *NOT_OFFLINE, "action_selector=gaussian"), False),
     "spacql_discrete online": ("spacql_discrete", (*ONLINE, DISCRETE, *NOT_OFFLINE), True),
     "matd3 on a dataset": ("matd3", (*OFFLINE, "offline=True"), False),
+    "value learner, another mixer": ("vdn", (*ONLINE, DISCRETE, "mixer=monotone", "mixer_layers=1"), True),
 }  # fmt: skip
 
 
@@ -71,6 +72,8 @@ REFUSED = {
     "mixers of individual rewards": ("qmix", (*ONLINE, DISCRETE, "common_reward=False"), True, "common_reward=True"),
     "recurrent agents on transitions": (
         "spacql_discrete", (*OFFLINE, DISCRETE, "mac=basic_mac", "agent=rnn"), True, "set window=None"),
+    "a mixer that is not convex": (
+        "qmix", (*ONLINE, DISCRETE, "mixer=monotone", "mixer_activation=tanh"), True, "tanh: this is not convex"),
     "an unknown mixer": ("qmix", (*ONLINE, DISCRETE, "mixer=qplex"), True, "qmix"),
 }  # fmt: skip
 

@@ -19,7 +19,7 @@ EVERY = slice(None)  # all rows of a batch
 class QLearner(BaseLearner):
     """One-step Q-learning of each agent's own value, or of the team's value that a mixer makes of them.
 
-    mixer: None (IQL: each agent its own error, on the team's reward or on rewards of its own), vdn or qmix.
+    mixer: None (IQL: each agent its own error, on the team's reward or on rewards of its own), or any of the registry.
     double_q: the online values choose the next action, the targets judge it (van Hasselt et al. 2016).
     standardise_rewards, standardise_returns: learn in deviations from running means over valid transitions.
     """

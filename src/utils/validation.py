@@ -54,7 +54,7 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("gamma", "epsilon_start", "epsilon_finish", "evaluation_epsilon"), SHARE),
     "tau": Range(0, 1, above=True),
     "target_update_interval_or_tau": POSITIVE,
-    "hypernet_layers": Range(1, 2, whole=True),
+    **dict.fromkeys(("hypernet_layers", "mixer_layers"), Range(1, 2, whole=True)),
     **dict.fromkeys(("lr", "actor_lr", "density_lr", "grad_norm_clip", "reward_scale"), POSITIVE),
     "final_init": Range(0, above=True, null=True),
     **dict.fromkeys(
@@ -66,6 +66,7 @@ RANGES: dict[str, Range] = {
             "pre_tanh_l2",
             "exploration_noise",
             "target_noise_clip",
+            "mixer_elu_alpha",  # the mixer refuses those above 1, with its reason
         ),
         WEIGHT,
     ),
@@ -78,6 +79,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "input_norm": ("none", "dataset"),
     "critic_dtype": ("float32", "bfloat16"),
     "matmul_precision": ("highest", "high", "medium"),
+    "mixer_nonneg": ("abs", "softplus", "square"),
     "agent_output_type": ("q", "pi_logits", "mean", "gaussian", "auto"),
 }
 
@@ -85,7 +87,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 # Whether a text may be null.
 TEXTS = {"local_results_path": False, "checkpoint_path": False, "runner": False, "mac": False, "agent": False,
          "action_selector": False, "mongo": True, "collect_to": True, "replay_to": True, "collect_quality": True,
-         "dataset": True, "env": True, "learner": True, "tuned": False}  # fmt: skip
+         "dataset": True, "env": True, "learner": True, "tuned": False, "mixer_activation": False}  # fmt: skip
 
 
 def check_values(config: dict[str, Any]) -> dict[str, Any]:

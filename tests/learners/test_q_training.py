@@ -153,7 +153,7 @@ def test_log_has_stocks_names() -> None:
     assert names == ["q_loss", "q_grad_norm", "td_error_abs", "q_taken_mean", "target_mean"]
 
 
-@pytest.mark.parametrize("mixer", [None, "vdn", "qmix"])
+@pytest.mark.parametrize("mixer", [None, "vdn", "qmix", "monotone"])
 def test_other_algorithms_files_train_on_defaults(mixer: str | None) -> None:
     """`--config=bc_discrete with learner=q_learner mixer=... agent_output_type=q ...` needs no key of its own."""
     default = yaml.safe_load((ALGS.parent / "default.yaml").read_text())
@@ -179,7 +179,7 @@ def test_other_algorithms_files_train_on_defaults(mixer: str | None) -> None:
         ),
         ("vdn", {"common_reward": False}, "mixer=vdn needs one team reward: set common_reward=True, or mixer=None"),
         ("qmix", {"common_reward": False}, "mixer=qmix needs one team reward"),
-        ("qmix", {"mixer": "qmx"}, "mixer=qmx: there is no such mixer; choose qmix, vdn, or None"),
+        ("qmix", {"mixer": "qmx"}, "mixer=qmx: there is no such mixer; choose qmix, vdn, monotone, or None"),
         ("qmix", {"hypernet_layers": 3}, "have 1 or 2 layers"),
         (
             "spacql",

@@ -4,8 +4,8 @@ from torch import Tensor, nn
 class VDNMixer(nn.Module):
     """Value decomposition networks (Sunehag et al. 2018): the team's value is the sum of the agents'.
 
-    forward: agent_qs (B, T, N), states (B, T, S), unused -> (B, T, 1).
+    forward: agent_qs (B, T, N); states (B, T, S) and with_bias, unused: nothing depends on the state -> (B, T, 1).
     """
 
-    def forward(self, agent_qs: Tensor, states: Tensor) -> Tensor:
+    def forward(self, agent_qs: Tensor, states: Tensor, with_bias: bool = True) -> Tensor:
         return agent_qs.sum(dim=2, keepdim=True)

@@ -1,0 +1,26 @@
+from types import SimpleNamespace
+
+import numpy as np
+from torch import nn
+
+from utils.errors import ConfigError
+
+
+def state_size(args: SimpleNamespace) -> int:
+    """Length of a flattened state; args.state_shape is a length or a shape."""
+    return int(np.prod(args.state_shape))
+
+
+def hypernet(args: SimpleNamespace, n_outputs: int) -> nn.Module:
+    """A network that makes a mixer's weights or biases from the state, (R, S) -> (R, n_outputs).
+
+    args: state_shape, hypernet_layers (1 or 2), hypernet_embed (width where there are two). Raises ConfigError for
+    another number of layers.
+    """
+    state_dim, layers = state_size(args), getattr(args, "hypernet_layers", 1)
+    if layers == 1:
+        return nn.Linear(state_dim, n_outputs)
+    if layers == 2:
+        width = args.hypernet_embed
+        return nn.Sequential(nn.Linear(state_dim, width), nn.ReLU(), nn.Linear(width, n_outputs))
+    raise ConfigError(f"hypernet_layers={layers}: a mixer's hyper-networks have 1 or 2 layers")
