@@ -1,4 +1,7 @@
-"""Command line for datasets: `python src/dataset.py inspect|verify|merge|slice`, see docs/dataset-format.md."""
+"""Command line for datasets: `python src/dataset.py inspect|verify|merge|slice|import-alberdice|generate-xor`.
+
+See docs/dataset-format.md.
+"""
 
 import argparse
 import shlex
@@ -7,10 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from datasets.alberdice import import_alberdice
 from datasets.dataset import read_dataset, resolve_dataset
 from datasets.edit import merge_datasets, slice_dataset
 from datasets.names import dataset_path
 from datasets.report import inspect_file
+from datasets.xor import generate_xor
 from utils.errors import DatasetError, UserError
 
 
@@ -50,6 +55,21 @@ def _slice(arguments: argparse.Namespace) -> int:
     source = resolve_dataset(arguments.file)
     out = _new_file(arguments, [source])
     return _announce(out, slice_dataset(source, out, arguments.episodes, arguments.seed, _command()))
+
+
+def _import_alberdice(arguments: argparse.Namespace) -> int:
+    out = _new_file(arguments, [])
+    card = import_alberdice(Path(arguments.folder), out, _command())
+    corrected = card["made_by"]["time_limits_corrected"]
+    print(
+        f"{corrected} time limits were flagged as terminals and are none now; {card['counts']['terminals']} terminals"
+    )
+    return _announce(out, card)
+
+
+def _generate_xor(arguments: argparse.Namespace) -> int:
+    out = _new_file(arguments, [])
+    return _announce(out, generate_xor(arguments.joint_actions, out, arguments.episodes, arguments.seed, _command()))
 
 
 def _new_file(arguments: argparse.Namespace, sources: Sequence[Path]) -> Path:
@@ -97,7 +117,17 @@ def _parser() -> argparse.ArgumentParser:
     part.add_argument("--seed", type=int, help="draw them at random with this seed; without it, the first ones")
     part.set_defaults(run=_slice)
 
-    for command in (merge, part):
+    published = commands.add_parser("import-alberdice", help="take over a folder of AlberDICE's npy buffers")
+    published.add_argument("folder", help="the folder with obs.npy, actions.npy, ...: the XOR game's or Bridge's")
+    published.set_defaults(run=_import_alberdice)
+
+    xor = commands.add_parser("generate-xor", help="make a set of the XOR game from its definition")
+    xor.add_argument("joint_actions", help="those that occur, equally often: AB or AB,BA or AA,AB,BA or random")
+    xor.add_argument("--episodes", type=int, default=100, help="how many episodes of 50 steps (100)")
+    xor.add_argument("--seed", type=int, default=0, help="of their order (0)")
+    xor.set_defaults(run=_generate_xor)
+
+    for command in (merge, part, published, xor):
         command.add_argument("-o", "--out", required=True, help="name or path of the new dataset")
         command.add_argument("--force", action="store_true", help="replace an existing file")
     return parser

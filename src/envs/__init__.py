@@ -65,11 +65,37 @@ def gymma_fn(**env_args: Any) -> MultiAgentEnv:
         ) from error
 
 
-def gymma_vector_fn(
-    n_envs: int, common_reward: bool = True, reward_scalarisation: str = "sum", **env_args: Any
-) -> VectorEnv:
-    """A loop over `n_envs` ordinary environments, of which number i has seed + i."""
-    return sync_vector_env(gymma_fn, n_envs, common_reward, reward_scalarisation, **env_args)
+def matrix_game_fn(**env_args: Any) -> MultiAgentEnv:
+    """The XOR or the penalty game; see `envs.matrix_game.MatrixGameEnv` for the keywords. Raises `EnvError`."""
+    from envs.matrix_game import MatrixGameEnv
+
+    return _game("matrix_game", MatrixGameEnv, env_args)
+
+
+def bridge_fn(**env_args: Any) -> MultiAgentEnv:
+    """The Bridge game; see `envs.bridge.BridgeEnv` for the keywords. Raises `EnvError`."""
+    from envs.bridge import BridgeEnv
+
+    return _game("bridge", BridgeEnv, env_args)
+
+
+def _game(name: str, game: Callable[..., MultiAgentEnv], env_args: dict[str, Any]) -> MultiAgentEnv:
+    """The game, after a misspelt keyword was refused by name."""
+    from envs.mpe.keys import check_arguments
+
+    check_arguments(name, env_args, inspect.signature(game).parameters)
+    return game(**env_args)
+
+
+def _looped(factory: Callable[..., MultiAgentEnv]) -> Callable[..., VectorEnv]:
+    """What `VECTOR_REGISTRY` holds for an environment without a vectorised twin."""
+
+    def vector_fn(
+        n_envs: int, common_reward: bool = True, reward_scalarisation: str = "sum", **env_args: Any
+    ) -> VectorEnv:
+        return sync_vector_env(factory, n_envs, common_reward, reward_scalarisation, **env_args)
+
+    return vector_fn
 
 
 def sync_vector_env(
@@ -84,5 +110,13 @@ def sync_vector_env(
     return SyncVectorEnv(n_envs, make_env, common_reward, reward_scalarisation)
 
 
-REGISTRY: dict[str, Callable[..., MultiAgentEnv]] = {"mpe": mpe_fn, "gymma": gymma_fn}
-VECTOR_REGISTRY: dict[str, Callable[..., VectorEnv]] = {"mpe": mpe_vector_fn, "gymma": gymma_vector_fn}
+REGISTRY: dict[str, Callable[..., MultiAgentEnv]] = {
+    "mpe": mpe_fn,
+    "gymma": gymma_fn,
+    "matrix_game": matrix_game_fn,
+    "bridge": bridge_fn,
+}
+VECTOR_REGISTRY: dict[str, Callable[..., VectorEnv]] = {
+    "mpe": mpe_vector_fn,
+    **{name: _looped(REGISTRY[name]) for name in ("gymma", "matrix_game", "bridge")},
+}

@@ -41,7 +41,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return (f" Did you mean {near[0]!r}?" if near else "") + f" Known: {', '.join(options)}."
 
 
-def check_time_limit(time_limit: int) -> None:
-    """Raises `EnvError` unless an episode's limit is a whole number of at least 1."""
+def check_time_limit(time_limit: int, name: str = "time_limit") -> None:
+    """Raises `EnvError` unless an episode's limit, `env_args.<name>`, is a whole number of at least 1."""
     if isinstance(time_limit, bool) or not isinstance(time_limit, int) or time_limit < 1:
-        raise EnvError(f"env_args.time_limit must be a whole number of at least 1, not {time_limit}.")
+        raise EnvError(f"env_args.{name} must be a whole number of at least 1, not {time_limit}.")

@@ -1,0 +1,99 @@
+"""What the small games with known optima share: two agents that see everything, one team reward, no chance."""
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+
+from envs.mpe.keys import check_time_limit
+from envs.multiagentenv import (
+    MultiAgentEnv,
+    as_array,
+    check_discrete_actions,
+    check_reward_scalarisation,
+    scalarise,
+)
+from utils.errors import EnvError
+
+
+class GameEnv(MultiAgentEnv):
+    """A deterministic game of two agents; a subclass states its rules in `_start`, `_play` and `get_state`.
+
+    Both agents observe the state (O = S), all actions are always available, and each is paid the team's reward:
+    `reward_scalarisation="mean"` makes the team's reward of the two again, "sum" twice that. Episodes are cut after
+    `episode_limit` steps: truncated, never terminated, with `info["episode_limit"]` True. `seed` changes nothing.
+    Raises `EnvError` for a limit below 1, an unknown scalarisation, and actions of a wrong shape or value.
+    """
+
+    n_agents = 2
+
+    def __init__(
+        self, n_actions: int, seed: int | None, episode_limit: int, common_reward: bool, reward_scalarisation: str
+    ) -> None:
+        check_time_limit(episode_limit, "episode_limit")
+        self.episode_limit = episode_limit
+        self.common_reward = common_reward
+        self.reward_scalarisation = check_reward_scalarisation(reward_scalarisation)
+        self._n_actions = n_actions
+        self._seed = seed
+        self._running = False
+        self._t = 0
+
+    @abstractmethod
+    def _start(self) -> None:
+        """Puts the game in its first state."""
+
+    @abstractmethod
+    def _play(self, first: int, second: int, last_step: bool) -> tuple[float, bool]:
+        """Moves on by the two agents' actions; returns the team's reward and whether the game is over for good.
+
+        last_step: whether the time limit cuts the episode after this step.
+        """
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[list[np.ndarray], dict]:
+        self.seed(seed)
+        self._start()
+        self._t = 0
+        self._running = True
+        return self.get_obs(), {}
+
+    def step(self, actions: Any) -> tuple[list[np.ndarray], float | list[float], bool, bool, dict[str, Any]]:
+        if not self._running:
+            raise EnvError("There is no episode to step: call reset first, and again after every episode's end.")
+        widths = np.full(self.n_agents, self._n_actions)
+        first, second = check_discrete_actions(as_array(actions), (self.n_agents,), widths)
+        self._t += 1
+        last_step = self._t >= self.episode_limit
+        team_reward, terminated = self._play(int(first), int(second), last_step)
+        truncated = last_step and not terminated
+        self._running = not (terminated or truncated)
+        reward = scalarise([team_reward] * self.n_agents, self.common_reward, self.reward_scalarisation)
+        return self.get_obs(), reward, terminated, truncated, {"episode_limit": truncated}
+
+    def get_obs(self) -> list[np.ndarray]:
+        return [self.get_state() for _ in range(self.n_agents)]
+
+    def get_avail_actions(self) -> list[list[int]]:
+        return [[1] * self._n_actions for _ in range(self.n_agents)]
+
+    def get_obs_size(self) -> int:
+        return self.get_state_size()
+
+    def get_total_actions(self) -> int:
+        return self._n_actions
+
+    def render(self) -> np.ndarray | None:
+        """Raises `EnvError`: there are no pictures."""
+        raise EnvError("The matrix game and Bridge cannot be drawn: leave out render=True.")
+
+    def save_replay(self) -> None:
+        """Raises `EnvError`: there are no pictures."""
+        raise EnvError("The matrix game and Bridge cannot be drawn: leave out render=True.")
+
+    def close(self) -> None:
+        self._running = False
+
+    def seed(self, seed: int | None = None) -> int | None:
+        if seed is not None:
+            self._seed = seed
+        return self._seed

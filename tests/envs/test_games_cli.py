@@ -1,0 +1,34 @@
+"""The games by their environment configurations: collection, and online training."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from datasets.dataset import read_dataset
+from tests.command_line import ROOT
+
+
+def run(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    main = [sys.executable, "-W", "ignore", str(ROOT / "src" / "main.py")]
+    own = [f"local_results_path={tmp_path / 'results'}", "seed=0", "use_cuda=False"]
+    return subprocess.run([*main, *words, *own], capture_output=True, text=True, cwd=ROOT, timeout=120)
+
+
+@pytest.mark.parametrize(("env", "mean"), [("matrix_game", 0.0), ("bridge", -17.56)])
+def test_random_agents_collect(env: str, mean: float, tmp_path: Path) -> None:
+    path = tmp_path / "random.h5"
+    updates = ("collect=True", "collect_episodes=200", f"collect_to={path}", "batch_size_run=50")
+    result = run(tmp_path, "--config=random", f"--env-config={env}", "with", *updates)
+    assert result.returncode == 0, result.stderr
+    card = read_dataset(path).card
+    returns = card["returns"]
+    assert abs(returns["mean"] - mean) < 4 * returns["std"] / 200**0.5
+    assert (card["counts"]["time_limits"] == 200) == (env == "matrix_game")
+
+
+def test_qmix_trains_in_bridge(tmp_path: Path) -> None:
+    updates = ("t_max=600", "batch_size=4", "test_nepisode=2", "buffer_size=20", "save_model=False")
+    result = run(tmp_path, "--config=qmix", "--env-config=bridge", "with", *updates)
+    assert result.returncode == 0, result.stderr
