@@ -34,6 +34,7 @@ setup(
             "pytest-xdist>=3.6",
             "hypothesis>=6",
             "mongomock>=4.3",
+            "scipy>=1.14",  # the exact solutions that ComaDICE is held against
             "ruff>=0.8",
             "mypy>=1.13",
             "types-PyYAML",
