@@ -1,8 +1,8 @@
 """The f-divergences of DICE, D_f(rho || rho^mu) = E_{rho^mu}[f(w)] with w = rho / rho^mu >= 0, and their conjugates.
 
-Poster, boxes "Core Idea" (D^f) and "Mathematical Formulation & Derivations" (f*, w*); formulas of each f:
-facts/comadice.md, section 3.2. Every f is convex with f(1) = f'(1) = 0 and f''(1) = 1, so that no divergence means no
-cost, weights are 1 where the advantage is 0, and alpha weighs all three alike close to the data.
+ComaDICE's poster, boxes "Core Idea" (D^f) and "Mathematical Formulation & Derivations" (f*, w*). Every f is convex with
+f(1) = f'(1) = 0 and f''(1) = 1, so that no divergence means no cost, weights are 1 where the advantage is 0, and alpha
+weighs all three alike close to the data.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Divergence(ABC):
 
 
 class KL(Divergence):
-    """f(w) = w log w - w + 1, f'(w) = log w, (f')^-1(x) = w*(x) = e^x, f*(x) = e^x - 1: "KL normalised" of section 3.2.
+    """f(w) = w log w - w + 1, f'(w) = log w, (f')^-1(x) = w*(x) = e^x, f*(x) = e^x - 1.
 
     The released code's w log w differs by w - 1, which the flow constraints make 0 in expectation: the same optimum and
     weights, its nu higher by a constant. x is capped at c = KL_CAP: beyond, w* = e^c and f*(x) = e^c (x - c + 1) - 1,
@@ -75,7 +75,7 @@ class KL(Divergence):
 class ChiSquare(Divergence):
     """f(w) = (w - 1)^2 / 2, f'(w) = w - 1, (f')^-1(x) = x + 1, w*(x) = max(0, x + 1).
 
-    f*(x) = x^2 / 2 + x where x > -1, else -1/2 (section 3.2).
+    f*(x) = x^2 / 2 + x where x > -1, else -1/2.
     """
 
     def f(self, w: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class SoftChiSquare(Divergence):
     """KL below w = 1 and chi-square above, ComaDICE's default: weights never 0, and they grow no faster than x.
 
     f(w) = w log w - w + 1 and f'(w) = log w where w < 1, else (w - 1)^2 / 2 and w - 1;
-    (f')^-1(x) = w*(x) = e^x and f*(x) = e^x - 1 where x < 0, else x + 1 and x^2 / 2 + x (section 3.2).
+    (f')^-1(x) = w*(x) = e^x and f*(x) = e^x - 1 where x < 0, else x + 1 and x^2 / 2 + x.
     """
 
     def f(self, w: Tensor) -> Tensor:

@@ -116,9 +116,9 @@ def test_values_are_ordered_as_the_divergences_are(deterministic: bool) -> None:
 
 
 def test_an_earlier_oracle_gave_the_same_numbers() -> None:
-    """Facts section 5, "DICE oracle": its process is two agents with 2 and 3 actions, rewards in [0, 1].
+    """Numbers of another implementation, for two agents with 2 and 3 actions and rewards in [0, 1].
 
-    The sheet does not spell its construction out; this one gives every number of the row that it could be held against.
+    Its construction was not written down; this one gives every number that it could be held against.
     """
     rng = np.random.default_rng(0)
     mdp = random_mdp(rng, 1, n_states=6, n_actions=6, gamma=0.9, sparsity=0.5)
