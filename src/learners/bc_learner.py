@@ -10,11 +10,10 @@ from learners.base_learner import BaseLearner, Draws, Logger, Stats
 from learners.gradients import NOW, LossSpec, available, masked_mean, transition_mask
 from modules.layers.gaussian import gaussian_policy
 from modules.layers.masks import FORBIDDEN
-from modules.layers.squash import action_bounds, squash
+from modules.layers.squash import action_bounds, half_range, squash
 from utils.errors import ConfigError
 
 SMALLEST_PROBABILITY = 1e-10  # a logged action that the masks forbid costs much, not infinitely much
-SMALLEST_HALF_RANGE = 1e-6  # a dimension whose bounds coincide has nothing to imitate
 
 OUTPUT_TYPES = {True: ("pi_logits", "q"), False: ("mean", "gaussian")}  # by whether actions are discrete
 
@@ -66,18 +65,14 @@ class BCLearner(BaseLearner):
 
     def squared_error(self, raw: Tensor, logged: Tensor, avail_actions: Tensor) -> Tensor:
         """Mean over action dimensions of the squared error in half ranges. (R, N, A) twice -> (R, N)."""
-        error = (squash(raw, self.low, self.high) - logged) / self.half_range()
+        error = (squash(raw, self.low, self.high) - logged) / half_range(self.low, self.high)
         return mean_over_own(error.square(), avail_actions)
 
     def gaussian_cost(self, outputs: Tensor, logged: Tensor, avail_actions: Tensor) -> Tensor:
         """-log density in half ranges, mean over action dimensions, without log(2 pi) / 2. (R, N, 2A) -> (R, N)."""
         mean, log_std = gaussian_policy(outputs, self.low, self.high)  # (R, N, A) each
-        error = (mean - logged) / self.half_range()
+        error = (mean - logged) / half_range(self.low, self.high)
         return mean_over_own(0.5 * (error * (-log_std).exp()).square() + log_std, avail_actions)
-
-    def half_range(self) -> Tensor:
-        """Half the action range, (A,)."""
-        return (0.5 * (self.high - self.low)).clamp_min(SMALLEST_HALF_RANGE)
 
 
 def mean_over_own(cost: Tensor, avail_actions: Tensor) -> Tensor:

@@ -92,8 +92,7 @@ class SPaCQLLearner(BaseLearner):
         actions = self.policies.logged(batch, NOW)  # (R, N, A)
         with th.no_grad():
             target, stats = self.target_value(batch, draws)  # (R,)
-            outputs = self.outputs(self.mac, batch, NOW)  # (R, N, A)
-            alternatives = self.penalty_actions(outputs, batch, draws)  # (R, K, N, A)
+            alternatives, outputs = self.penalty_actions(batch, draws)  # (R, K, N, A), (R, N, A)
             weights = self.agent_weights(outputs, batch)  # (R, N)
         data, single = self.critic.data_and_single_replacements(state, actions, alternatives)  # (E, R), (E, R, K, N)
         error = data - target  # (E, R)
@@ -102,46 +101,51 @@ class SPaCQLLearner(BaseLearner):
         stats["q_data"] = data.detach().mean(0)
         stats["td_error_abs"] = error.detach().abs().mean(0)
         stats["penalty"] = penalty.detach().mean(0)
-        if self.args.penalty_weights == "density":
+        if weights is not None:
             stats["lambda"] = weights / self.n_agents
         return loss, stats
 
-    def penalty_actions(self, outputs: Tensor, batch: EpisodeBatch, draws: Draws) -> Tensor:
-        """Deviating actions of each agent that the penalty pushes down, (R, K, N, A).
+    def penalty_actions(self, batch: EpisodeBatch, draws: Draws) -> tuple[Tensor, Tensor | None]:
+        """Deviating actions of each agent that the penalty pushes down, (R, K, N, A), and what the policies say.
 
-        `policy`: a_i ~ pi_i (one action, or all with their probabilities); `logsumexp`: K uniform ones, or all.
+        `policy`: a_i ~ pi_i (one action, or all with their probabilities); `logsumexp`: K uniform ones, or all. The
+        policies are read only where the penalty or its weights depend on them.
         """
         if self.args.cql_penalty == "logsumexp":
-            return self.policies.spread(batch, NOW, draws)
-        return self.policies.alternatives(outputs, batch, NOW)
+            weighted = self.args.penalty_weights == "density"
+            return self.policies.spread(batch, NOW, draws), self.outputs(self.mac, batch, NOW) if weighted else None
+        outputs = self.outputs(self.mac, batch, NOW)  # (R, N, A)
+        return self.policies.alternatives(outputs, batch, NOW), outputs
 
-    def agent_weights(self, outputs: Tensor, batch: EpisodeBatch) -> Tensor:
-        """n lambda_i of eq. 5, (R, N), mean 1 over the agents.
+    def agent_weights(self, outputs: Tensor | None, batch: EpisodeBatch) -> Tensor | None:
+        """n lambda_i of eq. 5, (R, N), mean 1 over the agents; None where all are 1.
 
         `density` is CFCQL's: lambda = softmax_i(tau * KL(pi_i || mu_i)), more weight on the agent whose policy is
         farther from its behaviour mu_i, with -log mu_i(a_i | o_i) in the divergence's place for deterministic ones; tau
         is `penalty_temperature`. CFCQL's code trains a VAE for continuous actions beforehand, with a deviation of 0.354
         half action ranges where `density` resolves 0.1: the same tau is sharper here.
         """
-        if self.args.penalty_weights == "uniform":
-            return th.ones_like(outputs[..., 0])
+        if self.args.penalty_weights == "uniform" or outputs is None:
+            return None
         actions = self.policies.alternatives(outputs, batch, NOW)  # (R, K, N, A)
         obs = batch["obs"][:, NOW].flatten(0, 1)  # (R, N, O)
         known = self.density.log_prob(obs, actions, available(batch, NOW))  # (R, K, N)
         divergence = self.policies.divergence(known, outputs)  # (R, N)
         return self.n_agents * (self.args.penalty_temperature * divergence).softmax(-1)
 
-    def penalty(self, data: Tensor, single: Tensor, outputs: Tensor, weights: Tensor, batch: EpisodeBatch) -> Tensor:
-        """xi_c of eq. 5, before alpha. data (E, R), single (E, R, K, N), weights (R, N) -> (E, R).
+    def penalty(
+        self, data: Tensor, single: Tensor, outputs: Tensor | None, weights: Tensor | None, batch: EpisodeBatch
+    ) -> Tensor:
+        """xi_c of eq. 5, before alpha. data (E, R), single (E, R, K, N), weights (R, N) or None -> (E, R).
 
         `policy` is the equation as printed, the expectation under each policy; `logsumexp` is CFCQL's published code,
         a log-sum-exp over uniform actions or, where they are discrete, over all available ones.
         """
-        if self.args.cql_penalty == "logsumexp":
+        if self.args.cql_penalty == "logsumexp" or outputs is None:
             deviating = self.policies.logsumexp(single, batch, NOW)  # (E, R, N)
         else:
             deviating = self.policies.expected(single, outputs)  # (E, R, N)
-        return (weights * deviating).mean(-1) - data
+        return (deviating if weights is None else weights * deviating).mean(-1) - data
 
     def density_loss(self, batch: EpisodeBatch, draws: Draws) -> tuple[Tensor, Stats]:
         """-log mu_i(a_i | o_i) of the logged actions, averaged over agents and transitions."""

@@ -135,10 +135,13 @@ class _MemberLoop(th.autograd.Function):
 # torch multiplies float32 matrices by MKL, which on AMD processors leaves the wide vector units idle; oneDNN, which
 # torch also carries, uses them and is up to twice as fast on tall matrices. Float32 is exact both ways; bfloat16 goes
 # there where the processor multiplies it.
-_HAS_ONEDNN = th.backends.mkldnn.is_available() and hasattr(th.ops.mkldnn, "_linear_pointwise")
-_ONEDNN_DTYPES = (
-    (th.float32, th.bfloat16) if _HAS_ONEDNN and th.ops.mkldnn._is_mkldnn_bf16_supported() else (th.float32,)
-)
+def _onednn_dtypes() -> tuple[th.dtype, ...]:
+    if not (th.backends.mkldnn.is_available() and hasattr(th.ops.mkldnn, "_linear_pointwise")):
+        return ()
+    return (th.float32, th.bfloat16) if th.ops.mkldnn._is_mkldnn_bf16_supported() else (th.float32,)
+
+
+_ONEDNN_DTYPES = _onednn_dtypes()
 
 
 def _where_positive(values: Tensor, gate: Tensor, out: Tensor) -> None:
@@ -148,7 +151,7 @@ def _where_positive(values: Tensor, gate: Tensor, out: Tensor) -> None:
 
 def _affine_relu(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """relu(inputs @ weight + bias). inputs (rows, I), weight (I, O), bias (O,)."""
-    if _HAS_ONEDNN and inputs.dtype in _ONEDNN_DTYPES:
+    if inputs.dtype in _ONEDNN_DTYPES:
         fused: Tensor = th.ops.mkldnn._linear_pointwise(inputs, weight.t().contiguous(), bias, "relu", [], "")
         return fused
     return th.addmm(bias, inputs, weight).relu_()
@@ -156,7 +159,7 @@ def _affine_relu(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def _times_transposed(inputs: Tensor, weight: Tensor) -> Tensor:
     """inputs @ weight^T. inputs (rows, O), weight (I, O)."""
-    if _HAS_ONEDNN and inputs.dtype in _ONEDNN_DTYPES:
+    if inputs.dtype in _ONEDNN_DTYPES:
         product: Tensor = th.ops.mkldnn._linear_pointwise(inputs, weight, None, "none", [], "")
         return product
     return th.mm(inputs, weight.t())
@@ -164,7 +167,7 @@ def _times_transposed(inputs: Tensor, weight: Tensor) -> Tensor:
 
 def _transposed_times(left: Tensor, right: Tensor) -> Tensor:
     """left^T @ right. left (rows, I), right (rows, O) -> (I, O)."""
-    if _HAS_ONEDNN and left.dtype in _ONEDNN_DTYPES:
+    if left.dtype in _ONEDNN_DTYPES:
         product: Tensor = th.ops.mkldnn._linear_pointwise(left.t(), right.t(), None, "none", [], "")
         return product
     return th.mm(left.t(), right)

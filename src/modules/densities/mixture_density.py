@@ -6,13 +6,12 @@ import torch as th
 from torch import Tensor, nn
 
 from modules.densities.base_density import BaseDensity
-from modules.layers.squash import action_bounds
+from modules.layers.squash import action_bounds, half_range
 
 N_COMPONENTS = 5
 # Deviations in half action ranges. The lower bound is the resolution: behaviours that clip put mass on single points,
 # and a density without a floor would say of everything else only that it is infinitely rare.
 SMALLEST_STD, LARGEST_STD = 0.1, 2.0
-SMALLEST_HALF_RANGE = 1e-6  # a dimension whose bounds coincide has nothing to estimate
 
 
 class MixtureDensity(BaseDensity):
@@ -29,7 +28,7 @@ class MixtureDensity(BaseDensity):
         super().__init__(scheme, args, n_outputs=N_COMPONENTS * (1 + 2 * self.n_actions))
         low, high = action_bounds(args)  # (A,)
         self.register_buffer("centre", 0.5 * (low + high), persistent=False)
-        self.register_buffer("half_range", (0.5 * (high - low)).clamp_min(SMALLEST_HALF_RANGE), persistent=False)
+        self.register_buffer("half_range", half_range(low, high), persistent=False)
         means = slice(N_COMPONENTS, N_COMPONENTS * (1 + self.n_actions))
         nn.init.uniform_(self.fc3.bias.data[..., means], -1.0, 1.0)  # components that start alike stay alike
 

@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import torch as th
 from torch import Tensor
 
+SMALLEST_HALF_RANGE = 1e-6
+
 
 def squash(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Map unbounded outputs to [low, high] by a scaled tanh.
@@ -12,6 +14,11 @@ def squash(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
     raw: (..., A) unbounded; low, high: (A,) finite bounds in action units. Returns (..., A).
     """
     return low + (th.tanh(raw) + 1.0) * 0.5 * (high - low)
+
+
+def half_range(low: Tensor, high: Tensor) -> Tensor:
+    """Half the action range, (A,), never 0: a dimension whose bounds coincide has nothing to imitate or estimate."""
+    return (0.5 * (high - low)).clamp_min(SMALLEST_HALF_RANGE)
 
 
 def action_bounds(args: SimpleNamespace) -> tuple[Tensor, Tensor]:
