@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from components.epsilon_schedules import DecayThenFlatSchedule
-from modules.layers.gaussian import gaussian_policy
+from modules.layers.gaussian import gaussian_policy, tanh_gaussian_policy
 from modules.layers.squash import action_bounds, squash
 
 DISCRETE, CONTINUOUS = frozenset({"discrete"}), frozenset({"continuous"})
@@ -140,6 +140,25 @@ class GaussianPolicySelector:
         return th.clamp(mean + noise, self.low, self.high) * avail_actions  # (B, N, A)
 
 
+class TanhGaussianPolicySelector:
+    """Continuous actions: samples of a Gaussian that tanh squashes into the bounds; its squashed mean in test mode.
+
+    Outputs are (B, N, 2A), see `modules.layers.gaussian`.
+    """
+
+    action_types = CONTINUOUS
+    output_types = frozenset({"tanh_gaussian"})
+
+    def __init__(self, args: SimpleNamespace) -> None:
+        self.low, self.high = action_bounds(args)
+
+    def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
+        raw, log_std = tanh_gaussian_policy(agent_inputs.detach())  # (B, N, A) each
+        if not test_mode:
+            raw = raw + th.randn_like(raw) * log_std.exp()
+        return squash(raw, self.low, self.high) * avail_actions  # (B, N, A)
+
+
 class UniformActionSelector:
     """Behaviour that ignores the network: uniform over the action box, or over the available discrete actions."""
 
@@ -163,5 +182,6 @@ REGISTRY = {
     "deterministic": DeterministicActionSelector,
     "gaussian": GaussianActionSelector,
     "gaussian_policy": GaussianPolicySelector,
+    "tanh_gaussian_policy": TanhGaussianPolicySelector,
     "uniform": UniformActionSelector,
 }

@@ -43,7 +43,8 @@ class BaseLearner(nn.Module):
     A subclass names its losses in `LOSSES` and its target networks in `TARGETS`, on the class or, where they depend on
     the configuration, on the instance; builds its modules in `__init__`, ends it with `self.prepare()`, and has a
     method `<name>_loss(batch, draws) -> (loss, stats)` per loss and `draws(name, batch)`. Modules that `train` changes
-    beside the losses, such as running statistics, are named in `STATISTICS`, to be part of the training state. A loss
+    beside the losses, such as running statistics, are named in `STATISTICS`, to be part of the training state; what it
+    reads of a window's episode beyond the window (the offline buffer's extras) in `EXTRAS`. A loss
     reads parameters from the modules and all randomness from `draws`; it is a mean over the valid rows
     (`transition_mask`), returns its statistics per row, (R,) or (R, m), and leaves no state behind:
     `torch.func.functional_call(learner, parameters, (name, batch, draws))` may be mapped over stacked parameters.
@@ -53,6 +54,7 @@ class BaseLearner(nn.Module):
     LOSSES: tuple[LossSpec, ...] = ()
     TARGETS: tuple[str, ...] = ()
     STATISTICS: tuple[str, ...] = ()
+    EXTRAS: tuple[str, ...] = ()
     first_bad: Tensor
 
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:

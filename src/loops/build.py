@@ -19,7 +19,15 @@ from utils.errors import ConfigError
 from utils.logging import Logger
 
 # What chooses actions from each kind of network output, where `action_selector` is `auto`.
-SELECTORS = {"q": "epsilon_greedy", "pi_logits": "multinomial", "mean": "deterministic", "gaussian": "gaussian_policy"}
+SELECTORS = {
+    "q": "epsilon_greedy",
+    "pi_logits": "multinomial",
+    "mean": "deterministic",
+    "gaussian": "gaussian_policy",
+    "tanh_gaussian": "tanh_gaussian_policy",
+}
+# What `agent_output_type` may leave open, for continuous actions; discrete ones have pi_logits.
+CONTINUOUS_OUTPUTS = {"auto": "mean", "stochastic": "tanh_gaussian"}
 
 
 def build_runner(args: SimpleNamespace, logger: Logger) -> Any:
@@ -46,9 +54,9 @@ def build_schemes(env_info: dict[str, Any], args: SimpleNamespace) -> tuple[Sche
 
 
 def resolve_action_keys(args: SimpleNamespace, continuous: bool) -> None:
-    """Replace `auto` in `agent_output_type` and `action_selector` by what suits the actions."""
-    if args.agent_output_type == "auto":
-        args.agent_output_type = "mean" if continuous else "pi_logits"
+    """Replace what `agent_output_type` (auto, stochastic) and `action_selector` (auto) leave open by what suits."""
+    if args.agent_output_type in CONTINUOUS_OUTPUTS:
+        args.agent_output_type = CONTINUOUS_OUTPUTS[args.agent_output_type] if continuous else "pi_logits"
     if args.action_selector == "auto":
         args.action_selector = SELECTORS.get(args.agent_output_type, "auto")
 
@@ -81,7 +89,8 @@ def build_mac(scheme: Scheme, groups: Groups, args: SimpleNamespace) -> BasicMAC
         )
     if space == "continuous" and args.agent_output_type == "pi_logits":
         raise ConfigError(
-            "agent_output_type=pi_logits is for discrete actions; these are continuous: set it to mean or gaussian"
+            "agent_output_type=pi_logits is for discrete actions; these are continuous: set it to mean, gaussian or "
+            "tanh_gaussian"
         )
     return mac(scheme, groups, args)
 

@@ -71,8 +71,12 @@ def build_buffer(
     groups: Groups,
     preprocess: Preprocess,
     log: logging.Logger,
+    extras: tuple[str, ...] = (),
 ) -> OfflineBuffer:
-    """The buffer over a dataset; its scheme carries the input statistics that normalising networks read."""
+    """The buffer over a dataset; its scheme carries the input statistics that normalising networks read.
+
+    extras: what the learner reads beside a window's rows.
+    """
     for key, (mean, std) in (("obs", dataset.obs_statistics()), ("state", dataset.state_statistics())):
         scheme[key] |= {"mean": th.from_numpy(mean), "std": th.from_numpy(std)}
     arrays = dict(dataset.arrays)
@@ -89,7 +93,7 @@ def build_buffer(
         burn_in=args.burn_in,
         reward_scalarisation=args.train_reward if args.common_reward else None,
         # A window starts in the middle of an episode: what was done before it is not among its rows.
-        extras=("prev_actions_onehot",) if args.obs_last_action and args.window is not None else (),
+        extras=(*extras, "prev_actions_onehot") if args.obs_last_action and args.window is not None else extras,
         device="cpu" if args.buffer_cpu_only else args.device,
         seed=args.seed,
     )

@@ -34,7 +34,8 @@ class OfflineTraining(Training):
             self.runner = build_runner(args, logger)
             check_environment(args, self.dataset, self.runner.get_env_info())
         scheme, groups, preprocess = build_schemes(env_info, args)
-        self.buffer: OfflineBuffer = build_buffer(args, self.dataset, scheme, groups, preprocess, self.log)
+        extras = getattr(learner_class, "EXTRAS", ())  # stock's learners have none
+        self.buffer: OfflineBuffer = build_buffer(args, self.dataset, scheme, groups, preprocess, self.log, extras)
         mac = build_mac(self.buffer.scheme, groups, args)
         check_recurrence(mac, args)
         self.learner = learner_class(mac, self.buffer.scheme, logger, args)

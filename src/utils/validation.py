@@ -53,6 +53,7 @@ RANGES: dict[str, Range] = {
     "seed": Range(0, 2**32 - 1, whole=True),  # numpy's global stream takes no others
     **dict.fromkeys(("gamma", "epsilon_start", "epsilon_finish", "evaluation_epsilon"), SHARE),
     "tau": Range(0, 1, above=True),
+    "alpha": POSITIVE,
     "target_update_interval_or_tau": POSITIVE,
     **dict.fromkeys(("hypernet_layers", "mixer_layers"), Range(1, 2, whole=True)),
     **dict.fromkeys(("lr", "actor_lr", "density_lr", "grad_norm_clip", "reward_scale"), POSITIVE),
@@ -80,7 +81,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "critic_dtype": ("float32", "bfloat16"),
     "matmul_precision": ("highest", "high", "medium"),
     "mixer_nonneg": ("abs", "softplus", "square"),
-    "agent_output_type": ("q", "pi_logits", "mean", "gaussian", "auto"),
+    "agent_output_type": ("q", "pi_logits", "mean", "gaussian", "tanh_gaussian", "auto", "stochastic"),
 }
 
 

@@ -54,6 +54,20 @@ def test_gaussian_policy_samples_its_density_and_tests_its_mean() -> None:
     assert not sampled.requires_grad and clipped[..., 0].eq(LOW[0]).any() and clipped[..., 0].eq(HIGH[0]).any()
 
 
+def test_tanh_gaussian_policy_samples_under_tanh_and_tests_its_squashed_mean() -> None:
+    selector = REGISTRY["tanh_gaussian_policy"](ARGS)
+    mean, deviation = th.tensor([0.2, -1.5, 0.0]), th.tensor([0.05, 0.5, 2.0])
+    out = th.cat([mean, th.atanh((deviation.log() + 1.5) / 3.5)]).expand(20000, 2, 6)  # log-deviations: -5 to 2
+    exact = selector.select_action(out, th.ones(20000, 2, 3), t_env=0, test_mode=True)
+    assert th.allclose(exact[0, 0], LOW + (th.tanh(mean) + 1) / 2 * (HIGH - LOW))
+    sampled = selector.select_action(out.clone().requires_grad_(), th.tensor([1, 1, 0]), t_env=0)
+    assert not sampled.requires_grad and sampled[..., 2].eq(0).all()
+    unit = (2 * (sampled - LOW) / (HIGH - LOW) - 1)[..., :2].double().flatten(0, 1)
+    drawn = th.atanh(unit)
+    assert th.allclose(drawn.mean(0).float(), mean[:2], atol=0.02)
+    assert th.allclose(drawn.std(0).float(), deviation[:2], rtol=0.03)
+
+
 def test_uniform_is_uniform() -> None:
     actions = REGISTRY["uniform"](ARGS).select_action(outputs(20000), th.ones(20000, 2, 3), t_env=0)
     unit = ((actions - LOW) / (HIGH - LOW)).flatten(0, 1)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch as th
-from torch.distributions import Normal
+from torch.distributions import Normal, TanhTransform, TransformedDistribution
 
-from learners.bc_learner import check_output_type
+from learners.imitation import Imitation
 from modules.layers.gaussian import gaussian_policy
 from tests.learners.learner_tester import F64, N_AGENTS, make_args, make_batch, make_learner
 from utils.errors import ConfigError
@@ -20,7 +20,9 @@ def test_squared_error_is_in_half_ranges() -> None:
     batch = make_batch(learner.args, dtype=th.float64)
     loss, _ = learner("bc", batch, {})
     raw = learner.mac.forward_all(batch)[:, 0]
-    unit = 2 * (batch["actions"][:, 0] - learner.low) / (learner.high - learner.low) - 1  # logged actions in [-1, 1]
+    unit = (
+        2 * (batch["actions"][:, 0] - learner.imitation.low) / (learner.imitation.high - learner.imitation.low) - 1
+    )  # logged actions in [-1, 1]
     th.testing.assert_close(loss, (th.tanh(raw) - unit).square().mean(), rtol=0, atol=1e-12)
 
 
@@ -55,7 +57,7 @@ def test_continuous_policies_reach_the_mean_action() -> None:
     for step in range(300):
         learner.train(batch, step + 1, 0)
     raw = learner.mac.forward_all(batch)[0, 0]
-    actions = learner.low + (th.tanh(raw) + 1) / 2 * (learner.high - learner.low)
+    actions = learner.imitation.low + (th.tanh(raw) + 1) / 2 * (learner.imitation.high - learner.imitation.low)
     th.testing.assert_close(actions, batch["actions"][:, 0].mean(0), rtol=0, atol=5e-3)
 
 
@@ -87,11 +89,28 @@ def test_gaussian_cost_is_the_negative_log_density() -> None:
     loss, _ = learner("bc", batch, {})
     outputs = learner.mac.forward_all(batch)[:, 0]
     assert outputs.shape == (50, N_AGENTS, 4) and not outputs[..., 2:].abs().max() < 1
-    half = (learner.high - learner.low) / 2
-    mean = th.tanh(outputs[..., :2]) + (learner.low + half) / half  # in half ranges
+    half = (learner.imitation.high - learner.imitation.low) / 2
+    mean = th.tanh(outputs[..., :2]) + (learner.imitation.low + half) / half  # in half ranges
     density = Normal(mean, (3 * th.tanh(outputs[..., 2:]) - 2).exp()).log_prob(batch["actions"][:, 0] / half)
     expected = -density.mean() - 0.5 * math.log(2 * math.pi)
     th.testing.assert_close(loss, expected, rtol=0, atol=1e-10)
+
+
+def test_tanh_gaussian_cost_is_the_negative_log_density() -> None:
+    """In units of half ranges: torch's own normal distribution under torch's own tanh; at the bounds it is finite."""
+    learner = make_learner("bc", dtype=F64, discrete=False, agent_output_type="tanh_gaussian", final_init=3.0)
+    batch = make_batch(learner.args, rows=50, dtype=F64)
+    loss, _ = learner("bc", batch, {})
+    mean, raw = learner.mac.forward_all(batch)[:, 0].chunk(2, dim=-1)
+    assert raw.abs().max() > 1
+    half = (learner.imitation.high - learner.imitation.low) / 2
+    squashed = TransformedDistribution(Normal(mean, (3.5 * th.tanh(raw) - 1.5).exp()), [TanhTransform()])
+    density = squashed.log_prob((batch["actions"][:, 0] - learner.imitation.low) / half - 1)
+    th.testing.assert_close(loss, -density.mean(), rtol=0, atol=1e-9)
+    batch["actions"][:, 0] = th.where(batch["actions"][:, 0] > 0, learner.imitation.high, learner.imitation.low)
+    value, _ = learner("bc", batch, {})
+    gradients = th.autograd.grad(value, learner.parameters_of(learner.LOSSES[0]))
+    assert value.isfinite() and all(gradient.isfinite().all() for gradient in gradients)
 
 
 def test_gaussian_policies_reach_the_behaviours_density() -> None:
@@ -100,14 +119,16 @@ def test_gaussian_policies_reach_the_behaviours_density() -> None:
     batch = make_batch(learner.args, rows=1000)
     state = (th.arange(1000) % 2).float().view(-1, 1, 1, 1)  # (R, 1, 1, 1)
     batch["obs"][:] = state
-    half = (learner.high - learner.low) / 2
-    centre, deviation = learner.low + half + half * (0.4 - 0.8 * state), half * (0.05 + 0.2 * state)
+    half = (learner.imitation.high - learner.imitation.low) / 2
+    centre, deviation = learner.imitation.low + half + half * (0.4 - 0.8 * state), half * (0.05 + 0.2 * state)
     noise = th.randn(1000, 2, N_AGENTS, 2, generator=th.Generator().manual_seed(0))
     noise = th.cat([noise[:500], -noise[:500]])  # (R, 2, N, A), both states with the same, centred draws
     batch["actions"][:] = centre + deviation * noise
     for step in range(600):
         learner.train(batch, step + 1, 0)
-    mean, log_std = gaussian_policy(learner.mac.forward_all(batch)[:2, 0], learner.low, learner.high)
+    mean, log_std = gaussian_policy(
+        learner.mac.forward_all(batch)[:2, 0], learner.imitation.low, learner.imitation.high
+    )
     for row in (0, 1):
         data = batch["actions"][row::2, 0]  # (R / 2, N, A)
         th.testing.assert_close(mean[row], data.mean(0), rtol=0, atol=0.02)
@@ -118,9 +139,10 @@ def test_gaussian_policies_reach_the_behaviours_density() -> None:
     ("discrete", "output"), [(False, "pi_logits"), (False, "q"), (True, "mean"), (True, "gaussian")]
 )
 def test_outputs_that_do_not_suit_the_actions_are_refused(discrete: bool, output: str) -> None:
-    check_output_type(discrete, make_args("bc", discrete))
-    with pytest.raises(ConfigError, match=f"not {output}: use --config=bc$"):
-        check_output_type(discrete, make_args("bc", discrete, agent_output_type=output))
+    scheme = {"actions": {"dtype": th.long if discrete else th.float32}}
+    Imitation(scheme, make_args("bc", discrete), config="bc")
+    with pytest.raises(ConfigError, match=f"bc_learner needs .*, not {output}: use --config=bc$"):
+        Imitation(scheme, make_args("bc", discrete, agent_output_type=output), config="bc")
 
 
 @pytest.mark.parametrize("alg", ["spacql", "spacql_discrete", "iql", "qmix_ns", "matd3"])

@@ -26,6 +26,8 @@ def cases() -> list[Any]:
                 listed += [(alg, kind | SHARED_MEMORY), (alg, kind | OWN_MEMORY)]
     listed += [("bc", {"discrete": False, "agent_output_type": "gaussian"}), ("bc", {"agent_output_type": "q"})]
     listed += [("spacql", {"discrete": kind, "penalty_weights": "density"}) for kind in (False, True)]
+    listed += [("comadice", {"discrete": False, "advantage": kind}) for kind in ("joint", "mixed")]
+    listed += [("comadice", {"discrete": True, "value_loss": kind}) for kind in ("semi_dataset", "official", "poster")]
     return [pytest.param(alg, updates, id="-".join([alg, *map(str, updates.values())])) for alg, updates in listed]
 
 

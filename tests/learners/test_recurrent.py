@@ -107,7 +107,7 @@ def test_warm_up_rows_are_not_learned_from(agent: str) -> None:
     learner = make_learner("bc", dtype=F64, discrete=False, mac="basic_mac", agent=agent)
     batch = make_batch(learner.args, steps=6, dtype=F64)
     outputs = learner.mac.forward_all(batch)[:, 3:5]
-    error = learner.squared_error(outputs, batch["actions"][:, 3:5], batch["avail_actions"][:, 3:5])
+    error = learner.imitation.squared_error(outputs, batch["actions"][:, 3:5], batch["avail_actions"][:, 3:5])
     batch.scheme["learned"] = {"vshape": (1,)}
     batch.data.transition_data["learned"] = th.tensor([0, 0, 0, 1, 1, 0], dtype=F64).view(1, 6, 1).repeat(6, 1, 1)
     batch["obs"].requires_grad_()

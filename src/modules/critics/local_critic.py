@@ -1,0 +1,60 @@
+"""Values of single agents, each from its own observations: ComaDICE's nu_i and q_i."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch as th
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from modules.layers.normaliser import Normaliser
+
+
+class LocalCritic(nn.Module):
+    """One network for all agents, told apart by a one-hot index: nu_i(o_i), or q_i(o_i, a_i) with `with_actions`.
+
+    Two hidden ReLU layers, the second a GRU where `recurrent`; it starts from zeros at the first row of a batch.
+    q_i of discrete actions is the logged one's entry of A outputs, that of continuous ones takes them as inputs.
+
+    scheme: `obs` (with `mean`, `std` (N, O) to standardise it when `input_norm` is `dataset`), `actions`; args:
+    n_agents, n_actions, hidden_dim, input_norm.
+    """
+
+    def __init__(self, scheme: dict[str, Any], args: SimpleNamespace, with_actions: bool, recurrent: bool) -> None:
+        super().__init__()
+        vshape = scheme["obs"]["vshape"]
+        obs_dim = int(vshape if isinstance(vshape, int) else vshape[0])
+        self.n_agents, self.recurrent, self.with_actions = int(args.n_agents), recurrent, with_actions
+        self.discrete = not scheme["actions"]["dtype"].is_floating_point
+        inputs_action = with_actions and not self.discrete
+        self.normaliser = Normaliser(self.n_agents, obs_dim)
+        if args.input_norm == "dataset" and "mean" in scheme["obs"]:
+            self.normaliser.fill(scheme["obs"]["mean"], scheme["obs"]["std"])
+        n_inputs = obs_dim + self.n_agents + (int(args.n_actions) if inputs_action else 0)
+        self.fc1 = nn.Linear(n_inputs, args.hidden_dim)
+        self.fc2: nn.Module
+        if recurrent:
+            self.fc2 = nn.GRU(args.hidden_dim, args.hidden_dim, batch_first=True)
+        else:
+            self.fc2 = nn.Linear(args.hidden_dim, args.hidden_dim)
+        self.fc3 = nn.Linear(args.hidden_dim, int(args.n_actions) if with_actions and self.discrete else 1)
+
+    def forward(self, obs: Tensor, actions: Tensor | None = None) -> Tensor:
+        """obs (B, T, N, O), actions (B, T, N, A), one-hot where they are discrete -> (B, T, N)."""
+        index = th.eye(self.n_agents, dtype=obs.dtype, device=obs.device).expand(*obs.shape[:2], -1, -1)
+        inputs = [self.normaliser(obs), index]  # (B, T, N, O), (B, T, N, N)
+        if self.with_actions:
+            assert actions is not None
+            if not self.discrete:
+                inputs.append(actions)
+        x = F.relu(self.fc1(th.cat(inputs, dim=-1)))  # (B, T, N, H)
+        outputs = self.fc3(self._remember(x) if self.recurrent else F.relu(self.fc2(x)))  # (B, T, N, 1 or A)
+        if self.with_actions and self.discrete:
+            assert actions is not None
+            return (outputs * actions).sum(-1)
+        return outputs.squeeze(-1)
+
+    def _remember(self, x: Tensor) -> Tensor:
+        rows = x.transpose(1, 2).flatten(0, 1)  # (B*N, T, H)
+        hidden, _ = self.fc2(rows)  # (B*N, T, H)
+        return hidden.unflatten(0, (len(x), self.n_agents)).transpose(1, 2)  # (B, T, N, H)
