@@ -33,6 +33,11 @@ TRAIN = {
     "spacql_discrete, recurrent, episodes": ("spacql_discrete", (*OFFLINE, DISCRETE, *EPISODES), True),
     "spacql, recurrent, burn-in": ("spacql", (*OFFLINE, *BURNT_IN), False),
     "spacql_discrete, recurrent, burn-in": ("spacql_discrete", (*OFFLINE, DISCRETE, *BURNT_IN), True),
+    "comadice": ("comadice", OFFLINE, False),
+    "comadice on discrete data, recurrent, q": (
+        "comadice", (*OFFLINE, DISCRETE, *EPISODES, "value_loss=semi_dataset", "mixer=qmix"), True),
+    "comadice_discrete, burn-in": ("comadice_discrete", (*OFFLINE, DISCRETE, *BURNT_IN, "advantage=mixed"), True),
+    "comadice online": ("comadice", (*ONLINE, *NOT_OFFLINE[:1]), False),
     "bc on discrete data": ("bc", (*OFFLINE, DISCRETE), True),
     "bc, gaussian": ("bc", (*OFFLINE, "agent_output_type=gaussian"), False),
     "spacql's configuration, cloning": ("spacql", (*OFFLINE, "learner=bc_learner"), False),
@@ -72,6 +77,7 @@ REFUSED = {
     "mixers of individual rewards": ("qmix", (*ONLINE, DISCRETE, "common_reward=False"), True, "common_reward=True"),
     "recurrent agents on transitions": (
         "spacql_discrete", (*OFFLINE, DISCRETE, "mac=basic_mac", "agent=rnn"), True, "set window=None"),
+    "spacql's configuration, comadice": ("spacql", (*OFFLINE, "learner=comadice_learner"), False, "--config=comadice"),
     "a mixer that is not convex": (
         "qmix", (*ONLINE, DISCRETE, "mixer=monotone", "mixer_activation=tanh"), True, "tanh: this is not convex"),
     "an unknown mixer": ("qmix", (*ONLINE, DISCRETE, "mixer=qplex"), True, "qmix"),

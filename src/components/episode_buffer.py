@@ -220,8 +220,9 @@ class ReplayBuffer(EpisodeBatch):
     def sample_windows(self, batch_size: int, window: int) -> EpisodeBatch:
         """`batch_size` runs of `window` steps (window + 1 rows), every such run equally likely, with replacement.
 
-        An episode shorter than `window` steps comes whole and padded. Where the scheme has `actions_onehot`, the batch
-        also holds `prev_actions_onehot`, the action before each row (zeros at an episode's start).
+        An episode shorter than `window` steps comes whole and padded. The batch also holds its first `obs` and `state`
+        (`init_obs`, `init_state`) and, where the scheme has `actions_onehot`, `prev_actions_onehot`, the action before
+        each row (zeros at an episode's start).
         """
         if self.episodes_in_buffer == 0:
             raise ValueError("windows asked for, and the buffer is empty")
@@ -242,6 +243,9 @@ class ReplayBuffer(EpisodeBatch):
             episode_data={key: value[episode] for key, value in self.data.episode_data.items()},
         )
         scheme = dict(self.scheme)
+        for key in {"obs", "state"} & set(self.scheme):
+            scheme[f"init_{key}"] = {**self.scheme[key], "episode_const": True}
+            data.episode_data[f"init_{key}"] = self.data.transition_data[key][episode, 0]
         if "actions_onehot" in scheme:
             actions = self.data.transition_data["actions_onehot"]
             before = actions.flatten(0, 1).index_select(0, (flat - 1).clamp_min(0))
