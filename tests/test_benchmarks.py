@@ -6,7 +6,7 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -110,3 +110,34 @@ def test_times_of_continued_runs_are_not_known(tmp_path: Path) -> None:
     assert [run["seconds"] for run in runs] == [None, 120]
     assert reproduction.table(tmp_path / "json").endswith("| 2.0 |")
     assert len(reproduction.seconds(tmp_path / "json", tmp_path)) == 1
+
+
+def test_every_learner_has_its_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    benchmark = load("learners")
+    small = {"batch_size": 16, "hidden_dim": 8, "ensemble_size": 3, "loss_chunk": 8}
+    configuration = benchmark.configuration
+    monkeypatch.setattr(benchmark, "RECORDINGS", 1)
+    monkeypatch.setattr(benchmark, "configuration", lambda *a: SimpleNamespace(**vars(configuration(*a)) | small))
+    assert benchmark.main(["--repeats", "2", "--only", "navigation", "ant", "--transitions", "2000"]) == 0
+    lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    head, _, *rows = lines
+    learners = ["bc", "spacql", "comadice"]
+    expected = [("Cooperative Navigation", name) for name in (*learners, "spacql, paper length")]
+    assert [tuple(row[:2]) for row in rows] == expected + [("Ant 2x4", name) for name in learners]
+    for row in rows:
+        named = dict(zip(head, (cell.rstrip(" %x") for cell in row), strict=True))
+        assert int(named["rows"]) == 16 and 0 < float(named["outside products"]) < 100
+        assert 0 < float(named["ms min"]) <= float(named["ms median"])
+        assert float(named["sampling ms"]) > 0 and float(named["recorded"]) > 0
+
+
+def test_the_learners_benchmark_takes_the_files_values() -> None:
+    configuration = load("learners").configuration
+    assert [configuration(name, None).batch_size for name in ("bc", "spacql", "comadice")] == [1024, 2048, 256]
+    tuned = configuration("spacql", "mpe/simple_spread/medium")
+    assert (tuned.batch_size, tuned.actor_update_interval, tuned.loss_chunk) == (1024, 5, 256)
+
+
+def test_self_times_leave_out_what_is_inside() -> None:
+    events = [(0, -10, "all"), (1, -4, "outer"), (2, -2, "inner"), (5, -1, "inner"), (6, -3, "outer")]
+    assert load("learners").self_times(events) == {"all": 2, "outer": 5, "inner": 3}
