@@ -11,11 +11,11 @@ Every algorithm has its own file's values, networks and batch sizes included: a 
 file costs, not the same work done in another way. SPaCQL stands there again at the paper's length and rhythm, with the
 values tuned for Cooperative Navigation, on these shapes only. `rows` are the transitions of a batch.
 
-Times are processor time in one process on one thread, float32, eager. An update is `learner.train` on a batch of its own:
-every loss whose turn it is, and targets, but no log. A repeat is a block of at least five updates, so many that every
-loss and the targets have their turn equally often, and its time is their mean. The algorithms alternate block by block,
-so that load from elsewhere meets all of them; the minimum and the median over repeats are given. Drawing a batch is
-timed apart, the median of the blocks' means. The last line says how much of a processor the process had: where it is
+Times are processor time in one process on one thread, float32, eager. An update is `learner.train` on a batch of its
+own: every loss whose turn it is, and targets, but no log. A repeat is a block of at least five updates, so many that
+every loss and the targets have their turn equally often, and its time is their mean. The algorithms alternate block by
+block, so that load from elsewhere meets all of them; the minimum and the median over repeats are given. Drawing a batch
+is timed apart, the median of the blocks' means. The last line says how much of a processor the process had: where it is
 far from 100 %, others ran there too, which times withstand and shares, recorded on a clock, do not.
 
 The share outside matrix products is 1 - (self CPU time of `PRODUCTS`, forward and backward) / (CPU time of a block of
