@@ -138,7 +138,9 @@ class BaseLearner(nn.Module):
         first_bad = self.first_bad[index]
         first_bad.copy_(th.where(bad & (first_bad < 0), self.training_steps, first_bad))
         for parameter, gradient in zip(self.parameters_of(spec), gradients, strict=True):
-            parameter.grad = gradient
+            # Fused Adam pairs numbers by their place in memory; `grad`, unlike `backward`, may order them otherwise.
+            same = gradient.stride() == parameter.stride()
+            parameter.grad = gradient if same else th.empty_like(parameter).copy_(gradient)
         self.optimisers[spec.name].step()
         self.optimisers[spec.name].zero_grad(set_to_none=True)
         if wants_stats:

@@ -119,6 +119,21 @@ def test_intervals_and_polyak() -> None:
     assert all(not p.requires_grad for n, p in learner.named_parameters() if n.startswith("target_"))
 
 
+def test_how_gradients_lie_in_memory_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, other = make_learner(), make_learner()
+    gradients = other.gradients
+
+    def reordered(*rest: Any) -> tuple[Tensor, list[Tensor], dict[str, Tensor]]:
+        loss, found, stats = gradients(*rest)
+        return loss, [g.transpose(0, -1).contiguous().transpose(0, -1) for g in found], stats
+
+    monkeypatch.setattr(other, "gradients", reordered)
+    for learner in (plain, other):
+        train(learner, 0, 3)
+    for key, value in plain.state_dict().items():
+        th.testing.assert_close(other.state_dict()[key], value)
+
+
 def test_each_policy_is_clipped_alone() -> None:
     learner = make_learner()
     assert is_stacked(learner.agent) and not is_stacked(nn.Sequential(learner.agent, nn.Linear(2, 2)))
