@@ -87,7 +87,7 @@ def test_training_solves_it(name: str, alpha: float) -> None:
     learner, batch = optimist(problem, divergence=name, alpha=alpha, lr=0.1)
     solution = solve_dual(problem, REGISTRY[name], alpha)
     train(learner, batch, 400, final=1e-3)
-    assert float(learner("value", batch, {})[0]) == pytest.approx(solution.value, abs=1e-5)
+    assert learner("value", batch, {})[0].item() == pytest.approx(solution.value, abs=1e-5)
     assert weight_error(learner, batch, solution) < 0.01
     assert mean(batch, learner.policy_weight(batch)) == pytest.approx(1, abs=1e-3)
 
@@ -119,7 +119,7 @@ def test_with_a_learned_advantage_it_is_the_dual_everywhere(name: str, alpha: fl
         minimise(learner, batch, "joint", "joint")
         mdp, values = problem.mdp, nu.numpy()
         exact = mdp.reward + mdp.gamma * mdp.transition @ values - values[:, None]  # (S, J)
-        np.testing.assert_allclose(pair_table(batch, learner.advantage(batch)), exact, atol=1e-6)
+        np.testing.assert_allclose(pair_table(batch, learner.advantage(batch)), exact, atol=1e-5)
         loss = learner("value", batch, {})[0]
         nu.requires_grad_()
         dual = dual_value(problem, REGISTRY[name], alpha, nu)
@@ -137,7 +137,7 @@ def test_training_both_solves_it(alpha: float) -> None:
     learner.optimisers["joint"].param_groups[0]["lr"] = 0.9
     solution = solve_dual(problem, REGISTRY["soft_chi2"], alpha)
     train(learner, batch, 600, final=1e-2)
-    assert float(learner("value", batch, {})[0]) == pytest.approx(solution.value, abs=1e-3)
+    assert learner("value", batch, {})[0].item() == pytest.approx(solution.value, abs=1e-3)
     assert weight_error(learner, batch, solution) < 0.05
     assert mean(batch, learner.policy_weight(batch)) == pytest.approx(1, abs=5e-3)
 
@@ -145,34 +145,37 @@ def test_training_both_solves_it(alpha: float) -> None:
 # -- the other losses ------------------------------------------------------------------------------------------------
 
 
-def levels(value_loss: str, problem: Problem, **config: Any) -> tuple[list[float], Array]:
+def levels(value_loss: str, problem: Problem, **config: Any) -> tuple[Array, Array]:
     """E nu(s_0) after each of 4 stretches of training at a constant rate, and E[w | s] at the end."""
-    learner = tabular_learner(problem, value_loss=value_loss, divergence="soft_chi2", lr=0.05, **config)
+    learner = tabular_learner(problem, value_loss=value_loss, divergence="soft_chi2", **config)
     learner.LOSSES, batch, found = learner.LOSSES[:-1], everything(learner, problem), []
     for _ in range(4):
         train(learner, batch, 100)
         found.append(level(learner, batch))
-    return found, weight_by_state(learner, batch, problem)
+    return np.array(found), weight_by_state(learner, batch, problem)
 
 
 def test_the_printed_loss_lifts_the_values_without_end() -> None:
-    """Where states are not initial nothing balances -E[w | s]; the others settle on the same data at the same rate."""
+    """Where states are not initial nothing balances -E[w | s]; the others settle on the same data at the same rate.
+
+    alpha is large for the slope, w* = exp(-(1 - gamma) nu / alpha) and so, not to vanish before the test ends.
+    """
     mdp = small_problem(0, deterministic=False).mdp
-    start = np.eye(N_STATES)[0]
-    problem = make_problem(replace(mdp, start=start), np.full(mdp.reward.shape, 1 / mdp.reward.shape[1]))
-    poster, weights = levels("poster", problem, alpha=1.0)
+    uniform = np.full(mdp.reward.shape, 1 / mdp.reward.shape[1])
+    problem = make_problem(replace(mdp, start=np.eye(N_STATES)[0]), uniform)
+    poster, weights = levels("poster", problem, alpha=10.0, lr=0.02)
     rises = np.diff(poster)
-    assert rises.min() > 2 and rises.min() > 0.6 * rises.max() and weights.max() < 1
+    assert rises.min() > 2 and rises.min() > 0.8 * rises.max() and weights.max() < 0.95
     for value_loss in ("full", "semi_dataset"):
-        values, weights = levels(value_loss, problem, alpha=1.0)
-        assert np.abs(np.diff(values)[1:]).max() < 0.1
-        assert value_loss == "full" or np.abs(weights - 1).max() < 0.01
+        values, weights = levels(value_loss, problem, alpha=10.0, lr=0.02)
+        assert np.abs(np.diff(values)[1:]).max() < 0.2 * rises.min()
+        assert np.abs(weights - 1).max() < 0.05
 
 
 def test_the_printed_loss_settles_where_every_state_is_initial() -> None:
     """What diverges is states that are not: E[w | s] = (1 - gamma) p0(s) / d(s), 0 for them, which no nu gives."""
     problem = small_problem(0, deterministic=True, gamma=0.7)
-    values, weights = levels("poster", problem, alpha=0.1)
+    values, weights = levels("poster", problem, alpha=0.1, lr=0.05)
     assert np.abs(np.diff(values)[1:]).max() < 0.02
     np.testing.assert_allclose(weights, 0.3 * problem.mdp.start / problem.occupancy.sum(1), rtol=0.05)
 
