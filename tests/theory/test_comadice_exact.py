@@ -100,7 +100,7 @@ def test_one_sample_of_a_random_next_state_is_too_optimistic(name: str, alpha: f
         problem = small_problem(seed, deterministic=False)
         learner, batch = optimist(problem, divergence=name, alpha=alpha)
         solution = solve_dual(problem, REGISTRY[name], alpha)
-        least = {1.0: 1e-3, 0.1: 5e-3, 0.01: 5e-3}[alpha]  # half of what is seen, or less
+        least = {1.0: 1e-3, 0.1: 3e-3, 0.01: 4e-3}[alpha]  # half of what is seen, or less
         assert minimise(learner, batch) > solution.value + least
         assert weight_error(learner, batch, solution) > 0.05
         assert mean(batch, learner.policy_weight(batch)) == pytest.approx(1, abs=1e-5)
