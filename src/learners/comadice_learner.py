@@ -33,7 +33,7 @@ CHOICES = {
     "mixer": tuple(mixer_REGISTRY),
     "input_norm": ("dataset", "none"),
 }
-KEYS = (*CHOICES, "alpha", "hidden_dim", "actor_lr")  # keys without defaults, beside the base learner's
+KEYS = (*CHOICES, "alpha", "hidden_dim", "q_lr", "actor_lr")  # keys without defaults, beside the base learner's
 LARGEST_DISCRETE_WEIGHT = 2.0  # of one agent, in the released code and so in `official`
 
 
@@ -83,8 +83,8 @@ class ComaDICELearner(BaseLearner):
         if self.advantage_from == "sample":
             return (value, actor)
         if self.advantage_from == "joint":
-            return (LossSpec("joint", ("joint",), lr="lr"), value, actor)
-        return (LossSpec("q", ("q", "mixer") if by_code else ("q",), lr="lr"), value, actor)
+            return (LossSpec("joint", ("joint",), lr="q_lr"), value, actor)
+        return (LossSpec("q", ("q", "mixer") if by_code else ("q",), lr="q_lr"), value, actor)
 
     def targets(self) -> tuple[str, ...]:
         """None for `full`, whose gradient runs through both values."""

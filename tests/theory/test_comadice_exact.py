@@ -133,8 +133,7 @@ def test_with_a_learned_advantage_it_is_the_dual_everywhere(name: str, alpha: fl
 def test_training_both_solves_it(alpha: float) -> None:
     """soft_chi2 alone, for `train` costs seconds. e has a higher rate: at nu's own the two go round each other."""
     problem = small_problem(0, deterministic=False, gamma=0.7)
-    learner, batch = optimist(problem, divergence="soft_chi2", alpha=alpha, advantage="joint", lr=0.03)
-    learner.optimisers["joint"].param_groups[0]["lr"] = 0.9
+    learner, batch = optimist(problem, divergence="soft_chi2", alpha=alpha, advantage="joint", lr=0.03, q_lr=0.9)
     solution = solve_dual(problem, REGISTRY["soft_chi2"], alpha)
     train(learner, batch, 600, final=1e-2)
     assert learner("value", batch, {})[0].item() == pytest.approx(solution.value, abs=1e-3)
@@ -163,11 +162,11 @@ def test_the_printed_loss_lifts_the_values_without_end() -> None:
     mdp = small_problem(0, deterministic=False).mdp
     uniform = np.full(mdp.reward.shape, 1 / mdp.reward.shape[1])
     problem = make_problem(replace(mdp, start=np.eye(N_STATES)[0]), uniform)
-    poster, weights = levels("poster", problem, alpha=10.0, lr=0.02)
+    poster, weights = levels("poster", problem, alpha=10.0, lr=0.02, q_lr=0.02)
     rises = np.diff(poster)
     assert rises.min() > 2 and rises.min() > 0.8 * rises.max() and weights.max() < 0.95
     for value_loss in ("full", "semi_dataset"):
-        values, weights = levels(value_loss, problem, alpha=10.0, lr=0.02)
+        values, weights = levels(value_loss, problem, alpha=10.0, lr=0.02, q_lr=0.02)
         assert np.abs(np.diff(values)[1:]).max() < 0.2 * rises.min()
         assert np.abs(weights - 1).max() < 0.05
 
@@ -175,7 +174,7 @@ def test_the_printed_loss_lifts_the_values_without_end() -> None:
 def test_the_printed_loss_settles_where_every_state_is_initial() -> None:
     """What diverges is states that are not: E[w | s] = (1 - gamma) p0(s) / d(s), 0 for them, which no nu gives."""
     problem = small_problem(0, deterministic=True, gamma=0.7)
-    values, weights = levels("poster", problem, alpha=0.1, lr=0.05)
+    values, weights = levels("poster", problem, alpha=0.1, lr=0.05, q_lr=0.05)
     assert np.abs(np.diff(values)[1:]).max() < 0.02
     np.testing.assert_allclose(weights, 0.3 * problem.mdp.start / problem.occupancy.sum(1), rtol=0.05)
 
