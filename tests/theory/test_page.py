@@ -1,4 +1,4 @@
-"""docs/theory.md says what the tests and the script say."""
+"""docs/theory.md and docs/comadice.md say what the tests and the scripts say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import theory_figures
+from benchmarks import dice_bias, theory_figures
 
 PAGE = theory_figures.ROOT / "docs" / "theory.md"
 
@@ -26,3 +26,8 @@ def test_every_test_it_names_exists() -> None:
 def test_its_tables_are_what_the_script_prints(rows: theory_figures.Measured) -> None:
     lines = theory_figures.table(rows())
     assert len(lines) == 9 and "\n".join(lines) in PAGE.read_text()
+
+
+def test_the_table_of_the_sampled_objective_is_what_its_script_prints() -> None:
+    lines = dice_bias.table()
+    assert len(lines) == 5 and "\n".join(lines) in (dice_bias.ROOT / "docs" / "comadice.md").read_text()
