@@ -36,7 +36,7 @@ XOR_KEYS = {"gamma": 0.5, "lr": 0.003, "actor_lr": 0.003, "tau": 0.05, "batch_si
 # semi_dataset, which is the only one whose sampled policies are near the optimum too (docs/games.md).
 BRIDGE_KEYS = {
     "value_loss": "semi_dataset", "alpha": 0.02, "gamma": 0.99, "lr": 0.003, "actor_lr": 0.003, "tau": 0.02,
-    "batch_size": 512, "t_max": 2000,
+    "batch_size": 512, "t_max": 1000, "seed": 2,
 }  # fmt: skip
 
 
@@ -131,7 +131,7 @@ def test_xor_policies_are_the_marginals_of_the_corrected_distribution(
 
 
 def test_the_dual_with_an_additive_advantage_is_greedy_for_nothing_where_all_pairs_are_logged(tmp_path: Path) -> None:
-    """AA, which pays 0; the policies are still on their way to it (docs/games.md), so only the greedy pair is judged."""
+    """AA, which pays 0; the policies are still on their way to it (docs/games.md), the greedy pair is there."""
     generate_xor("random", tmp_path / "xor.h5", episodes=60)
     keys = {**XOR_KEYS, "advantage": "mixed", "alpha": 0.1}
     policies = probabilities(trained(tmp_path, "comadice", "matrix_game", tmp_path / "xor.h5", **keys))
@@ -140,9 +140,18 @@ def test_the_dual_with_an_additive_advantage_is_greedy_for_nothing_where_all_pai
 
 @needs_published
 def test_greedy_policies_reach_bridges_optimum(tmp_path: Path) -> None:
-    """From half-blocked data, in which agents that each clone the likeliest action block each other (-15.4952)."""
+    """From data in which policies cloned greedily block each other, -15.4952.
+
+    The data hold both ways to yield equally often, so that greedy agents may disagree for some updates even late in
+    training (docs/games.md): judged is the median of six evaluations, exact, for the game has no chance.
+    """
     import_alberdice(BRIDGE_MIX, tmp_path / "mix.h5")
     played = {"test_nepisode": 1, "batch_size_run": 1}
     training = trained(tmp_path, "comadice", "bridge", tmp_path / "mix.h5", **BRIDGE_KEYS, **played)
     assert training.evaluator is not None
-    assert training.evaluator.evaluate(training.t) == pytest.approx(-1.23545, abs=1e-4)
+    returns = [training.evaluator.evaluate(training.t)]
+    for _ in range(5):
+        for _ in range(100):
+            training.advance()
+        returns.append(training.evaluator.evaluate(training.t))
+    assert np.sort(returns)[2:4] == pytest.approx(-1.23545, abs=1e-4), returns
