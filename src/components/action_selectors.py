@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from components.epsilon_schedules import DecayThenFlatSchedule
-from modules.layers.gaussian import gaussian_policy, tanh_gaussian_policy
+from modules.layers.gaussian import gaussian_policy, tanh_gaussian_mean, tanh_gaussian_policy
 from modules.layers.squash import action_bounds, squash
 
 DISCRETE, CONTINUOUS = frozenset({"discrete"}), frozenset({"continuous"})
@@ -141,7 +141,7 @@ class GaussianPolicySelector:
 
 
 class TanhGaussianPolicySelector:
-    """Continuous actions: samples of a Gaussian that tanh squashes into the bounds; its squashed mean in test mode.
+    """Continuous actions: samples of a Gaussian that tanh squashes into the bounds; their mean in test mode.
 
     Outputs are (B, N, 2A), see `modules.layers.gaussian`.
     """
@@ -153,10 +153,12 @@ class TanhGaussianPolicySelector:
         self.low, self.high = action_bounds(args)
 
     def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
-        raw, log_std = tanh_gaussian_policy(agent_inputs.detach())  # (B, N, A) each
-        if not test_mode:
-            raw = raw + th.randn_like(raw) * log_std.exp()
-        return squash(raw, self.low, self.high) * avail_actions  # (B, N, A)
+        outputs = agent_inputs.detach()
+        if test_mode:
+            return tanh_gaussian_mean(outputs, self.low, self.high) * avail_actions  # (B, N, A)
+        raw, log_std = tanh_gaussian_policy(outputs)  # (B, N, A) each
+        raw = raw + th.randn_like(raw) * log_std.exp()
+        return squash(raw, self.low, self.high) * avail_actions
 
 
 class UniformActionSelector:

@@ -35,8 +35,8 @@ SHARES = {
 XOR_KEYS = {"gamma": 0.5, "lr": 0.003, "q_lr": 0.003, "actor_lr": 0.003, "tau": 0.05, "batch_size": 256, "t_max": 300}
 # semi_dataset, which is the only one whose sampled policies are near the optimum too (docs/games.md).
 BRIDGE_KEYS = {
-    "value_loss": "semi_dataset", "alpha": 0.02, "gamma": 0.99, "lr": 0.003, "q_lr": 0.003, "actor_lr": 0.003, "tau": 0.02,
-    "batch_size": 512, "t_max": 1000, "seed": 2,
+    "value_loss": "semi_dataset", "alpha": 0.02, "gamma": 0.99, "lr": 0.003, "q_lr": 0.003, "actor_lr": 0.003,
+    "tau": 0.02, "batch_size": 512, "t_max": 1000, "seed": 2,
 }  # fmt: skip
 
 

@@ -9,7 +9,10 @@ from modules.layers.squash import half_range, squash
 
 LOWEST_LOG_STD, HIGHEST_LOG_STD = -5.0, 1.0  # of deviations in half action ranges: 0.7 % to 2.7 times
 HIGHEST_TANH_LOG_STD = 2.0  # before tanh a wider Gaussian still differs: its mass moves to the bounds
-EDGE = 1e-6  # how near to its bounds, in half ranges, a logged action counts, as in ComaDICE's code: atanh ends at 7.3
+# How near to its bounds, in half ranges, a logged action counts: atanh ends at 2.6. ComaDICE's code has 1e-6, so 7.3,
+# and where behaviours clip to the bounds those actions then decide the mean alone (docs/comadice.md).
+EDGE = 0.01
+NODES = 32  # of the quadrature of a policy's mean: quantiles of equal mass
 
 
 def gaussian_policy(outputs: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
@@ -25,6 +28,14 @@ def tanh_gaussian_policy(outputs: Tensor) -> tuple[Tensor, Tensor]:
     """Means and log-deviations of the Gaussian that tanh squashes into the bounds. (..., 2A) -> (..., A) twice."""
     mean, log_std = outputs.chunk(2, dim=-1)  # (..., A) each
     return mean, _between(log_std, LOWEST_LOG_STD, HIGHEST_TANH_LOG_STD)
+
+
+def tanh_gaussian_mean(outputs: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """The policy's mean action, E[squash(x)] and not squash(E[x]). outputs (..., 2A), low and high (A,) -> (..., A)."""
+    mean, log_std = tanh_gaussian_policy(outputs)
+    shares = (th.arange(NODES, dtype=outputs.dtype, device=outputs.device) + 0.5) / NODES
+    raw = mean.unsqueeze(-2) + log_std.exp().unsqueeze(-2) * th.special.ndtri(shares).unsqueeze(-1)  # (..., NODES, A)
+    return squash(raw, low, high).mean(-2)
 
 
 def tanh_gaussian_log_prob(outputs: Tensor, actions: Tensor, low: Tensor, high: Tensor) -> Tensor:
