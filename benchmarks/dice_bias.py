@@ -13,8 +13,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import numpy as np
 import torch as th
@@ -25,6 +25,7 @@ from modules.divergences import REGISTRY
 from tests.theory.dice import Problem, random_problem, solve_dual
 from tests.theory.tabular import Array, marginals, pair_occupancy, product, q_star
 
+ROOT = Path(__file__).resolve().parents[1]
 SEEDS, ALPHAS = range(5), (1.0, 0.1, 0.01)
 HEADER = ("alpha", "dual", "sampled", "behaviour", "policies of the dual", "policies of the samples", "optimum")
 DIVERGENCE = REGISTRY["soft_chi2"]

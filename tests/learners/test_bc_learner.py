@@ -97,7 +97,7 @@ def test_gaussian_cost_is_the_negative_log_density() -> None:
 
 
 def test_tanh_gaussian_cost_is_the_negative_log_density() -> None:
-    """In units of half ranges: torch's own normal distribution under torch's own tanh; at the bounds that of EDGE away."""
+    """In units of half ranges: torch's own normal distribution under its own tanh; at the bounds that of EDGE away."""
     learner = make_learner("bc", dtype=F64, discrete=False, agent_output_type="tanh_gaussian", final_init=3.0)
     batch = make_batch(learner.args, rows=50, dtype=F64)
     half = (learner.imitation.high - learner.imitation.low) / 2
