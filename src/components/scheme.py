@@ -4,12 +4,23 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch as th
+from torch import Tensor
 
-from components.transforms import Identity, OneHot, Transform
+from components.transforms import OneHot, Transform
 
 Scheme = dict[str, dict[str, Any]]
 Groups = dict[str, int]
 Preprocess = dict[str, tuple[str, list[Transform]]]
+
+
+class Identity(Transform):
+    """Continuous actions are network-ready as they are."""
+
+    def transform(self, tensor: Tensor) -> Tensor:
+        return tensor
+
+    def infer_output_info(self, vshape_in: tuple[int, ...], dtype_in: th.dtype) -> tuple[tuple[int, ...], th.dtype]:
+        return vshape_in, dtype_in
 
 
 def is_continuous(env_info: dict[str, Any]) -> bool:

@@ -26,13 +26,3 @@ class OneHot(Transform):
 
     def infer_output_info(self, vshape_in: tuple[int, ...], dtype_in: th.dtype) -> tuple[tuple[int, ...], th.dtype]:
         return (self.out_dim,), th.float32
-
-
-class Identity(Transform):
-    """Continuous actions are network-ready as they are."""
-
-    def transform(self, tensor: Tensor) -> Tensor:
-        return tensor
-
-    def infer_output_info(self, vshape_in: tuple[int, ...], dtype_in: th.dtype) -> tuple[tuple[int, ...], th.dtype]:
-        return vshape_in, dtype_in

@@ -13,6 +13,7 @@ from components.action_selectors import REGISTRY as action_REGISTRY
 from components.episode_buffer import EpisodeBatch
 from modules.agents import REGISTRY as agent_REGISTRY
 from modules.layers.masks import FORBIDDEN
+from modules.layers.normaliser import fill_from_agents
 from utils.errors import ConfigError
 
 Rows = slice | list[int]
@@ -145,17 +146,7 @@ class BasicMAC:
             return
         if not hasattr(self.agent, "normaliser"):
             raise ConfigError(f"agent '{self.args.agent}' does not standardise its inputs; set input_norm=none")
-        mean, std = self._statistics(scheme["obs"]["mean"], scheme["obs"]["std"])  # (..., O)
-        extra = self.agent.normaliser.mean.shape[-1] - mean.shape[-1]  # last action and id: left as they are
-        mean = th.cat([mean, mean.new_zeros(*mean.shape[:-1], extra)], dim=-1)
-        std = th.cat([std, std.new_ones(*std.shape[:-1], extra)], dim=-1)
-        self.agent.normaliser.fill(mean, std)
-
-    def _statistics(self, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-        """Pool per-agent statistics (N, O) for the one network all agents share, (O,)."""
-        pooled = mean.mean(0)
-        second_moment = (std.square() + mean.square()).mean(0)
-        return pooled, (second_moment - pooled.square()).clamp_min(0).sqrt()
+        fill_from_agents(self.agent.normaliser, scheme["obs"]["mean"], scheme["obs"]["std"])
 
 
 def check_selector(args: SimpleNamespace) -> None:

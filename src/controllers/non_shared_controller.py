@@ -1,7 +1,5 @@
 """A controller whose agents have parameters of their own (agents `mlp_ns`, `rnn_ns`)."""
 
-from torch import Tensor
-
 from controllers.basic_controller import BasicMAC
 
 
@@ -9,6 +7,3 @@ class NonSharedMAC(BasicMAC):
     """Each agent has its own network, fed with its own statistics."""
 
     unshared = True
-
-    def _statistics(self, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-        return mean, std  # (N, O)

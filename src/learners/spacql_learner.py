@@ -188,9 +188,15 @@ class SPaCQLLearner(BaseLearner):
         return target, stats
 
     def next_action_valid(self, batch: EpisodeBatch) -> Tensor:
-        """Whether row t+1 stores an action of the behaviour, (R,) bool; true where the batch does not say."""
+        """Whether row t+1 stores an action of the behaviour, (R,) bool.
+
+        Batches whose scheme has no key for it (stock's) say so by what no action encodes to where they are discrete,
+        zeros; true where continuous ones do not say.
+        """
         if "next_action_valid" in batch.data.transition_data:
             return batch["next_action_valid"][:, NOW].flatten() > 0
+        if not batch["actions"].is_floating_point():
+            return (batch["actions_onehot"][:, NEXT] > 0).flatten(2).any(-1).flatten()
         return th.ones_like(batch["filled"][:, NOW]).flatten() > 0
 
     def subsets(self, draws: Draws, has_next: Tensor) -> Tensor:

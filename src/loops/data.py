@@ -17,6 +17,7 @@ from utils.errors import ConfigError, DatasetError
 
 # What must agree between a dataset's environment and the one that its policies are evaluated in.
 DIMENSIONS = ("n_agents", "obs_shape", "n_actions", "action_space")
+ADVICE = "make them agree, or train without evaluation: with env=None"
 NOT_COMPARED = ("seed", "render_mode", "replay_path")
 
 
@@ -46,10 +47,14 @@ def environment_mismatch(args: SimpleNamespace, card: dict[str, Any]) -> str | N
 
 def check_environment(args: SimpleNamespace, dataset: OfflineDataset, env_info: dict[str, Any]) -> None:
     """Refuse to score a policy in another environment than the one its data came from (DatasetError)."""
-    advice = "make them agree, or train without evaluation: with env=None"
     different = environment_mismatch(args, dataset.card)
     if different:
-        raise DatasetError(f"dataset {args.dataset} was made in another environment ({different}); {advice}")
+        raise DatasetError(f"dataset {args.dataset} was made in another environment ({different}); {ADVICE}")
+    check_dimensions(args, dataset, env_info, ADVICE)
+
+
+def check_dimensions(args: SimpleNamespace, dataset: OfflineDataset, env_info: dict[str, Any], advice: str) -> None:
+    """Refuse an environment whose agents, observations or actions are not the dataset's (DatasetError)."""
     expected = dataset.env_info()
     for key in DIMENSIONS:
         if expected.get(key) != env_info.get(key):

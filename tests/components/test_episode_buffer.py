@@ -8,8 +8,8 @@ import pytest
 import torch as th
 
 from components.episode_buffer import EpisodeBatch, ReplayBuffer
-from components.scheme import build_scheme
-from components.transforms import Identity, OneHot
+from components.scheme import Identity, build_scheme
+from components.transforms import OneHot
 from learners.gradients import transition_mask
 
 DISCRETE = {"state_shape": 4, "obs_shape": 3, "n_actions": 5, "n_agents": 2, "episode_limit": 6}

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
-from modules.mixers import DEFAULTS, build_mixer
 from modules.mixers.monotone import ACTIVATIONS, NONNEG
+from modules.mixers.registry import DEFAULTS, build_mixer
 from tests.learners.learner_tester import CONFIG, check_learns, check_resumes
 from utils.errors import ConfigError
 

@@ -48,3 +48,20 @@ class Normaliser(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return (inputs - self.mean) / self.std  # (..., *shape)
+
+
+def fill_from_agents(normaliser: Normaliser, mean: Tensor, std: Tensor) -> None:
+    """Fill an agent's normaliser with every agent's observation statistics, mean and std (N, O).
+
+    One network for all agents, of inputs (I,), takes them pooled; networks of their own, (N, I), each its own. Inputs
+    beside the observation (last action, index) are left as they are.
+    """
+    if normaliser.mean.dim() == 1:
+        second_moment = (std.square() + mean.square()).mean(0)
+        mean = mean.mean(0)
+        std = (second_moment - mean.square()).clamp_min(0).sqrt()
+    extra = normaliser.mean.shape[-1] - mean.shape[-1]
+    normaliser.fill(
+        th.cat([mean, mean.new_zeros(*mean.shape[:-1], extra)], dim=-1),
+        th.cat([std, std.new_ones(*std.shape[:-1], extra)], dim=-1),
+    )
