@@ -5,6 +5,7 @@ answers with a batch of random episodes of a dataset, and lets a stock runner pl
 `offline: True` trains from a dataset without it, so it is registered in plugged checkouts only (src/plug_into.py).
 """
 
+import logging
 from types import SimpleNamespace
 from typing import Any
 
@@ -52,6 +53,7 @@ class OfflineRunner:
             from loops.data import check_dimensions, environment_mismatch, load_dataset
         except ModuleNotFoundError as error:
             raise ConfigError(f"runner=offline reads datasets with {error.name}: pip install {error.name}") from error
+        logging.getLogger("h5py").setLevel(logging.WARNING)  # stock's root logger shows everybody's debug output
         info = {"action_space": "discrete", **self.inner.get_env_info()}
         dataset = load_dataset(self.settings)
         remedy = "choose the env_args that the dataset's card names"

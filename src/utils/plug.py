@@ -104,7 +104,7 @@ def planned_files() -> dict[str, bytes]:
 
 
 def stock_config(name: str) -> str:
-    """An algorithm file for stock: our text, and the keys of config/stock.yaml that it lacks or that replace its own."""
+    """An algorithm file for stock: ours, and the keys of config/stock.yaml that it lacks or that replace its own."""
     ours = (SOURCE / "config" / "algs" / f"{name}.yaml").read_text(encoding="utf-8")
     stock = (SOURCE / "config" / "stock.yaml").read_text(encoding="utf-8")
     kept = [line for line in ours.splitlines() if key_of(line) not in (*LEFT_OUT, *REPLACED)]

@@ -1,0 +1,4 @@
+from .q_learner import QLearner
+
+REGISTRY = {}
+REGISTRY["q_learner"] = QLearner
