@@ -16,10 +16,10 @@ class DecayThenFlatSchedule:
         # exp(-T / scale) meets `finish` at T = time_length
         self.exp_scaling = -time_length / math.log(finish) if 0 < finish < 1 and time_length > 0 else 1.0
 
-    def eval(self, t: int) -> float:  # stock's name
-        """The value at step `t`."""
-        if t >= self.time_length:
+    def eval(self, T: int) -> float:  # stock's names
+        """The value at step `T`."""
+        if self.time_length <= T:
             return self.finish
         if self.decay == "linear":
-            return self.start + (self.finish - self.start) * t / self.time_length
-        return min(self.start, max(self.finish, math.exp(-t / self.exp_scaling)))
+            return self.start + (self.finish - self.start) * T / self.time_length
+        return min(self.start, max(self.finish, math.exp(-T / self.exp_scaling)))

@@ -43,9 +43,20 @@ class OfflineRunner:
         self.dataset: Any = None if only_plays(args) else self.load_dataset()
 
     def __getattr__(self, name: str) -> Any:
+        """The inner runner's `env`, `episode_limit`, `test_returns` and whatever else somebody reads."""
         if name == "inner":  # not there yet: its constructor failed
             raise AttributeError(name)
         return getattr(self.inner, name)
+
+    def get_env_info(self) -> dict[str, Any]:
+        info: dict[str, Any] = self.inner.get_env_info()
+        return info
+
+    def save_replay(self) -> None:
+        self.inner.save_replay()
+
+    def close_env(self) -> None:
+        self.inner.close_env()
 
     def load_dataset(self) -> Any:
         """The dataset, of agents, observations, actions and episodes that the environment has (DatasetError)."""

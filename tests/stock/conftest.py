@@ -20,7 +20,7 @@ SHORT = ("hidden_dim=8", "use_cuda=False", "seed=3", f"env_args.time_limit={LIMI
 COUNTING = (*SHORT, "env_args.key=tiny_team:CountingTeam-v0")
 TINY = (*SHORT, "env_args.key=tiny_team:TinyTeam-v0")
 UPDATES = ("t_max=60", "test_interval=20", "batch_size=8", "buffer_size=8", "save_model=True", "save_model_interval=20")
-STEPS = ("t_max=100", "test_interval=50", "batch_size=4")
+STEPS = ("t_max=200", "test_interval=50", "batch_size=4")
 STOCKS_OWN = {
     "stand_in": ("iql", "vdn", "qmix"),
     "real": ("iql", "vdn", "qmix", "ippo", "mappo", "maddpg"),

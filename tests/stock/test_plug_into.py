@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,8 +21,8 @@ REGISTRIES = {f"src/{folder}/__init__.py" for folder in plug.ENTRIES}
 STOCK_FILES = {
     "components": "action_selectors episode_buffer epsilon_schedules standarize_stream transforms",
     "controllers": "basic_controller maddpg_controller non_shared_controller",
-    "learners": "actor_critic_learner actor_critic_pac_dcg_learner actor_critic_pac_learner coma_learner maddpg_learner "
-    "ppo_learner q_learner qtran_learner",
+    "learners": "actor_critic_learner actor_critic_pac_dcg_learner actor_critic_pac_learner coma_learner "
+    "maddpg_learner ppo_learner q_learner qtran_learner",
     "modules.agents": "rnn_agent rnn_feature_agent rnn_ns_agent",
     "modules.critics": "ac ac_ns centralV centralV_ns coma coma_ns maddpg maddpg_ns mlp pac_ac pac_ac_ns pac_dcg_ns",
     "modules.mixers": "qmix qtran vdn",
@@ -69,12 +70,9 @@ def test_twice_is_once(checkout: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_remove_restores_byte_for_byte(checkout: Path) -> None:
     before = tree(checkout)
     plug_into.main([str(checkout)])
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; sys.path.insert(0, 'src'); import modules.agents, modules.mixers.registry",
-    ]
-    subprocess.run(command, cwd=checkout, check=True)  # leaves byte code
+    script = "import sys; sys.path.insert(0, 'src'); import modules.agents, modules.mixers.registry"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    subprocess.run([sys.executable, "-c", script], cwd=checkout, check=True, env=environment)  # leaves byte code
     assert list(checkout.rglob("mlp_agent.*.pyc"))
     assert plug_into.main([str(checkout), "--remove"]) == 0
     assert tree(checkout) == before
@@ -161,7 +159,7 @@ def test_the_closure_is_ours_alone() -> None:
     roots = [module for entries in plug.ENTRIES.values() for module, _ in entries.values()]
     closure = plug.import_closure(roots)
     assert not closure & stock and not closure & plug.STOCK_PACKAGES
-    assert stock >= {module for module in plug.STOCK_MODULES}
+    assert stock >= plug.STOCK_MODULES
     for module in closure:
         for name in plug.imported_names(module):
             if plug.module_file(name) is not None:
