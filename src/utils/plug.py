@@ -14,6 +14,10 @@ RECORD = "epymarl_offline.json"  # in the checkout's src: what was done there
 
 # Registry -> key -> module and class.
 ENTRIES: dict[str, dict[str, tuple[str, str]]] = {
+    "controllers": {
+        "batched_mac": ("controllers.batched_controller", "BatchedMAC"),
+        "batched_non_shared_mac": ("controllers.batched_controller", "BatchedNonSharedMAC"),
+    },
     "learners": {
         "bc_learner": ("learners.bc_learner", "BCLearner"),
         "comadice_learner": ("learners.comadice_learner", "ComaDICELearner"),
@@ -40,7 +44,7 @@ STOCK_PACKAGES = frozenset({
 })  # fmt: skip
 # By which a checkout is recognised; the last one tells EPyMARL from PyMARL.
 MARKS = (
-    "main.py", "run.py", "config/default.yaml", "config/algs/qmix.yaml", "envs/__init__.py", "controllers/__init__.py",
+    "main.py", "run.py", "config/default.yaml", "config/algs/qmix.yaml", "envs/__init__.py",
     "runners/episode_runner.py", "runners/parallel_runner.py", "components/episode_buffer.py",
     "components/action_selectors.py", "components/transforms.py", "modules/mixers/qmix.py", "modules/mixers/vdn.py",
     "modules/agents/rnn_ns_agent.py", *(f"{folder}/__init__.py" for folder in ENTRIES),
@@ -48,7 +52,7 @@ MARKS = (
 )  # fmt: skip
 
 # Keys of our algorithm files that mean nothing in stock, and those whose values are config/stock.yaml's there.
-LEFT_OUT, REPLACED = ("offline", "window", "burn_in"), ("batch_size",)
+LEFT_OUT, REPLACED = ("offline", "window", "burn_in"), ("batch_size", "mac")
 BEGIN, END = "# --- begin: added by epymarl-offline, removed by its plug_into.py --remove ---", "# --- end ---"
 
 

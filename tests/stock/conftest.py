@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 from pathlib import Path
 
@@ -27,18 +29,6 @@ STOCKS_OWN = {
 }
 
 
-class Checkouts:
-    """One kind of checkout, as it comes and plugged into, with the dataset and the launcher of their runs."""
-
-    def __init__(self, kind: str, folder: Path) -> None:
-        self.kind, self.folder = kind, folder
-        self.plain = build(kind, folder / "plain")
-        self.plugged = build(kind, folder / "plugged")
-        assert plug_into.main([str(self.plugged)]) == 0
-        self.dataset = write_tiny_dataset(folder / "tiny.h5")
-        self.launcher = Launcher(folder)
-
-
 @pytest.fixture(scope="session", params=["stand_in", "real"])
 def kind(request: pytest.FixtureRequest) -> str:
     if request.param == "real" and REAL is None:
@@ -47,15 +37,25 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def checkouts(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Checkouts:
-    return Checkouts(kind, tmp_path_factory.mktemp(kind))
+def runs(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Launcher:
+    """Every run, made once, also where several processes test."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"stock-{kind}"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        launcher = Launcher(folder)
+        if not launcher.restore():
+            make_runs(kind, launcher)
+            launcher.save()
+    return launcher
 
 
-@pytest.fixture(scope="session")
-def runs(checkouts: Checkouts) -> Launcher:
-    """Every run, made at once; evaluations of what they saved after them."""
-    launcher, plugged = checkouts.launcher, checkouts.plugged
-    data = f"dataset={checkouts.dataset}"
+def make_runs(kind: str, launcher: Launcher) -> None:
+    """In a checkout as it comes and in one plugged into; evaluations of what was saved at the end."""
+    plain, plugged = build(kind, launcher.folder / "plain"), build(kind, launcher.folder / "plugged")
+    assert plug_into.main([str(plugged)]) == 0
+    data = f"dataset={write_tiny_dataset(launcher.folder / 'tiny.h5')}"
     for alg, own in OFFLINE.items():
         launcher.add(alg, plugged, alg, *COUNTING, *UPDATES, data, *own)
         for runner, at_once in (("episode", 1), ("parallel", 2)):
@@ -63,6 +63,7 @@ def runs(checkouts: Checkouts) -> Launcher:
             launcher.add(f"{alg}-{runner}", plugged, alg, *keys)
     parallel = ("evaluation_runner=parallel", "batch_size_run=2")
     launcher.add("evaluated-in-parallel", plugged, "bc_discrete", *COUNTING, *UPDATES, data, *parallel)
+    launcher.add("unrolled", plugged, "bc_discrete", *COUNTING, *UPDATES, data, "mac=non_shared_mac")
     value_losses = {
         "vdn-semi": ("vdn", "semi_dataset"),
         "qmix-full": ("qmix", "full"),
@@ -73,15 +74,15 @@ def runs(checkouts: Checkouts) -> Launcher:
         launcher.add(name, plugged, "comadice_discrete", *COUNTING, *UPDATES, data, *own)
     launcher.add("other-size", plugged, "bc_discrete", *COUNTING, *UPDATES, data, "buffer_size=9")
     launcher.add("no-dataset", plugged, "bc_discrete", *COUNTING, *UPDATES)
-    wide = write_tiny_dataset(checkouts.folder / "wide.h5", width=7)
+    wide = write_tiny_dataset(launcher.folder / "wide.h5", width=7)
     launcher.add("other-width", plugged, "bc_discrete", *COUNTING, *UPDATES, f"dataset={wide}")
     launcher.add("too-long", plugged, "bc_discrete", *COUNTING, *UPDATES, data, "env_args.time_limit=4")
     stocks = (*COUNTING, *UPDATES, data, "runner=offline")
     launcher.add("stocks-learner", plugged, "vdn", *stocks, flags=("-f",))
     add_probe(plugged)
-    launcher.add("probe", plugged, "probe", *COUNTING, *UPDATES, data, f"probe_to={checkouts.folder / 'served.pt'}")
-    for alg in STOCKS_OWN[checkouts.kind]:
-        launcher.add(f"before-{alg}", checkouts.plain, alg, *TINY, *STEPS)
+    launcher.add("probe", plugged, "probe", *COUNTING, *UPDATES, data, f"probe_to={launcher.folder / 'served.pt'}")
+    for alg in STOCKS_OWN[kind]:
+        launcher.add(f"before-{alg}", plain, alg, *TINY, *STEPS)
         launcher.add(f"after-{alg}", plugged, alg, *TINY, *STEPS)
     launcher.launch()
     for alg in OFFLINE:
@@ -94,7 +95,6 @@ def runs(checkouts: Checkouts) -> Launcher:
         )
         launcher.add(f"evaluate-{alg}", plugged, alg, *keys, *OFFLINE[alg])
     launcher.launch()
-    return launcher
 
 
 def add_probe(checkout: Path) -> None:

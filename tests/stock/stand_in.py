@@ -95,6 +95,16 @@ class Launcher:
         subprocess.run(command, check=True, env=environment, cwd=self.folder, timeout=1800)
         self.codes |= dict(zip(names, json.loads(file.read_text()), strict=True))
 
+    def save(self) -> None:
+        (self.folder / "runs.json").write_text(json.dumps([self.jobs, self.codes]))
+
+    def restore(self) -> bool:
+        """Take over the runs that another process made and saved; whether there are any."""
+        file = self.folder / "runs.json"
+        if file.exists():
+            self.jobs, self.codes = json.loads(file.read_text())
+        return file.exists()
+
     def log(self, name: str) -> str:
         return Path(self.jobs[name]["log"]).read_text()
 

@@ -10,7 +10,7 @@ import pytest
 import torch as th
 
 from datasets.dataset import read_dataset
-from tests.stock.conftest import OFFLINE, STOCKS_OWN, Checkouts
+from tests.stock.conftest import OFFLINE, STOCKS_OWN
 from tests.stock.stand_in import LIMIT, Launcher
 
 
@@ -51,6 +51,11 @@ def test_evaluations_can_be_played_in_parallel(runs: Launcher) -> None:
     steps, returns = runs.metrics("evaluated-in-parallel")["test_return_mean"]
     assert steps == [1, 21, 41, 61]
     assert np.diff(returns).tolist() == [2.0, 2.0, 2.0]  # each of two environments plays two of the four episodes
+
+
+def test_a_batched_pass_is_stocks_unrolling(runs: Launcher) -> None:
+    batched, unrolled = runs.metrics("bc_discrete"), runs.metrics("unrolled")
+    assert batched["bc_loss"][1] == pytest.approx(unrolled["bc_loss"][1], rel=1e-5)
 
 
 @pytest.mark.parametrize("runner", ["episode", "parallel"])
@@ -96,10 +101,10 @@ def test_what_cannot_work_is_refused_in_one_sentence(name: str, sentence: str, r
     assert sentence in last and "Error: " in last
 
 
-def test_learners_are_served_the_datasets_transitions_and_no_others(runs: Launcher, checkouts: Checkouts) -> None:
+def test_learners_are_served_the_datasets_transitions_and_no_others(runs: Launcher) -> None:
     runs.run_of("probe")
-    served = th.load(checkouts.folder / "served.pt", weights_only=True)
-    dataset = read_dataset(checkouts.dataset)
+    served = th.load(runs.folder / "served.pt", weights_only=True)
+    dataset = read_dataset(runs.folder / "tiny.h5")
     lengths = np.diff(dataset.episode_offsets) - 1
     arrays, seen = dataset.arrays, Counter[int]()
     assert [int(batch["t_env"]) for batch in served["batches"]] == list(range(1, 62))

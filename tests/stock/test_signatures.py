@@ -95,6 +95,8 @@ STOCK: dict[str, dict[str, str]] = {
 }
 # Classes of ours that take a place of stock's under a name of their own.
 OURS: dict[str, dict[str, str]] = {
+    "controllers.batched_controller BatchedMAC": MAC,
+    "controllers.batched_controller BatchedNonSharedMAC": MAC,
     "learners.base_learner BaseLearner": LEARNER,
     "learners.bc_learner BCLearner": LEARNER,
     "learners.comadice_learner ComaDICELearner": LEARNER,
