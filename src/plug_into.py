@@ -30,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # `plug_into.py CHECKOUT | head -1`; what was to be done is done
+        sys.stderr.close()
     return 0
 
 
