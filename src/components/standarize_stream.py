@@ -24,7 +24,12 @@ class RunningMeanStd(nn.Module):
 
     @th.no_grad()
     def update(self, arr: Tensor, mask: Tensor | None = None) -> None:
-        """Take in the samples `arr`, (..., *shape), where `mask`, one 0 or 1 a sample, is 1; all without a mask."""
+        """Take in the samples `arr`, (..., *shape), where `mask`, one 0 or 1 a sample, is 1; all without a mask.
+
+        One value a sample, (..., 1), counts for every entry: stock's mixers give the team's value to all agents'.
+        """
+        if len(self.shape) == 1 and arr.shape[-1] == 1:
+            arr = arr.expand(*arr.shape[:-1], *self.shape)
         samples = arr.reshape(-1, *self.shape).to(self.mean.dtype)  # (K, *shape)
         weights = samples.new_ones(len(samples)) if mask is None else mask.reshape(-1).to(samples.dtype)  # (K,)
         counted = weights.view(-1, *[1] * len(self.shape)) > 0  # (K, 1, ...)

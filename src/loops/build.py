@@ -77,13 +77,14 @@ def build_mac(scheme: Scheme, groups: Groups, args: SimpleNamespace) -> BasicMAC
     agent = choose(agents, "agent", args.agent)
     mac = choose(mac_REGISTRY, "mac", args.mac)
     selector = choose(selectors, "action_selector", args.action_selector)
-    # Stock's own agents and selectors do not declare themselves; they are taken as they come.
-    if getattr(agent, "unshared", mac.unshared) != mac.unshared:
-        fitting = sorted(name for name, other in agents.items() if other.unshared == mac.unshared)
+    # Stock's own controllers, agents and selectors do not declare themselves; they are taken as they come.
+    shares = getattr(mac, "unshared", None)
+    if shares is not None and getattr(agent, "unshared", shares) != shares:
+        fitting = sorted(name for name, other in agents.items() if getattr(other, "unshared", shares) == shares)
         raise ConfigError(f"agent={args.agent} does not fit mac={args.mac}, which takes agent={' or '.join(fitting)}")
     space = "continuous" if scheme["actions"]["dtype"].is_floating_point else "discrete"
     if space not in getattr(selector, "action_types", {space}):
-        fitting = sorted(name for name, other in selectors.items() if space in other.action_types)
+        fitting = sorted(name for name, other in selectors.items() if space in getattr(other, "action_types", {space}))
         raise ConfigError(
             f"action_selector={args.action_selector} cannot choose {space} actions; set it to {' or '.join(fitting)}"
         )
@@ -93,6 +94,16 @@ def build_mac(scheme: Scheme, groups: Groups, args: SimpleNamespace) -> BasicMAC
             "tanh_gaussian"
         )
     return mac(scheme, groups, args)
+
+
+def build_learner(learner: Any, mac: Any, scheme: Scheme, logger: Logger, args: SimpleNamespace) -> Any:
+    """A learner's instance. Raises ConfigError with its own words where it refuses the configuration by assertion."""
+    try:
+        return learner(mac, scheme, logger, args)
+    except AssertionError as error:  # stock's way: "VDN only supports common reward setting"
+        if not str(error):
+            raise
+        raise ConfigError(f"learner={args.learner} refuses this configuration: {error}") from error
 
 
 def check_learner(args: SimpleNamespace, env_info: dict[str, Any]) -> Any:

@@ -9,7 +9,7 @@ from sacred.run import Run
 
 from components.offline_buffer import OfflineBuffer
 from datasets.dataset import OfflineDataset
-from loops.build import build_mac, build_runner, build_schemes, check_learner, check_recurrence
+from loops.build import build_learner, build_mac, build_runner, build_schemes, check_learner, check_recurrence
 from loops.data import build_buffer, check_environment, load_dataset
 from loops.evaluate import Evaluator, reference_of
 from loops.training import Training
@@ -38,7 +38,7 @@ class OfflineTraining(Training):
         self.buffer: OfflineBuffer = build_buffer(args, self.dataset, scheme, groups, preprocess, self.log, extras)
         mac = build_mac(self.buffer.scheme, groups, args)
         check_recurrence(mac, args)
-        self.learner = learner_class(mac, self.buffer.scheme, logger, args)
+        self.learner = build_learner(learner_class, mac, self.buffer.scheme, logger, args)
         if args.device == "cuda":
             self.learner.cuda()
         self.evaluator = None

@@ -9,7 +9,7 @@ from sacred.run import Run
 
 from components.episode_buffer import EpisodeBatch, ReplayBuffer
 from datasets.references import reference_returns
-from loops.build import build_mac, build_runner, build_schemes, check_learner, check_recurrence
+from loops.build import build_learner, build_mac, build_runner, build_schemes, check_learner, check_recurrence
 from loops.evaluate import Evaluator, reference_of
 from loops.recording import Recording
 from loops.training import Training
@@ -49,7 +49,7 @@ class OnlineTraining(Training):
         )  # fmt: skip
         mac = build_mac(self.buffer.scheme, groups, args)
         check_recurrence(mac, args)
-        self.learner = learner_class(mac, self.buffer.scheme, logger, args)
+        self.learner = build_learner(learner_class, mac, self.buffer.scheme, logger, args)
         if args.device == "cuda":
             self.learner.cuda()
         recorded = scheme if self.recording is None else self.recording.extend(scheme)
@@ -65,12 +65,12 @@ class OnlineTraining(Training):
             self.recording.add(batch)
             batch = batch[tuple(self.buffer.scheme)]
         self.buffer.insert_episode_batch(batch)
-        self.episodes += batch.batch_size
         self.t = self.runner.t_env
         if self._can_sample():
             self.trained = True
             for _ in range(self.args.updates_per_run):
                 self.learner.train(self._sample(), self.t, self.episodes)
+        self.episodes += batch.batch_size  # stock counts a rollout after it is learned from
 
     def _can_sample(self) -> bool:
         if self.args.window is None:

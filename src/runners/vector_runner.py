@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch as th
 
 from components.episode_buffer import EpisodeBatch
+from controllers.basic_controller import BasicMAC
 from envs import VECTOR_REGISTRY
 from envs.vector_env import VectorEnv
 from runners.base_runner import BaseRunner
@@ -32,6 +34,11 @@ class VectorRunner(BaseRunner):
             common_reward=self.args.common_reward,
             reward_scalarisation=self.args.reward_scalarisation,
         )
+
+    def setup(self, scheme: dict[str, Any], groups: dict[str, int], preprocess: dict[str, Any], mac: BasicMAC) -> None:
+        super().setup(scheme, groups, preprocess, mac)
+        # Stock's MADDPG controller selects for whole batches only.
+        self._selects_rows = "bs" in inspect.signature(mac.select_actions).parameters
 
     def get_env_info(self) -> dict[str, Any]:
         return self.env.get_env_info()
@@ -90,11 +97,19 @@ class VectorRunner(BaseRunner):
         rows = _rows(which)
         seen = {"state": env.get_state(), "obs": env.get_obs(), "avail_actions": env.get_avail_actions()}
         self.batch.update({key: value[rows][:, None] for key, value in seen.items()}, rows, self.t)
-        chosen = self.mac.select_actions(self.batch, t_ep=self.t, t_env=self.t_env, bs=rows, test_mode=test_mode)
+        chosen = self._select(rows, test_mode)  # (rows, N) or (rows, N, A)
         self.batch.update({"actions": chosen.unsqueeze(1)}, rows, self.t)
         actions = np.zeros((len(which), *chosen.shape[1:]), dtype=chosen.cpu().numpy().dtype)  # (E, N) or (E, N, A)
         actions[rows] = chosen.cpu().numpy()
         return actions
+
+    def _select(self, rows: Any, test_mode: bool) -> th.Tensor:
+        now: dict[str, Any] = {"t_ep": self.t, "t_env": self.t_env, "test_mode": test_mode}
+        if self._selects_rows:
+            chosen: th.Tensor = self.mac.select_actions(self.batch, bs=rows, **now)
+            return chosen
+        every: th.Tensor = self.mac.select_actions(self.batch, **now)
+        return every[rows]
 
 
 def _rows(which: np.ndarray) -> Any:

@@ -131,6 +131,8 @@ def layered_config(alg: str | None, env: str | None, updates: Config, name_of: C
     """
     env_layer = read_layer("--env-config", "envs", env)
     alg_layer = read_layer("--config", "algs", alg)
+    if alg_layer.get("runner") == "episode":  # what the environment's runner plays at once is not for this one
+        env_layer["batch_size_run"] = 1
     config = merge(merge(read_yaml(CONFIG / "default.yaml"), env_layer), alg_layer)
     dataset, owner = (
         updates.get(key, config.get(key, absent)) for key, absent in (("dataset", None), ("tuned", "own"))
