@@ -1,0 +1,4 @@
+from .value import ValueCritic
+
+REGISTRY = {}
+REGISTRY["value_critic"] = ValueCritic

@@ -1,0 +1,107 @@
+"""Every `args.X` that a component reads is a key of default.yaml or of each algorithm that uses the component.
+
+Reads behind `getattr` with a default are no reads here, nor are keys that a run sets itself.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.action_selectors import REGISTRY as selector_REGISTRY
+from controllers import REGISTRY as mac_REGISTRY
+from learners import REGISTRY as learner_REGISTRY
+from loops.build import SELECTORS
+from modules.agents import REGISTRY as agent_REGISTRY
+from modules.critics import REGISTRY as critic_REGISTRY
+from modules.mixers import REGISTRY as mixer_REGISTRY
+from utils.config import CONFIG, SOURCE, config_names, merge, read_yaml
+
+# What main.py, run.py and the loops put on `args`.
+SET_BY_THE_RUN = {"n_agents", "n_actions", "state_shape", "action_low", "action_high", "device", "seed", "unique_token",
+                  "results"}  # fmt: skip
+PACKAGES = ("learners", "controllers", "components", "modules")
+
+
+def reads(tree: ast.AST) -> set[str]:
+    """The X of every `args.X` and `self.args.X` that is read."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+            owner = node.value
+            name = owner.id if isinstance(owner, ast.Name) else owner.attr if isinstance(owner, ast.Attribute) else ""
+            if name == "args":
+                found.add(node.attr)
+    return found
+
+
+def imported(tree: ast.AST) -> set[Path]:
+    """The files of our components that a file imports; registries aside, whose choice is the configuration's."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES:
+            names.add(node.module)
+    files = (SOURCE / f"{name.replace('.', '/')}.py" for name in names if name != "components.action_selectors")
+    return {file for file in files if file.is_file()}
+
+
+def closure(files: set[Path]) -> set[str]:
+    """What `files`, and the component files that they import, read."""
+    seen: set[Path] = set()
+    keys: set[str] = set()
+    while files - seen:
+        file = (files - seen).pop()
+        seen.add(file)
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        keys |= reads(tree)
+        files = files | imported(tree)
+    return keys
+
+
+def selector_reads(names: set[str]) -> set[str]:
+    """What selectors read, by class: they share a file."""
+    classes = {base for name in names for base in selector_REGISTRY[name].__mro__ if base is not object}
+    return set().union(*(reads(ast.parse(inspect.getsource(found))) for found in classes))
+
+
+def components(config: dict[str, Any]) -> set[type]:
+    """The classes that a configuration names."""
+    chosen: list[tuple[dict[str, Any], str]] = [
+        (learner_REGISTRY, "learner"), (mac_REGISTRY, "mac"), (agent_REGISTRY, "agent"),
+        (critic_REGISTRY, "critic_type"), (mixer_REGISTRY, "mixer"),
+    ]  # fmt: skip
+    return {registry[config[key]] for registry, key in chosen if config.get(key) is not None}
+
+
+DEFAULT = read_yaml(CONFIG / "default.yaml")
+
+
+@pytest.mark.parametrize("alg", config_names("algs"))
+def test_a_configuration_has_every_key_its_components_read(alg: str) -> None:
+    config = merge(DEFAULT, read_yaml(CONFIG / "algs" / f"{alg}.yaml"))
+    needed = closure({Path(inspect.getfile(found)) for found in components(config)})
+    selector = config["action_selector"]
+    needed |= selector_reads(set(SELECTORS.values()) if selector == "auto" else {selector})
+    missing = needed - config.keys() - SET_BY_THE_RUN
+    assert not missing, f"{alg}.yaml lacks {sorted(missing)}"
+
+
+def test_what_no_configuration_names_can_be_chosen_from_default_yaml() -> None:
+    """Controllers, agents, selectors and mixers that `with` may choose in any configuration."""
+    registries = (mac_REGISTRY, agent_REGISTRY, mixer_REGISTRY)
+    classes: set[Any] = {found for registry in registries for found in registry.values()}
+    needed = closure({Path(inspect.getfile(found)) for found in classes}) | selector_reads(set(selector_REGISTRY))
+    missing = needed - DEFAULT.keys() - SET_BY_THE_RUN
+    assert not missing, f"default.yaml lacks {sorted(missing)}"
+
+
+def test_the_check_sees_what_it_should() -> None:
+    tree = ast.parse(
+        "class A:\n  def f(self, args):\n    args.y = 1\n    return args.a, self.args.b, getattr(args, 'c', 0)"
+    )
+    assert reads(tree) == {"a", "b"}
+    assert {"lr", "hidden_dim", "ensemble_size"} <= closure({Path(inspect.getfile(learner_REGISTRY["spacql_learner"]))})
