@@ -97,9 +97,14 @@ def build_mac(scheme: Scheme, groups: Groups, args: SimpleNamespace) -> BasicMAC
 
 
 def build_learner(learner: Any, mac: Any, scheme: Scheme, logger: Logger, args: SimpleNamespace) -> Any:
-    """A learner's instance. Raises ConfigError with its own words where it refuses the configuration by assertion."""
+    """A learner's instance.
+
+    Raises ConfigError where it refuses the configuration by assertion, with its words, and where a package is missing.
+    """
     try:
         return learner(mac, scheme, logger, args)
+    except ModuleNotFoundError as error:  # stock's PAC learners import theirs here
+        raise ConfigError(f"learner={args.learner} needs the package '{error.name}', which is not installed") from error
     except AssertionError as error:  # stock's way: "VDN only supports common reward setting"
         if not str(error):
             raise

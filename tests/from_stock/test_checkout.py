@@ -6,6 +6,7 @@ They run where EPYMARL_CHECKOUT names a checkout of uoe-agents/epymarl:
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 from pathlib import Path
@@ -79,6 +80,28 @@ def test_team_learners_refuse_individual_rewards(stock: Copy) -> None:
     pytest.importorskip("lbforaging")
     sentence = stock.check_refused(stock.run("vdn", "gymma", *SHORT, LBF, "common_reward=False"))
     assert "VDN only supports common reward setting" in sentence
+
+
+@pytest.mark.parametrize(("config", "package"), [("pac_ns", "einops"), ("pac_dcg_ns", "torch_scatter")])
+def test_pac_without_its_packages_is_refused(config: str, package: str, stock: Copy) -> None:
+    pytest.importorskip("lbforaging")
+    if importlib.util.find_spec("einops") or importlib.util.find_spec("torch_scatter"):
+        pytest.skip("a package of PAC's is installed here")
+    result = stock.run(config, "gymma", *SHORT, LBF, *sizes(config, "parallel"))
+    assert "which is not installed" in stock.check_refused(result)
+
+
+def test_a_trained_policy_is_continued_evaluated_and_collected_from(stock: Copy, tmp_path: Path) -> None:
+    """Stock's learners have no training state: weights and optimisers continue, targets start as copies."""
+    pytest.importorskip("lbforaging")
+    own = (*SHORT, LBF, *sizes("vdn", "parallel"))
+    stock.check_trained(stock.run("vdn", "gymma", *own))
+    (trained,) = stock.results.glob("models/*")
+    collecting = ("collect=True", "collect_episodes=3", f"collect_to={tmp_path}/x.h5")
+    for mode in (("t_max=400",), ("evaluate=True",), collecting):
+        result = stock.run("vdn", "gymma", *own, f"checkpoint_path={trained}", *mode)
+        assert result.returncode == 0, result.stderr
+    assert (tmp_path / "x.h5").exists()
 
 
 # single files: those copied in, and what the registries of ours get: package, key, module, class

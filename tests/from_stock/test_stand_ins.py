@@ -141,3 +141,11 @@ def test_the_episode_runner_of_an_algorithm_plays_one_at_a_time(
     monkeypatch.setattr(config, "CONFIG", tmp_path)
     played = {alg: config.layered_config(alg, "e", {})["batch_size_run"] for alg in ("one", "many", "any")}
     assert played == {"one": 1, "many": 8, "any": 10}
+
+
+def test_a_learner_whose_package_is_missing_is_refused() -> None:
+    def needs(*parts: Any) -> None:
+        import no_such_package  # type: ignore[import-not-found]  # noqa: F401
+
+    with pytest.raises(ConfigError, match="learner=x needs the package 'no_such_package', which is not installed"):
+        build_learner(needs, None, {}, None, SimpleNamespace(learner="x"))  # type: ignore[arg-type]
