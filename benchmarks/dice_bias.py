@@ -18,11 +18,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import numpy as np
 import torch as th
-from scipy.optimize import minimize
 from torch import Tensor
 
 from modules.divergences import REGISTRY
-from tests.theory.dice import Problem, random_problem, solve_dual
+from tests.theory.dice import Problem, newton, random_problem, solve_dual
 from tests.theory.tabular import Array, marginals, pair_occupancy, product, q_star
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,16 +43,9 @@ def sampled_weights(problem: Problem, alpha: float) -> tuple[float, Array]:
         penalty = alpha * (weight * DIVERGENCE.conjugate(advantage(nu) / alpha)).sum()
         return (1 - mdp.gamma) * start @ nu + penalty
 
-    found = minimize(
-        lambda nu: objective(th.from_numpy(nu)).item(),
-        q_star(mdp).max(-1),
-        jac=lambda nu: th.autograd.functional.jacobian(objective, th.from_numpy(nu)).numpy(),
-        hess=lambda nu: th.autograd.functional.hessian(objective, th.from_numpy(nu)).numpy(),
-        method="trust-exact",
-        options={"gtol": 1e-9},
-    )
-    weights = DIVERGENCE.weight(advantage(th.from_numpy(found.x)) / alpha)  # (S, J, S)
-    return float(found.fun), (chance * weights).sum(-1).numpy()
+    nu, value = newton(objective, q_star(mdp).max(-1))
+    weights = DIVERGENCE.weight(advantage(th.from_numpy(nu)) / alpha)  # (S, J, S)
+    return value, (chance * weights).sum(-1).numpy()
 
 
 def earned(problem: Problem, weights: Array) -> float:

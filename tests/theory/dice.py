@@ -10,6 +10,7 @@ tests.theory.tabular, whose conventions hold here: states S, joint actions J (ag
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -104,25 +105,27 @@ def dual_value(problem: Problem, divergence: Divergence, alpha: float, nu: Tenso
     return (1 - mdp.gamma) * start @ nu + alpha * (occupancy * divergence.conjugate(advantage / alpha)).sum()
 
 
-def solve_dual(problem: Problem, divergence: Divergence, alpha: float) -> Solution:
-    """Newton's method on f* alone, from V* >= r + gamma P V*: there all advantages are <= 0 and no f* is steep."""
-    mdp = problem.mdp
-
-    def objective(nu: Tensor) -> Tensor:
-        return dual_value(problem, divergence, alpha, nu)
-
+def newton(objective: Callable[[Tensor], Tensor], start: Array) -> tuple[Array, float]:
+    """Where a convex function of nu (S,) is least, and its value there."""
     found = minimize(
         lambda nu: objective(th.from_numpy(nu)).item(),
-        q_star(mdp).max(-1),
+        start,
         jac=lambda nu: th.autograd.functional.jacobian(objective, th.from_numpy(nu)).numpy(),
         hess=lambda nu: th.autograd.functional.hessian(objective, th.from_numpy(nu)).numpy(),
         method="trust-exact",
         options={"gtol": 1e-10},
     )
-    advantage = mdp.reward + mdp.gamma * mdp.transition @ found.x - found.x[:, None]  # (S, J)
+    return np.asarray(found.x, np.float64), float(found.fun)
+
+
+def solve_dual(problem: Problem, divergence: Divergence, alpha: float) -> Solution:
+    """Newton's method on f* alone, from V* >= r + gamma P V*: there all advantages are <= 0 and no f* is steep."""
+    mdp = problem.mdp
+    nu, value = newton(lambda nu: dual_value(problem, divergence, alpha, nu), q_star(mdp).max(-1))
+    advantage = mdp.reward + mdp.gamma * mdp.transition @ nu - nu[:, None]  # (S, J)
     weights = divergence.weight(th.from_numpy(advantage / alpha)).numpy()
     assert flow_error(mdp, problem.occupancy * weights) < 1e-6  # the dual's gradient, found without autograd
-    return Solution(found.x, advantage, weights, float(found.fun))
+    return Solution(nu, advantage, weights, value)
 
 
 def solve_primal(problem: Problem, divergence: Divergence, alpha: float) -> Array:
