@@ -81,9 +81,13 @@ class ComaDICELearner(BaseLearner):
         self.prepare()
 
     def losses(self) -> tuple[LossSpec, ...]:
-        """The mixer belongs to the values' loss, as in the poster, or to q's, as in the code that the others follow."""
+        """The mixer belongs to the values' loss, as in the poster, or to q's, as in the code that the others follow.
+
+        The normaliser has no parameters; it is among the modules to be saved with them.
+        """
         by_code = self.args.value_loss in ("semi_dataset", "official")
-        value = LossSpec("value", ("value",) if by_code else ("value", "mixer"), lr="lr")
+        modules = ("value", "normaliser")
+        value = LossSpec("value", modules if by_code else (*modules, "mixer"), lr="lr")
         actor = LossSpec("actor", ("agent",), lr="actor_lr", clip="member")
         if self.advantage_from == "sample":
             return (value, actor)
@@ -207,7 +211,9 @@ class ComaDICELearner(BaseLearner):
     def semi_dataset_objective(self, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
         """nu(s) + alpha f*(M[q - nu] / alpha) at the dataset's states, q and the mixer fixed: E[w | s] = 1."""
         nu = self.nu(batch, NOW).flatten()  # (R,)
-        return nu + self.penalty(self.mixed_advantage(batch)), self.start_nu(batch)[0]
+        with th.no_grad():
+            start, _ = self.start_nu(batch)  # (R,), watched only
+        return nu + self.penalty(self.mixed_advantage(batch)), start
 
     def poster_objective(self, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
         """Box "Value Function Loss" as printed: (1 - gamma) M[nu(s_0)] + alpha f*(M[q - nu] / alpha), q fixed."""
@@ -215,7 +221,7 @@ class ComaDICELearner(BaseLearner):
         return (1 - self.args.gamma) * start + self.penalty(self.mixed_advantage(batch)), start
 
     def official_objective(self, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
-        """The released code's, without its multiplier: sum over agents of w e - alpha f(w), f(w) and the outer e fixed.
+        """The released code's without its multiplier: mean over agents of w e - alpha f(w), f(w) and the outer e fixed.
 
         e_i = W_i(s) (q_i - nu_i), w_i = w*(e_i / alpha): its gradient in e_i is x w*'(x), x = e_i / alpha, not w.
         The first term is the plain mean of nu_i(s_0).
@@ -267,5 +273,7 @@ def check_config(scheme: dict[str, Any], args: SimpleNamespace) -> None:
             raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {getattr(args, key)!r}")
     if args.value_loss == "official" and (args.mixer != "monotone" or args.mixer_layers != 1):
         raise ConfigError("value_loss=official has one weight an agent: set mixer=monotone mixer_layers=1")
+    if args.gamma >= 1:
+        raise ConfigError(f"gamma={args.gamma}: occupancies are discounted, choose a number below 1")
     if scheme["reward"]["vshape"] not in (1, (1,)):
         raise ConfigError("comadice_learner needs one team reward: set common_reward=True")

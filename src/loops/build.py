@@ -83,15 +83,15 @@ def build_mac(scheme: Scheme, groups: Groups, args: SimpleNamespace) -> BasicMAC
         fitting = sorted(name for name, other in agents.items() if getattr(other, "unshared", shares) == shares)
         raise ConfigError(f"agent={args.agent} does not fit mac={args.mac}, which takes agent={' or '.join(fitting)}")
     space = "continuous" if scheme["actions"]["dtype"].is_floating_point else "discrete"
-    if space not in getattr(selector, "action_types", {space}):
-        fitting = sorted(name for name, other in selectors.items() if space in getattr(other, "action_types", {space}))
-        raise ConfigError(
-            f"action_selector={args.action_selector} cannot choose {space} actions; set it to {' or '.join(fitting)}"
-        )
     if space == "continuous" and args.agent_output_type == "pi_logits":
         raise ConfigError(
             "agent_output_type=pi_logits is for discrete actions; these are continuous: set it to mean, gaussian or "
             "tanh_gaussian"
+        )
+    if space not in getattr(selector, "action_types", {space}):
+        fitting = sorted(name for name, other in selectors.items() if space in getattr(other, "action_types", {space}))
+        raise ConfigError(
+            f"action_selector={args.action_selector} cannot choose {space} actions; set it to {' or '.join(fitting)}"
         )
     return mac(scheme, groups, args)
 

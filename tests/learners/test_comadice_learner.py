@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,6 +140,7 @@ def test_the_joint_advantage_learns_the_sampled_one() -> None:
         ({"value_loss": "dual"}, "value_loss must be one of full, semi_dataset, official, poster, not 'dual'"),
         ({"advantage": "q"}, "advantage must be one of sample, joint, mixed, not 'q'"),
         ({"divergence": "js"}, "divergence must be one of kl, chi2, soft_chi2, not 'js'"),
+        ({"gamma": 1.0}, "gamma=1.0: occupancies are discounted"),
         ({"mixer": None}, "mixer must be one of qmix, vdn, monotone, not None"),
         ({"value_loss": "official", "mixer": "vdn"}, "set mixer=monotone mixer_layers=1"),
         ({"value_loss": "official", "mixer_layers": 2}, "set mixer=monotone mixer_layers=1"),
@@ -165,3 +167,12 @@ def test_takes_the_mixers_of_the_value_based_learners(mixer: str) -> None:
     for step in range(4):
         learner.train(make_batch(learner.args, seed=step), step + 1, 0)
     learner.check_finite(4)
+
+
+def test_saved_values_read_states_as_they_did(tmp_path: Path) -> None:
+    """Also where nothing else knows the dataset's statistics."""
+    learner, batch = case()
+    learner.save_models(str(tmp_path))
+    other, _ = case(input_norm="none")
+    other.load_models(str(tmp_path))
+    th.testing.assert_close(other.nu(batch, slice(None)), learner.nu(batch, slice(None)))

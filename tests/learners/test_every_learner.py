@@ -11,6 +11,7 @@ from tests.learners.learner_tester import ALGS, check_device, check_learns, chec
 # Every algorithm file whose learner is registered.
 FILES = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(ALGS.glob("*.yaml"))}
 ALGORITHMS = {alg: keys for alg, keys in FILES.items() if keys.get("learner") in REGISTRY}
+OPEN = ("auto", "stochastic")
 SHARED_MEMORY = {"mac": "basic_mac", "agent": "rnn", "obs_agent_id": True, "obs_last_action": True}
 OWN_MEMORY = {"mac": "non_shared_mac", "agent": "rnn_ns"}
 
@@ -19,7 +20,7 @@ def cases() -> list[Any]:
     """Each algorithm file, in both action types where it leaves them open; offline ones with recurrent agents too."""
     listed = []
     for alg, keys in ALGORITHMS.items():
-        kinds = [{"discrete": kind} for kind in (False, True)] if keys["agent_output_type"] == "auto" else [{}]
+        kinds = [{"discrete": kind} for kind in (False, True)] if keys["agent_output_type"] in OPEN else [{}]
         for kind in kinds:
             listed.append((alg, kind))
             if keys.get("offline"):
@@ -28,6 +29,8 @@ def cases() -> list[Any]:
     listed += [("spacql", {"discrete": kind, "penalty_weights": "density"}) for kind in (False, True)]
     listed += [("comadice", {"discrete": False, "advantage": kind}) for kind in ("joint", "mixed")]
     listed += [("comadice", {"discrete": True, "value_loss": kind}) for kind in ("semi_dataset", "official", "poster")]
+    listed += [("comadice", {"discrete": False, "value_loss": "official"} | SHARED_MEMORY)]
+    listed += [("comadice", {"discrete": True, "advantage": "joint"})]
     return [pytest.param(alg, updates, id="-".join([alg, *map(str, updates.values())])) for alg, updates in listed]
 
 

@@ -13,7 +13,8 @@ from modules.layers.normaliser import Normaliser
 class LocalCritic(nn.Module):
     """One network for all agents, told apart by a one-hot index: nu_i(o_i), or q_i(o_i, a_i) with `with_actions`.
 
-    Two hidden ReLU layers, the second a GRU where `recurrent`; it starts from zeros at the first row of a batch.
+    Two hidden ReLU layers, the second a GRU where `recurrent`; it starts from zeros at the first row of a batch. Unlike
+    in the policies, gradients reach back through rows that only warm it up.
     q_i of discrete actions is the logged one's entry of A outputs, that of continuous ones takes them as inputs.
 
     scheme: `obs` (with `mean`, `std` (N, O) to standardise it when `input_norm` is `dataset`), `actions`; args:
