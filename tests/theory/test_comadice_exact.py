@@ -179,6 +179,21 @@ def test_the_printed_loss_settles_where_every_state_is_initial() -> None:
     np.testing.assert_allclose(weights, 0.3 * problem.mdp.start / problem.occupancy.sum(1), rtol=0.05)
 
 
+def test_the_dual_has_no_minimum_where_a_limit_cuts_in_a_state_never_left() -> None:
+    """Inflow without outflow: no weights satisfy the flow constraints. The same chain, closed, settles."""
+    found = {}
+    for last in (3, 0):  # 0 -> 1 -> 2 -> 3, cut there, or back to 0
+        learner = tabular_learner(small_problem(0, True), divergence="soft_chi2", alpha=1.0)
+        learner.LOSSES = learner.LOSSES[:-1]
+        chain, still = np.array([[0, 1], [1, 2], [2, last]]), np.zeros(3, int)
+        batch = make_rows(learner, chain, np.zeros((3, 2), int), np.zeros(3), still, np.ones(3))
+        found[last] = []
+        for _ in range(3):
+            train(learner, batch, 150)
+            found[last].append(level(learner, batch))
+    assert (np.diff(found[3]) < -3).all() and np.abs(np.diff(found[0])).max() < 0.05, found
+
+
 @every_divergence
 @every_alpha
 @pytest.mark.parametrize("mixer", [{"mixer": "vdn"}, {"mixer": "monotone", "mixer_layers": 1}], ids=["vdn", "monotone"])
