@@ -19,7 +19,7 @@ from learners.imitation import Imitation
 from modules.critics.ensemble_critic import EnsembleCritic
 from modules.critics.local_critic import LocalCritic
 from modules.divergences import REGISTRY as divergence_REGISTRY
-from modules.layers.normaliser import Normaliser
+from modules.layers.normaliser import dataset_normaliser
 from modules.mixers.hypernet import state_size
 from modules.mixers.registry import REGISTRY as mixer_REGISTRY
 from modules.mixers.registry import build_mixer, can_leave_out_bias
@@ -60,9 +60,7 @@ class ComaDICELearner(BaseLearner):
         recurrent = getattr(mac.agent, "is_recurrent", True)  # values remember where policies do
         self.value = LocalCritic(scheme, args, with_actions=False, recurrent=recurrent)  # nu_i
         self.mixer: Any = build_mixer(args.mixer, args)  # M_theta
-        self.normaliser = Normaliser(state_size(args))  # of the states that the mixer reads
-        if args.input_norm == "dataset" and "mean" in scheme["state"]:
-            self.normaliser.fill(scheme["state"]["mean"], scheme["state"]["std"])
+        self.normaliser = dataset_normaliser(scheme["state"], args.input_norm, state_size(args))  # the mixer's states
         self.divergence = divergence_REGISTRY[args.divergence]
         self.objective = getattr(self, f"{args.value_loss}_objective")
         self.full = args.value_loss == "full"
@@ -141,8 +139,7 @@ class ComaDICELearner(BaseLearner):
     def gaps(self, batch: EpisodeBatch, prefix: str = "") -> Tensor:
         """q_i(o_i, a_i) - nu_i(o_i) of the logged actions, (B, T-1, N); prefix `target_` for the target of q."""
         critic: LocalCritic = getattr(self, f"{prefix}q")
-        actions = batch["actions_onehot" if self.discrete else "actions"][:, NOW]  # (B, T-1, N, A)
-        gaps: Tensor = critic(batch["obs"][:, NOW], actions) - self.value(batch["obs"][:, NOW])
+        gaps: Tensor = critic(batch["obs"][:, NOW], batch["actions_onehot"][:, NOW]) - self.value(batch["obs"][:, NOW])
         return gaps
 
     def mixed_advantage(self, batch: EpisodeBatch) -> Tensor:
@@ -157,7 +154,7 @@ class ComaDICELearner(BaseLearner):
             return self.sampled_advantage(batch)
         if self.advantage_from == "mixed":
             return self.mixed_advantage(batch)
-        actions = batch["actions_onehot" if self.discrete else "actions"][:, NOW].flatten(0, 1)  # (R, N, A)
+        actions = batch["actions_onehot"][:, NOW].flatten(0, 1)  # (R, N, A), continuous ones as they are
         values: Tensor = self.joint(batch["state"][:, NOW].flatten(0, 1), actions)  # (1, R)
         return values.squeeze(0)
 

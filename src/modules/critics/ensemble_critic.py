@@ -7,7 +7,7 @@ import torch as th
 from torch import Tensor, nn
 
 from modules.critics.counterfactual_layers import Weights, counterfactual_values
-from modules.layers.normaliser import Normaliser
+from modules.layers.normaliser import dataset_normaliser
 from modules.layers.stacked_linear import StackedLinear
 
 
@@ -29,9 +29,7 @@ class EnsembleCritic(nn.Module):
         self.n_agents, self.action_dim = int(args.n_agents), int(args.n_actions)
         n_inputs = self.state_dim + self.n_agents * self.action_dim
         self.dtype: th.dtype | None = th.bfloat16 if args.critic_dtype == "bfloat16" else None
-        self.normaliser = Normaliser(self.state_dim)
-        if args.input_norm == "dataset" and "mean" in scheme["state"]:
-            self.normaliser.fill(scheme["state"]["mean"], scheme["state"]["std"])
+        self.normaliser = dataset_normaliser(scheme["state"], args.input_norm, self.state_dim)
         self.fc1 = StackedLinear(args.ensemble_size, n_inputs, args.hidden_dim)
         self.fc2 = StackedLinear(args.ensemble_size, args.hidden_dim, args.hidden_dim)
         self.fc3 = StackedLinear(args.ensemble_size, args.hidden_dim, 1)

@@ -7,7 +7,7 @@ import torch as th
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modules.layers.normaliser import Normaliser
+from modules.layers.normaliser import dataset_normaliser
 
 
 class LocalCritic(nn.Module):
@@ -28,9 +28,7 @@ class LocalCritic(nn.Module):
         self.n_agents, self.recurrent, self.with_actions = int(args.n_agents), recurrent, with_actions
         self.discrete = not scheme["actions"]["dtype"].is_floating_point
         inputs_action = with_actions and not self.discrete
-        self.normaliser = Normaliser(self.n_agents, obs_dim)
-        if args.input_norm == "dataset" and "mean" in scheme["obs"]:
-            self.normaliser.fill(scheme["obs"]["mean"], scheme["obs"]["std"])
+        self.normaliser = dataset_normaliser(scheme["obs"], args.input_norm, self.n_agents, obs_dim)
         n_inputs = obs_dim + self.n_agents + (int(args.n_actions) if inputs_action else 0)
         self.fc1 = nn.Linear(n_inputs, args.hidden_dim)
         self.fc2: nn.Module

@@ -6,7 +6,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modules.layers.normaliser import Normaliser
+from modules.layers.normaliser import dataset_normaliser
 from modules.layers.stacked_linear import StackedLinear
 
 
@@ -21,9 +21,7 @@ class BaseDensity(nn.Module):
         super().__init__()
         vshape = scheme["obs"]["vshape"]
         n_inputs = int(vshape if isinstance(vshape, int) else vshape[0])
-        self.normaliser = Normaliser(args.n_agents, n_inputs)
-        if args.input_norm == "dataset" and "mean" in scheme["obs"]:
-            self.normaliser.fill(scheme["obs"]["mean"], scheme["obs"]["std"])
+        self.normaliser = dataset_normaliser(scheme["obs"], args.input_norm, args.n_agents, n_inputs)
         self.fc1 = StackedLinear(args.n_agents, n_inputs, args.hidden_dim)
         self.fc2 = StackedLinear(args.n_agents, args.hidden_dim, args.hidden_dim)
         self.fc3 = StackedLinear(args.n_agents, args.hidden_dim, n_outputs)

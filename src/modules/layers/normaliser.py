@@ -50,6 +50,14 @@ class Normaliser(nn.Module):
         return (inputs - self.mean) / self.std  # (..., *shape)
 
 
+def dataset_normaliser(field: dict[str, Any], input_norm: str, *shape: int) -> Normaliser:
+    """A normaliser of a scheme's entry, filled with its `mean` and `std` where there are any and `input_norm` asks."""
+    normaliser = Normaliser(*shape)
+    if input_norm == "dataset" and "mean" in field:
+        normaliser.fill(field["mean"], field["std"])
+    return normaliser
+
+
 def fill_from_agents(normaliser: Normaliser, mean: Tensor, std: Tensor) -> None:
     """Fill an agent's normaliser with every agent's observation statistics, mean and std (N, O).
 
