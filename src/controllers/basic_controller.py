@@ -11,8 +11,8 @@ from torch import Tensor
 
 from components.action_selectors import REGISTRY as action_REGISTRY
 from components.episode_buffer import EpisodeBatch
+from controllers.one_pass import one_pass, to_policy
 from modules.agents import REGISTRY as agent_REGISTRY
-from modules.layers.masks import FORBIDDEN
 from modules.layers.normaliser import fill_from_agents
 from utils.errors import ConfigError
 
@@ -56,21 +56,18 @@ class BasicMAC:
         inputs = self._build_inputs(ep_batch, t)  # (B*N, I)
         outputs, self.hidden_states = self.agent(inputs, self.hidden_states)  # (B*N, A)
         outputs = outputs.view(ep_batch.batch_size, self.n_agents, -1)
-        return self._to_policy(outputs, ep_batch["avail_actions"][:, t])
+        return to_policy(self, outputs, ep_batch["avail_actions"][:, t])
 
     def forward_all(self, ep_batch: EpisodeBatch) -> Tensor:
         """Agent outputs at every step, (B, T, N, A): one pass for feed-forward agents, an unroll for recurrent ones.
 
         No gradient flows through the recurrent state of rows that only warm it up (`learned` 0, see the buffers).
         """
-        steps = range(ep_batch.max_seq_length)
         if getattr(self.agent, "is_recurrent", True):
             self.init_hidden(ep_batch.batch_size)
+            steps = range(ep_batch.max_seq_length)
             return th.stack([self._forward_learned(ep_batch, t) for t in steps], dim=1)  # (B, T, N, A)
-        inputs = th.stack([self._build_inputs(ep_batch, t) for t in steps])  # (T, B*N, I)
-        outputs, _ = self.agent(inputs.flatten(0, 1), self.agent.init_hidden())  # (T*B*N, A)
-        by_step = outputs.view(ep_batch.max_seq_length, ep_batch.batch_size, self.n_agents, -1)
-        return self._to_policy(by_step.transpose(0, 1), ep_batch["avail_actions"])  # (B, T, N, A)
+        return one_pass(self, ep_batch)
 
     def _forward_learned(self, batch: EpisodeBatch, t: int) -> Tensor:
         outputs = self.forward(batch, t)  # (B, N, A)
@@ -79,13 +76,6 @@ class BasicMAC:
             learned = batch["learned"][:, t].unsqueeze(-1) > 0  # (B, 1, 1)
             self.hidden_states = th.where(learned, hidden, hidden.detach())
         return outputs
-
-    def _to_policy(self, outputs: Tensor, avail_actions: Tensor) -> Tensor:
-        if self.agent_output_type != "pi_logits":
-            return outputs
-        if getattr(self.args, "mask_before_softmax", True):
-            outputs = outputs.masked_fill(avail_actions == 0, FORBIDDEN)
-        return th.softmax(outputs, dim=-1)
 
     def init_hidden(self, batch_size: int) -> None:
         """Reset the recurrent state for a fresh unroll of `batch_size` episodes."""

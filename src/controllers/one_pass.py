@@ -1,0 +1,26 @@
+"""What controllers do to feed-forward agents' outputs, for those of this repository and of plugged checkouts alike."""
+
+from typing import Any
+
+import torch as th
+from torch import Tensor
+
+from components.episode_buffer import EpisodeBatch
+from modules.layers.masks import FORBIDDEN
+
+
+def one_pass(mac: Any, ep_batch: EpisodeBatch) -> Tensor:
+    """What a controller with feed-forward agents says at every step, (B, T, N, A), all steps at once."""
+    inputs = th.stack([mac._build_inputs(ep_batch, t) for t in range(ep_batch.max_seq_length)])  # (T, B*N, I)
+    outputs, _ = mac.agent(inputs.flatten(0, 1), mac.agent.init_hidden())  # (T*B*N, A)
+    by_step = outputs.view(ep_batch.max_seq_length, ep_batch.batch_size, mac.n_agents, -1)
+    return to_policy(mac, by_step.transpose(0, 1), ep_batch["avail_actions"])  # (B, T, N, A)
+
+
+def to_policy(mac: Any, outputs: Tensor, avail_actions: Tensor) -> Tensor:
+    """Probabilities where the agents' outputs are logits (`pi_logits`), else the outputs; (..., A) both."""
+    if mac.agent_output_type != "pi_logits":
+        return outputs
+    if getattr(mac.args, "mask_before_softmax", True):
+        outputs = outputs.masked_fill(avail_actions == 0, FORBIDDEN)
+    return th.softmax(outputs, dim=-1)
