@@ -131,13 +131,18 @@ def minimise(learner: Any, batch: EpisodeBatch, name: str = "value", module: str
     return closure()
 
 
-def train(learner: Any, batch: EpisodeBatch, updates: int, final: float = 1.0) -> None:
-    """`updates` calls of `train`, every loss's learning rate falling geometrically to `final` of its own."""
+def train(learner: Any, batch: EpisodeBatch, updates: int, final: float = 1.0, ahead: int = 0) -> None:
+    """`updates` calls of `train`, every loss's learning rate falling geometrically to `final` of its own.
+
+    Before each, `ahead` updates of the first loss alone: where A is learned, that of A.
+    """
     groups = [group for optimiser in learner.optimisers.values() for group in optimiser.param_groups]
     rates = [group["lr"] for group in groups]
     for step in range(updates):
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * final ** (step / updates)
+        for _ in range(ahead):
+            learner.update(0, batch)
         learner.train(batch, learner.training_steps + 1, 0)
     for group, rate in zip(groups, rates, strict=True):
         group["lr"] = rate

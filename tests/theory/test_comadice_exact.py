@@ -1,7 +1,7 @@
 """ComaDICE's learner against exact answers: the dual and its weights, their gradients, what diverges, the policies.
 
-LBFGS on the learner's pure losses reaches the oracle's digits for every divergence and alpha; `train`, whose cost is
-that of Adam, is held against it in a few cases.
+LBFGS on the learner's pure losses reaches the oracle's digits for every divergence and alpha. `train`, whose cost is
+that of Adam, is held against it in two cases where e is not learned and, where e and nu learn together, in all.
 """
 
 from __future__ import annotations
@@ -129,16 +129,24 @@ def test_with_a_learned_advantage_it_is_the_dual_everywhere(name: str, alpha: fl
             th.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("alpha", [1.0, 0.01])
-def test_training_both_solves_it(alpha: float) -> None:
-    """soft_chi2 alone, for `train` costs seconds. e has a higher rate: at nu's own the two go round each other."""
+@every_divergence
+@every_alpha
+def test_training_both_solves_it(name: str, alpha: float) -> None:
+    """From the start, e ahead of nu or they go round each other; samples in its place miss value and weights.
+
+    What e overshoots E[A] by stands in the exponent of KL's w, and Adam long remembers that gradient: a rate by alpha.
+    """
     problem = small_problem(0, deterministic=False, gamma=0.7)
-    learner, batch = optimist(problem, divergence="soft_chi2", alpha=alpha, advantage="joint", lr=0.03, q_lr=0.9)
-    solution = solve_dual(problem, REGISTRY["soft_chi2"], alpha)
-    train(learner, batch, 600, final=1e-2)
-    assert learner("value", batch, {})[0].item() == pytest.approx(solution.value, abs=1e-3)
-    assert weight_error(learner, batch, solution) < 0.05
-    assert mean(batch, learner.policy_weight(batch)) == pytest.approx(1, abs=5e-3)
+    solution = solve_dual(problem, REGISTRY[name], alpha)
+    lr, updates = (0.1 * alpha**0.5, 400) if name == "kl" else (0.1, 300)
+    learner, batch = optimist(problem, divergence=name, alpha=alpha, advantage="joint", lr=lr, q_lr=10 * lr)
+    train(learner, batch, updates, final=0.01, ahead=2)
+    assert learner("value", batch, {})[0].item() == pytest.approx(solution.value, rel=0.001)
+    assert weight_error(learner, batch, solution) < 0.01
+    assert mean(batch, learner.policy_weight(batch)) == pytest.approx(1, abs=1e-3)
+    sampler, batch = optimist(problem, divergence=name, alpha=alpha)
+    assert minimise(sampler, batch) > solution.value * 1.01
+    assert weight_error(sampler, batch, solution) > 0.05
 
 
 # -- the other losses ------------------------------------------------------------------------------------------------
