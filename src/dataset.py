@@ -1,4 +1,4 @@
-"""Command line for datasets: `python src/dataset.py inspect|verify|merge|slice|import-alberdice|generate-xor`.
+"""Command line for datasets: `python src/dataset.py inspect|verify|merge|slice|import-alberdice|generate-xor|...`.
 
 See docs/dataset-format.md.
 """
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from datasets.alberdice import import_alberdice
+from datasets.bridge import KINDS as BRIDGE_KINDS
+from datasets.bridge import generate_bridge
 from datasets.dataset import read_dataset, resolve_dataset
 from datasets.edit import merge_datasets, slice_dataset
 from datasets.names import dataset_path
@@ -72,6 +74,11 @@ def _generate_xor(arguments: argparse.Namespace) -> int:
     return _announce(out, generate_xor(arguments.joint_actions, out, arguments.episodes, arguments.seed, _command()))
 
 
+def _generate_bridge(arguments: argparse.Namespace) -> int:
+    out = _new_file(arguments, [])
+    return _announce(out, generate_bridge(arguments.kind, out, arguments.episodes, arguments.seed, _command()))
+
+
 def _new_file(arguments: argparse.Namespace, sources: Sequence[Path]) -> Path:
     out = dataset_path(arguments.out)
     if out.resolve() in [source.resolve() for source in sources]:
@@ -127,7 +134,13 @@ def _parser() -> argparse.ArgumentParser:
     xor.add_argument("--seed", type=int, default=0, help="of their order (0)")
     xor.set_defaults(run=_generate_xor)
 
-    for command in (merge, part, published, xor):
+    bridge = commands.add_parser("generate-bridge", help="make a set of Bridge from its definition")
+    bridge.add_argument("kind", choices=BRIDGE_KINDS, help="shortest routes, or as many random episodes before them")
+    bridge.add_argument("--episodes", type=int, default=1000, help="how many episodes (1000)")
+    bridge.add_argument("--seed", type=int, default=0, help="of the choices (0)")
+    bridge.set_defaults(run=_generate_bridge)
+
+    for command in (merge, part, published, xor, bridge):
         command.add_argument("-o", "--out", required=True, help="name or path of the new dataset")
         command.add_argument("--force", action="store_true", help="replace an existing file")
     return parser

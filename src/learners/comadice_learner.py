@@ -2,10 +2,11 @@
 
 The policies sought have a state-action occupancy rho that earns much and stays near the data's, by D_f(rho || rho^mu)
 times alpha. Its Lagrange dual is a problem in values nu alone; at the solution w = rho / rho^mu is known for every
-logged pair, and the policies imitate the data weighted by it. nu and q are one network an agent, mixed into the team's.
+logged pair, and the policies imitate the data weighted by it. nu_i and q_i are the agents' own, mixed into the team's.
 "Box" names a box of ComaDICE's poster. Its printed losses do not all hold: docs/comadice.md.
 """
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,7 +34,7 @@ CHOICES = {
     "mixer": tuple(mixer_REGISTRY),
     "input_norm": ("dataset", "none"),
 }
-KEYS = (*CHOICES, "alpha", "hidden_dim", "q_lr", "actor_lr")  # keys without defaults, beside the base learner's
+KEYS = (*CHOICES, "alpha", "hidden_dim", "value_memory", "q_lr", "actor_lr")  # keys without defaults, beside the base learner's
 LARGEST_DISCRETE_WEIGHT = 2.0  # of one agent, in the released code and so in `official`
 
 
@@ -57,8 +58,9 @@ class ComaDICELearner(BaseLearner):
         check_config(scheme, args)
         self.imitation = Imitation(scheme, args, config=config_for(scheme))
         self.discrete = not scheme["actions"]["dtype"].is_floating_point
-        recurrent = getattr(mac.agent, "is_recurrent", True)  # values remember where policies do
-        self.value = LocalCritic(scheme, args, with_actions=False, recurrent=recurrent)  # nu_i
+        if args.value_memory and not getattr(mac.agent, "is_recurrent", True):
+            raise ConfigError(f"value_memory=True needs recurrent policies: agent={args.agent} has none, set agent=rnn_ns")
+        self.value = LocalCritic(scheme, args, with_actions=False, recurrent=args.value_memory)  # nu_i
         self.mixer: Any = build_mixer(args.mixer, args)  # M_theta
         self.normaliser = dataset_normaliser(scheme["state"], args.input_norm, state_size(args))  # the mixer's states
         self.divergence = divergence_REGISTRY[args.divergence]
@@ -74,7 +76,7 @@ class ComaDICELearner(BaseLearner):
                     f"mixer={args.mixer}: this checkout's {type(self.mixer).__name__} cannot leave out its bias, which "
                     f"value_loss={args.value_loss} with M[q - nu] needs: set mixer=monotone or mixer=vdn"
                 )
-            self.q = LocalCritic(scheme, args, with_actions=True, recurrent=recurrent)  # q_i
+            self.q = LocalCritic(scheme, args, with_actions=True, recurrent=args.value_memory)  # q_i
         self.LOSSES, self.TARGETS = self.losses(), self.targets()
         self.prepare()
 
@@ -268,6 +270,10 @@ def check_config(scheme: dict[str, Any], args: SimpleNamespace) -> None:
     for key, choices in CHOICES.items():
         if getattr(args, key) not in choices:
             raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {getattr(args, key)!r}")
+    if not 0 < args.alpha < math.inf:
+        raise ConfigError(f"alpha={args.alpha}: the divergence's weight must be a number above 0")
+    if args.advantage == "joint" and args.value_loss != "full":
+        raise ConfigError(f"advantage=joint belongs to value_loss=full: value_loss={args.value_loss} has M[q - nu]")
     if args.value_loss == "official" and (args.mixer != "monotone" or args.mixer_layers != 1):
         raise ConfigError("value_loss=official has one weight an agent: set mixer=monotone mixer_layers=1")
     if args.gamma >= 1:

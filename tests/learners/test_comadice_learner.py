@@ -78,6 +78,25 @@ def test_whole_episodes_start_at_their_first_row() -> None:
     assert (given - whole).abs().min() > 1e-6 and local.shape == (18, N_AGENTS)
 
 
+def test_values_that_count_steps_have_no_solution_where_a_limit_cuts() -> None:
+    """One state, reward 1, episodes of 8 steps: r / (1 - gamma) for values of the state; those with a memory fall.
+
+    The GRU makes a state of every step, and the last one has inflow only.
+    """
+    ends = {}
+    for memory in (False, True):
+        learner = make_learner("comadice", discrete=True, agent="rnn_ns", value_memory=memory, lr=0.01, gamma=0.9)
+        batch = make_batch(learner.args, steps=9)
+        for key, value in (("obs", 0.5), ("state", 0.5), ("reward", 1.0)):
+            batch[key].fill_(value)
+        for _ in range(200):
+            learner.update(0, batch)
+        with th.no_grad():
+            ends[memory] = learner.nu(batch, slice(8, 9)).mean().item()
+    assert ends[False] == pytest.approx(10, abs=0.2)
+    assert ends[True] < -100
+
+
 @pytest.mark.parametrize("discrete", [False, True])
 @pytest.mark.parametrize("value_loss", ALL_LOSSES)
 def test_policies_are_weighted_by_the_advantage_of_their_loss(value_loss: str, discrete: bool) -> None:
@@ -141,6 +160,11 @@ def test_the_joint_advantage_learns_the_sampled_one() -> None:
         ({"advantage": "q"}, "advantage must be one of sample, joint, mixed, not 'q'"),
         ({"divergence": "js"}, "divergence must be one of kl, chi2, soft_chi2, not 'js'"),
         ({"gamma": 1.0}, "gamma=1.0: occupancies are discounted"),
+        ({"alpha": 0.0}, "alpha=0.0: the divergence's weight must be a number above 0"),
+        ({"alpha": -1.0}, "alpha=-1.0: the divergence's weight must be a number above 0"),
+        ({"alpha": float("nan")}, "alpha=nan: the divergence's weight must be a number above 0"),
+        ({"value_loss": "official", "advantage": "joint"}, "advantage=joint belongs to value_loss=full"),
+        ({"value_memory": True}, "value_memory=True needs recurrent policies: agent=mlp_ns has none"),
         ({"mixer": None}, "mixer must be one of qmix, vdn, monotone, not None"),
         ({"value_loss": "official", "mixer": "vdn"}, "set mixer=monotone mixer_layers=1"),
         ({"value_loss": "official", "mixer_layers": 2}, "set mixer=monotone mixer_layers=1"),

@@ -29,7 +29,7 @@ def cases() -> list[Any]:
     listed += [("spacql", {"discrete": kind, "penalty_weights": "density"}) for kind in (False, True)]
     listed += [("comadice", {"discrete": False, "advantage": kind}) for kind in ("joint", "mixed")]
     listed += [("comadice", {"discrete": True, "value_loss": kind}) for kind in ("semi_dataset", "official", "poster")]
-    listed += [("comadice", {"discrete": False, "value_loss": "official"} | SHARED_MEMORY)]
+    listed += [("comadice", {"discrete": False, "value_loss": "official", "value_memory": True} | SHARED_MEMORY)]
     listed += [("comadice", {"discrete": True, "advantage": "joint"})]
     return [pytest.param(alg, updates, id="-".join([alg, *map(str, updates.values())])) for alg, updates in listed]
 
