@@ -1,4 +1,7 @@
-"""ComaDICE in games whose answers are known: what its policies are expected to earn, exactly, and Bridge's optimum."""
+"""ComaDICE in games whose answers are known: what its policies are expected to earn, exactly, and Bridge's optimum.
+
+Beside it behaviour cloning, which the games are measured by.
+"""
 
 from __future__ import annotations
 
@@ -73,6 +76,16 @@ def probabilities(training: OfflineTraining) -> np.ndarray:
     return policies
 
 
+def best_pair(training: OfflineTraining) -> tuple[int, ...]:
+    """The joint action of agents that each take what their own q, a part of an additive value, says is best."""
+    args = training.args
+    obs = th.from_numpy(STATE).expand(1, args.n_actions, args.n_agents, -1)  # (1, A, N, O), a row an action
+    actions = th.eye(args.n_actions).view(1, args.n_actions, 1, -1).expand(-1, -1, args.n_agents, -1)
+    with th.no_grad():
+        values = training.learner.q(obs, actions)[0]  # (A, N)
+    return tuple(values.argmax(0).tolist())
+
+
 def earned(policies: np.ndarray) -> float:
     """pi_1^T R pi_2, the expected reward of a step."""
     return float(policies[0] @ XOR @ policies[1])
@@ -107,8 +120,9 @@ def marginals(joint: np.ndarray) -> np.ndarray:
     [
         ("AB", "full", "sample", 0.1, 1.0, (0, 1)),
         ("AB,BA", "full", "sample", 0.1, 0.0, None),  # half AB, half BA: each agent draws A or B evenly
+        ("AB,BA", "full", "joint", 0.1, 0.0, None),  # a learned advantage of the pair agrees
         ("AA,AB,BA", "full", "sample", 1.0, 0.1339, (0, 0)),  # between 2/9, cloned, and 0, where AB and BA are left
-        ("AA,AB,BA", "semi_dataset", "mixed", 0.1, 0.0, None),  # q is greedy for BB, which is not there to be imitated
+        ("AA,AB,BA", "semi_dataset", "mixed", 0.1, 0.0, None),  # q is greedy for BB, not there to be imitated
         ("random", "full", "sample", 0.1, 0.0, None),
         ("random", "semi_dataset", "mixed", 0.1, 0.0005, (0, 0)),  # an additive value takes AA for the best
     ],
@@ -123,11 +137,26 @@ def test_xor_policies_are_the_marginals_of_the_corrected_distribution(
     assert earned(expected) == pytest.approx(earns, abs=5e-5)
     generate_xor(names, tmp_path / "xor.h5", episodes=60)
     keys = {"value_loss": value_loss, "advantage": advantage, "alpha": alpha}
-    policies = probabilities(trained(tmp_path, "comadice", "matrix_game", tmp_path / "xor.h5", **XOR_KEYS, **keys))
+    training = trained(tmp_path, "comadice", "matrix_game", tmp_path / "xor.h5", **XOR_KEYS, **keys)
+    policies = probabilities(training)
     np.testing.assert_allclose(policies, expected, atol=0.05)
     assert earned(policies) == pytest.approx(earns, abs=0.05)
     if greedy is not None:
         assert tuple(policies.argmax(1)) == greedy
+    if advantage == "mixed":  # a learner that acted by its values would earn this
+        assert XOR[best_pair(training)] == {"AA,AB,BA": -2, "random": 0}[names]
+
+
+@pytest.mark.parametrize(("names", "earns"), [("AB", 1.0), ("AB,BA", 0.0), ("AA,AB,BA", 2 / 9), ("random", 0.0)])
+def test_behaviour_cloning_earns_what_the_marginals_of_the_data_do(names: str, earns: float, tmp_path: Path) -> None:
+    """The learner, held against arithmetic; `tests/datasets/test_xor.py` has the arithmetic from the data."""
+    expected = marginals(SHARES[names])
+    assert earned(expected) == pytest.approx(earns, abs=1e-12)
+    generate_xor(names, tmp_path / "xor.h5", episodes=60)
+    keys = {"lr": 0.003, "batch_size": 256, "t_max": 300}
+    policies = probabilities(trained(tmp_path, "bc", "matrix_game", tmp_path / "xor.h5", **keys))
+    np.testing.assert_allclose(policies, expected, atol=0.05)
+    assert earned(policies) == pytest.approx(earns, abs=0.05)
 
 
 def test_the_dual_with_an_additive_advantage_is_greedy_for_nothing_where_all_pairs_are_logged(tmp_path: Path) -> None:

@@ -67,6 +67,32 @@ def test_the_dual_written_out(steps: int) -> None:
     assert stats["nu_start"].shape == (6 * (steps - 1),)
 
 
+def test_the_released_codes_objective_written_out() -> None:
+    """(1 - gamma) nu_i(s_0) + w e_i - alpha f(w), mean over agents; its gradient in e_i is x w*'(x), x = e_i / alpha.
+
+    q, nu and the mixer's weights are the networks' own: the targets, which differ here, are for q's loss and the actor.
+    """
+    learner, batch = case(value_loss="official", alpha=0.5, divergence="soft_chi2")
+    loss, _ = learner("value", batch, {})
+    q = learner.q(batch["obs"][:, :1], batch["actions"][:, :1])[:, 0]  # (B, N)
+    gaps = q - learner.value(batch["obs"][:, :1])[:, 0]
+    e = learner.mixer.hyper_w_final(learner.normaliser(batch["state"][:, 0])).abs() * gaps
+    x = e.detach() / 0.5
+    assert (x < 0).any() and (x > 0).any()
+    weight = th.where(x < 0, x.exp(), x + 1)
+    cost = th.where(x < 0, weight * weight.log() - weight + 1, (weight - 1).square() / 2)
+    slope = th.where(x < 0, x * x.exp(), x)
+    start = (1 - learner.args.gamma) * learner.value(batch["init_obs"][:, None])[:, 0]  # (B, N)
+    expected = (start + weight * e.detach() - 0.5 * cost).mean()
+    th.testing.assert_close(loss, expected, rtol=0, atol=1e-12)
+    (spec,) = (spec for spec in learner.LOSSES if spec.name == "value")
+    assert spec.modules == ("value", "normaliser")
+    parameters = learner.parameters_of(spec)
+    by_hand = th.autograd.grad((start + slope * e).mean(), parameters)
+    for left, right in zip(th.autograd.grad(loss, parameters), by_hand, strict=True):
+        th.testing.assert_close(left, right, rtol=0, atol=1e-12)
+
+
 def test_whole_episodes_start_at_their_first_row() -> None:
     learner, batch = case(steps=4)
     given, local = learner.start_nu(batch)

@@ -17,6 +17,9 @@ CASES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("matd3", {}, ("critic", "actor")),
     ("bc", {"agent_output_type": "mean"}, ("bc",)),
     ("bc", {"agent_output_type": "gaussian", "action_selector": "gaussian_policy"}, ("bc",)),
+    ("comadice", {}, ("value", "actor")),
+    ("comadice", {"advantage": "joint"}, ("joint", "value", "actor")),
+    ("comadice", {"value_loss": "semi_dataset"}, ("q", "value", "actor")),
 ]
 
 

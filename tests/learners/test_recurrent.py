@@ -15,6 +15,8 @@ from tests.learners.learner_tester import F64, N_AGENTS, OBS, env_info, make_bat
 
 MEMORY = [{"mac": "basic_mac", "agent": "rnn", "obs_agent_id": True}, {"mac": "non_shared_mac", "agent": "rnn_ns"}]
 LENGTHS = (3, 6, 4, 1)
+LOSSES = [("spacql", name, memory) for name in ("critic", "actor") for memory in MEMORY]
+LOSSES += [("comadice", name, {}) for name in ("value", "actor")]  # as configured: without memory
 
 
 def make_buffer(args: Any, window: int | None, burn_in: int, discrete: bool) -> OfflineBuffer:
@@ -32,7 +34,7 @@ def make_buffer(args: Any, window: int | None, burn_in: int, discrete: bool) -> 
     }  # fmt: skip
     known = np.ones(len(LENGTHS), bool)
     parts = build_scheme(env_info(args), args)
-    extras = ("prev_actions_onehot",) if window else ()
+    extras = ("prev_actions_onehot", "init_obs", "init_state") if window else ()
     keys: dict[str, Any] = {"window": window, "burn_in": burn_in, "reward_scalarisation": "mean", "extras": extras}
     return OfflineBuffer(arrays, offsets, known, *parts, **keys, seed=0)
 
@@ -68,11 +70,10 @@ def test_a_burn_in_as_long_as_the_episode_is_the_whole_episode(window: int, memo
 
 
 @pytest.mark.parametrize("discrete", [False, True])
-@pytest.mark.parametrize("memory", MEMORY, ids=lambda keys: keys["agent"])
-@pytest.mark.parametrize("name", ["critic", "actor"])
-def test_padded_steps_have_no_influence(name: str, memory: Any, discrete: bool) -> None:
+@pytest.mark.parametrize(("alg", "name", "memory"), LOSSES)
+def test_padded_steps_have_no_influence(alg: str, name: str, memory: Any, discrete: bool) -> None:
     """Episodes of unequal length in one batch give the mean over their steps, whatever fills the padding."""
-    learner = make_learner("spacql", dtype=F64, discrete=discrete, **memory)
+    learner = make_learner(alg, dtype=F64, discrete=discrete, **memory)
     batch = make_batch(learner.args, steps=5, dtype=F64)
     batch["filled"][0, 2:] = 0  # cut after two steps: row 2 holds the final state
     batch["terminated"][1, 0] = 1
@@ -115,3 +116,20 @@ def test_warm_up_rows_are_not_learned_from(agent: str) -> None:
     th.testing.assert_close(loss, error.mean())
     (gradient,) = th.autograd.grad(loss, batch["obs"])
     assert not gradient[:, :3].any() and gradient[:, 3:5].abs().sum((-2, -1)).min() > 0
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+@pytest.mark.parametrize(("alg", "names"), [("bc", ("bc",)), ("comadice", ("value", "actor"))])
+def test_a_burn_in_changes_no_loss_of_networks_without_memory(alg: str, names: tuple[str, ...], discrete: bool) -> None:
+    """Nor a gradient: the same transitions, with warm-up rows before and padding behind some of them."""
+    learner = make_learner(alg, discrete=discrete)
+    plain, warmed = (make_buffer(learner.args, 1, burn_in, discrete).sample(40) for burn_in in (0, 3))
+    assert warmed.max_seq_length == plain.max_seq_length + 3
+    specs = {spec.name: spec for spec in learner.LOSSES}
+    for name in names:
+        results = []
+        for batch in (plain, warmed):
+            loss, _ = learner(name, batch, {})
+            results.append([loss, *th.autograd.grad(loss, learner.parameters_of(specs[name]))])
+        for left, right in zip(*results, strict=True):
+            th.testing.assert_close(left, right, rtol=1e-4, atol=1e-6)

@@ -198,6 +198,15 @@ def test_kl_is_linear_beyond_its_cap() -> None:
     assert (larger * x - kl.f(larger) > kl.conjugate(x))[1:].all()
 
 
+def test_kl_weighs_nothing_by_more_than_e_to_the_20() -> None:
+    """The number that docs/comadice.md promises; the checks above hold of any cap."""
+    kl, x = REGISTRY["kl"], th.tensor([19.5, 20, 20.5, 40, 1e4], dtype=F64)
+    weight = th.tensor([math.exp(19.5), *[math.exp(20)] * 4], dtype=F64)
+    th.testing.assert_close(kl.weight(x), weight, rtol=1e-12, atol=0)
+    th.testing.assert_close(derivative(kl.conjugate, x), weight, rtol=1e-12, atol=0)
+    assert kl.conjugate(x)[3].item() == pytest.approx(21 * math.exp(20) - 1, rel=1e-12)
+
+
 def test_the_default_is_the_larger_of_the_other_two() -> None:
     w = ratios()
     kl, chi2, soft = (REGISTRY[name].f(w) for name in ("kl", "chi2", "soft_chi2"))
