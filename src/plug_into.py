@@ -6,7 +6,7 @@ New files are copied, marked blocks appended to the registries' `__init__.py`; n
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:  # `plug_into.py CHECKOUT | head -1`; what was to be done is done
         sys.stderr.close()
+    except OSError as error:  # before anything was changed: `apply` answers for the rest
+        print(f"error: {error.filename or checkout} cannot be used ({error.strerror})", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -53,11 +56,12 @@ def plug(source: Path, force: bool) -> str:
     changes: Changes = {}
     for name, content in files.items():
         path = source / name
-        if path.exists() and name not in record["files"]:
+        check_folders(source, name)
+        if taken(path) and name not in record["files"]:
             raise PlugError(f"{path} exists and is not ours: it would be overwritten; rename it first")
-        if path.exists():
+        if taken(path):
             check_unedited(path, record["files"][name], force)
-        if not path.exists() or path.read_bytes() != content:
+        if not taken(path) or path.read_bytes() != content:
             changes[path] = content
     for name in set(record["files"]) - set(files):  # of an earlier release
         changes |= deletion(source / name, record["files"][name], force)
@@ -103,37 +107,43 @@ def remove(source: Path, force: bool) -> str:
 
 def drop_empty(folder: Path) -> None:
     """Delete a folder that holds nothing."""
-    if folder.is_dir() and not any(folder.iterdir()):
+    if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
         folder.rmdir()
 
 
 def read_record(source: Path) -> dict[str, Any]:
     """What was done to the checkout; empty where nothing was. Raises PlugError for a damaged record."""
     path = source / RECORD
-    if not path.exists():
+    if not taken(path):
         return {"files": {}, "blocks": {}, "folders": []}
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         return {"files": dict(record["files"]), "blocks": dict(record["blocks"]), "folders": list(record["folders"])}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OSError) as error:
         raise PlugError(f"{path} is damaged ({error}): restore it, or take a fresh checkout") from error
 
 
 def registry_without(source: Path, folder: str, record: Mapping[str, Any]) -> str:
-    """A registry's text as it would be without our block. Raises PlugError where the block was edited."""
+    """A registry's text as it would be without our block. Raises PlugError where the block was edited.
+
+    A text without a single line of the block is one that somebody restored, with `git checkout` for instance.
+    """
     path = source / folder / "__init__.py"
     text = path.read_bytes().decode()  # not read_text, which would change line ends
-    block = record["blocks"].get(f"{folder}/__init__.py")
-    if block is None:
+    block: str | None = record["blocks"].get(f"{folder}/__init__.py")
+    if block is None or not {line for line in block.splitlines() if line} & set(text.splitlines()):
         return text
     if text.count(block) != 1:
-        raise PlugError(f"the block of ours in {path} was edited since: restore what src/{RECORD} says of it")
+        raise PlugError(
+            f"the block of ours in {path} was edited since: put back what src/{RECORD} says of it, or take all of its "
+            "lines out"
+        )
     return text.replace(block, "")
 
 
 def deletion(path: Path, known: str, force: bool) -> Changes:
     """The change that deletes a copied file, none where it is gone."""
-    if not path.exists():
+    if not taken(path):
         return {}
     check_unedited(path, known, force)
     return {path: None}
@@ -141,11 +151,26 @@ def deletion(path: Path, known: str, force: bool) -> Changes:
 
 def check_unedited(path: Path, known: str, force: bool) -> None:
     """Raise PlugError where a copied file is not as it was copied."""
+    if path.is_symlink() or not path.is_file():  # not ours to follow or to delete, whatever `force` says
+        raise PlugError(f"{path} is no longer the file that was copied: move what is there elsewhere first")
     if digest(path.read_bytes()) != known and not force:
         raise PlugError(f"{path} was edited since it was copied: save your version elsewhere, then add --force")
 
 
-def new_folders(source: Path, files: Mapping[str, bytes]) -> set[str]:
+def taken(path: Path) -> bool:
+    """Whether there is anything of that name, a link to nowhere among it: writing would follow it."""
+    return path.exists() or path.is_symlink()
+
+
+def check_folders(source: Path, name: str) -> None:
+    """Raise PlugError where a folder that a file goes into has the name of something else."""
+    for parent in list(Path(name).parents)[:-1]:
+        path = source / parent
+        if taken(path) and not path.is_dir():
+            raise PlugError(f"{path} is no folder, and files of ours go into one of that name: rename it first")
+
+
+def new_folders(source: Path, files: Iterable[str]) -> set[str]:
     """Folders that the files need and the checkout lacks."""
     needed = {parent.as_posix() for name in files for parent in Path(name).parents} - {"."}
     return {name for name in needed if not (source / name).exists()}
@@ -154,21 +179,37 @@ def new_folders(source: Path, files: Mapping[str, bytes]) -> set[str]:
 def apply(changes: Changes) -> None:
     """Make all changes or, where one fails, none of them (PlugError)."""
     before: Changes = {path: path.read_bytes() if path.exists() else None for path in changes}
+    made = {parent for path in changes for parent in path.parents if not parent.exists()}
     try:
-        write(changes)
+        for path, content in changes.items():
+            write(path, content)
     except OSError as error:
-        write(before)
-        raise PlugError(f"{error.filename or 'the checkout'} cannot be written ({error.strerror})") from error
+        lost = undo(before, made)
+        rest = f", nor could {', '.join(lost)} be put back: take a fresh checkout" if lost else ""
+        raise PlugError(f"{error.filename or 'the checkout'} cannot be written ({error.strerror}){rest}") from error
 
 
-def write(changes: Changes) -> None:
-    """Write and delete files."""
-    for path, content in changes.items():
-        if content is None:
-            path.unlink(missing_ok=True)
-        elif not path.exists() or path.read_bytes() != content:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+def undo(before: Changes, made: Iterable[Path]) -> list[str]:
+    """Put back what was there and drop the folders that were made; returns what cannot be put back."""
+    lost = []
+    for path, content in before.items():
+        try:
+            write(path, content)
+        except OSError:  # the others are put back all the same
+            lost.append(str(path))
+    for folder in sorted(made, reverse=True):  # those inside others first
+        drop_empty(folder)
+    return lost
+
+
+def write(path: Path, content: bytes | None) -> None:
+    """Write a file that is not so already, or delete it."""
+    if content is None:
+        if taken(path):  # asked first, for below what is no folder `unlink` fails
+            path.unlink()
+    elif not path.exists() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 if __name__ == "__main__":

@@ -118,7 +118,23 @@ def test_an_edited_block_is_not_guessed_at(checkout: Path, capsys: pytest.Captur
     plug_into.main([str(checkout)])
     registry = checkout / "src/runners/__init__.py"
     registry.write_text(registry.read_text().replace('"offline"', '"dataset"'))
+    for flags in ((), ("--remove",), ("--remove", "--force")):
+        assert "runners/__init__.py was edited since" in refusal(capsys, checkout, *flags)
+    registry.write_text(registry.read_text().replace(f"{plug.BEGIN}\n", ""))  # its entry is still there
     assert "runners/__init__.py was edited since" in refusal(capsys, checkout, "--remove")
+
+
+@pytest.mark.parametrize("flags", [("--remove",), ("--remove", "--force"), ("--force",), ()])
+def test_registries_restored_by_git_are_no_dead_end(flags: tuple[str, ...], checkout: Path) -> None:
+    """`git checkout -- src` takes the blocks out and leaves the copied files and the record, which are new there."""
+    before = tree(checkout)
+    registries = {name: (checkout / name).read_bytes() for name in REGISTRIES}
+    plug_into.main([str(checkout)])
+    plugged = tree(checkout)
+    for name, content in registries.items():
+        (checkout / name).write_bytes(content)
+    assert plug_into.main([str(checkout), *flags]) == 0
+    assert tree(checkout) == (before if "--remove" in flags else plugged)
 
 
 def test_other_folders_are_refused(checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,6 +149,8 @@ def test_other_folders_are_refused(checkout: Path, tmp_path: Path, capsys: pytes
     assert "has no REGISTRY" in refusal(capsys, checkout)
     (checkout / "src/utils/general_reward_support.py").unlink()
     assert "general_reward_support.py is missing" in refusal(capsys, checkout)
+    assert plug_into.main(["x" * 300]) == 1  # asking whether it exists is an error already
+    assert "cannot be used (File name too long)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["learners/bc_learner.py", "config/algs/bc_discrete.yaml", "utils/errors.py"])
@@ -141,22 +159,53 @@ def test_files_of_others_are_not_overwritten(name: str, checkout: Path, capsys: 
     assert f"{name} exists and is not ours" in refusal(capsys, checkout)
 
 
+@pytest.mark.parametrize("name", ["epymarl_offline.json", "modules/layers/masks.py", "runners/__init__.py"])
 def test_what_cannot_be_written_leaves_everything_as_it_was(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_bytes, written = Path.write_bytes, []
+    """The first file, one in a folder that was made for it, the last registry: each half written on a full disk."""
+    write_bytes, failed = Path.write_bytes, []
 
     def full(path: Path, content: bytes) -> int:
-        written.append(path)
-        if len(written) == 30:
-            raise OSError(28, "No space left on device", str(path))
-        return write_bytes(path, content)
+        if not path.as_posix().endswith(name) or failed:
+            return write_bytes(path, content)
+        failed.append(write_bytes(path, content[: len(content) // 2]))
+        raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    before = {name: what for name, what in tree(checkout).items() if what != "folder"}
-    assert plug_into.main([str(checkout)]) == 1
-    assert "No space left on device" in capsys.readouterr().err
-    assert {name: what for name, what in tree(checkout).items() if what != "folder"} == before
+    assert f"{name} cannot be written (No space left on device)" in refusal(capsys, checkout)
+    assert failed and plug_into.main([str(checkout)]) == 0
+
+
+@pytest.mark.parametrize("name", ["datasets", "modules/layers"])
+def test_files_and_links_where_folders_of_ours_go_are_refused(
+    name: str, checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = checkout / "src" / name
+    path.write_text("mine\n")
+    assert f"{name} is no folder" in refusal(capsys, checkout)
+    path.unlink()
+    path.symlink_to(tmp_path / "nowhere")
+    assert f"{name} is no folder" in refusal(capsys, checkout)
+
+
+@pytest.mark.parametrize("name", ["learners/bc_learner.py", plug.RECORD])
+def test_links_are_not_followed_out_of_the_checkout(
+    name: str, checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outside, path = tmp_path / "outside", checkout / "src" / name
+    path.symlink_to(outside)
+    wanted = "is damaged" if name == plug.RECORD else f"{name} exists and is not ours"
+    assert wanted in refusal(capsys, checkout)
+    assert path.is_symlink() and not outside.exists()
+    path.unlink()
+    plug_into.main([str(checkout)])
+    path.unlink()
+    path.symlink_to(outside)
+    wanted = "is damaged" if name == plug.RECORD else "is no longer the file that was copied"
+    for flags in ((), ("--force",), ("--remove", "--force")):
+        assert wanted in refusal(capsys, checkout, *flags)
+    assert path.is_symlink() and not outside.exists()
 
 
 def test_the_closure_is_ours_alone() -> None:
