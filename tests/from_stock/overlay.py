@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import torch as th
 
 from tests.command_line import ROOT, status
@@ -25,16 +23,6 @@ SHORT = (f"t_max={LAST}", f"test_interval={INTERVAL}", f"save_model_interval={IN
          "learner_log_interval=50", "runner_log_interval=50", "test_nepisode=4", "hidden_dim=16", "seed=1",
          "env_args.time_limit=20", "use_cuda=False")  # fmt: skip
 RUNNERS = {"episode": ("runner=episode", "batch_size_run=1"), "parallel": ("runner=parallel", "batch_size_run=4")}
-
-
-def checkout() -> Path:
-    """The stock checkout that EPYMARL_CHECKOUT names; skips the test where there is none."""
-    named = os.environ.get("EPYMARL_CHECKOUT")
-    if not named:
-        pytest.skip("EPYMARL_CHECKOUT names no checkout of uoe-agents/epymarl")
-    path = Path(named).expanduser()
-    assert (path / "src" / "learners").is_dir(), f"EPYMARL_CHECKOUT={named} is no checkout of uoe-agents/epymarl"
-    return path
 
 
 def copy_of_ours(directory: Path) -> Path:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.from_stock.overlay import RUNNERS, SHORT, Copy, checkout, copy_of_ours, overlaid, register
+from tests.from_stock.overlay import RUNNERS, SHORT, Copy, copy_of_ours, overlaid, register
+from tests.stock_checkout import stock_checkout
 
 ALGORITHMS = ("coma", "ia2c", "ippo", "iql", "maa2c", "maddpg", "mappo", "qmix", "vdn")
 CONFIGS = [f"{name}{sharing}" for name in ALGORITHMS for sharing in ("", "_ns")]
@@ -26,7 +27,7 @@ LEARNERS = ("q_learner", "coma_learner", "qtran_learner", "actor_critic_learner"
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Our `src` with all of stock's files over it."""
-    return overlaid(tmp_path_factory.mktemp("everything"), checkout() / "src")
+    return overlaid(tmp_path_factory.mktemp("everything"), stock_checkout() / "src")
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_continuous_actions_are_refused(learner: str, stock: Copy) -> None:
 
 
 def test_every_learner_of_the_checkout_is_among_those() -> None:
-    registered = re.findall(r'REGISTRY\["(\w+)"\]', (checkout() / "src/learners/__init__.py").read_text())
+    registered = re.findall(r'REGISTRY\["(\w+)"\]', (stock_checkout() / "src/learners/__init__.py").read_text())
     assert sorted(registered) == sorted(LEARNERS)
 
 
@@ -127,7 +128,7 @@ SINGLE = {
 def test_single_files_run_beside_ours(config: str, tmp_path: Path) -> None:
     """Each among our controllers, agents, critics and mixers, registered by two lines or in the place of ours."""
     pytest.importorskip("lbforaging")
-    source = checkout() / "src"
+    source = stock_checkout() / "src"
     files, registrations = SINGLE[config]
     directory = copy_of_ours(tmp_path / "copy")
     for name in (*files, f"config/algs/{config}.yaml"):

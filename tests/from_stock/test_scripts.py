@@ -1,6 +1,6 @@
 """Stock's `plot_results.py` and `search.py`, from the checkout that EPYMARL_CHECKOUT names, on our runs.
 
-They need seaborn and click, which nothing here installs; `PYTHONPATH` may name a folder that has them.
+They need seaborn and click, which the extra `stock-scripts` installs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.command_line import ROOT, CommandLine, status
-from tests.from_stock.overlay import checkout
+from tests.stock_checkout import stock_checkout
 
 SHORT = {"t_max": 200, "test_interval": 100, "test_nepisode": 4, "batch_size_run": 2, "batch_size": 4,
          "save_model": False, "log_interval": 100, "env_args.time_limit": 10, "use_cuda": False}  # fmt: skip
@@ -38,7 +38,7 @@ def python(script: Path, *words: str, cwd: Path, answer: str = "") -> subprocess
 
 
 def test_plot_results_draws_two_seeds_as_one_curve(cli: CommandLine, tmp_path: Path) -> None:
-    script = checkout() / "plot_results.py"
+    script = stock_checkout() / "plot_results.py"
     pytest.importorskip("seaborn")
     updates = [f"{key}={value}" for key, value in SHORT.items()]
     for seed in (0, 1):
@@ -67,7 +67,7 @@ def search_file(tmp_path: Path, grid: dict[str, Any], group: dict[str, Any]) -> 
 
 def test_search_runs_every_combination(tmp_path: Path) -> None:
     """`locally`, after its question: two learning rates, two seeds, each with the hypergroup that it sets."""
-    script = checkout() / "src" / "search.py"
+    script = stock_checkout() / "src" / "search.py"
     pytest.importorskip("click")
     grid = {"--config": ["iql"], "lr": [0.0001, 0.0003], **{key: [value] for key, value in SHORT.items()}}
     file = search_file(tmp_path, grid, {"--env-config": "mpe", "env_args.continuous_actions": False})
@@ -82,7 +82,7 @@ def test_search_runs_every_combination(tmp_path: Path) -> None:
 
 def test_search_runs_stocks_example(tmp_path: Path) -> None:
     """One combination of the file that stock ships, with all its keys, on our configuration of the same name."""
-    script = checkout() / "src" / "search.py"
+    script = stock_checkout() / "src" / "search.py"
     pytest.importorskip("click")
     pytest.importorskip("lbforaging")
     example = yaml.safe_load((script.parent / "search.config.example.yaml").read_text())

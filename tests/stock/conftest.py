@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import plug_into
-from tests.stock.stand_in import HERE, LIMIT, REAL, Launcher, build, write_tiny_dataset
+from tests.stock.stand_in import HERE, LIMIT, Launcher, build, write_tiny_dataset
+from tests.stock_checkout import stock_checkout
 
 OFFLINE = {
     "bc_discrete": (),
@@ -31,8 +32,8 @@ STOCKS_OWN = {
 
 @pytest.fixture(scope="session", params=["stand_in", "real"])
 def kind(request: pytest.FixtureRequest) -> str:
-    if request.param == "real" and REAL is None:
-        pytest.skip("EPYMARL_CHECKOUT names no checkout of EPyMARL")
+    if request.param == "real":
+        stock_checkout()
     return str(request.param)
 
 

@@ -17,15 +17,15 @@ import numpy as np
 from datasets.dataset import write_dataset
 from tests.command_line import status
 from tests.stock.tiny_team import N_ACTIONS, N_AGENTS, WIDTH
+from tests.stock_checkout import stock_checkout
 
 HERE = Path(__file__).parent
-REAL = os.environ.get("EPYMARL_CHECKOUT")
 LIMIT = 5  # steps of an episode
 
 
 def build(kind: str, folder: Path) -> Path:
     """A checkout of its own, `stand_in` or `real`; returns its root."""
-    source = HERE / "stand_in" if kind == "stand_in" else Path(str(REAL))
+    source = HERE / "stand_in" if kind == "stand_in" else stock_checkout()
     ignored = shutil.ignore_patterns(".git", "results", "__pycache__")
     return Path(shutil.copytree(source, folder / kind, ignore=ignored))
 
