@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -37,6 +38,28 @@ def test_commands_name_configurations_keys_and_scripts_that_exist(page: Path) ->
         updates = config.with_updates(words)
         layers = config.layered_config(options["--config"], options["--env-config"], updates)
         config.check_updates(layers, updates)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_extras_that_are_installed_exist(page: Path) -> None:
+    named = {name for names in re.findall(r"'\.\[([\w,-]+)\]'", page.read_text()) for name in names.split(",")}
+    assert named <= extras().keys()
+
+
+def test_what_stocks_scripts_import_is_installed_by_an_extra() -> None:
+    """tests/from_stock/test_scripts.py skips what it cannot import, so somebody has to be able to install it."""
+    skipped = re.findall(r'importorskip\("(\w+)"\)', (ROOT / "tests" / "from_stock" / "test_scripts.py").read_text())
+    installed = {re.split(r"\W", package)[0] for packages in extras().values() for package in packages}
+    assert {"seaborn", "click"} <= set(skipped) <= installed
+    assert "'.[stock-scripts]'" in (ROOT / "docs" / "from-stock.md").read_text()
+
+
+def extras() -> dict[str, list[str]]:
+    """Those of setup.py and what they install."""
+    calls = [node for node in ast.walk(ast.parse((ROOT / "setup.py").read_text())) if isinstance(node, ast.keyword)]
+    (found,) = [node.value for node in calls if node.arg == "extras_require"]
+    extras: dict[str, list[str]] = ast.literal_eval(found)
+    return extras
 
 
 def test_the_example_learner_learns(monkeypatch: pytest.MonkeyPatch) -> None:
