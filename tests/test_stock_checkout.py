@@ -12,17 +12,19 @@ from tests.command_line import ROOT
 from tests.stock.stand_in import HERE, build
 from tests.stock_checkout import NAME, stock_checkout
 
-USERS = [stock_checkout, lambda: build("real", Path("never"))]
+USERS = [lambda folder: stock_checkout(), lambda folder: build("real", folder)]
 
 
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("named", [None, ""])
-def test_none_is_named(named: str | None, user: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_none_is_named(
+    named: str | None, user: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv(NAME, raising=False)
     if named is not None:
         monkeypatch.setenv(NAME, named)
     with pytest.raises(pytest.skip.Exception, match="names no checkout"):
-        user()
+        user(tmp_path / "copy")
 
 
 @pytest.mark.parametrize("named", ["~/epymarl", "epymarl", "../home/epymarl"])
@@ -39,14 +41,14 @@ def test_a_checkout_may_be_named_as_in_a_shell(named: str, tmp_path: Path, monke
 
 @pytest.mark.parametrize("user", USERS)
 def test_a_checkout_that_is_plugged_into_is_refused(
-    user: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    user: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugged = build("stand_in", tmp_path)
     monkeypatch.setenv(NAME, str(plugged))
     stock_checkout()
     plug_into.main([str(plugged)])
     with pytest.raises(pytest.fail.Exception, match=f"python src/plug_into.py {plugged} --remove") as failed:
-        user()
+        user(tmp_path / "copy")
     assert not failed.value.pytrace and "\n" not in str(failed.value)
     plug_into.main([str(plugged), "--remove"])
     stock_checkout()
