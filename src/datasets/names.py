@@ -57,11 +57,19 @@ def resolve_dataset(name_or_path: str | Path) -> Path:
     if path.is_file():
         return path
     text = str(name_or_path)
+    if not DATA_ROOT.is_dir():  # plugged into a stock checkout, which has neither the folder nor the recipes' learners
+        raise DatasetError(f"there is no dataset '{text}': give {accepted()}, seen from {Path.cwd()}")
     if text in RECIPES:
         raise DatasetError(f"the dataset '{text}' has not been made yet; make it with: {RECIPES[text]}")
     near = get_close_matches(text, [*dataset_names(), *RECIPES], n=3, cutoff=0.3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"put the file there or under {DATA_ROOT.name}/"
     raise DatasetError(f"there is no dataset '{text}' ({path} does not exist); {hint}")
+
+
+def accepted() -> str:
+    """What the key `dataset` takes here, for people."""
+    by_path = "the path of a file that ends in .h5"
+    return f"a name under {DATA_ROOT.name}/ or {by_path}" if DATA_ROOT.is_dir() else by_path
 
 
 def dataset_names() -> list[str]:

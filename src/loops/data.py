@@ -12,7 +12,7 @@ import torch as th
 from components.offline_buffer import OfflineBuffer
 from components.scheme import Groups, Preprocess, Scheme
 from datasets.dataset import OfflineDataset, read_dataset
-from datasets.names import resolve_dataset
+from datasets.names import accepted, resolve_dataset
 from utils.errors import ConfigError, DatasetError
 
 # What must agree between a dataset's environment and the one that its policies are evaluated in.
@@ -25,8 +25,7 @@ def load_dataset(args: SimpleNamespace) -> OfflineDataset:
     """The dataset that `dataset` names. Raises ConfigError without one, DatasetError for one that cannot be read."""
     if args.dataset is None:
         raise ConfigError(
-            f"--config={args.name} learns from a dataset and none is set: add `with dataset=NAME`, a name under "
-            "offline_data/ or a path"
+            f"--config={args.name} learns from a dataset and none is set: add `with dataset=...`, {accepted()}"
         )
     return read_dataset(resolve_dataset(args.dataset), memory_map=args.memory_map)
 

@@ -6,6 +6,7 @@ answers with a batch of random episodes of a dataset, and lets a stock runner pl
 """
 
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,6 +36,7 @@ class OfflineRunner:
         self.args, self.logger = args, logger
         self.settings = SimpleNamespace(**{**DEFAULTS, **vars(args), **WHOLE_EPISODES})
         check_keys(self.settings)
+        check_checkpoint(args.checkpoint_path)
         self.inner: Any = runner_REGISTRY[self.settings.evaluation_runner](args=args, logger=logger)
         self.batch_size: int = self.inner.batch_size  # stock divides test_nepisode by it
         self.t = self.t_env = 0
@@ -148,8 +150,29 @@ def check_keys(settings: SimpleNamespace) -> None:
         raise ConfigError(
             f"evaluation_runner={settings.evaluation_runner}: evaluations are played by one of {', '.join(others)}"
         )
+    if settings.evaluation_runner == "episode" and settings.batch_size_run != 1:
+        raise ConfigError(
+            f"batch_size_run={settings.batch_size_run}: evaluation_runner=episode plays one episode at a time; set "
+            "batch_size_run=1, or evaluation_runner=parallel"
+        )
     if settings.buffer_size != settings.batch_size:
         raise ConfigError(
             f"buffer_size={settings.buffer_size} and batch_size={settings.batch_size}: runner=offline draws a batch of "
             f"episodes for every update, which the replay buffer only passes on; set buffer_size={settings.batch_size}"
+        )
+
+
+def check_checkpoint(path: str) -> None:
+    """Raise ConfigError where stock's loop, asked to load a checkpoint, would end in silence or in `max([])`."""
+    if path == "":
+        return
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ConfigError(
+            f"checkpoint_path={path} is no folder (looked for in {Path.cwd()}): name one under results/models/"
+        )
+    if not any(step.is_dir() and step.name.isdigit() for step in folder.iterdir()):
+        raise ConfigError(
+            f"checkpoint_path={path} holds no folder named by a step: name the run's own folder, and choose the step "
+            "with load_step"
         )

@@ -5,7 +5,7 @@ from samples import continuous_arrays, continuous_card
 
 from datasets import names
 from datasets.dataset import resolve_dataset, write_dataset
-from datasets.names import dataset_name
+from datasets.names import accepted, dataset_name
 from utils.errors import DatasetError
 
 
@@ -63,3 +63,17 @@ def test_links_to_and_from_the_data_folder(tmp_path, monkeypatch):
         assert dataset_name(path) == Path(path).stem
     (tmp_path / "elsewhere.h5").write_bytes(b"")
     assert resolve_dataset("linked") == root / "linked.h5"
+
+
+def test_without_the_data_folder_only_paths_are_offered(tmp_path, monkeypatch):
+    """A stock checkout that is plugged into has neither the folder nor what the recipes name."""
+    assert accepted().startswith("a name under offline_data/ or the path")
+    monkeypatch.setattr(names, "DATA_ROOT", tmp_path / "offline_data")
+    monkeypatch.chdir(tmp_path)
+    assert accepted() == "the path of a file that ends in .h5"
+    for name in ("mpe/simple_spread/expert", "mpe/simple_spread/random-100k", "lbf.h5"):
+        with pytest.raises(DatasetError) as refused:
+            resolve_dataset(name)
+        assert str(refused.value) == f"there is no dataset '{name}': give {accepted()}, seen from {tmp_path}"
+    write_dataset(tmp_path / "lbf.h5", *continuous_arrays([3]), continuous_card())
+    assert resolve_dataset("lbf.h5") == Path("lbf.h5")
