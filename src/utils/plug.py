@@ -53,6 +53,15 @@ MARKS = (
 
 # Keys of our algorithm files that mean nothing in stock, and those whose values are config/stock.yaml's there.
 LEFT_OUT, REPLACED = ("offline", "window", "burn_in"), ("batch_size", "mac")
+# Our comments on lengths are not true in stock: what is counted depends on the runner, and nothing comes at the end.
+RHYTHM = "# --- length and rhythm: offline in updates; online in environment steps, over the environment file's ---"
+COMMENTS = {
+    "t_max": "training length; online give a longer one, such as 200000",
+    "test_interval": "evaluate after the first update (online: the first episodes) and then every so many",
+    "save_model_interval": "with save_model=True: checkpoint after the first ones and then every so many",
+    "log_interval": "print a summary every so many",
+    "learner_log_interval": "log the learner's statistics every so many",
+}
 BEGIN, END = "# --- begin: added by epymarl-offline, removed by its plug_into.py --remove ---", "# --- end ---"
 
 
@@ -108,13 +117,24 @@ def planned_files() -> dict[str, bytes]:
 
 
 def stock_config(name: str) -> str:
-    """An algorithm file for stock: ours, and the keys of config/stock.yaml that it lacks or that replace its own."""
+    """An algorithm file for stock: ours, and the keys of config/stock.yaml that it lacks or that replace its own.
+
+    Comments on lengths say what stock makes of them.
+    """
     ours = (SOURCE / "config" / "algs" / f"{name}.yaml").read_text(encoding="utf-8")
     stock = (SOURCE / "config" / "stock.yaml").read_text(encoding="utf-8")
     kept = [line for line in ours.splitlines() if key_of(line) not in (*LEFT_OUT, *REPLACED)]
     has = {key_of(line) for line in kept} - {None}
     body = stock[stock.index("\n\n") + 1 :].splitlines()  # without the file's own comment
-    return "\n".join([*kept, *(line for line in body if key_of(line) not in has)]) + "\n"
+    return "\n".join([*map(commented, kept), *(line for line in body if key_of(line) not in has)]) + "\n"
+
+
+def commented(line: str) -> str:
+    """A line of an algorithm file with the comment that is true in stock."""
+    if line.startswith("# --- length and rhythm"):
+        return RHYTHM
+    key = key_of(line)
+    return f"{line.split(' # ')[0]} # {COMMENTS[key]}" if key in COMMENTS else line
 
 
 def key_of(line: str) -> str | None:
