@@ -1,10 +1,12 @@
 """Runs commands in checkouts, one after the other, each in a fork of a process that has the libraries loaded.
 
 argv: a JSON file with a list of {"cwd", "argv", "log"}; exit codes go to the same file. Not imported by tests.
+A word that ends in `*` stands for the one path that it matches, such as what an earlier command saved.
 """
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import runpy
@@ -26,8 +28,8 @@ def child(cwd: str, argv: list[str], log: str) -> int:
     with open(log, "w", encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.argv, sys.path[0] = argv, os.path.join(cwd, "src")
     try:
+        sys.argv, sys.path[0] = [matched(word) for word in argv], os.path.join(cwd, "src")
         runpy.run_path(argv[0], run_name="__main__")
     except SystemExit as stop:
         return int(stop.code or 0) if not isinstance(stop.code, str) else 1
@@ -35,6 +37,14 @@ def child(cwd: str, argv: list[str], log: str) -> int:
         traceback.print_exc()
         return 1
     return 0
+
+
+def matched(word: str) -> str:
+    if not word.endswith("*"):
+        return word
+    key, _, pattern = word.rpartition("=")
+    (path,) = glob.glob(pattern)
+    return f"{key}={path}"
 
 
 if __name__ == "__main__":

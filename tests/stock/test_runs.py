@@ -58,15 +58,6 @@ def test_a_batched_pass_is_stocks_unrolling(runs: Launcher) -> None:
     assert batched["bc_loss"][1] == pytest.approx(unrolled["bc_loss"][1], rel=1e-5)
 
 
-@pytest.mark.parametrize("runner", ["episode", "parallel"])
-@pytest.mark.parametrize("alg", OFFLINE)
-def test_trains_online(alg: str, runner: str, runs: Launcher) -> None:
-    metrics = runs.metrics(f"{alg}-{runner}")
-    assert len(metrics["test_return_mean"][1]) >= 2 and len(metrics["return_mean"][1]) >= 2
-    losses = [key for key in metrics if key.endswith("_loss")]
-    assert losses and all(len(metrics[key][1]) >= 3 and np.isfinite(metrics[key][1]).all() for key in losses)
-
-
 @pytest.mark.parametrize("alg", sorted({alg for algs in STOCKS_OWN.values() for alg in algs}))
 def test_stocks_own_results_are_the_same(alg: str, kind: str, runs: Launcher) -> None:
     if alg not in STOCKS_OWN[kind]:
