@@ -7,7 +7,8 @@
 
 `gather` writes one file an algorithm and dataset, all seeds in it: scores by update, final score, seconds from start to
 end, the weights and uncertainties that were logged, and the configuration. Runs of another configuration under the same
-name are refused; runs that did not complete or were not evaluated are left out, which is said.
+name are refused, unless they differ only in keys given to `--ignore` (such as one that older code did not know and the
+learner does not read); runs that did not complete or were not evaluated are left out, which is said.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ def read_run(folder: Path) -> Record | str:
     }
 
 
-def gather(source: Path, target: Path, name: str | None) -> list[Path]:
-    """Write one file for each algorithm (or `name`) and dataset found below `source`. Raises Mismatch."""
+def gather(source: Path, target: Path, name: str | None, ignored: frozenset[str] = frozenset()) -> list[Path]:
+    """Write one file for each algorithm (or `name`) and dataset below `source`, see `merge`. Raises Mismatch."""
     groups: dict[tuple[str, str], list[Record]] = {}
     for file in sorted(source.rglob("metrics.json")):
         record = read_run(file.parent)
@@ -87,18 +88,18 @@ def gather(source: Path, target: Path, name: str | None) -> list[Path]:
         groups.setdefault(key, []).append(record)
     if not groups:
         raise Mismatch(f"{source} holds no completed run with scores")
-    contents = {key: merge(*key, records) for key, records in groups.items()}
+    contents = {key: merge(*key, records, ignored) for key, records in groups.items()}
     target.mkdir(parents=True, exist_ok=True)
     for (algorithm, dataset), content in contents.items():
         (target / f"{algorithm}-{dataset}.json").write_text(to_text(content))
     return [target / f"{algorithm}-{dataset}.json" for algorithm, dataset in contents]
 
 
-def merge(algorithm: str, dataset: str, records: list[Record]) -> Record:
-    """The content of one file. Raises Mismatch where runs differ in more than their seeds, or a seed occurs twice."""
+def merge(algorithm: str, dataset: str, records: list[Record], ignored: frozenset[str]) -> Record:
+    """One file's content. Raises Mismatch where runs differ in more than seed and `ignored`, or a seed occurs twice."""
     configs = [record.pop("config") for record in records]
     for config in configs[1:]:
-        keys = config.keys() | configs[0].keys()
+        keys = (config.keys() | configs[0].keys()) - ignored
         differing = sorted(key for key in keys if config.get(key, ...) != configs[0].get(key, ...))
         if differing:
             raise Mismatch(f"runs of {algorithm} on {dataset} differ in {', '.join(differing)}: gather them apart")
@@ -188,17 +189,16 @@ def second_half(run: Record, key: str) -> float:
 
 
 def figures(folder: Path, target: Path) -> list[Path]:
-    """Learning curves by dataset, and the paper's figures 2 (uncertainty) and 3 (weights), as PNG.
+    """Learning curves and the paper's figures 2 (uncertainty) and 3 (weights), as PNG, a panel a dataset.
 
-    Raises Mismatch where two algorithms with weights share a dataset.
-    """
+    Raises Mismatch where two algorithms with weights share a dataset."""
     records = load(folder)
     adaptive: dict[str, Record] = {}
     for (algorithm, dataset), record in records.items():
         if adaptive_sizes(record) and adaptive.setdefault(dataset, record) is not record:
             raise Mismatch(f"{folder}: {algorithm} is the second algorithm with weights on {dataset}; draw them apart")
-    stem = target / folder.name
     target.mkdir(parents=True, exist_ok=True)
+    stem = target / folder.name
     by_algorithm = panels(records, lambda record: {record["algorithm"]: curves_of(record, SCORE)})
     disagreement = panels(records, lambda record: {record["algorithm"]: curves_of(record, "u_target")})
     own = {("", dataset): record for dataset, record in adaptive.items()}
@@ -221,8 +221,8 @@ def seconds(folder: Path, target: Path) -> list[Path]:
         return {record["algorithm"]: [(c["seconds"], c["values"]) for c in curves if c["seconds"] is not None]}
 
     target.mkdir(parents=True, exist_ok=True)
-    file = target / f"{folder.name}_seconds.png"
-    return [draw(panels(load(folder), lines), "normalised score", file, "seconds of one core")]
+    by_second = panels(load(folder), lines)
+    return [draw(by_second, "normalised score", target / f"{folder.name}_seconds.png", "seconds of one core")]
 
 
 def panels(records: dict[tuple[str, str], Record], lines: Callable[[Record], Panel]) -> dict[str, Panel]:
@@ -237,8 +237,8 @@ def panels(records: dict[tuple[str, str], Record], lines: Callable[[Record], Pan
 
 def curves_of(record: Record, key: str) -> Curves:
     """A quantity's curves over updates, one a seed that logged it."""
-    logged = [run["curves"][key] for run in record["runs"] if key in run["curves"]]
-    return [(curve["updates"], curve["values"]) for curve in logged]
+    curves = (run["curves"].get(key) for run in record["runs"])
+    return [(curve["updates"], curve["values"]) for curve in curves if curve]
 
 
 def by_size(record: Record, key: str) -> Panel:
@@ -252,8 +252,7 @@ def draw(content: dict[str, Panel], label: str, file: Path, xlabel: str = "updat
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.2 * len(content), 3.4), layout="constrained")
-    axes = figure.subplots(1, len(content), squeeze=False)[0]
-    for axis, (dataset, lines) in zip(axes, content.items(), strict=True):
+    for axis, (dataset, lines) in zip(figure.subplots(1, len(content), squeeze=False)[0], content.items(), strict=True):
         for name, curves in lines.items():
             shared = min(len(where) for where, _ in curves)
             where = np.mean([where[:shared] for where, _ in curves], axis=0)
@@ -275,8 +274,8 @@ def main() -> int:
     one.add_argument("source", type=Path, help="a directory of Sacred runs")
     one.add_argument("--into", type=Path, required=True, help="where the JSON files go")
     one.add_argument("--name", help="file the runs under this name instead of the algorithm's")
-    others = {"table": "print tables", "figures": "draw PNGs", "seconds": "draw score against time"}
-    for name, text in others.items():
+    one.add_argument("--ignore", nargs="+", default=[], metavar="KEY", help="keys in which runs of one file may differ")
+    for name, text in (("table", "print tables"), ("figures", "draw PNGs"), ("seconds", "draw score against time")):
         other = commands.add_parser(name, help=f"{text} from JSON files")
         other.add_argument("folder", type=Path, help="the directory of JSON files")
         if name != "table":
@@ -284,7 +283,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         if options.command == "gather":
-            print(*gather(options.source, options.into, options.name), sep="\n")
+            print(*gather(options.source, options.into, options.name, frozenset(options.ignore)), sep="\n")
         elif options.command == "table":
             print(table(options.folder), uncertainty_table(options.folder), sep="\n\n")
         else:

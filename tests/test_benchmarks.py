@@ -89,6 +89,7 @@ def test_runs_of_another_kind_are_not_averaged(tmp_path: Path) -> None:
         sacred_run(source / "2", 2, [0.0, 1.0], **second)
         with pytest.raises(reproduction.Mismatch, match="differ in (lr|new)"):
             reproduction.gather(source, tmp_path / "json", None)
+        assert len(reproduction.gather(source, tmp_path / "ignored", None, frozenset({"lr", "new"}))) == 1
     sacred_run(tmp_path / "b" / "1", 1, [0.0, 1.0])
     sacred_run(tmp_path / "b" / "2", 1, [0.0, 1.0])
     with pytest.raises(reproduction.Mismatch, match="a seed occurs twice"):

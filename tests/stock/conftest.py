@@ -59,9 +59,6 @@ def make_runs(kind: str, launcher: Launcher) -> None:
     data = f"dataset={write_tiny_dataset(launcher.folder / 'tiny.h5')}"
     for alg, own in OFFLINE.items():
         launcher.add(alg, plugged, alg, *COUNTING, *UPDATES, data, *own)
-        for runner, at_once in (("episode", 1), ("parallel", 2)):
-            keys = (*TINY, *STEPS, f"runner={runner}", f"batch_size_run={at_once}", "buffer_size=16", *own)
-            launcher.add(f"{alg}-{runner}", plugged, alg, *keys)
     parallel = ("evaluation_runner=parallel", "batch_size_run=2")
     launcher.add("evaluated-in-parallel", plugged, "bc_discrete", *COUNTING, *UPDATES, data, *parallel)
     launcher.add("unrolled", plugged, "bc_discrete", *COUNTING, *UPDATES, data, "mac=non_shared_mac")
