@@ -34,7 +34,8 @@ CHOICES = {
     "mixer": tuple(mixer_REGISTRY),
     "input_norm": ("dataset", "none"),
 }
-KEYS = (*CHOICES, "alpha", "hidden_dim", "value_memory", "q_lr", "actor_lr")  # keys without defaults, beside the base learner's
+# Keys without defaults, beside the base learner's.
+KEYS = (*CHOICES, "alpha", "hidden_dim", "value_memory", "q_lr", "actor_lr")
 LARGEST_DISCRETE_WEIGHT = 2.0  # of one agent, in the released code and so in `official`
 
 
@@ -59,7 +60,7 @@ class ComaDICELearner(BaseLearner):
         self.imitation = Imitation(scheme, args, config=config_for(scheme))
         self.discrete = not scheme["actions"]["dtype"].is_floating_point
         if args.value_memory and not getattr(mac.agent, "is_recurrent", True):
-            raise ConfigError(f"value_memory=True needs recurrent policies: agent={args.agent} has none, set agent=rnn_ns")
+            raise ConfigError(f"value_memory=True needs recurrent policies: set agent=rnn_ns, not {args.agent}")
         self.value = LocalCritic(scheme, args, with_actions=False, recurrent=args.value_memory)  # nu_i
         self.mixer: Any = build_mixer(args.mixer, args)  # M_theta
         self.normaliser = dataset_normaliser(scheme["state"], args.input_norm, state_size(args))  # the mixer's states

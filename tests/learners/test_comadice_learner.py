@@ -190,7 +190,7 @@ def test_the_joint_advantage_learns_the_sampled_one() -> None:
         ({"alpha": -1.0}, "alpha=-1.0: the divergence's weight must be a number above 0"),
         ({"alpha": float("nan")}, "alpha=nan: the divergence's weight must be a number above 0"),
         ({"value_loss": "official", "advantage": "joint"}, "advantage=joint belongs to value_loss=full"),
-        ({"value_memory": True}, "value_memory=True needs recurrent policies: agent=mlp_ns has none"),
+        ({"value_memory": True}, "value_memory=True needs recurrent policies: set agent=rnn_ns, not mlp_ns"),
         ({"mixer": None}, "mixer must be one of qmix, vdn, monotone, not None"),
         ({"value_loss": "official", "mixer": "vdn"}, "set mixer=monotone mixer_layers=1"),
         ({"value_loss": "official", "mixer_layers": 2}, "set mixer=monotone mixer_layers=1"),
