@@ -95,6 +95,16 @@ def remove(source: Path, force: bool) -> str:
     for name in record["blocks"]:
         changes[source / name] = registry_without(source, Path(name).parent.as_posix(), record).encode()
     apply({**changes, source / RECORD: None})
+    done = f"{source.parent}: {len(record['files'])} files and {len(record['blocks'])} blocks removed"
+    try:
+        sweep(source, record)
+    except OSError as error:
+        return f"{done}; {error.filename} is left behind ({error.strerror})."
+    return f"{done}; it is as it was."
+
+
+def sweep(source: Path, record: Mapping[str, Any]) -> None:
+    """Delete what Python compiled of our files, and folders of ours that are empty then."""
     for name in record["files"]:
         path = source / name
         for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
@@ -102,7 +112,6 @@ def remove(source: Path, force: bool) -> str:
         drop_empty(path.parent / "__pycache__")
     for name in sorted(record["folders"], reverse=True):  # those inside others first
         drop_empty(source / name)
-    return f"{source.parent}: {len(record['files'])} files and {len(record['blocks'])} blocks removed; it is as it was."
 
 
 def drop_empty(folder: Path) -> None:
@@ -129,7 +138,10 @@ def registry_without(source: Path, folder: str, record: Mapping[str, Any]) -> st
     A text without a single line of the block is one that somebody restored, with `git checkout` for instance.
     """
     path = source / folder / "__init__.py"
-    text = path.read_bytes().decode()  # not read_text, which would change line ends
+    try:
+        text = path.read_bytes().decode()  # not read_text, which would change line ends
+    except UnicodeDecodeError as error:
+        raise PlugError(f"{path} is no UTF-8 text ({error.reason}): take a fresh checkout") from error
     block: str | None = record["blocks"].get(f"{folder}/__init__.py")
     if block is None or not {line for line in block.splitlines() if line} & set(text.splitlines()):
         return text
@@ -166,7 +178,7 @@ def check_folders(source: Path, name: str) -> None:
     """Raise PlugError where a folder that a file goes into has the name of something else."""
     for parent in list(Path(name).parents)[:-1]:
         path = source / parent
-        if taken(path) and not path.is_dir():
+        if taken(path) and (path.is_symlink() or not path.is_dir()):  # a link may lead out of the checkout
             raise PlugError(f"{path} is no folder, and files of ours go into one of that name: rename it first")
 
 

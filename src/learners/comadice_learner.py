@@ -6,6 +6,7 @@ logged pair, and the policies imitate the data weighted by it. nu_i and q_i are 
 "Box" names a box of ComaDICE's poster. Its printed losses do not all hold: docs/comadice.md.
 """
 
+import logging
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,7 @@ from modules.mixers.registry import REGISTRY as mixer_REGISTRY
 from modules.mixers.registry import build_mixer, can_leave_out_bias
 from utils.errors import ConfigError
 
+_LOG = logging.getLogger(__name__)
 EVERY, FIRST = slice(None), slice(None, 1)  # rows of a batch
 CHOICES = {
     "value_loss": ("full", "semi_dataset", "official", "poster"),
@@ -61,6 +63,8 @@ class ComaDICELearner(BaseLearner):
         self.discrete = not scheme["actions"]["dtype"].is_floating_point
         if args.value_memory and not getattr(mac.agent, "is_recurrent", True):
             raise ConfigError(f"value_memory=True needs recurrent policies: set agent=rnn_ns, not {args.agent}")
+        if args.value_memory and args.value_loss == "full":
+            _LOG.warning("value_memory=True with value_loss=full has no solution where a time limit cuts episodes")
         self.value = LocalCritic(scheme, args, with_actions=False, recurrent=args.value_memory)  # nu_i
         self.mixer: Any = build_mixer(args.mixer, args)  # M_theta
         self.normaliser = dataset_normaliser(scheme["state"], args.input_norm, state_size(args))  # the mixer's states
@@ -275,6 +279,8 @@ def check_config(scheme: dict[str, Any], args: SimpleNamespace) -> None:
         raise ConfigError(f"alpha={args.alpha}: the divergence's weight must be a number above 0")
     if args.advantage == "joint" and args.value_loss != "full":
         raise ConfigError(f"advantage=joint belongs to value_loss=full: value_loss={args.value_loss} has M[q - nu]")
+    if args.value_memory and args.value_loss == "full" and getattr(args, "window", None) is not None:
+        raise ConfigError("value_memory=True with value_loss=full needs whole episodes: set window=None")
     if args.value_loss == "official" and (args.mixer != "monotone" or args.mixer_layers != 1):
         raise ConfigError("value_loss=official has one weight an agent: set mixer=monotone mixer_layers=1")
     if args.gamma >= 1:

@@ -111,7 +111,9 @@ def test_values_that_count_steps_have_no_solution_where_a_limit_cuts() -> None:
     """
     ends = {}
     for memory in (False, True):
-        learner = make_learner("comadice", discrete=True, agent="rnn_ns", value_memory=memory, lr=0.01, gamma=0.9)
+        learner = make_learner(
+            "comadice", discrete=True, agent="rnn_ns", value_memory=memory, lr=0.01, gamma=0.9, window=None
+        )
         batch = make_batch(learner.args, steps=9)
         for key, value in (("obs", 0.5), ("state", 0.5), ("reward", 1.0)):
             batch[key].fill_(value)
@@ -190,7 +192,11 @@ def test_the_joint_advantage_learns_the_sampled_one() -> None:
         ({"alpha": -1.0}, "alpha=-1.0: the divergence's weight must be a number above 0"),
         ({"alpha": float("nan")}, "alpha=nan: the divergence's weight must be a number above 0"),
         ({"value_loss": "official", "advantage": "joint"}, "advantage=joint belongs to value_loss=full"),
-        ({"value_memory": True}, "value_memory=True needs recurrent policies: set agent=rnn_ns, not mlp_ns"),
+        ({"value_memory": True, "agent": "rnn_ns"}, "value_loss=full needs whole episodes: set window=None"),
+        (
+            {"value_memory": True, "window": None},
+            "value_memory=True needs recurrent policies: set agent=rnn_ns, not mlp_ns",
+        ),
         ({"mixer": None}, "mixer must be one of qmix, vdn, monotone, not None"),
         ({"value_loss": "official", "mixer": "vdn"}, "set mixer=monotone mixer_layers=1"),
         ({"value_loss": "official", "mixer_layers": 2}, "set mixer=monotone mixer_layers=1"),

@@ -187,6 +187,14 @@ def test_files_and_links_where_folders_of_ours_go_are_refused(
     path.unlink()
     path.symlink_to(tmp_path / "nowhere")
     assert f"{name} is no folder" in refusal(capsys, checkout)
+    (tmp_path / "nowhere").mkdir()  # a folder, but not of the checkout
+    assert f"{name} is no folder" in refusal(capsys, checkout)
+    assert not any((tmp_path / "nowhere").iterdir())
+
+
+def test_a_registry_that_is_no_text_is_refused(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (checkout / "src" / "learners" / "__init__.py").write_bytes(b"\xff\xfe")
+    assert "is no UTF-8 text" in refusal(capsys, checkout)
 
 
 @pytest.mark.parametrize("name", ["learners/bc_learner.py", plug.RECORD])
