@@ -189,16 +189,14 @@ def second_half(run: Record, key: str) -> float:
 
 
 def figures(folder: Path, target: Path) -> list[Path]:
-    """Learning curves and the paper's figures 2 (uncertainty) and 3 (weights), as PNG, a panel a dataset.
-
-    Raises Mismatch where two algorithms with weights share a dataset."""
+    """Scores and the paper's figures 2 and 3. Raises Mismatch where two algorithms with weights share a dataset."""
     records = load(folder)
     adaptive: dict[str, Record] = {}
     for (algorithm, dataset), record in records.items():
         if adaptive_sizes(record) and adaptive.setdefault(dataset, record) is not record:
             raise Mismatch(f"{folder}: {algorithm} is the second algorithm with weights on {dataset}; draw them apart")
-    target.mkdir(parents=True, exist_ok=True)
     stem = target / folder.name
+    target.mkdir(parents=True, exist_ok=True)
     by_algorithm = panels(records, lambda record: {record["algorithm"]: curves_of(record, SCORE)})
     disagreement = panels(records, lambda record: {record["algorithm"]: curves_of(record, "u_target")})
     own = {("", dataset): record for dataset, record in adaptive.items()}

@@ -108,6 +108,13 @@ class Launcher:
     def log(self, name: str) -> str:
         return Path(self.jobs[name]["log"]).read_text()
 
+    def refusal(self, name: str) -> str:
+        """The sentence that a run was refused with: stock's `main.py` catches nothing, so a traceback's last line."""
+        assert self.codes[name] == 1
+        last = self.log(name).strip().splitlines()[-1]
+        assert "Error: " in last
+        return last
+
     def run_of(self, name: str) -> Path:
         """Sacred's directory of a run that was completed."""
         assert self.codes[name] == 0, self.log(name)[-3000:]
