@@ -27,8 +27,8 @@ Curves = list[tuple[list[float], list[float]]]  # of one line's seeds: where, an
 Panel = dict[str, Curves]  # by the line's label
 
 SCORE, FINAL = "test_normalised_score", "final_normalised_score"
-KEPT = (SCORE, *(f"{key}_{k}" for key in "wu" for k in range(1, 11)), "u_target", "k_eff", "q_data", "q_policy",
-        "actor_saturation", "nu_start", "q_error_abs")  # fmt: skip
+KEPT = (SCORE, *(f"{key}_{k}" for key in "wu" for k in range(1, 11)), "w_max", "u_target", "k_eff", "q_data",
+        "q_policy", "actor_saturation", "nu_start", "q_error_abs")  # fmt: skip
 # What tells runs of one line apart without making them different.
 BOOKKEEPING = {"seed", "local_results_path", "save_model", "save_model_interval", "checkpoint_path", "load_step",
                "mongo", "use_tensorboard", "log_interval", "learner_log_interval", "label"}  # fmt: skip

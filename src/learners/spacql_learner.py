@@ -175,7 +175,8 @@ class SPaCQLLearner(BaseLearner):
             value = (weights * values.amin(0)).sum(-1)  # (R,), min over the targets before weighting
             mixed = (weights * values).sum(-1)  # (E, R)
             replaced = th.arange(1, self.n_agents + 1, device=weights.device, dtype=weights.dtype)
-            stats = {"w": weights, "u": uncertainty, "k_eff": (weights * replaced).sum(-1)}
+            k_eff = (weights * replaced).sum(-1)  # (R,)
+            stats = {"w": weights, "w_max": weights.amax(-1), "u": uncertainty, "k_eff": k_eff}
         else:
             mixed = values.mean(-1)  # (E, R), average_single: mean over agents inside, then min over critics
             value = mixed.amin(0)  # (R,)

@@ -184,8 +184,8 @@ def test_log_names_every_quantity_once_an_interval() -> None:
     train(learner, 0, 12)
     names = [key for key, _, _ in learner.logger.stats]
     expected = {"critic_loss", "critic_grad_norm", "actor_loss", "actor_grad_norm", "q_data", "q_policy", "penalty",
-                "td_error_abs", "target", "u_target", "k_eff", "actor_saturation", "w_1", "w_2", "w_3", "u_1", "u_2",
-                "u_3"}  # fmt: skip
+                "td_error_abs", "target", "u_target", "k_eff", "actor_saturation", "w_1", "w_2", "w_3", "w_max",
+                "u_1", "u_2", "u_3"}  # fmt: skip
     assert len(names) == len(set(names)) and set(names) == expected
     assert all(isinstance(value, float) for _, value, _ in learner.logger.stats)
     values = {key: value for key, value, _ in learner.logger.stats}

@@ -78,6 +78,9 @@ def test_target_of_a_hand_made_ensemble() -> None:
     th.testing.assert_close(stats["w"], expected_w)
     th.testing.assert_close(stats["u"], th.tensor([[2.0, 4.0, 2.0]], dtype=F64) / 2**0.5)
     th.testing.assert_close(stats["k_eff"], th.tensor([2.0], dtype=F64))
+    th.testing.assert_close(stats["w_max"], th.tensor([0.4], dtype=F64))
+    # The critics' own mixtures: 0.4 * 10 + 0.2 * 30 and 0.4 * 12 + 0.2 * 20 - 0.4 * 5.
+    th.testing.assert_close(stats["u_target"], th.tensor([10.0 - 6.8], dtype=F64) / 2**0.5)
     th.testing.assert_close(target, th.tensor([1 + 0.5 * (0.4 * 10 + 0.2 * 20 - 0.4 * 5)], dtype=F64))
     one["terminated"][:] = 1
     target, _ = learner.target_value(one, {k: v[:1] for k, v in draws.items()})
@@ -119,15 +122,17 @@ def test_weights_forced_to_all_agents_give_the_full_joint_target(monkeypatch: py
 
 def test_average_single_is_the_mean_over_agents_inside_the_minimum() -> None:
     learner, batch, draws = setting(partial_replacement="average_single")
-    target, _ = learner.target_value(batch, draws)
+    target, stats = learner.target_value(batch, draws)
     policy, state = policy_actions(learner, batch, draws), batch["state"][:, 1]
     values = []
     for i in range(N_AGENTS):
         joint = batch["actions"][:, 1].clone()
         joint[:, i] = policy[:, i]
         values.append(joint_values(learner.target_critic, state, joint))
-    expected = batch["reward"][:, 0, 0] + learner.args.gamma * th.stack(values).mean(0).amin(0)
+    averages = th.stack(values).mean(0)  # (E, R)
+    expected = batch["reward"][:, 0, 0] + learner.args.gamma * averages.amin(0)
     th.testing.assert_close(target, expected, rtol=0, atol=1e-12)
+    th.testing.assert_close(stats["u_target"], averages.std(0), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["adaptive", "average_single"])
