@@ -158,25 +158,30 @@ def table(folder: Path) -> str:
 
 
 def uncertainty_table(folder: Path) -> str:
-    """u_1 .. u_n and w_1 .. w_n of adaptive runs and u_target of all, means over the second half of training."""
-    lines = ["| dataset | algorithm | u_target by seed | u_k | u_n / u_1 by seed | w_k | k_eff |", "|---" * 7 + "|"]
+    """Deviations, values and, of adaptive runs, weights: means over the second half of training."""
+    head = "| dataset | algorithm | u_target by seed | q_data | u_k | u_n / u_1 by seed | w_k | w_max | k_eff |"
+    lines = [head, "|---" * 9 + "|"]
     for (algorithm, dataset), record in load(folder).items():
         logged = [{key: second_half(run, key) for key in run["curves"]} for run in record["runs"]]
-        cells = [" / ".join(f"{late['u_target']:.3g}" for late in logged if "u_target" in late), "", "", "", ""]
-        if sizes := adaptive_sizes(record):
-            u, w = ([statistics.fmean(late[f"{key}_{k}"] for late in logged) for k in sizes] for key in "uw")
-            ratios = " / ".join(f"{late[f'u_{sizes[-1]}'] / late['u_1']:.3f}" for late in logged)
-            k_eff = statistics.fmean(late["k_eff"] for late in logged)
-            cells[1:] = ", ".join(f"{x:.3g}" for x in u), ratios, ", ".join(f"{x:.3f}" for x in w), f"{k_eff:.3f}"
-        if any(cells):
-            lines.append(f"| {dataset} | {algorithm} | " + " | ".join(cells) + " |")
+        targets = " / ".join(f"{late['u_target']:.3g}" for late in logged if "u_target" in late)
+        sizes = adaptive_sizes(record)
+        u, w = (", ".join(seed_mean(logged, f"{key}_{k}", ".3g") for k in sizes) for key in "uw")
+        ratios = " / ".join(f"{late[f'u_{sizes[-1]}'] / late['u_1']:.3f}" for late in logged) if sizes else ""
+        q_data, w_max, k_eff = (seed_mean(logged, key, ".4g") for key in ("q_data", "w_max", "k_eff"))
+        if targets or sizes:
+            lines.append("| " + " | ".join((dataset, algorithm, targets, q_data, u, ratios, w, w_max, k_eff)) + " |")
     return "\n".join(lines)
+
+
+def seed_mean(logged: list[dict[str, float]], key: str, form: str) -> str:
+    """A quantity's mean over the seeds that logged it, formatted; empty where none did."""
+    found = [late[key] for late in logged if key in late]
+    return format(statistics.fmean(found), form) if found else ""
 
 
 def adaptive_sizes(record: Record) -> list[int]:
     """The numbers of replaced agents that a record has weights for, 1..n; none where nothing is weighted."""
-    curves = record["runs"][0]["curves"]
-    return [k for k in range(1, 11) if f"w_{k}" in curves]
+    return [k for k in range(1, 11) if f"w_{k}" in record["runs"][0]["curves"]]
 
 
 def second_half(run: Record, key: str) -> float:
@@ -191,24 +196,22 @@ def second_half(run: Record, key: str) -> float:
 def figures(folder: Path, target: Path) -> list[Path]:
     """Scores and the paper's figures 2 and 3. Raises Mismatch where two algorithms with weights share a dataset."""
     records = load(folder)
-    adaptive: dict[str, Record] = {}
+    own: dict[tuple[str, str], Record] = {}  # those with weights
     for (algorithm, dataset), record in records.items():
-        if adaptive_sizes(record) and adaptive.setdefault(dataset, record) is not record:
+        if adaptive_sizes(record) and own.setdefault(("", dataset), record) is not record:
             raise Mismatch(f"{folder}: {algorithm} is the second algorithm with weights on {dataset}; draw them apart")
-    stem = target / folder.name
     target.mkdir(parents=True, exist_ok=True)
-    by_algorithm = panels(records, lambda record: {record["algorithm"]: curves_of(record, SCORE)})
-    disagreement = panels(records, lambda record: {record["algorithm"]: curves_of(record, "u_target")})
-    own = {("", dataset): record for dataset, record in adaptive.items()}
-    written = [draw(by_algorithm, "normalised score", Path(f"{stem}_scores.png"))]
-    for name, label, content in (
-        ("targets", "deviation of the target, $u$", disagreement),
+
+    def by_algorithm(key: str) -> dict[str, Panel]:
+        return panels(records, lambda record: {record["algorithm"]: curves_of(record, key)})
+
+    pictures = (
+        ("scores", "normalised score", by_algorithm(SCORE)),
+        ("targets", "deviation of the target, $u$", by_algorithm("u_target")),
         ("uncertainty", "uncertainty $u_k$", panels(own, lambda record: by_size(record, "u"))),
         ("weights", "weight $w_k$", panels(own, lambda record: by_size(record, "w"))),
-    ):
-        if content:
-            written.append(draw(content, label, Path(f"{stem}_{name}.png")))
-    return written
+    )
+    return [draw(content, label, target / f"{folder.name}_{name}.png") for name, label, content in pictures if content]
 
 
 def seconds(folder: Path, target: Path) -> list[Path]:
@@ -235,8 +238,7 @@ def panels(records: dict[tuple[str, str], Record], lines: Callable[[Record], Pan
 
 def curves_of(record: Record, key: str) -> Curves:
     """A quantity's curves over updates, one a seed that logged it."""
-    curves = (run["curves"].get(key) for run in record["runs"])
-    return [(curve["updates"], curve["values"]) for curve in curves if curve]
+    return [(curve["updates"], curve["values"]) for run in record["runs"] if (curve := run["curves"].get(key))]
 
 
 def by_size(record: Record, key: str) -> Panel:

@@ -39,7 +39,7 @@ def sacred_run(folder: Path, seed: int, scores: list[float], status: str = "COMP
     folder.mkdir(parents=True)
     steps = [100 * i for i in range(len(scores))]
     curves = {f"{key}_{k}": [k * i / 10 + 1 for i in steps] for key in "wu" for k in (1, 2, 3)}
-    curves |= {"k_eff": [2.0 for _ in steps], "test_normalised_score": scores}
+    curves |= {"k_eff": [2.0 for _ in steps], "u_target": steps, "q_data": steps, "test_normalised_score": scores}
     times = [f"2026-01-01T00:00:{5 * i:02d}" for i in range(len(scores))]
     metrics = {key: {"steps": steps, "values": values, "timestamps": times} for key, values in curves.items()}
     metrics["final_normalised_score"] = {"steps": steps[-1:], "values": scores[-1:], "timestamps": times[-1:]}
@@ -70,10 +70,11 @@ def test_records_become_tables_and_figures(tmp_path: Path, capsys: pytest.Captur
     # updates 600 to 1100 count: u_k = 85 k + 1
     row = reproduction.uncertainty_table(tmp_path / "json").splitlines()[-1]
     ratio = f"{256 / 86:.3f}"
-    assert row == f"| random | spacql |  | 86, 171, 256 | {ratio} / {ratio} | 86.000, 171.000, 256.000 | 2.000 |"
+    assert row == f"| random | spacql | 850 / 850 | 850 | 86, 171, 256 | {ratio} / {ratio} | 86, 171, 256 |  | 2 |"
     pictures = reproduction.figures(tmp_path / "json", tmp_path / "images")
     pictures += reproduction.seconds(tmp_path / "json", tmp_path / "images")
-    assert [picture.stem for picture in pictures] == ["json_scores", "json_uncertainty", "json_weights", "json_seconds"]
+    stems = ["scores", "targets", "uncertainty", "weights", "seconds"]
+    assert [picture.stem for picture in pictures] == [f"json_{stem}" for stem in stems]
     assert all(picture.stat().st_size > 1000 for picture in pictures)
     sacred_run(tmp_path / "more" / "1", 1, scores)
     reproduction.gather(tmp_path / "more", tmp_path / "json", "another")
