@@ -260,10 +260,13 @@ class ReplayBuffer(EpisodeBatch):
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        """The episodes held, and the ring's position: what a checkpoint needs."""
+        """The episodes held, and the ring's position: what a checkpoint needs. Copies, on the CPU."""
         held = self.episodes_in_buffer
         stores = {"transition": self.data.transition_data, "episode": self.data.episode_data}
-        data = {name: {key: value[:held].clone() for key, value in store.items()} for name, store in stores.items()}
+        data = {
+            name: {key: value[:held].to("cpu", copy=True) for key, value in store.items()}
+            for name, store in stores.items()
+        }
         return data | {"rows": th.from_numpy(self._rows[:held].copy()), "index": self.buffer_index}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

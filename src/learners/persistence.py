@@ -64,7 +64,11 @@ def restore_state(learner: BaseLearner, state: dict[str, Any]) -> None:
         learner.training_steps = int(state["training_steps"])
         learner.log_stats_t = int(state["log_stats_t"])
         learner.first_bad.copy_(state["first_bad"])
-        learner._pending = state["pending"]
+        device = learner.first_bad.device
+        learner._pending = {
+            name: None if stats is None else {key: value.to(device) for key, value in stats.items()}
+            for name, stats in state["pending"].items()
+        }
     except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"the checkpoint's training state does not fit {type(learner).__name__} ({error}): "

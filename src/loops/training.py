@@ -184,7 +184,7 @@ class Training:
         if not self.args.checkpoint_path:
             return
         directory = find_checkpoint(self.args.checkpoint_path, self.args.load_step)
-        state = load_state(directory, self.args.device)
+        state = load_state(directory)
         for key, here in self.identity().items():
             if state[key] != here:
                 raise CheckpointError(

@@ -74,8 +74,12 @@ def _nearby(root: Path) -> str:
     return f"{root.parent} holds {', '.join(siblings[-3:])}" if siblings else "models are saved under results/models"
 
 
-def load_state(directory: Path, device: str) -> dict[str, Any]:
+def load_state(directory: Path, mapped: bool = False) -> dict[str, Any]:
     """The training state of a checkpoint, from which a run can be continued.
+
+    It comes on the CPU, whatever device it was saved from: each part moves what it takes over to its own device, so
+    that a saved replay buffer does not pass through a GPU's memory. mapped: tensors stay in the file until they are
+    read.
 
     Raises CheckpointError for a checkpoint without one (stock's hold weights only) and for a damaged or foreign file.
     """
@@ -86,7 +90,7 @@ def load_state(directory: Path, device: str) -> dict[str, Any]:
             "evaluate=True, not continued"
         )
     try:
-        state = th.load(file, map_location=device, weights_only=True)
+        state = th.load(file, map_location="cpu", weights_only=True, mmap=mapped)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise CheckpointError(
             f"{file} is damaged or no checkpoint of ours; use an earlier step with load_step=..."
@@ -99,7 +103,7 @@ def load_state(directory: Path, device: str) -> dict[str, Any]:
 
 def checkpoint_seed(checkpoint_path: str, load_step: int) -> int:
     """The seed of the run that a checkpoint continues. Raises CheckpointError where there is no such checkpoint."""
-    return int(load_state(find_checkpoint(checkpoint_path, load_step), "cpu")["seed"])
+    return int(load_state(find_checkpoint(checkpoint_path, load_step), mapped=True)["seed"])
 
 
 def load_or_refuse(load: Callable[[], None], directory: Path) -> None:

@@ -33,18 +33,18 @@ def rng_state() -> dict[str, Any]:
 
 
 def load_rng_state(state: dict[str, Any]) -> None:
-    """Set the global streams as `rng_state` recorded them; CUDA streams only where as many devices are here."""
+    """Set the global streams as `rng_state` recorded them; CUDA's for the devices that are here."""
     python, numpy_state = state["python"], state["numpy"]
     random.setstate((python["version"], tuple(python["internal"]), python["gauss_next"]))
     np.random.set_state(
         (
             numpy_state["name"],
-            numpy_state["keys"].numpy().astype(np.uint32),
+            numpy_state["keys"].cpu().numpy().astype(np.uint32),
             numpy_state["position"],
             numpy_state["has_gauss"],
             numpy_state["cached"],
         )
     )
     th.set_rng_state(state["torch"].cpu())
-    if len(state["cuda"]) == th.cuda.device_count():
-        th.cuda.set_rng_state_all([tensor.cpu() for tensor in state["cuda"]])
+    for index, tensor in enumerate(state["cuda"][: th.cuda.device_count()]):  # a run computes on the first
+        th.cuda.set_rng_state(tensor.cpu(), index)

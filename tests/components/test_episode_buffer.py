@@ -164,6 +164,17 @@ def test_a_continued_replay_buffer_holds_what_the_first_held() -> None:
         batch(size=1, kind=ReplayBuffer).load_state_dict(first.state_dict())
 
 
+@pytest.mark.skipif(not th.cuda.is_available(), reason="needs a CUDA device")
+def test_a_replay_buffer_on_a_gpu_is_saved_from_and_continued_through_the_cpu() -> None:
+    scheme, groups, preprocess = build_scheme(DISCRETE, ARGS)
+    buffers = [ReplayBuffer(scheme, groups, 3, 7, preprocess=preprocess, device="cuda") for _ in range(2)]
+    buffers[0].insert_episode_batch(batch())
+    state = buffers[0].state_dict()
+    assert not any(value.is_cuda for store in ("transition", "episode") for value in state[store].values())
+    buffers[1].load_state_dict(state)
+    assert buffers[1]["obs"].is_cuda and th.equal(buffers[0]["obs"], buffers[1]["obs"])
+
+
 def test_transforms() -> None:
     assert OneHot(3).transform(th.tensor([[2], [0]])).tolist() == [[0, 0, 1], [1, 0, 0]]
     assert OneHot(3).infer_output_info((1,), th.long) == ((3,), th.float32)

@@ -123,10 +123,20 @@ def test_checkpoints_are_found_by_step(tmp_path: Path) -> None:
     assert checkpoint.find_checkpoint(str(tmp_path), 0).name == "200"
     assert checkpoint.find_checkpoint(str(tmp_path), 35).name == "30"
     assert checkpoint.find_checkpoint(str(tmp_path / "10"), 0).name == "10"
-    assert checkpoint.load_state(tmp_path / "30", "cpu") == state_at(30)
+    assert checkpoint.load_state(tmp_path / "30") == state_at(30)
     checkpoint.save_checkpoint(tmp_path, 10, Models(5.0), state_at(11))  # replaces
-    assert checkpoint.load_state(tmp_path / "10", "cpu") == state_at(11)
+    assert checkpoint.load_state(tmp_path / "10") == state_at(11)
     assert checkpoint.checkpoint_seed(str(tmp_path), 0) == 7
+
+
+def test_the_seed_is_read_without_the_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replay buffer may be gigabytes."""
+    checkpoint.save_checkpoint(tmp_path, 1, Models(1.0), state_at(1) | {"buffer": {"replay": th.zeros(10**6)}})
+    load, mapped = th.load, []
+    monkeypatch.setattr(th, "load", lambda *rest, **keys: mapped.append(keys["mmap"]) or load(*rest, **keys))
+    assert checkpoint.checkpoint_seed(str(tmp_path), 0) == 7
+    assert checkpoint.load_state(tmp_path / "1")["buffer"]["replay"].numel() == 10**6
+    assert mapped == [True, False]
 
 
 def test_missing_and_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
@@ -137,20 +147,20 @@ def test_missing_and_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
     path = checkpoint.save_checkpoint(tmp_path, 1, Models(1.0), {"t": 1})
     file = path / checkpoint.STATE_FILE
     with pytest.raises(CheckpointError, match="lacks seed"):
-        checkpoint.load_state(path, "cpu")
+        checkpoint.load_state(path)
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(CheckpointError, match="damaged"):
-        checkpoint.load_state(path, "cpu")
+        checkpoint.load_state(path)
     file.unlink()
     with pytest.raises(CheckpointError, match="evaluate=True, not continued"):
-        checkpoint.load_state(path, "cpu")
+        checkpoint.load_state(path)
 
 
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     path = checkpoint.save_checkpoint(tmp_path, 1, Models(1.0), {"t": 1})
     th.save({"t": Path("an object")}, path / checkpoint.STATE_FILE)
     with pytest.raises(CheckpointError, match="damaged or no checkpoint of ours"):
-        checkpoint.load_state(path, "cpu")
+        checkpoint.load_state(path)
 
 
 WRITER = """
@@ -188,6 +198,14 @@ def test_random_streams_are_restored(tmp_path: Path) -> None:
     rng.seed_everything(5)
     rng.load_rng_state(th.load(tmp_path / "rng.th", weights_only=True))
     assert (np.random.standard_normal(3).tolist(), th.rand(3).tolist(), __import__("random").random()) == expected
+
+
+def test_cuda_streams_are_restored_on_a_machine_with_fewer_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    restored = []
+    monkeypatch.setattr(th.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(th.cuda, "set_rng_state", lambda state, index: restored.append((index, state.tolist())))
+    rng.load_rng_state(rng.rng_state() | {"cuda": [th.tensor([4]), th.tensor([6])]})
+    assert restored == [(0, [4])]
 
 
 def test_a_learning_curve_is_a_picture(tmp_path: Path) -> None:
