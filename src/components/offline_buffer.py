@@ -11,6 +11,7 @@ from torch import Tensor
 from components.episode_buffer import EpisodeBatch
 from components.scheme import Groups, Preprocess, Scheme, extend_scheme
 from utils.errors import DatasetError
+from utils.rng import load_generator
 
 EXTRAS = ("init_obs", "init_state", "prev_actions_onehot", "time_index", "return_to_go")
 
@@ -81,7 +82,7 @@ class OfflineBuffer:
         self._draw_device = self._home if self._equal or window is not None else "cpu"
         self._table = {key: value.to(self._draw_device) for key, value in table.items()}
         self._steps = th.arange(longest, device=self._draw_device)
-        self._generator = th.Generator(self._draw_device).manual_seed(seed)
+        self._generator, self._seed = th.Generator(self._draw_device).manual_seed(seed), seed
 
     @property
     def n_windows(self) -> int:
@@ -134,8 +135,10 @@ class OfflineBuffer:
         """The sampler's state: a buffer over the same data that loads it goes on with the very same draws."""
         return {"generator": self._generator.get_state()}
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self._generator.set_state(state["generator"].cpu())
+    def load_state_dict(self, state: Mapping[str, Tensor], update: int = 0) -> None:
+        """Go on from `state_dict`, saved at `update`; with other draws, and a warning, if another device drew then."""
+        keys = "use_cuda, buffer_cpu_only, memory_map or window"
+        load_generator(self._generator, state["generator"], self._seed, update, "the batches", keys)
 
     def _gather(self, index: Tensor, lead: tuple[int, int], real: Tensor | None) -> dict[str, Tensor]:
         """Rows `index` (B * T,) of every key as (B, T, ...), zeros where not `real` (B, T)."""

@@ -9,6 +9,7 @@ import torch as th
 
 from learners.gradients import learning_rate
 from utils.errors import CheckpointError
+from utils.rng import load_generator
 
 if TYPE_CHECKING:
     from learners.base_learner import BaseLearner
@@ -60,8 +61,11 @@ def restore_state(learner: BaseLearner, state: dict[str, Any]) -> None:
             optimiser.load_state_dict(state["optimisers"][spec.name])
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(learner.args, spec)  # a rate changed for the continuation counts
-        learner.generator.set_state(state["generator"].cpu())
         learner.training_steps = int(state["training_steps"])
+        seed = learner.generator.initial_seed()  # the run's, kept apart from the buffer's
+        load_generator(
+            learner.generator, state["generator"], seed, learner.training_steps, "the learner", keys="use_cuda"
+        )
         learner.log_stats_t = int(state["log_stats_t"])
         learner.first_bad.copy_(state["first_bad"])
         device = learner.first_bad.device

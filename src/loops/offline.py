@@ -69,7 +69,7 @@ class OfflineTraining(Training):
         return self.buffer.state_dict()
 
     def load_buffer_state(self, state: dict[str, Any]) -> None:
-        self.buffer.load_state_dict(state)
+        self.buffer.load_state_dict(state, self.t)
 
     def levels(self) -> dict[str, float]:
         return {"dataset": self.dataset.card["returns"]["mean"]}

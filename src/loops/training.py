@@ -195,6 +195,7 @@ class Training:
             raise CheckpointError(
                 f"{directory} is at {self.unit} {state['t']} already; raise t_max={self.args.t_max} above it"
             )
+        self.t, self.last_checkpoint = state["t"], directory
         self.learner.load_models(str(directory))
         if state["learner"] is not None:
             self.learner.load_training_state(state["learner"])
@@ -204,7 +205,6 @@ class Training:
             raise CheckpointError(f"{directory}: its buffer does not fit this run: {error}") from error
         load_rng_state(state["rng"])
         self.logger.replay(_without_closing_evaluation(state))
-        self.t, self.last_checkpoint = state["t"], directory
         self.log.info(f"Continuing {directory} from {self.unit} {self.t}")
 
     def _warn_of_changes(self, settings: dict[str, Any]) -> None:

@@ -1,10 +1,15 @@
 """The process-wide random streams, as plain values that a checkpoint can hold and never has to unpickle."""
 
+import logging
 import random
 from typing import Any
 
 import numpy as np
 import torch as th
+
+_LOG = logging.getLogger(__name__)
+# How many bytes a generator's saved state has: by this it tells what kind of device drew.
+STATE_BYTES = {"cpu": 5056, "cuda": 16}
 
 
 def seed_everything(seed: int) -> None:
@@ -48,3 +53,22 @@ def load_rng_state(state: dict[str, Any]) -> None:
     th.set_rng_state(state["torch"].cpu())
     for index, tensor in enumerate(state["cuda"][: th.cuda.device_count()]):  # a run computes on the first
         th.cuda.set_rng_state(tensor.cpu(), index)
+
+
+def load_generator(generator: th.Generator, state: th.Tensor, seed: int, update: int, whose: str, keys: str) -> None:
+    """Let `generator` go on from `state`; anew, from `seed` and `update`, where another kind of device drew before.
+
+    The states of a CPU's and a GPU's generators do not fit each other, so a run that changes devices cannot have the
+    same draws: a warning says so. whose, keys: for the warning, the stream and the keys that choose its device.
+    Raises RuntimeError for a state that is neither kind's.
+    """
+    here = generator.device.type
+    drew = next((kind for kind, size in STATE_BYTES.items() if state.numel() == size), here)
+    if drew == here:
+        generator.set_state(state.cpu())
+        return
+    generator.manual_seed(int(np.random.SeedSequence((seed, update)).generate_state(1, np.uint64)[0]))
+    _LOG.warning(
+        f"Continuing is not bit-exact: {keys} changed the device that draws for {whose} from {drew} to {here}, so its "
+        f"random stream starts anew from the seed and update {update}"
+    )

@@ -8,16 +8,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch as th
 
+from loops.offline import OfflineTraining
 from loops.training import Training
+from tests.components.test_offline_buffer import make as make_buffer
 from tests.learners.learner_tester import assert_same, make_learner, train
+from utils.checkpoint import STATE_FILE
+from utils.errors import CheckpointError
 from utils.logging import Logger
 
 
 class Loop(Training):
-    """A loop without data or environment: a real learner, one batch of noise an update."""
+    """A loop without environment: a learner that is shown one batch of noise an update, a buffer beside it."""
 
     runner = evaluator = None
+    buffer_state, load_buffer_state = OfflineTraining.buffer_state, OfflineTraining.load_buffer_state
 
     def __init__(self, folder: Path, **updates: Any) -> None:
         keys = {"results": folder, "unique_token": "run", "env_args": {}, "name": "spacql", "learner": "spacql_learner",
@@ -25,16 +31,11 @@ class Loop(Training):
                 "test_interval": 100, "log_interval": 100, "checkpoint_path": "", "load_step": 0}  # fmt: skip
         super().__init__(SimpleNamespace(**keys | updates), Logger(logging.getLogger("loop")))
         self.learner = make_learner()
+        self.buffer = make_buffer([3, 5], window=1)[0]
 
     def advance(self) -> None:
         train(self.learner, self.t, self.t + 1)
         self.t += 1
-
-    def buffer_state(self) -> dict[str, Any]:
-        return {}
-
-    def load_buffer_state(self, state: dict[str, Any]) -> None:
-        assert state == {}
 
 
 def saved_at(folder: Path, t: int) -> Path:
@@ -54,3 +55,35 @@ def test_a_state_is_loaded_to_the_cpu_whatever_device_the_run_is_on(device: str,
     continued.run(SimpleNamespace())
     assert_same(straight.learner.state_dict(), continued.learner.state_dict())
     assert_same(straight.learner.training_state(), continued.learner.training_state())
+
+
+@pytest.mark.parametrize(
+    ("whose", "keys"), [("learner", "use_cuda"), ("buffer", "use_cuda, buffer_cpu_only, memory_map or window")]
+)
+def test_another_kind_of_device_draws_anew_and_says_so(
+    whose: str, keys: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A CUDA generator's state is 16 bytes, which a CPU's generator cannot take."""
+    folder = saved_at(tmp_path, 5)
+    state = th.load(folder / "5" / STATE_FILE, weights_only=True)
+    kept = state[whose]["generator"]
+
+    def continued(t: int = 5, n_bytes: int = 16) -> tuple[th.Tensor, th.Tensor]:
+        state[whose]["generator"] = kept if n_bytes == len(kept) else th.zeros(n_bytes, dtype=th.uint8)
+        state["t"] = state["learner"]["training_steps"] = t
+        th.save(state, folder / "5" / STATE_FILE)
+        loop = Loop(tmp_path, unique_token="second", checkpoint_path=str(folder))
+        loop.resume()
+        return th.rand(4, generator=loop.learner.generator), loop.buffer.sample(50)["obs"].flatten()
+
+    exact = continued(n_bytes=len(kept))
+    assert not caplog.records
+    first, again, later = continued(), continued(), continued(t=6)
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 3 and warnings[0].startswith(f"Continuing is not bit-exact: {keys} changed the device")
+    assert "from cuda to cpu" in warnings[0] and warnings[0].endswith("update 5") and warnings[2].endswith("update 6")
+    mine = ("learner", "buffer").index(whose)
+    assert th.equal(first[mine], again[mine]) and th.equal(first[1 - mine], exact[1 - mine])
+    assert not th.equal(first[mine], later[mine]) and not th.equal(first[mine], exact[mine])
+    with pytest.raises(CheckpointError, match="does not fit"):
+        continued(n_bytes=100)
