@@ -149,7 +149,11 @@ class Training:
             progress.show_score(self.evaluator.describe(self.evaluator.evaluate(self.t)))
 
     def _interrupt(self, signal_name: str) -> None:
-        saved = f"continue with checkpoint_path='{self.save().parent}'" if self.args.save_model else "nothing was saved"
+        saved = "nothing was saved"
+        if self.args.save_model:
+            if self.last_checkpoint != self.directory / str(self.t):  # else the step that ended has saved all there is
+                self.save()
+            saved = f"continue with checkpoint_path='{self.directory}'"
         raise SacredInterrupt(f"{signal_name} at {self.unit} {self.t} of {self.args.t_max}; {saved}")
 
     # -- checkpoints -----------------------------------------------------------------------------------------------

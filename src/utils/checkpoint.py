@@ -29,9 +29,10 @@ class SavesModels(Protocol):
 def save_checkpoint(directory: Path, t: int, learner: SavesModels, state: dict[str, Any]) -> Path:
     """Write `directory`/`t` with the learner's model files and `state`; returns its path.
 
-    A process killed at any moment leaves either no such directory or a complete one.
+    A process killed at any moment leaves either no such directory or a complete one; one of the same step that was
+    there before is set aside as .`t`.replaced and goes when the new one is in place.
     """
-    final, temporary = directory / str(t), directory / f".{t}.writing"
+    final, temporary, aside = directory / str(t), directory / f".{t}.writing", directory / f".{t}.replaced"
     directory.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
@@ -40,9 +41,12 @@ def save_checkpoint(directory: Path, t: int, learner: SavesModels, state: dict[s
     for file in temporary.iterdir():
         flush_to_disk(file)
     flush_to_disk(temporary)
-    shutil.rmtree(final, ignore_errors=True)
+    if final.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        os.replace(final, aside)
     os.replace(temporary, final)
     flush_to_disk(directory)
+    shutil.rmtree(aside, ignore_errors=True)
     return final
 
 

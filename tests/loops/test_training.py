@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch as th
+from sacred.utils import SacredInterrupt
 
 from loops.offline import OfflineTraining
 from loops.training import Training
@@ -87,3 +90,33 @@ def test_another_kind_of_device_draws_anew_and_says_so(
     assert not th.equal(first[mine], later[mine]) and not th.equal(first[mine], exact[mine])
     with pytest.raises(CheckpointError, match="does not fit"):
         continued(n_bytes=100)
+
+
+class Stopped(Loop):
+    """Asked to stop in its second update."""
+
+    def advance(self) -> None:
+        super().advance()
+        if self.t == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("interval", [2, 100])
+def test_a_signal_saves_what_the_step_has_not_saved_already(
+    interval: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Saving twice would for a moment leave the newest checkpoint to a second signal."""
+    loop = Stopped(tmp_path, save_model_interval=interval)
+    saved: list[int] = []
+    save = loop.save
+    monkeypatch.setattr(loop, "save", lambda: (saved.append(loop.t), save())[1])
+    with pytest.raises(SacredInterrupt, match=f"SIGTERM at update 2 of 9; continue with checkpoint_path='{tmp_path}"):
+        loop.run(SimpleNamespace())
+    assert saved == [2] and [path.name for path in loop.directory.iterdir()] == ["2"]
+
+
+def test_a_run_that_saves_nothing_says_so(tmp_path: Path) -> None:
+    loop = Stopped(tmp_path, save_model=False)
+    with pytest.raises(SacredInterrupt, match="SIGTERM at update 2 of 9; nothing was saved"):
+        loop.run(SimpleNamespace())
+    assert not loop.directory.exists()

@@ -163,6 +163,28 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
         checkpoint.load_state(path)
 
 
+def test_replacing_a_checkpoint_keeps_the_old_one_until_the_new_one_is_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.save_checkpoint(tmp_path, 10, Models(1.0), state_at(10))
+    replace = os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        if target.name == "10":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save_checkpoint(tmp_path, 10, Models(5.0), state_at(11))
+    old, new = tmp_path / ".10.replaced", tmp_path / ".10.writing"
+    assert checkpoint.load_state(old) == state_at(10) and checkpoint.load_state(new) == state_at(11)
+    monkeypatch.undo()
+    checkpoint.save_checkpoint(tmp_path, 10, Models(5.0), state_at(12))
+    assert checkpoint.load_state(tmp_path / "10") == state_at(12)
+    assert [path.name for path in tmp_path.iterdir()] == ["10"]
+
+
 WRITER = """
 import sys; from pathlib import Path; sys.path.insert(0, {src!r})
 import torch as th; from utils.checkpoint import save_checkpoint
