@@ -58,7 +58,8 @@ class Terminated(SacredInterrupt):
 
 def terminate(number: int, frame: FrameType | None) -> None:
     """Turn SIGTERM into an exception, so that Sacred marks the run INTERRUPTED."""
-    raise Terminated(f"{signal.Signals(number).name} outside the training loop; nothing was saved")
+    name = signal.Signals(number).name
+    raise Terminated(f"{name} outside the training loop; it saves nothing, what the run saved before stays")
 
 
 def option_value(argv: list[str], short: str, long: str) -> tuple[str | None, list[str]]:

@@ -17,7 +17,8 @@ from utils.files import flush_to_disk
 STATE_FILE = "train_state.th"
 CHECKOUT = Path(__file__).resolve().parents[2]
 # What a training state must hold for a run to be continued.
-STATE_KEYS = ("t", "seed", "learner_name", "dataset_checksum", "settings", "learner", "buffer", "rng", "statistics")
+STATE_KEYS = ("t", "seed", "learner_name", "dataset_checksum", "settings", "learner", "buffer", "rng", "statistics",
+              "evaluated_for_the_end")  # fmt: skip
 
 
 class SavesModels(Protocol):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +17,10 @@ from sacred.utils import SacredInterrupt
 
 from loops.offline import OfflineTraining
 from loops.training import Training
+from tests.command_line import ROOT, CommandLine, status
 from tests.components.test_offline_buffer import make as make_buffer
 from tests.learners.learner_tester import assert_same, make_learner, train
-from utils.checkpoint import STATE_FILE
+from utils.checkpoint import STATE_FILE, STATE_KEYS, load_state
 from utils.errors import CheckpointError
 from utils.logging import Logger
 
@@ -47,6 +50,10 @@ def saved_at(folder: Path, t: int) -> Path:
     for _ in range(t):
         first.advance()
     return first.save().parent
+
+
+def test_a_checkpoint_holds_just_what_one_must_hold(tmp_path: Path) -> None:
+    assert set(load_state(saved_at(tmp_path, 1) / "1")) == set(STATE_KEYS)
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
@@ -120,3 +127,16 @@ def test_a_run_that_saves_nothing_says_so(tmp_path: Path) -> None:
     with pytest.raises(SacredInterrupt, match="SIGTERM at update 2 of 9; nothing was saved"):
         loop.run(SimpleNamespace())
     assert not loop.directory.exists()
+
+
+def test_a_signal_after_training_does_not_deny_the_checkpoints(cli: CommandLine) -> None:
+    code = (
+        "import os, signal, sys; sys.path.insert(0, 'src'); import main; from loops.training import Training; "
+        "Training.finish = lambda self: os.kill(os.getpid(), signal.SIGTERM); sys.exit(main.main(sys.argv))"
+    )
+    command = cli.command("t_max=2", "env=None")
+    arguments = command[command.index(str(ROOT / "src" / "main.py")) + 1 :]
+    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT)
+    words = "interrupted: SIGTERM outside the training loop; it saves nothing, what the run saved before stays"
+    assert result.returncode == 130 and result.stderr.splitlines()[-1] == words
+    assert status(cli.runs()[0]) == "INTERRUPTED" and (cli.checkpoints()[0] / "2" / STATE_FILE).is_file()

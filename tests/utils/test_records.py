@@ -148,6 +148,10 @@ def test_missing_and_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
     file = path / checkpoint.STATE_FILE
     with pytest.raises(CheckpointError, match="lacks seed"):
         checkpoint.load_state(path)
+    for key in checkpoint.STATE_KEYS:
+        th.save({other: value for other, value in state_at(1).items() if other != key}, file)
+        with pytest.raises(CheckpointError, match=f"lacks {key}, so it is no training state of this release"):
+            checkpoint.load_state(path)
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(CheckpointError, match="damaged"):
         checkpoint.load_state(path)
