@@ -56,6 +56,7 @@ class BaseLearner(nn.Module):
     STATISTICS: tuple[str, ...] = ()
     EXTRAS: tuple[str, ...] = ()
     first_bad: Tensor
+    target_mac: Any  # where `agent` is among the targets
 
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
         super().__init__()
@@ -69,7 +70,8 @@ class BaseLearner(nn.Module):
 
     def prepare(self) -> None:
         """Create targets and optimisers; the last line of a subclass's `__init__`."""
-        self.target_mac = copy.deepcopy(self.mac)
+        if "agent" in self.TARGETS:
+            self.target_mac = copy.deepcopy(self.mac)
         for name in self.TARGETS:
             target = self.target_mac.agent if name == "agent" else copy.deepcopy(getattr(self, name))
             self.add_module(f"target_{name}", target.requires_grad_(False))
@@ -228,9 +230,12 @@ class BaseLearner(nn.Module):
     # -- devices and files ---------------------------------------------------------------------------------------------
 
     def cuda(self, device: Any = None) -> None:  # type: ignore[override]
-        """Move every network, target and buffer to the GPU."""
-        super().cuda(device)
-        self.mac.cuda()
+        """Move every network, target and buffer to the GPU `device`, the current one for None."""
+        macs = [self.mac, self.target_mac] if "agent" in self.TARGETS else [self.mac]
+        with th.cuda.device(device):  # stock's controllers, which may hold more than the agent, go to the current one
+            super().cuda()
+            for mac in macs:
+                mac.cuda()
 
     def save_models(self, path: str) -> None:
         """Write into `path` agent.th, one <module>.th per other module, and <first module>_opt.th per loss."""

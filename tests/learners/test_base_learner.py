@@ -256,15 +256,3 @@ def test_checkpoints_that_do_not_fit(tmp_path: Any) -> None:
         learner.load_models(str(tmp_path))
     with pytest.raises(CheckpointError, match="training state does not fit"):
         learner.load_training_state({"targets": {}})
-
-
-@pytest.mark.filterwarnings("ignore:.*which is a no-op")
-def test_statistics_that_wait_for_the_log_follow_the_learner_to_its_device() -> None:
-    """A training state is loaded to the CPU; `meta` stands for a GPU."""
-    first = make_learner(actor_update_interval=4, learner_log_interval=1)
-    train(first, 0, 1)
-    state = first.training_state()
-    assert state["pending"]["critic"] and state["pending"]["actor"] is None
-    moved = make_learner(actor_update_interval=4, learner_log_interval=1).to("meta")
-    moved.load_training_state(state)
-    assert all(value.is_meta for value in moved._pending["critic"].values()) and moved._pending["actor"] is None
