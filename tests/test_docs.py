@@ -68,7 +68,7 @@ def test_the_example_learner_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert code is not None
     names: dict[str, Any] = {**vars(base_learner), **vars(gradients), **vars(squash_layer)}
     exec(code.group(1), names)
-    monkeypatch.setitem(learner_REGISTRY, "bc_example", names["BCLearner"])
+    monkeypatch.setitem(learner_REGISTRY, "bc_example", names["RegressionLearner"])
     learner = make_learner(learner="bc_example", lr=0.01)
     batch = make_batch(learner.args)
     losses = []

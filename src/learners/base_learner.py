@@ -251,7 +251,7 @@ class BaseLearner(nn.Module):
             getattr(self, f"target_{name}").load_state_dict(getattr(self, name).state_dict())
 
     def training_state(self) -> dict[str, Any]:
-        """What stock's files leave out and a bit-exact continuation needs; tensors, numbers, strings, containers."""
+        """What a bit-exact continuation needs beside stock's files; tensors, numbers, strings, containers."""
         return collect_state(self)
 
     def load_training_state(self, state: dict[str, Any]) -> None:

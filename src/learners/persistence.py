@@ -36,7 +36,10 @@ def read_models(learner: BaseLearner, path: str) -> None:
 
 
 def collect_state(learner: BaseLearner) -> dict[str, Any]:
-    """What stock's files leave out; tensors, numbers, strings, containers."""
+    """What stock's files leave out; tensors, numbers, strings, containers.
+
+    And the optimisers again, by loss: stock names their files by module, so two losses of one module share a file.
+    """
     return {
         "targets": {name: getattr(learner, f"target_{name}").state_dict() for name in learner.TARGETS},
         "statistics": {name: getattr(learner, name).state_dict() for name in learner.STATISTICS},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -134,7 +135,9 @@ def train(learner: BaseLearner, start: int, stop: int) -> None:
     """Updates `start`+1 .. `stop`, each on a batch of its own, of several steps where agents remember."""
     steps = 4 if is_recurrent(learner.args) else 2
     for step in range(start, stop):
-        learner.train(make_batch(learner.args, steps=steps, seed=step), step + 1, 0)
+        batch = make_batch(learner.args, steps=steps, seed=step)
+        batch.to(learner.args.device)
+        learner.train(batch, step + 1, 0)
 
 
 def check_learns(alg: str, **updates: Any) -> None:
@@ -165,15 +168,43 @@ def check_resumes(alg: str, path: Path, **updates: Any) -> None:
     assert straight.logger.stats == first.logger.stats + second.logger.stats
 
 
-def check_device(alg: str, **updates: Any) -> None:
-    """On a GPU: every parameter and buffer moves there and training stays there."""
-    learner = make_learner(alg, device="cuda", **updates)
-    learner.cuda()
-    batch = make_batch(learner.args, steps=4)
-    batch.to("cuda")
-    for step in range(10):
-        learner.train(batch, step + 1, 0)
-    assert all(value.is_cuda for value in learner.state_dict().values())
+def check_device(alg: str, path: Path, device: str = "cuda", **updates: Any) -> None:
+    """On a GPU: everything moves there and stays there in training; a run goes on from there, there and on a CPU.
+
+    What a continued run starts from is compared bit for bit. What it computes is not: sums on a GPU may change order.
+    """
+    first = learner_on(device, alg, **updates)
+    train(first, 0, 7)
+    assert all(value.device.type == device for value in first.state_dict().values())
+    first.save_models(str(path))
+    th.save(first.training_state(), path / "training.th")
+    state = th.load(path / "training.th", map_location="cpu", weights_only=True)
+    for place in (device, "cpu"):
+        second = learner_on(place, alg, **updates)
+        second.load_models(str(path))
+        second.load_training_state(state)
+        assert_same(on_cpu(first.state_dict()), on_cpu(second.state_dict()))
+        drawn = {} if place == device else {"generator": state["generator"]}  # it cannot go on elsewhere
+        assert_same(state, on_cpu(second.training_state()) | drawn)
+        train(second, 7, 14)
+        second.check_finite(14)
+        assert all(value.device.type == place for value in second.state_dict().values())
+
+
+def learner_on(device: str, alg: str, **updates: Any) -> Any:
+    """A learner as the loops build it for a device."""
+    learner = make_learner(alg, device=device, **updates)
+    if device == "cuda":
+        learner.cuda()
+    return learner
+
+
+def on_cpu(state: dict[str, Any]) -> Any:
+    """A state as it comes back from a file."""
+    file = io.BytesIO()
+    th.save(state, file)
+    file.seek(0)
+    return th.load(file, map_location="cpu", weights_only=True)
 
 
 def assert_same(left: Any, right: Any) -> None:

@@ -4,8 +4,13 @@ from typing import Any
 import pytest
 import torch as th
 import yaml
+from torch import Tensor
 
+from components.episode_buffer import EpisodeBatch
 from learners import REGISTRY
+from learners.base_learner import Draws, Stats
+from learners.bc_learner import BCLearner
+from learners.gradients import LossSpec
 from tests.learners.learner_tester import ALGS, check_device, check_learns, check_resumes
 
 # Every algorithm file whose learner is registered.
@@ -50,5 +55,18 @@ def test_resumes_bit_exactly(alg: str, updates: dict[str, Any], tmp_path: Path) 
 
 @pytest.mark.skipif(not th.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize(("alg", "updates"), cases())
-def test_trains_on_a_gpu(alg: str, updates: dict[str, Any]) -> None:
-    check_device(alg, **updates)
+def test_trains_and_continues_on_a_gpu(alg: str, updates: dict[str, Any], tmp_path: Path) -> None:
+    check_device(alg, tmp_path, **updates)
+
+
+def test_two_losses_of_one_module_resume_bit_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stock's file of the module's optimiser holds one of the two only."""
+
+    class TwoLosses(BCLearner):
+        LOSSES = (*BCLearner.LOSSES, LossSpec("again", modules=("agent",), lr="lr"))
+
+        def again_loss(self, batch: EpisodeBatch, draws: Draws) -> tuple[Tensor, Stats]:
+            return self.bc_loss(batch, draws)
+
+    monkeypatch.setitem(REGISTRY, "bc_learner", TwoLosses)
+    check_resumes("bc", tmp_path, discrete=True)
