@@ -58,6 +58,10 @@ class OnlineTraining(Training):
         self.evaluator = Evaluator(self.runner, args, logger, reference)
         self.episodes, self.trained = 0, False
 
+    def _advance(self) -> None:
+        self._check_finite()  # the rollout that follows would play a diverged policy, and fail or learn from it
+        super()._advance()
+
     def advance(self) -> None:
         """One rollout, then `updates_per_run` updates from the replay buffer."""
         batch = self.runner.run(test_mode=False)

@@ -104,3 +104,21 @@ def test_what_cannot_be_trained_is_refused(cli: CommandLine, updates: tuple[str,
     result = cli.run(*SMALL, *updates, config="matd3")
     assert result.returncode == 1 and sentence in result.stderr, result.stderr
     assert len([line for line in result.stderr.splitlines() if line.startswith("error:")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("spacql_discrete", "the critic loss of SPaCQLLearner stopped being finite at update 2 (seen at t=20)"),
+        ("qmix", "the q loss of QLearner stopped being finite at update 2 (seen at t=80)"),
+    ],
+)
+def test_a_diverged_policy_is_not_played_again(config: str, words: str, cli: CommandLine) -> None:
+    rarely = [f"{key}=100000" for key in ("learner_log_interval", "log_interval", "test_interval")]
+    kept = [key for key in SMALL if key.partition("=")[0] not in [name.partition("=")[0] for name in rarely]]
+    online = ("offline=False", "input_norm=none", "actor_update_interval=1", "actor_lr=1e30")
+    own = {"spacql_discrete": online, "qmix": ("lr=1e30",)}[config]
+    result = cli.run(*kept, *rarely, *own, "runner=vector", "env_args.continuous_actions=False", config=config)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    last = result.stderr.splitlines()[-1]
+    assert words in last and last.count("no checkpoint yet") == 1
