@@ -10,6 +10,7 @@ from datasets.hdf5 import FORMAT_VERSION, row_blocks
 from datasets.references import reference_returns
 from utils.errors import DatasetError
 
+NOT_COMPARED = ("seed", "render_mode", "replay_path")  # env_args that do not make it another environment
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _COMPUTED = ("format_version", "counts", "returns", "shapes", "obs_mean", "obs_std", "checksum")
 

@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from datasets.card import NOT_COMPARED
 from datasets.dataset import OfflineDataset, read_dataset, write_dataset
 from utils.errors import DatasetError
 
-_SAME_IN_MERGED = ("action_space", "n_actions", "action_low", "action_high")
+_SAME_IN_MERGED = ("action_space", "n_actions", "action_low", "action_high", "shapes", "reference")
 
 
 def merge_datasets(sources: Sequence[Path], out: Path, command: str = "") -> dict[str, Any]:
     """Write all episodes of the sources, in their order, to `out`; return the new card.
 
-    Raises DatasetError where environments, action spaces or shapes differ.
+    Raises DatasetError where environments or their arguments, action spaces, shapes or reference returns differ.
     """
     if len(sources) < 2:
         raise DatasetError("merging takes at least two datasets")
@@ -63,20 +64,20 @@ def slice_dataset(source: Path, out: Path, episodes: int, seed: int | None = Non
 
 
 def _check_alike(one: OfflineDataset, other: OfflineDataset) -> None:
-    for name, first, second in (
-        ("environment", *(_environment(dataset) for dataset in (one, other))),
-        *((key, one.card.get(key), other.card.get(key)) for key in _SAME_IN_MERGED),
-        ("shapes", one.card["shapes"], other.card["shapes"]),
-    ):
-        if first != second:
+    first, second = _stated(one), _stated(other)
+    for name in dict.fromkeys((*first, *second)):
+        if first.get(name) != second.get(name):
             raise DatasetError(
-                f"{one.path} and {other.path} cannot be merged: their {name} differs ({first}, {second})"
+                f"{one.path} and {other.path} cannot be merged: {name} is {first.get(name)} in the first and "
+                f"{second.get(name)} in the second; merge only data that agree in it"
             )
 
 
-def _environment(dataset: OfflineDataset) -> tuple[Any, Any]:
+def _stated(dataset: OfflineDataset) -> dict[str, Any]:
+    """What the one card of a merged set says of all its episodes, by the names that people know."""
     environment = dataset.card["environment"]
-    return environment["env"], environment["env_args"].get("key")
+    env_args = {f"env_args.{key}": value for key, value in environment["env_args"].items() if key not in NOT_COMPARED}
+    return {"env": environment["env"], **env_args, **{key: dataset.card.get(key) for key in _SAME_IN_MERGED}}
 
 
 def _array(dataset: OfflineDataset, key: str) -> np.ndarray:

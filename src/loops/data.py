@@ -11,6 +11,7 @@ import torch as th
 
 from components.offline_buffer import OfflineBuffer
 from components.scheme import Groups, Preprocess, Scheme
+from datasets.card import NOT_COMPARED
 from datasets.dataset import OfflineDataset, read_dataset
 from datasets.names import accepted, resolve_dataset
 from utils.errors import ConfigError, DatasetError
@@ -18,7 +19,6 @@ from utils.errors import ConfigError, DatasetError
 # What must agree between a dataset's environment and the one that its policies are evaluated in.
 DIMENSIONS = ("n_agents", "obs_shape", "n_actions", "action_space")
 ADVICE = "make them agree, or train without evaluation: with env=None"
-NOT_COMPARED = ("seed", "render_mode", "replay_path")
 
 
 def load_dataset(args: SimpleNamespace) -> OfflineDataset:

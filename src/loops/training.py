@@ -11,6 +11,7 @@ from sacred.run import Run
 from sacred.utils import SacredInterrupt
 
 from components.episode_buffer import EpisodeBatch
+from datasets.card import NOT_COMPARED
 from loops.evaluate import Evaluator
 from utils.checkpoint import find_checkpoint, load_state, save_checkpoint
 from utils.errors import CheckpointError, TrainingError
@@ -24,8 +25,6 @@ FREE_TO_CHANGE = ("t_max", "checkpoint_path", "load_step", "unique_token", "loca
                   "buffer_cpu_only", "memory_map", "compile", "loss_chunk", "mongo", "use_tensorboard", "dataset",
                   "save_model_interval", "log_interval", "repeat_id", "label", "hypergroup",
                   "save_replay_buffer")  # fmt: skip
-# What may differ in an environment without making it another one.
-DRAWN = ("seed", "render_mode", "replay_path")
 
 
 def is_plain(value: Any) -> bool:
@@ -47,7 +46,7 @@ class Training:
 
     def __init__(self, args: SimpleNamespace, logger: Logger) -> None:
         self.args, self.logger, self.log = args, logger, logger.console_logger
-        env_args = {f"env_args.{key}": value for key, value in args.env_args.items() if key not in DRAWN}
+        env_args = {f"env_args.{key}": value for key, value in args.env_args.items() if key not in NOT_COMPARED}
         settings = {key: value for key, value in vars(args).items() if key not in FREE_TO_CHANGE} | env_args
         self.settings = {key: value for key, value in settings.items() if is_plain(value)}
         self.t = 0

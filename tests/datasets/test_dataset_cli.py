@@ -178,7 +178,31 @@ def test_merge_refuses_other_shapes(file, tmp_path, capsys):
     arrays, offsets = continuous_arrays([2, 2], n_agents=2)
     write_dataset(tmp_path / "b.h5", arrays, offsets, continuous_card())
     assert main(["merge", str(file), str(tmp_path / "b.h5"), "-o", str(tmp_path / "c.h5")]) == 1
-    assert "cannot be merged: their shapes differ" in capsys.readouterr().err
+    assert "cannot be merged: shapes is {'n_agents': 3, " in capsys.readouterr().err
+
+
+SPREAD = {"key": "simple_spread", "time_limit": 25, "seed": 1, "render_mode": None}
+MEASURED = {"random": 1.0, "expert": 2.0, "source": "here"}
+
+
+@pytest.mark.parametrize(
+    ("env_args", "reference", "words"),
+    [
+        (SPREAD | {"time_limit": 50}, MEASURED, "env_args.time_limit is 25 in the first and 50 in the second"),
+        (SPREAD | {"local_ratio": 0.5}, MEASURED, "env_args.local_ratio is None in the first and 0.5 in the second"),
+        (SPREAD, MEASURED | {"expert": 3.0}, "reference is {'random': 1.0, 'expert': 2.0, 'source': 'here'} in"),
+        (SPREAD | {"seed": 2, "render_mode": "rgb_array", "replay_path": "x.gif"}, MEASURED, None),
+    ],
+)
+def test_merge_refuses_what_one_card_cannot_state(env_args, reference, words, tmp_path, capsys):
+    files = tmp_path / "a.h5", tmp_path / "b.h5"
+    for path, own, returns in zip(files, (SPREAD, env_args), (MEASURED, reference), strict=True):
+        arrays, offsets = continuous_arrays([2, 2])
+        environment = {"env": "mpe", "env_args": own}
+        write_dataset(path, arrays, offsets, continuous_card() | {"environment": environment, "reference": returns})
+    status = main(["merge", *map(str, files), "-o", str(tmp_path / "c.h5")])
+    assert status == (0 if words is None else 1) and (tmp_path / "c.h5").exists() == (words is None)
+    assert words is None or words in capsys.readouterr().err
 
 
 def test_the_example_of_the_docs_runs(tmp_path):
