@@ -102,6 +102,9 @@ def test_evaluate_scores_a_checkpoint_as_training_did_and_draws_a_gif(cli: Comma
     assert metrics(cli.runs()[-1])["test_return_mean"]["values"] == [trained["values"][-1]]  # the GIF's is not counted
     (gif,) = cli.results.glob("replays/*.gif")
     assert Image.open(gif).n_frames >= 25  # type: ignore[attr-defined]
+    alone = cli.run("evaluate=True", "render=True", "runner=episode", "batch_size_run=1", "test_nepisode=2", where)
+    assert alone.returncode == 0, alone.stderr
+    assert [Image.open(gif).n_frames >= 25 for gif in cli.results.glob("replays/*.gif")] == [True, True]  # type: ignore[attr-defined]
 
 
 def test_a_diverging_run_stops_with_a_sentence_and_keeps_its_last_good_checkpoint(cli: CommandLine) -> None:

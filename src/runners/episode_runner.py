@@ -71,8 +71,6 @@ class EpisodeRunner(BaseRunner):
             actions = self._act(test_mode)
             _, reward, terminated, truncated, info = env.step(actions[0])
             done = terminated or truncated
-            if test_mode and self.args.render:
-                env.render()
             episode_return = episode_return + np.asarray(reward)
             outcome = {"reward": [np.atleast_1d(reward)], "terminated": [(done != info.get("episode_limit", False),)]}
             self.batch.update(outcome, ts=self.t)
