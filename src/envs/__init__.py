@@ -80,9 +80,12 @@ def bridge_fn(**env_args: Any) -> MultiAgentEnv:
 
 
 def _game(name: str, game: Callable[..., MultiAgentEnv], env_args: dict[str, Any]) -> MultiAgentEnv:
-    """The game, after a misspelt keyword was refused by name."""
+    """The game, after a misspelt keyword was refused by name and pictures with a reason."""
+    from envs.game_env import NO_PICTURES
     from envs.mpe.keys import check_arguments
 
+    if env_args.get("render_mode") is not None:
+        raise EnvError(NO_PICTURES)
     check_arguments(name, env_args, inspect.signature(game).parameters)
     return game(**env_args)
 

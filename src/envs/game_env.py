@@ -15,6 +15,8 @@ from envs.multiagentenv import (
 )
 from utils.errors import EnvError
 
+NO_PICTURES = "The matrix game and Bridge cannot be drawn: leave out render=True and env_args.render_mode."
+
 
 class GameEnv(MultiAgentEnv):
     """A deterministic game of two agents; a subclass states its rules in `_start`, `_play` and `get_state`.
@@ -84,11 +86,11 @@ class GameEnv(MultiAgentEnv):
 
     def render(self) -> np.ndarray | None:
         """Raises `EnvError`: there are no pictures."""
-        raise EnvError("The matrix game and Bridge cannot be drawn: leave out render=True.")
+        raise EnvError(NO_PICTURES)
 
     def save_replay(self) -> None:
         """Raises `EnvError`: there are no pictures."""
-        raise EnvError("The matrix game and Bridge cannot be drawn: leave out render=True.")
+        raise EnvError(NO_PICTURES)
 
     def close(self) -> None:
         self._running = False

@@ -125,6 +125,7 @@ def run(args: SimpleNamespace, logger: Logger, sacred_run: Run) -> dict[str, flo
     log = logger.console_logger
     if args.render:
         check_writable(Path(replay_path(args)).parent, "env_args.replay_path")
+    artist = drawing_runner(args, log, directory) if args.render else None  # first: not every environment has pictures
     runner = policy_runner(args, logger, directory)
     evaluator = Evaluator(runner, args, logger, dataset_reference(args, log))
     value = evaluator.evaluate(int(directory.name))
@@ -133,9 +134,9 @@ def run(args: SimpleNamespace, logger: Logger, sacred_run: Run) -> dict[str, flo
         f"{directory}: {evaluator.describe(value)} over {args.test_nepisode} episodes, "
         f"standard deviation {evaluator.mean_over_agents(deviation):.2f}"
     )
-    runner.close_env()
-    if args.render:
-        draw_episode(args, log, directory)
+    if artist is not None:
+        draw_episode(artist, log)
+    runner.close_env()  # last: some simulators' closing takes away what others draw with
     return evaluator.summary()
 
 
@@ -157,13 +158,16 @@ def replay_path(args: SimpleNamespace) -> str:
     return args.env_args.get("replay_path") or str(args.results / "replays" / f"{args.unique_token}.gif")
 
 
-def draw_episode(args: SimpleNamespace, log: logging.Logger, directory: Path) -> None:
-    """Draw the evaluation's first episode to a GIF; its return is not logged a second time."""
-    replay = replay_path(args)
-    own = {"env_args": {**args.env_args, "render_mode": "rgb_array", "replay_path": replay}}
+def drawing_runner(args: SimpleNamespace, log: logging.Logger, directory: Path) -> Any:
+    """A runner whose environment keeps pictures; what it logs goes nowhere. Raises EnvError where there are none."""
+    own = {"env_args": {**args.env_args, "render_mode": "rgb_array", "replay_path": replay_path(args)}}
     drawn = SimpleNamespace(**{**vars(args), **own, "runner": "episode", "batch_size_run": 1, "test_nepisode": 1})
-    runner = policy_runner(drawn, Logger(log), directory)
+    return policy_runner(drawn, Logger(log), directory)
+
+
+def draw_episode(runner: Any, log: logging.Logger) -> None:
+    """Draw the evaluation's first episode to a GIF; its return is not logged a second time."""
     runner.run(test_mode=True)
     runner.save_replay()
     runner.close_env()
-    log.info(f"Replay: {replay}")
+    log.info(f"Replay: {runner.args.env_args['replay_path']}")

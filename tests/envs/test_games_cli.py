@@ -28,7 +28,12 @@ def test_random_agents_collect(env: str, mean: float, tmp_path: Path) -> None:
     assert (card["counts"]["time_limits"] == 200) == (env == "matrix_game")
 
 
-def test_qmix_trains_in_bridge(tmp_path: Path) -> None:
-    updates = ("t_max=600", "batch_size=4", "test_nepisode=2", "buffer_size=20", "save_model=False")
+def test_qmix_trains_in_bridge_and_is_refused_pictures_before_it_is_evaluated(tmp_path: Path) -> None:
+    updates = ("t_max=600", "batch_size=4", "test_nepisode=2", "buffer_size=20")
     result = run(tmp_path, "--config=qmix", "--env-config=bridge", "with", *updates)
     assert result.returncode == 0, result.stderr
+    (checkpoints,) = (tmp_path / "results" / "models").iterdir()
+    words = ("evaluate=True", "render=True", f"checkpoint_path={checkpoints}")
+    drawn = run(tmp_path, "--config=qmix", "--env-config=bridge", "with", *words, "batch_size_run=2", "test_nepisode=2")
+    assert drawn.returncode == 1 and "over 2 episodes" not in drawn.stderr
+    assert "cannot be drawn: leave out render=True" in drawn.stderr.splitlines()[-1], drawn.stderr
