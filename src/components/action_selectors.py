@@ -121,7 +121,7 @@ class GaussianActionSelector(DeterministicActionSelector):
 
 
 class GaussianPolicySelector:
-    """Continuous actions: samples of a Gaussian policy, clipped to the bounds; its mean in test mode.
+    """Continuous actions: samples of a Gaussian policy, clipped to the bounds; its mean in test mode if `test_greedy`.
 
     Outputs are (B, N, 2A), see `modules.layers.gaussian`.
     """
@@ -131,17 +131,20 @@ class GaussianPolicySelector:
 
     def __init__(self, args: SimpleNamespace) -> None:
         self.low, self.high = action_bounds(args)
+        self.test_greedy = getattr(args, "test_greedy", True)
 
     def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
         mean, log_std = gaussian_policy(agent_inputs.detach(), self.low, self.high)  # (B, N, A) each
-        if test_mode:
+        if test_mode and self.test_greedy:
             return mean * avail_actions
         noise = th.randn_like(mean) * log_std.exp() * 0.5 * (self.high - self.low)
         return th.clamp(mean + noise, self.low, self.high) * avail_actions  # (B, N, A)
 
 
 class TanhGaussianPolicySelector:
-    """Continuous actions: samples of a Gaussian that tanh squashes into the bounds; their mean in test mode.
+    """Continuous actions: samples of a Gaussian that tanh squashes into the bounds; in test mode their mean.
+
+    With `test_greedy` False they are samples in test mode too.
 
     Outputs are (B, N, 2A), see `modules.layers.gaussian`.
     """
@@ -151,10 +154,11 @@ class TanhGaussianPolicySelector:
 
     def __init__(self, args: SimpleNamespace) -> None:
         self.low, self.high = action_bounds(args)
+        self.test_greedy = getattr(args, "test_greedy", True)
 
     def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
         outputs = agent_inputs.detach()
-        if test_mode:
+        if test_mode and self.test_greedy:
             return tanh_gaussian_mean(outputs, self.low, self.high) * avail_actions  # (B, N, A)
         raw, log_std = tanh_gaussian_policy(outputs)  # (B, N, A) each
         raw = raw + th.randn_like(raw) * log_std.exp()

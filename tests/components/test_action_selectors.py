@@ -71,6 +71,19 @@ def test_tanh_gaussian_policy_samples_under_tanh_and_tests_the_mean_of_its_sampl
     assert th.allclose(drawn.std(0).float(), deviation[:2], rtol=0.03)
 
 
+@pytest.mark.parametrize(("name", "width"), [("multinomial", 3), ("gaussian_policy", 6), ("tanh_gaussian_policy", 6)])
+def test_stochastic_policies_are_sampled_in_tests_where_they_are_not_greedy(name: str, width: int) -> None:
+    out = th.full((50, 2, width), 0.25)
+    everywhere = th.ones(50, 2, 3)
+    greedy = REGISTRY[name](ARGS).select_action(out, everywhere, t_env=0, test_mode=True)
+    assert greedy.eq(greedy[0, 0]).all()
+    sampling = REGISTRY[name](SimpleNamespace(**vars(ARGS), test_greedy=False))
+    th.manual_seed(0)
+    tested = sampling.select_action(out, everywhere, t_env=0, test_mode=True)
+    th.manual_seed(0)
+    assert th.equal(tested, sampling.select_action(out, everywhere, t_env=0)) and not tested.eq(tested[0, 0]).all()
+
+
 def test_uniform_is_uniform() -> None:
     actions = REGISTRY["uniform"](ARGS).select_action(outputs(20000), th.ones(20000, 2, 3), t_env=0)
     unit = ((actions - LOW) / (HIGH - LOW)).flatten(0, 1)
