@@ -1,5 +1,6 @@
 """Offline datasets: reading, writing and finding the files that docs/dataset-format.md describes."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from datasets.names import resolve_dataset
 from datasets.stored import decode_rows, pop_episodes, stored_names
 from datasets.validate import check_layout, check_values
 from utils.errors import DatasetError
+
+_LOG = logging.getLogger(__name__)
 
 __all__ = ["OfflineDataset", "read_dataset", "resolve_dataset", "write_dataset"]
 
@@ -144,6 +147,8 @@ def read_dataset(path: str | Path, memory_map: bool = False) -> OfflineDataset:
 
 def _load(path: Path, entries: dict[str, Any], card: dict[str, Any], memory_map: bool) -> OfflineDataset:
     mapped = memory_map or not cache.fits_in_memory(entries)
+    if mapped and not memory_map:
+        _LOG.warning(f"{path} would take more than its share of the free memory: mapping it through {path}.cache")
     if not mapped:
         entries = {name: entry[...] for name, entry in entries.items()}
     if checksum(entries, card) != card.get("checksum"):

@@ -21,6 +21,7 @@ _LOG = logging.getLogger(__name__)
 _MANIFEST = "manifest.json"
 Layout = dict[str, tuple[tuple[int, ...], np.dtype]]
 _MEMORY_SHARE = 0.5  # of the memory that is free: the buffer scalarises, encodes and may copy
+_MEMINFO = Path("/proc/meminfo")  # Linux's
 
 
 def fits_in_memory(entries: Mapping[str, h5py.Dataset]) -> bool:
@@ -29,8 +30,17 @@ def fits_in_memory(entries: Mapping[str, h5py.Dataset]) -> bool:
     for key in coded_keys(entries):
         columns, _, coefficients = (entries[name] for name in stored_names(key))
         size += 4 * columns.shape[1] * (coefficients.shape[0] - columns.shape[0])
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    return size <= _MEMORY_SHARE * free
+    return size <= _MEMORY_SHARE * free_memory()
+
+
+def free_memory() -> int:
+    """Bytes that can be had without swapping, those of the page cache that the kernel would give up among them."""
+    if _MEMINFO.is_file():
+        for line in _MEMINFO.read_text().splitlines():
+            name, _, amount = line.partition(":")
+            if name == "MemAvailable":
+                return int(amount.removesuffix("kB")) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
 def cached_arrays(
