@@ -57,7 +57,9 @@ def check_mongo(address: str) -> None:
         raise ConfigError(f"'{address}' is no MongoDB address; write host:port:db_name, such as localhost:27017:sacred")
     url = parse_mongo_db_arg(address).get("url", "localhost:27017")
     try:
-        pymongo.MongoClient(url, serverSelectionTimeoutMS=PATIENCE_MS).admin.command("ping")
+        client: pymongo.MongoClient[Any] = pymongo.MongoClient(url, serverSelectionTimeoutMS=PATIENCE_MS)
+        with client:
+            client.admin.command("ping")
     except pymongo.errors.PyMongoError as error:
         raise ConfigError(
             f"no MongoDB answers at {url} ({type(error).__name__}); start it, or leave out -m and the key `mongo`: "

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import mongomock
 import numpy as np
@@ -22,7 +23,7 @@ from sacred import SETTINGS, Experiment
 from utils import checkpoint, rng
 from utils.errors import CheckpointError, ConfigError
 from utils.logging import Logger
-from utils.observers import RunDirectoryObserver, mongo_observer, observers
+from utils.observers import RunDirectoryObserver, check_mongo, mongo_observer, observers
 from utils.plotting import plot_learning_curve
 
 
@@ -91,6 +92,16 @@ def test_mongo_and_directory_observers_share_an_id_without_clashing(
     documents = list(client["sacred"]["runs"].find())
     assert [(d["_id"], d["status"], d["result"]) for d in documents] == [(1, "COMPLETED", 3), (2, "COMPLETED", 3)]
     assert json.loads((tmp_path / "1-2" / "run.json").read_text())["status"] == "COMPLETED"
+
+
+def test_the_connection_that_asks_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = MagicMock()
+    client.__enter__.return_value = client
+    client.__exit__.side_effect = lambda *_: client.close()  # as pymongo's does
+    monkeypatch.setattr("pymongo.MongoClient", lambda *a, **k: client)
+    check_mongo("localhost:27017:sacred")
+    client.admin.command.assert_called_once_with("ping")
+    client.close.assert_called_once_with()
 
 
 class Pong:
