@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 from components.action_selectors import REGISTRY as selector_REGISTRY
 from controllers import REGISTRY as mac_REGISTRY
 from learners import REGISTRY as learner_REGISTRY
-from loops.build import SELECTORS
+from loops.build import CONTINUOUS_OUTPUTS, SELECTORS
 from modules.agents import REGISTRY as agent_REGISTRY
 from modules.critics import REGISTRY as critic_REGISTRY
 from utils.config import CONFIG, SOURCE, config_names, merge, read_yaml
@@ -116,3 +118,18 @@ def test_the_check_sees_what_it_should() -> None:
     assert reads(ast.parse(f"def f(self, args):\n  {body}")) == {"a", "b", "d", "e"}
     read = closure({Path(inspect.getfile(learner_REGISTRY["spacql_learner"]))})
     assert {"actor_lr", "hidden_dim", "ensemble_size", "learner_log_interval"} <= read
+
+
+@pytest.mark.parametrize(
+    ("key", "names"),
+    [
+        ("action_selector", [*selector_REGISTRY, "auto"]),
+        ("agent_output_type", [*SELECTORS, *CONTINUOUS_OUTPUTS]),
+        ("agent", agent_REGISTRY),
+        ("mac", mac_REGISTRY),
+    ],
+)
+def test_comments_of_the_defaults_name_every_choice(key: str, names: Iterable[str]) -> None:
+    (line,) = (line for line in (CONFIG / "default.yaml").read_text().splitlines() if line.startswith(f"{key}:"))
+    missing = set(names) - set(re.findall(r"\w+", line.partition("#")[2]))
+    assert not missing
