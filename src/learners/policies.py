@@ -65,9 +65,9 @@ class ContinuousPolicies(nn.Module):
         """E over a_i ~ pi_i of the values of single deviations, (E, R, 1, N) -> (E, R, N)."""
         return values.squeeze(2)
 
-    def divergence(self, known: Tensor, outputs: Tensor) -> Tensor:
+    def divergence(self, log_mu: Tensor, outputs: Tensor) -> Tensor:
         """-log mu_i of the policies' actions, from its logarithms at `alternatives`, (R, 1, N) -> (R, N)."""
-        return -known.squeeze(1)
+        return -log_mu.squeeze(1)
 
     def spread_draws(self, lead: tuple[int, int], generator: th.Generator) -> Tensors:
         """What `spread` needs, (B, T', K, N, A) in [0, 1)."""
@@ -136,10 +136,10 @@ class DiscretePolicies(nn.Module):
         """E over a_i ~ pi_i of the values of single deviations, exactly: (E, R, A, N) -> (E, R, N)."""
         return (values * outputs.transpose(1, 2)).sum(2)
 
-    def divergence(self, known: Tensor, outputs: Tensor) -> Tensor:
+    def divergence(self, log_mu: Tensor, outputs: Tensor) -> Tensor:
         """KL(pi_i || mu_i), exactly, from the logarithms of mu_i at `alternatives`, (R, A, N) -> (R, N)."""
         lowest = math.log(SMALLEST_MASS)
-        gap = outputs.clamp_min(SMALLEST_MASS).log() - known.transpose(1, 2).clamp_min(lowest)  # (R, N, A)
+        gap = outputs.clamp_min(SMALLEST_MASS).log() - log_mu.transpose(1, 2).clamp_min(lowest)  # (R, N, A)
         return (outputs * gap).sum(-1)
 
     def spread_draws(self, lead: tuple[int, int], generator: th.Generator) -> Tensors:
@@ -157,6 +157,6 @@ class DiscretePolicies(nn.Module):
 
     def regulariser(self, outputs: Tensor, batch: EpisodeBatch, rows: slice) -> tuple[Tensor, Tensors]:
         """None: probabilities have no range to leave, (R,) zeros; statistics."""
-        known = outputs.detach()
-        entropy = -(known * known.clamp_min(SMALLEST_MASS).log()).sum(-1).mean(-1)  # (R,)
+        probabilities = outputs.detach()
+        entropy = -(probabilities * probabilities.clamp_min(SMALLEST_MASS).log()).sum(-1).mean(-1)  # (R,)
         return th.zeros_like(entropy), {"policy_entropy": entropy}

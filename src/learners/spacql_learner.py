@@ -129,8 +129,8 @@ class SPaCQLLearner(BaseLearner):
             return None
         actions = self.policies.alternatives(outputs, batch, NOW)  # (R, K, N, A)
         obs = batch["obs"][:, NOW].flatten(0, 1)  # (R, N, O)
-        known = self.density.log_prob(obs, actions, available(batch, NOW))  # (R, K, N)
-        divergence = self.policies.divergence(known, outputs)  # (R, N)
+        log_mu = self.density.log_prob(obs, actions, available(batch, NOW))  # (R, K, N)
+        divergence = self.policies.divergence(log_mu, outputs)  # (R, N)
         return self.n_agents * (self.args.penalty_temperature * divergence).softmax(-1)
 
     def penalty(
@@ -152,8 +152,8 @@ class SPaCQLLearner(BaseLearner):
         mask = transition_mask(batch).flatten()  # (R,)
         logged = self.policies.logged(batch, NOW).unsqueeze(1)  # (R, 1, N, A)
         obs = batch["obs"][:, NOW].flatten(0, 1)  # (R, N, O)
-        known = self.density.log_prob(obs, logged, available(batch, NOW))  # (R, 1, N)
-        return -masked_mean(known.mean((1, 2)), mask), {}
+        log_mu = self.density.log_prob(obs, logged, available(batch, NOW))  # (R, 1, N)
+        return -masked_mean(log_mu.mean((1, 2)), mask), {}
 
     def target_value(self, batch: EpisodeBatch, draws: Draws) -> tuple[Tensor, Stats]:
         """Y_SP of eq. 6, (R,), and the weights and uncertainties behind it."""

@@ -16,5 +16,5 @@ class CategoricalDensity(BaseDensity):
 
     def log_prob(self, obs: Tensor, actions: Tensor, avail_actions: Tensor) -> Tensor:
         logits = self.outputs(obs).masked_fill(avail_actions == 0, FORBIDDEN)  # (R, N, A)
-        known = th.log_softmax(logits, dim=-1)  # (R, N, A)
-        return (actions * known.unsqueeze(1)).sum(-1)  # (R, K, N)
+        log_mu = th.log_softmax(logits, dim=-1)  # (R, N, A)
+        return (actions * log_mu.unsqueeze(1)).sum(-1)  # (R, K, N)
