@@ -16,7 +16,8 @@ from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Draws, Logger, Stats
-from learners.gradients import NEXT, NOW, LossSpec, masked_mean, require, transition_mask
+from learners.checks import check_choices, check_team_reward, require
+from learners.gradients import NEXT, NOW, LossSpec, masked_mean, transition_mask
 from learners.imitation import Imitation
 from modules.critics.ensemble_critic import EnsembleCritic
 from modules.critics.local_critic import LocalCritic
@@ -272,9 +273,7 @@ def config_for(scheme: dict[str, Any]) -> str:
 def check_config(scheme: dict[str, Any], args: SimpleNamespace) -> None:
     """Raise ConfigError, one sentence, where a key is missing, has no meaning here or does not suit another."""
     require(args, KEYS, "comadice_learner", config_for(scheme))
-    for key, choices in CHOICES.items():
-        if getattr(args, key) not in choices:
-            raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {getattr(args, key)!r}")
+    check_choices(args, CHOICES)
     if not 0 < args.alpha < math.inf:
         raise ConfigError(f"alpha={args.alpha}: the divergence's weight must be a number above 0")
     if args.advantage == "joint" and args.value_loss != "full":
@@ -285,5 +284,4 @@ def check_config(scheme: dict[str, Any], args: SimpleNamespace) -> None:
         raise ConfigError("value_loss=official has one weight an agent: set mixer=monotone mixer_layers=1")
     if args.gamma >= 1:
         raise ConfigError(f"gamma={args.gamma}: occupancies are discounted, choose a number below 1")
-    if scheme["reward"]["vshape"] not in (1, (1,)):
-        raise ConfigError("comadice_learner needs one team reward: set common_reward=True")
+    check_team_reward(scheme, "comadice_learner")

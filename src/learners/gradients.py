@@ -1,6 +1,5 @@
 """What the base learner's updates are made of: loss declarations, rates and rhythms, masks, clipping."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -116,12 +115,3 @@ def is_stacked(module: nn.Module) -> bool:
     """Whether all of a module's parameters are stacked networks with one leading member dimension."""
     owners = [m for m in module.modules() if any(True for _ in m.parameters(recurse=False))]
     return all(isinstance(owner, StackedLinear) for owner in owners)
-
-
-def require(args: SimpleNamespace, keys: Iterable[str], learner: str, config: str) -> None:
-    """Raise ConfigError, one sentence, where a configuration made for another learner lacks keys of this one's."""
-    missing = [key for key in keys if not hasattr(args, key)]
-    if missing:
-        raise ConfigError(
-            f"{learner} needs {', '.join(missing)}, which this configuration lacks: use --config={config}"
-        )

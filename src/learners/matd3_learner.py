@@ -8,11 +8,11 @@ from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Draws, Logger, Stats
-from learners.gradients import NEXT, NOW, LossSpec, available, masked_mean, require, transition_mask
+from learners.checks import check_team_reward, require
+from learners.gradients import NEXT, NOW, LossSpec, available, masked_mean, transition_mask
 from modules.critics import REGISTRY as critic_REGISTRY
 from modules.critics.ensemble_critic import EnsembleCritic
 from modules.layers.squash import action_bounds, squash
-from utils.errors import ConfigError
 
 KEYS = ("critic_type", "ensemble_size", "reward_scale", "actor_lr", "actor_update_interval", "target_noise",
         "target_noise_clip", "pre_tanh_l2", "input_norm")  # fmt: skip
@@ -39,8 +39,7 @@ class MATD3Learner(BaseLearner):
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
         require(args, KEYS, "matd3_learner", "matd3")
-        if scheme["reward"]["vshape"] not in (1, (1,)):
-            raise ConfigError("matd3_learner needs one team reward: set common_reward=True")
+        check_team_reward(scheme, "matd3_learner")
         self.critic = critic_REGISTRY[args.critic_type](scheme, args)
         low, high = action_bounds(args)  # (A,)
         self.register_buffer("low", low, persistent=False)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Draws, Logger, Stats
-from learners.gradients import NEXT, NOW, LossSpec, available, masked_mean, require, transition_mask
+from learners.checks import check_choices, check_team_reward, require
+from learners.gradients import NEXT, NOW, LossSpec, available, masked_mean, transition_mask
 from learners.policies import ContinuousPolicies, DiscretePolicies
 from modules.critics import REGISTRY as critic_REGISTRY
 from modules.critics.ensemble_critic import EnsembleCritic
@@ -258,17 +259,12 @@ def check_config(scheme: dict[str, Any], args: SimpleNamespace) -> None:
     require(args, (*KEYS, *policies.KEYS), "spacql_learner", config)
     if args.penalty_weights == "density":
         require(args, DENSITY_KEYS, "spacql_learner with penalty_weights=density", config)
-    for key, choices in CHOICES.items():
-        if getattr(args, key) not in choices:
-            raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {getattr(args, key)!r}")
-    if args.critic_type not in critic_REGISTRY:
-        raise ConfigError(f"critic_type must be one of {', '.join(critic_REGISTRY)}, not {args.critic_type!r}")
+    check_choices(args, CHOICES | {"critic_type": tuple(critic_REGISTRY)})
     if args.agent_output_type != policies.OUTPUT_TYPE:
         raise ConfigError(
             f"for these actions spacql_learner needs agent_output_type={policies.OUTPUT_TYPE}, "
             f"not {args.agent_output_type}: use --config={config}"
         )
-    if scheme["reward"]["vshape"] not in (1, (1,)):
-        raise ConfigError("spacql_learner needs one team reward: set common_reward=True")
+    check_team_reward(scheme, "spacql_learner")
     if args.ensemble_size < 2 and args.partial_replacement == "adaptive":
         raise ConfigError("partial_replacement=adaptive weighs by disagreement: set ensemble_size to 2 or more")
