@@ -32,10 +32,6 @@ class Divergence(ABC):
         """f(w), w >= 0."""
 
     @abstractmethod
-    def slope(self, w: Tensor) -> Tensor:
-        """f'(w), w >= 0; where it is -inf (log 0) the log of the dtype's smallest normal number."""
-
-    @abstractmethod
     def inverse_slope(self, x: Tensor) -> Tensor:
         """(f')^-1(x), before negative w are left out."""
 
@@ -59,9 +55,6 @@ class KL(Divergence):
     def f(self, w: Tensor) -> Tensor:
         return w * _log(w) - w + 1
 
-    def slope(self, w: Tensor) -> Tensor:
-        return _log(w)
-
     def inverse_slope(self, x: Tensor) -> Tensor:
         return x.clamp(max=KL_CAP).exp()
 
@@ -81,9 +74,6 @@ class ChiSquare(Divergence):
     def f(self, w: Tensor) -> Tensor:
         return (w - 1).square() / 2
 
-    def slope(self, w: Tensor) -> Tensor:
-        return w - 1
-
     def inverse_slope(self, x: Tensor) -> Tensor:
         return x + 1
 
@@ -101,9 +91,6 @@ class SoftChiSquare(Divergence):
 
     def f(self, w: Tensor) -> Tensor:
         return th.where(w < 1, w * _log(w) - w + 1, (w - 1).square() / 2)
-
-    def slope(self, w: Tensor) -> Tensor:
-        return th.where(w < 1, _log(w), w - 1)
 
     def inverse_slope(self, x: Tensor) -> Tensor:
         return th.where(x < 0, x.clamp(max=0).exp(), x + 1)

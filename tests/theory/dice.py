@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, minimize
 from torch import Tensor
 
-from modules.divergences import Divergence
+from modules.divergences import KL, ChiSquare, Divergence
 from tests.theory.tabular import Array, DecMDP, pair_occupancy, product, q_star, random_mdp, random_policies
 
 Index = NDArray[np.int64]
@@ -105,6 +105,14 @@ def dual_value(problem: Problem, divergence: Divergence, alpha: float, nu: Tenso
     return (1 - mdp.gamma) * start @ nu + alpha * (occupancy * divergence.conjugate(advantage / alpha)).sum()
 
 
+def slope(divergence: Divergence, w: Tensor) -> Tensor:
+    """f'(w), w >= 0, which the learner has no use for; log 0 is the log of the dtype's smallest normal number."""
+    log = w.clamp(min=th.finfo(w.dtype).tiny).log()
+    if isinstance(divergence, KL):
+        return log
+    return w - 1 if isinstance(divergence, ChiSquare) else th.where(w < 1, log, w - 1)
+
+
 def newton(objective: Callable[[Tensor], Tensor], start: Array) -> tuple[Array, float]:
     """Where a convex function of nu (S,) is least, and its value there."""
     found = minimize(
@@ -139,11 +147,11 @@ def solve_primal(problem: Problem, divergence: Divergence, alpha: float) -> Arra
         return -primal_value(problem, divergence, alpha, (occupancy * w).reshape(n_states, joint))
 
     def gradient(w: Array) -> Array:
-        return -occupancy * (mdp.reward.ravel() - alpha * divergence.slope(th.from_numpy(w)).numpy())
+        return -occupancy * (mdp.reward.ravel() - alpha * slope(divergence, th.from_numpy(w)).numpy())
 
     def hessian(w: Array) -> Array:
         variable = th.from_numpy(w.copy()).requires_grad_()
-        (curvature,) = th.autograd.grad(divergence.slope(variable).sum(), variable)
+        (curvature,) = th.autograd.grad(slope(divergence, variable).sum(), variable)
         return np.diag(alpha * occupancy * curvature.numpy())
 
     found = minimize(
