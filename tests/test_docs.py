@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 
 from learners import REGISTRY as learner_REGISTRY
-from learners import base_learner, gradients
-from modules.layers import squash as squash_layer
 from tests.command_line import ROOT
 from tests.learners.learner_tester import make_batch, make_learner
 from utils import config
@@ -66,7 +64,7 @@ def test_the_example_learner_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     """The class in docs/adding-a-learner.md regresses logged actions."""
     code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "adding-a-learner.md").read_text(), re.DOTALL)
     assert code is not None
-    names: dict[str, Any] = {**vars(base_learner), **vars(gradients), **vars(squash_layer)}
+    names: dict[str, Any] = {}
     exec(code.group(1), names)
     monkeypatch.setitem(learner_REGISTRY, "bc_example", names["RegressionLearner"])
     learner = make_learner(learner="bc_example", lr=0.01)

@@ -22,6 +22,16 @@ RECIPES = {
         )
         for level in ("medium", "expert")
     },
+    **{
+        f"mpe/simple_speaker_listener_v4/qmix-{level}": (
+            "python src/main.py --config=qmix --env-config=mpe with collect=True "
+            "env_args.key=simple_speaker_listener_v4 env_args.continuous_actions=False "
+            f"checkpoint_path=offline_data/mpe/simple_speaker_listener_v4/policies/qmix-{level} epsilon_start=0.1 "
+            "epsilon_finish=0.1 batch_size_run=100 collect_episodes=4000 "
+            f"collect_to=mpe/simple_speaker_listener_v4/qmix-{level} collect_quality={level} seed=0"
+        )
+        for level in ("medium", "expert")
+    },
 }
 
 
