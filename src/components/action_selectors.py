@@ -141,20 +141,10 @@ class GaussianPolicySelector:
         return th.clamp(mean + noise, self.low, self.high) * avail_actions  # (B, N, A)
 
 
-class TanhGaussianPolicySelector:
-    """Continuous actions: samples of a Gaussian that tanh squashes into the bounds; in test mode their mean.
+class TanhGaussianPolicySelector(GaussianPolicySelector):
+    """The same of a Gaussian that tanh squashes into the bounds instead of clipping."""
 
-    With `test_greedy` False they are samples in test mode too.
-
-    Outputs are (B, N, 2A), see `modules.layers.gaussian`.
-    """
-
-    action_types = CONTINUOUS
     output_types = frozenset({"tanh_gaussian"})
-
-    def __init__(self, args: SimpleNamespace) -> None:
-        self.low, self.high = action_bounds(args)
-        self.test_greedy = getattr(args, "test_greedy", True)
 
     def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
         outputs = agent_inputs.detach()

@@ -82,7 +82,7 @@ class OfflineBuffer:
         self._draw_device = self._home if self._equal or window is not None else "cpu"
         self._table = {key: value.to(self._draw_device) for key, value in table.items()}
         self._steps = th.arange(longest, device=self._draw_device)
-        self._generator, self._seed = th.Generator(self._draw_device).manual_seed(seed), seed
+        self._generator = th.Generator(self._draw_device).manual_seed(seed)
 
     @property
     def n_windows(self) -> int:
@@ -138,7 +138,7 @@ class OfflineBuffer:
     def load_state_dict(self, state: Mapping[str, Tensor], update: int = 0) -> None:
         """Go on from `state_dict`, saved at `update`; with other draws, and a warning, if another device drew then."""
         keys = "use_cuda, buffer_cpu_only, memory_map or window"
-        load_generator(self._generator, state["generator"], self._seed, update, "the batches", keys)
+        load_generator(self._generator, state["generator"], update, "the batches", keys)
 
     def _gather(self, index: Tensor, lead: tuple[int, int], real: Tensor | None) -> dict[str, Tensor]:
         """Rows `index` (B * T,) of every key as (B, T, ...), zeros where not `real` (B, T)."""

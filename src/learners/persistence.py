@@ -65,10 +65,7 @@ def restore_state(learner: BaseLearner, state: dict[str, Any]) -> None:
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(learner.args, spec)  # a rate changed for the continuation counts
         learner.training_steps = int(state["training_steps"])
-        seed = learner.generator.initial_seed()  # the run's, kept apart from the buffer's
-        load_generator(
-            learner.generator, state["generator"], seed, learner.training_steps, "the learner", keys="use_cuda"
-        )
+        load_generator(learner.generator, state["generator"], learner.training_steps, "the learner", keys="use_cuda")
         learner.log_stats_t = int(state["log_stats_t"])
         learner.first_bad.copy_(state["first_bad"])
         device = learner.first_bad.device

@@ -44,19 +44,19 @@ def load_rng_state(state: dict[str, Any]) -> None:
     np.random.set_state(
         (
             numpy_state["name"],
-            numpy_state["keys"].cpu().numpy().astype(np.uint32),
+            numpy_state["keys"].numpy().astype(np.uint32),
             numpy_state["position"],
             numpy_state["has_gauss"],
             numpy_state["cached"],
         )
     )
-    th.set_rng_state(state["torch"].cpu())
+    th.set_rng_state(state["torch"])
     for index, tensor in enumerate(state["cuda"][: th.cuda.device_count()]):  # a run computes on the first
-        th.cuda.set_rng_state(tensor.cpu(), index)
+        th.cuda.set_rng_state(tensor, index)
 
 
-def load_generator(generator: th.Generator, state: th.Tensor, seed: int, update: int, whose: str, keys: str) -> None:
-    """Let `generator` go on from `state`; anew, from `seed` and `update`, where another kind of device drew before.
+def load_generator(generator: th.Generator, state: th.Tensor, update: int, whose: str, keys: str) -> None:
+    """Let `generator` go on from `state`; anew, from its seed and `update`, where another kind of device drew before.
 
     The states of a CPU's and a GPU's generators do not fit each other, so a run that changes devices cannot have the
     same draws: a warning says so. whose, keys: for the warning, the stream and the keys that choose its device.
@@ -65,9 +65,10 @@ def load_generator(generator: th.Generator, state: th.Tensor, seed: int, update:
     here = generator.device.type
     drew = next((kind for kind, size in STATE_BYTES.items() if state.numel() == size), here)
     if drew == here:
-        generator.set_state(state.cpu())
+        generator.set_state(state)
         return
-    generator.manual_seed(int(np.random.SeedSequence((seed, update)).generate_state(1, np.uint64)[0]))
+    seeds = (generator.initial_seed(), update)
+    generator.manual_seed(int(np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0]))
     _LOG.warning(
         f"Continuing is not bit-exact: {keys} changed the device that draws for {whose} from {drew} to {here}, so its "
         f"random stream starts anew from the seed and update {update}"
