@@ -48,8 +48,8 @@ from torch.autograd.profiler import profile, record_function
 from components.episode_buffer import EpisodeBatch
 from datasets.card import add_statistics
 from datasets.dataset import OfflineDataset
+from datasets.loading import build_buffer
 from loops.build import build_mac, build_schemes, check_learner
-from loops.data import build_buffer
 from utils.config import CONFIG, merge, read_layer, read_yaml, tuned_layer
 from utils.rng import seed_everything
 

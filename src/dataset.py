@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets.alberdice import import_alberdice
-from datasets.bridge import KINDS as BRIDGE_KINDS
-from datasets.bridge import generate_bridge
 from datasets.dataset import read_dataset, resolve_dataset
 from datasets.edit import merge_datasets, slice_dataset
+from datasets.importers.alberdice import import_alberdice
 from datasets.names import dataset_path
 from datasets.report import inspect_file
-from datasets.xor import generate_xor
+from datasets.sources.bridge import KINDS as BRIDGE_KINDS
+from datasets.sources.bridge import generate_bridge
+from datasets.sources.xor import generate_xor
 from utils.errors import DatasetError, UserError
 
 

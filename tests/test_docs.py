@@ -45,8 +45,10 @@ def test_extras_that_are_installed_exist(page: Path) -> None:
 
 
 def test_what_stocks_scripts_import_is_installed_by_an_extra() -> None:
-    """tests/from_stock/test_scripts.py skips what it cannot import, so somebody has to be able to install it."""
-    skipped = re.findall(r'importorskip\("(\w+)"\)', (ROOT / "tests" / "from_stock" / "test_scripts.py").read_text())
+    """The test of those scripts skips what it cannot import, so somebody has to be able to install it."""
+    skipped = re.findall(
+        r'importorskip\("(\w+)"\)', (ROOT / "tests" / "compat" / "stock_in_ours" / "test_scripts.py").read_text()
+    )
     installed = {re.split(r"\W", package)[0] for packages in extras().values() for package in packages}
     assert {"seaborn", "click"} <= set(skipped) <= installed
     assert "'.[stock-scripts]'" in (ROOT / "docs" / "from-stock.md").read_text()

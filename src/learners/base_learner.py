@@ -10,7 +10,7 @@ import torch as th
 from torch import Tensor, nn
 
 from components.episode_buffer import EpisodeBatch
-from learners.gradients import (
+from learners.optimisation import (
     LossSpec,
     clip_gradients,
     is_stacked,

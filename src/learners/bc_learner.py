@@ -7,8 +7,8 @@ from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Draws, Logger, Stats
-from learners.gradients import NOW, LossSpec, masked_mean, transition_mask
 from learners.imitation import Imitation
+from learners.optimisation import NOW, LossSpec, masked_mean, transition_mask
 
 
 class BCLearner(BaseLearner):

@@ -17,8 +17,8 @@ from torch import Tensor
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Draws, Logger, Stats
 from learners.checks import check_choices, check_team_reward, require
-from learners.gradients import NEXT, NOW, LossSpec, masked_mean, transition_mask
 from learners.imitation import Imitation
+from learners.optimisation import NEXT, NOW, LossSpec, masked_mean, transition_mask
 from modules.critics.ensemble_critic import EnsembleCritic
 from modules.critics.local_critic import LocalCritic
 from modules.divergences import REGISTRY as divergence_REGISTRY

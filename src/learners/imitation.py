@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from components.episode_buffer import EpisodeBatch
-from learners.gradients import NOW, available
+from learners.optimisation import NOW, available
 from modules.layers.gaussian import gaussian_policy, tanh_gaussian_log_prob
 from modules.layers.masks import FORBIDDEN
 from modules.layers.squash import action_bounds, half_range, squash

@@ -9,7 +9,7 @@ from torch import Tensor
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Draws, Logger, Stats
 from learners.checks import check_team_reward, require
-from learners.gradients import NEXT, NOW, LossSpec, available, masked_mean, transition_mask
+from learners.optimisation import NEXT, NOW, LossSpec, available, masked_mean, transition_mask
 from modules.critics import REGISTRY as critic_REGISTRY
 from modules.critics.ensemble_critic import EnsembleCritic
 from modules.layers.squash import action_bounds, squash

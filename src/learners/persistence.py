@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch as th
 
-from learners.gradients import learning_rate
+from learners.optimisation import learning_rate
 from utils.errors import CheckpointError
 from utils.rng import load_generator
 

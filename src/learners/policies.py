@@ -11,7 +11,7 @@ import torch as th
 from torch import Tensor, nn
 
 from components.episode_buffer import EpisodeBatch
-from learners.gradients import available
+from learners.optimisation import available
 from modules.layers.masks import FORBIDDEN
 from modules.layers.squash import action_bounds, squash
 

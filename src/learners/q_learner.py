@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from components.episode_buffer import EpisodeBatch
 from components.standarize_stream import RunningMeanStd
 from learners.base_learner import BaseLearner, Draws, Logger, Stats
-from learners.gradients import NEXT, NOW, LossSpec, masked_mean, transition_mask
+from learners.optimisation import NEXT, NOW, LossSpec, masked_mean, transition_mask
 from modules.mixers.registry import build_mixer
 from utils.errors import ConfigError
 

@@ -14,12 +14,12 @@ from torch import Tensor
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Draws, Logger, Stats
 from learners.checks import check_choices, check_team_reward, require
-from learners.gradients import NEXT, NOW, LossSpec, available, masked_mean, transition_mask
+from learners.optimisation import NEXT, NOW, LossSpec, available, masked_mean, transition_mask
 from learners.policies import ContinuousPolicies, DiscretePolicies
+from modules.behaviour import REGISTRY as density_REGISTRY
+from modules.behaviour.base_density import BaseDensity
 from modules.critics import REGISTRY as critic_REGISTRY
 from modules.critics.ensemble_critic import EnsembleCritic
-from modules.densities import REGISTRY as density_REGISTRY
-from modules.densities.base_density import BaseDensity
 from utils.errors import ConfigError
 
 # 1/u_k stays finite where the critics agree exactly; values are of the order of the return.

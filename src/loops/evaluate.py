@@ -13,8 +13,8 @@ from sacred.run import Run
 
 from components.scheme import extend_scheme
 from controllers.basic_controller import BasicMAC
+from datasets.loading import environment_mismatch, load_dataset
 from loops.build import build_mac, build_runner, build_schemes
-from loops.data import environment_mismatch, load_dataset
 from utils.checkpoint import find_checkpoint, load_or_refuse
 from utils.errors import ConfigError, DatasetError
 from utils.files import check_writable

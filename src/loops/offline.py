@@ -9,8 +9,8 @@ from sacred.run import Run
 
 from components.offline_buffer import OfflineBuffer
 from datasets.dataset import OfflineDataset
+from datasets.loading import build_buffer, check_environment, load_dataset
 from loops.build import build_learner, build_mac, build_runner, build_schemes, check_learner, check_recurrence
-from loops.data import build_buffer, check_environment, load_dataset
 from loops.evaluate import Evaluator, reference_of
 from loops.training import Training
 from utils.logging import Logger

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from samples import continuous_arrays, continuous_card
 
 from datasets.dataset import write_dataset
+from tests.datasets.samples import continuous_arrays, continuous_card
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from samples import continuous_arrays, continuous_card, discrete_arrays
 
 from datasets.dataset import read_dataset, write_dataset
 from datasets.references import reference_returns
+from tests.datasets.samples import continuous_arrays, continuous_card, discrete_arrays
 from utils.errors import DatasetError
 
 

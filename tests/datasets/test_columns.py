@@ -1,9 +1,9 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import offsets_of, particle_world
 
 from datasets.columns import MAX_ERROR, decode, encode, episode_numbers, max_error
+from tests.datasets.samples import offsets_of, particle_world
 
 
 def decoded(code, offsets):

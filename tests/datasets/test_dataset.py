@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from samples import continuous_arrays, continuous_card, discrete_arrays, offsets_of, particle_world
 
 from datasets.dataset import read_dataset, write_dataset
+from tests.datasets.samples import continuous_arrays, continuous_card, discrete_arrays, offsets_of, particle_world
 
 
 def test_round_trip_is_exact(written):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from samples import continuous_arrays, continuous_card, discrete_arrays, forge
 
 from dataset import main
 from datasets.dataset import read_dataset, write_dataset
+from tests.datasets.samples import continuous_arrays, continuous_card, discrete_arrays, forge
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,11 +1,11 @@
 from pathlib import Path
 
 import pytest
-from samples import continuous_arrays, continuous_card
 
 from datasets import names
 from datasets.dataset import resolve_dataset, write_dataset
 from datasets.names import accepted, dataset_name
+from tests.datasets.samples import continuous_arrays, continuous_card
 from utils.errors import DatasetError
 
 

@@ -1,9 +1,9 @@
 import h5py
 import numpy as np
 import pytest
-from samples import continuous_card, forge, particle_world
 
 from datasets.dataset import read_dataset, write_dataset
+from tests.datasets.samples import continuous_card, forge, particle_world
 from utils.errors import DatasetError
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from samples import continuous_arrays, continuous_card, discrete_arrays
 
 from datasets.dataset import read_dataset, write_dataset
+from tests.datasets.samples import continuous_arrays, continuous_card, discrete_arrays
 from utils.errors import DatasetError
 
 SRC = Path(__file__).resolve().parents[2] / "src"

@@ -7,10 +7,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from samples import continuous_card, particle_world
 
 from datasets.dataset import read_dataset, write_dataset
 from datasets.memory_map import free_memory
+from tests.datasets.samples import continuous_card, particle_world
 from utils.errors import DatasetError
 
 SRC = Path(__file__).resolve().parents[2] / "src"

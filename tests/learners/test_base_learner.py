@@ -10,7 +10,7 @@ import torch as th
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from learners.gradients import clip_gradients, is_stacked, masked_mean, transition_mask
+from learners.optimisation import clip_gradients, is_stacked, masked_mean, transition_mask
 from tests.learners.learner_tester import F64, make_batch, make_learner, setting, train
 from tests.no_device_reads import NoDeviceReads
 from utils.errors import CheckpointError, ConfigError, TrainingError

@@ -15,8 +15,8 @@ import pytest
 import torch as th
 
 from components.episode_buffer import EpisodeBatch
-from datasets.alberdice import import_alberdice
-from datasets.xor import generate_xor
+from datasets.importers.alberdice import import_alberdice
+from datasets.sources.xor import generate_xor
 from envs.matrix_game import PAYOFFS, STATE
 from loops.offline import OfflineTraining
 from modules.divergences import REGISTRY as divergence_REGISTRY

@@ -10,7 +10,7 @@ from components.episode_buffer import EpisodeBatch
 from learners import REGISTRY
 from learners.base_learner import Draws, Stats
 from learners.bc_learner import BCLearner
-from learners.gradients import LossSpec
+from learners.optimisation import LossSpec
 from tests.learners.learner_tester import ALGS, check_device, check_learns, check_resumes
 
 # Every algorithm file whose learner is registered.

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch as th
 
-from learners.gradients import transition_mask
+from learners.optimisation import transition_mask
 from modules.layers.squash import squash
 from tests.learners.learner_tester import F64, make_batch, make_learner, setting
 from utils.errors import ConfigError

@@ -11,7 +11,7 @@ import torch as th
 import yaml
 from torch import Tensor
 
-from learners.gradients import target_rhythm
+from learners.optimisation import target_rhythm
 from tests.learners.learner_tester import ALGS, assert_same, make_batch, make_learner, train
 from tests.no_device_reads import NoDeviceReads
 from utils.errors import CheckpointError, ConfigError

@@ -10,7 +10,7 @@ import torch as th
 
 from components.offline_buffer import OfflineBuffer
 from components.scheme import build_scheme
-from learners.gradients import transition_mask
+from learners.optimisation import transition_mask
 from tests.learners.learner_tester import F64, N_AGENTS, OBS, env_info, make_batch, make_learner
 
 MEMORY = [{"mac": "basic_mac", "agent": "rnn", "obs_agent_id": True}, {"mac": "non_shared_mac", "agent": "rnn_ns"}]

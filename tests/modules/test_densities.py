@@ -9,8 +9,8 @@ import pytest
 import torch as th
 from torch import Tensor
 
-from modules.densities import REGISTRY
-from modules.densities.base_density import BaseDensity
+from modules.behaviour import REGISTRY
+from modules.behaviour.base_density import BaseDensity
 
 N_AGENTS, OBS, ACTIONS = 2, 3, 2
 

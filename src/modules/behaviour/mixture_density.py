@@ -1,0 +1,44 @@
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import torch as th
+from torch import Tensor, nn
+
+from modules.behaviour.base_density import BaseDensity
+from modules.layers.squash import action_bounds, half_range
+
+N_COMPONENTS = 5
+# Deviations in half action ranges. The lower bound is the resolution: behaviours that clip put mass on single points,
+# and a density without a floor would say of everything else only that it is infinitely rare.
+SMALLEST_STD, LARGEST_STD = 0.1, 2.0
+
+
+class MixtureDensity(BaseDensity):
+    """Mixtures of diagonal Gaussians over continuous actions, in units of half the action range.
+
+    Dimensions that an agent lacks (availability 0) do not count.
+    """
+
+    centre: Tensor
+    half_range: Tensor
+
+    def __init__(self, scheme: dict[str, Any], args: SimpleNamespace) -> None:
+        self.n_actions = int(args.n_actions)
+        super().__init__(scheme, args, n_outputs=N_COMPONENTS * (1 + 2 * self.n_actions))
+        low, high = action_bounds(args)  # (A,)
+        self.register_buffer("centre", 0.5 * (low + high), persistent=False)
+        self.register_buffer("half_range", half_range(low, high), persistent=False)
+        means = slice(N_COMPONENTS, N_COMPONENTS * (1 + self.n_actions))
+        nn.init.uniform_(self.fc3.bias.data[..., means], -1.0, 1.0)  # components that start alike stay alike
+
+    def log_prob(self, obs: Tensor, actions: Tensor, avail_actions: Tensor) -> Tensor:
+        sizes = [N_COMPONENTS, N_COMPONENTS * self.n_actions, N_COMPONENTS * self.n_actions]
+        logits, means, widths = self.outputs(obs).unsqueeze(1).split(sizes, dim=-1)  # (R, 1, N, M...)
+        means = means.unflatten(-1, (N_COMPONENTS, self.n_actions))  # (R, 1, N, M, A)
+        share = th.sigmoid(widths).unflatten(-1, (N_COMPONENTS, self.n_actions))
+        log_std = math.log(SMALLEST_STD) + math.log(LARGEST_STD / SMALLEST_STD) * share  # (R, 1, N, M, A)
+        unit = ((actions - self.centre) / self.half_range).unsqueeze(-2)  # (R, K, N, 1, A)
+        log_density = -0.5 * ((unit - means) / log_std.exp()).square() - log_std - 0.5 * math.log(2 * math.pi)
+        own = (log_density * avail_actions[:, None, :, None]).sum(-1)  # (R, K, N, M)
+        return th.logsumexp(th.log_softmax(logits, dim=-1) + own, dim=-1)  # (R, K, N)

@@ -1,0 +1,37 @@
+"""Controllers that read every step of a batch in one pass, for learners in plugged checkouts (src/stock/plug_into.py).
+
+Stock's are stepped through time, which feed-forward agents do not need. In this repository every controller has
+`forward_all`, so these are registered in plugged checkouts only.
+"""
+
+from typing import Any
+
+import torch as th
+from torch import Tensor
+
+from components.episode_buffer import EpisodeBatch
+from controllers.basic_controller import BasicMAC
+from controllers.non_shared_controller import NonSharedMAC
+from controllers.one_pass import one_pass
+
+
+def forward_all(mac: Any, ep_batch: EpisodeBatch) -> Tensor:
+    """What `mac.forward` says at every step, (B, T, N, A); recurrent agents are unrolled."""
+    if getattr(mac.agent, "is_recurrent", True):
+        mac.init_hidden(ep_batch.batch_size)
+        return th.stack([mac.forward(ep_batch, t) for t in range(ep_batch.max_seq_length)], dim=1)
+    return one_pass(mac, ep_batch)
+
+
+class BatchedMAC(BasicMAC):
+    """`basic_mac` with `forward_all`."""
+
+    def forward_all(self, ep_batch: EpisodeBatch) -> Tensor:
+        return forward_all(self, ep_batch)
+
+
+class BatchedNonSharedMAC(NonSharedMAC):
+    """`non_shared_mac` with `forward_all`."""
+
+    def forward_all(self, ep_batch: EpisodeBatch) -> Tensor:
+        return forward_all(self, ep_batch)

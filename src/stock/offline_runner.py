@@ -1,0 +1,178 @@
+"""Offline training inside a stock EPyMARL checkout: a dataset in the place of the environment's training episodes.
+
+Stock's loop asks a runner for episodes, inserts them into its replay buffer and trains on a sample of it. This runner
+answers with a batch of random episodes of a dataset, and lets a stock runner play the evaluations. In this repository
+`offline: True` trains from a dataset without it, so it is registered in plugged checkouts only.
+"""
+
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch as th
+
+from components.episode_buffer import EpisodeBatch
+from components.offline_buffer import OfflineBuffer
+from modules.layers.normaliser import fill_from_agents
+from runners import REGISTRY as runner_REGISTRY
+from utils.errors import ConfigError, DatasetError
+
+# For configurations of learners that are not ours, which lack the keys of stock/stock.yaml.
+DEFAULTS = {"name": "this", "dataset": None, "memory_map": False, "reward_scaling": "none", "train_reward": "mean",
+            "input_norm": "none", "evaluation_runner": "episode"}  # fmt: skip
+WHOLE_EPISODES = {"window": None, "burn_in": 0}
+
+
+class OfflineRunner:
+    """Stock's runner interface over a dataset and an inner runner; `t_env` counts batches, which are updates.
+
+    run(test_mode=False): `batch_size` episodes, drawn with replacement, in stock's layout of episode_limit + 1 rows.
+    run(test_mode=True): what `evaluation_runner` plays. Everything else is the inner runner's.
+    Raises ConfigError or DatasetError where dataset, environment and configuration do not fit together.
+    """
+
+    def __init__(self, args: SimpleNamespace, logger: Any) -> None:
+        self.args, self.logger = args, logger
+        self.settings = SimpleNamespace(**{**DEFAULTS, **vars(args), **WHOLE_EPISODES})
+        check_keys(self.settings)
+        check_checkpoint(args.checkpoint_path)
+        self.inner: Any = runner_REGISTRY[self.settings.evaluation_runner](args=args, logger=logger)
+        self.batch_size: int = self.inner.batch_size  # stock divides test_nepisode by it
+        self.t = self.t_env = 0
+        self.log_train_stats_t = -1000000
+        self.buffer: OfflineBuffer | None = None
+        self.dataset: Any = None if only_plays(args) else self.load_dataset()
+
+    def __getattr__(self, name: str) -> Any:
+        """The inner runner's `env`, `episode_limit`, `test_returns` and whatever else somebody reads."""
+        if name == "inner":  # not there yet: its constructor failed
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    def get_env_info(self) -> dict[str, Any]:
+        info: dict[str, Any] = self.inner.get_env_info()
+        return info
+
+    def save_replay(self) -> None:
+        self.inner.save_replay()
+
+    def close_env(self) -> None:
+        self.inner.close_env()
+
+    def load_dataset(self) -> Any:
+        """The dataset, of agents, observations, actions and episodes that the environment has (DatasetError)."""
+        try:  # not at the top: without h5py the other runners shall still work
+            from datasets.loading import check_dimensions, environment_mismatch, load_dataset
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"runner=offline reads datasets with {error.name}: pip install {error.name}") from error
+        logging.getLogger("h5py").setLevel(logging.WARNING)  # stock's root logger shows everybody's debug output
+        info = {"action_space": "discrete", **self.inner.get_env_info()}
+        dataset = load_dataset(self.settings)
+        remedy = "choose the env_args that the dataset's card names"
+        check_dimensions(self.settings, dataset, info, remedy)
+        if dataset.max_length > info["episode_limit"]:
+            raise DatasetError(
+                f"dataset {self.settings.dataset} has episodes of {dataset.max_length} steps, the environment ends "
+                f"them after {info['episode_limit']}; {remedy}"
+            )
+        named = {**dataset.card["environment"]["env_args"], **self.args.env_args}  # arguments stock lacks are no news
+        settings = SimpleNamespace(**{**vars(self.settings), "env_args": named})
+        different = environment_mismatch(settings, dataset.card)
+        if different:  # the same game may have another name there: dimensions decide, people are told
+            self.logger.console_logger.warning(f"Dataset and evaluation differ: {different}")
+        return dataset
+
+    def setup(self, scheme: dict[str, Any], groups: dict[str, int], preprocess: dict[str, Any], mac: Any) -> None:
+        """Stock's: between the controller's construction and the learner's, who read the scheme's input statistics."""
+        self.scheme, self.groups, self.preprocess = scheme, groups, preprocess
+        self.inner.setup(scheme=scheme, groups=groups, preprocess=preprocess, mac=mac)
+        if self.dataset is None:
+            return
+        from datasets.loading import build_buffer  # see load_dataset
+
+        log = self.logger.console_logger
+        # It adds the statistics to the scheme's entries, which the scheme of stock's replay buffer shares: the learner,
+        # built next, finds them there.
+        self.buffer = build_buffer(self.settings, self.dataset, scheme, groups, preprocess, log)
+        if self.settings.input_norm == "dataset":
+            if not hasattr(mac.agent, "normaliser"):
+                raise ConfigError(f"agent={self.args.agent} does not standardise its inputs; set input_norm=none")
+            fill_from_agents(mac.agent.normaliser, scheme["obs"]["mean"], scheme["obs"]["std"])
+        returns = self.dataset.card["returns"]
+        log.info(
+            f"Dataset {self.settings.dataset}: {self.dataset.n_transitions} transitions in {self.dataset.n_episodes} "
+            f"episodes, return {returns['mean']:.2f}, standard deviation {returns['std']:.2f} (means over agents)"
+        )
+
+    @th.no_grad()
+    def run(self, test_mode: bool = False) -> EpisodeBatch:
+        """Episodes of the dataset, or of one call of the inner runner in test mode."""
+        if not test_mode:
+            self.t_env += 1
+            return self.draw()
+        self.inner.t_env = self.t_env
+        # Stock's runners would log training statistics in the middle of an evaluation where no training episode of
+        # theirs resets this, and leave the rest of the returns to the next one.
+        self.inner.log_train_stats_t = self.t_env
+        batch: EpisodeBatch = self.inner.run(test_mode=True)
+        return batch
+
+    def draw(self) -> EpisodeBatch:
+        """`batch_size` episodes as stock's runners return theirs.
+
+        Rows that no episode reaches are zeros. `filled` is the offline buffer's: it leaves out the final row of an
+        episode that was cut before the batch's longest ended, which stock's mask would take for a transition.
+        """
+        assert self.buffer is not None  # without a dataset there is nothing but evaluation
+        drawn = self.buffer.sample(self.args.batch_size)
+        batch = EpisodeBatch(
+            self.scheme, self.groups, drawn.batch_size, self.inner.episode_limit + 1, preprocess=self.preprocess,
+            device=drawn.device,
+        )  # fmt: skip
+        for key, rows in batch.data.transition_data.items():
+            rows[:, : drawn.max_seq_length] = drawn[key]
+        # Stock's scheme has no key for it: a final row without an action of the behaviour has a zero encoding.
+        known = drawn["next_action_valid"][:, :-1].unsqueeze(-1)  # (B, T-1, 1, 1)
+        batch["actions_onehot"][:, 1 : drawn.max_seq_length] *= known
+        return batch
+
+
+def only_plays(args: SimpleNamespace) -> bool:
+    """Whether stock's `run.py` will load a checkpoint, evaluate it and stop: that takes no dataset."""
+    return args.checkpoint_path != "" and (args.evaluate or args.save_replay)
+
+
+def check_keys(settings: SimpleNamespace) -> None:
+    """Raise ConfigError, one sentence, for keys that stock's loop would take in silence."""
+    others = sorted(set(runner_REGISTRY) - {"offline"})
+    if settings.evaluation_runner not in others:
+        raise ConfigError(
+            f"evaluation_runner={settings.evaluation_runner}: evaluations are played by one of {', '.join(others)}"
+        )
+    if settings.evaluation_runner == "episode" and settings.batch_size_run != 1:
+        raise ConfigError(
+            f"batch_size_run={settings.batch_size_run}: evaluation_runner=episode plays one episode at a time; set "
+            "batch_size_run=1, or evaluation_runner=parallel"
+        )
+    if settings.buffer_size != settings.batch_size:
+        raise ConfigError(
+            f"buffer_size={settings.buffer_size} and batch_size={settings.batch_size}: runner=offline draws a batch of "
+            f"episodes for every update, which the replay buffer only passes on; set buffer_size={settings.batch_size}"
+        )
+
+
+def check_checkpoint(path: str) -> None:
+    """Raise ConfigError where stock's loop, asked to load a checkpoint, would end in silence or in `max([])`."""
+    if path == "":
+        return
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ConfigError(
+            f"checkpoint_path={path} is no folder (looked for in {Path.cwd()}): name one under results/models/"
+        )
+    if not any(step.is_dir() and step.name.isdigit() for step in folder.iterdir()):
+        raise ConfigError(
+            f"checkpoint_path={path} holds no folder named by a step: name the run's own folder, and choose the step "
+            "with load_step"
+        )

@@ -1,0 +1,168 @@
+"""What `src/stock/plug_into.py` copies into a stock EPyMARL checkout and what it appends there."""
+
+import ast
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from utils.errors import UserError
+
+SOURCE = Path(__file__).resolve().parents[1]
+CONFIGS = ("bc_discrete", "comadice_discrete", "spacql_discrete")
+RECORD = "epymarl_offline.json"  # in the checkout's src: what was done there
+
+# Registry -> key -> module and class.
+ENTRIES: dict[str, dict[str, tuple[str, str]]] = {
+    "controllers": {
+        "batched_mac": ("stock.batched_controller", "BatchedMAC"),
+        "batched_non_shared_mac": ("stock.batched_controller", "BatchedNonSharedMAC"),
+    },
+    "learners": {
+        "bc_learner": ("learners.bc_learner", "BCLearner"),
+        "comadice_learner": ("learners.comadice_learner", "ComaDICELearner"),
+        "spacql_learner": ("learners.spacql_learner", "SPaCQLLearner"),
+    },
+    "modules/agents": {
+        "mlp": ("modules.agents.mlp_agent", "MLPAgent"),
+        "mlp_ns": ("modules.agents.mlp_ns_agent", "MLPNSAgent"),
+    },
+    "modules/critics": {"ensemble_q": ("modules.critics.ensemble_critic", "EnsembleCritic")},
+    "runners": {"offline": ("stock.offline_runner", "OfflineRunner")},
+}
+
+# What stock has under the same name with the same interface: ours use stock's there.
+STOCK_MODULES = frozenset({
+    "components.action_selectors", "components.episode_buffer", "components.epsilon_schedules",
+    "components.standarize_stream", "components.transforms", "controllers.basic_controller",
+    "controllers.non_shared_controller", "modules.agents.rnn_agent", "modules.agents.rnn_ns_agent",
+    "modules.mixers.qmix", "modules.mixers.vdn", "runners.episode_runner", "runners.parallel_runner", "utils.logging",
+})  # fmt: skip
+STOCK_PACKAGES = frozenset({
+    "components", "controllers", "envs", "learners", "modules", "modules.agents", "modules.critics", "modules.mixers",
+    "runners", "utils",
+})  # fmt: skip
+# By which a checkout is recognised; the last one tells EPyMARL from PyMARL.
+MARKS = (
+    "main.py", "run.py", "config/default.yaml", "config/algs/qmix.yaml", "envs/__init__.py",
+    "runners/episode_runner.py", "runners/parallel_runner.py", "components/episode_buffer.py",
+    "components/action_selectors.py", "components/transforms.py", "modules/mixers/qmix.py", "modules/mixers/vdn.py",
+    "modules/agents/rnn_ns_agent.py", *(f"{folder}/__init__.py" for folder in ENTRIES),
+    "utils/general_reward_support.py",
+)  # fmt: skip
+
+# Keys of our algorithm files that mean nothing in stock, and those whose values are stock/stock.yaml's there.
+LEFT_OUT, REPLACED = ("offline", "window", "burn_in"), ("batch_size", "mac")
+# Our comments on lengths are not true in stock: what is counted depends on the runner, and nothing comes at the end.
+RHYTHM = "# --- length and rhythm: offline in updates; online in environment steps, over the environment file's ---"
+COMMENTS = {
+    "t_max": "training length; online give a longer one, such as 200000",
+    "test_interval": "evaluate after the first update (online: the first episodes) and then every so many",
+    "save_model_interval": "with save_model=True: checkpoint after the first ones and then every so many",
+    "log_interval": "print a summary every so many",
+    "learner_log_interval": "log the learner's statistics every so many",
+}
+BEGIN, END = "# --- begin: added by epymarl-offline, removed by its plug_into.py --remove ---", "# --- end ---"
+
+
+class PlugError(UserError):
+    """A checkout that cannot be plugged into, or not be restored."""
+
+
+def import_closure(roots: Iterable[str], source: Path = SOURCE) -> set[str]:
+    """The modules of ours that `roots` import, directly or not, stock's left out. Packages are named like modules."""
+    found: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        module = waiting.pop()
+        if module in found or module in STOCK_MODULES or module_file(module, source) is None:
+            continue
+        parents = [module.rsplit(".", level)[0] for level in range(1, module.count(".") + 1)]
+        waiting.extend(parent for parent in parents if parent not in STOCK_PACKAGES)
+        if module not in STOCK_PACKAGES:
+            found.add(module)
+            waiting.extend(imported_names(module, source))
+    return found
+
+
+def module_file(module: str, source: Path = SOURCE) -> Path | None:
+    """The file of a module or package of ours, None for others (torch, a class in a module)."""
+    stem = source / module.replace(".", "/")
+    return next((path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()), None)
+
+
+def imported_names(module: str, source: Path = SOURCE) -> set[str]:
+    """Everything a module's import statements name, absolutely: modules, and what might be one (`from a import b`)."""
+    path = module_file(module, source)
+    assert path is not None
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def planned_files() -> dict[str, bytes]:
+    """What is copied, by path under the checkout's src."""
+    files: dict[str, bytes] = {}
+    for module in import_closure(module for entries in ENTRIES.values() for module, _ in entries.values()):
+        path = module_file(module)
+        assert path is not None
+        files[path.relative_to(SOURCE).as_posix()] = path.read_bytes()
+    for name in CONFIGS:
+        files[f"config/algs/{name}.yaml"] = stock_config(name).encode()
+    return dict(sorted(files.items()))
+
+
+def stock_config(name: str) -> str:
+    """An algorithm file for stock: ours, and the keys of stock/stock.yaml that it lacks or that replace its own.
+
+    Comments on lengths say what stock makes of them.
+    """
+    ours = (SOURCE / "config" / "algs" / f"{name}.yaml").read_text(encoding="utf-8")
+    stock = (SOURCE / "stock" / "stock.yaml").read_text(encoding="utf-8")
+    kept = [line for line in ours.splitlines() if key_of(line) not in (*LEFT_OUT, *REPLACED)]
+    has = {key_of(line) for line in kept} - {None}
+    body = stock[stock.index("\n\n") + 1 :].splitlines()  # without the file's own comment
+    return "\n".join([*map(commented, kept), *(line for line in body if key_of(line) not in has)]) + "\n"
+
+
+def commented(line: str) -> str:
+    """A line of an algorithm file with the comment that is true in stock."""
+    if line.startswith("# --- length and rhythm"):
+        return RHYTHM
+    key = key_of(line)
+    return f"{line.split(' # ')[0]} # {COMMENTS[key]}" if key in COMMENTS else line
+
+
+def key_of(line: str) -> str | None:
+    """The top-level key that a line of YAML sets."""
+    match = re.match(r"([a-z_0-9]+):", line)
+    return match.group(1) if match else None
+
+
+def planned_blocks(texts: Mapping[str, str]) -> dict[str, str]:
+    """What is appended to the registries, by path; texts: what they hold now.
+
+    Raises PlugError where one has an entry of the same name already, or no REGISTRY.
+    """
+    blocks: dict[str, str] = {}
+    for folder, entries in ENTRIES.items():
+        path = f"{folder}/__init__.py"
+        if re.search(r"^REGISTRY\b", texts[path], re.MULTILINE) is None:
+            raise PlugError(f"src/{path} has no REGISTRY, so this is no EPyMARL checkout of a kind known here")
+        for key in entries:
+            if re.search(rf"""["']{key}["']""", texts[path]):
+                raise PlugError(f"src/{path} names '{key}' already; rename that entry first")
+        imports = [f"from {module} import {name}" for module, name in entries.values()]
+        lines = [f'REGISTRY["{key}"] = {name}' for key, (_, name) in entries.items()]
+        gap = "\n" if texts[path].endswith("\n") else "\n\n"
+        blocks[path] = gap + "\n".join([BEGIN, *imports, "", *lines, END]) + "\n"
+    return blocks
+
+
+def digest(content: bytes) -> str:
+    """SHA-256, by which a copied file is known again."""
+    return hashlib.sha256(content).hexdigest()

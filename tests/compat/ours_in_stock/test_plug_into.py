@@ -1,0 +1,249 @@
+"""Plugging in and out: files, registries, refusals. What the learners do there is in test_runs.py."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stock import plug, plug_into
+from tests.command_line import ROOT
+from tests.compat.ours_in_stock.stand_in import build, tree
+
+REGISTRIES = {f"src/{folder}/__init__.py" for folder in plug.ENTRIES}
+# Modules of stock (cbc38c0) under the folders that ours go to.
+STOCK_FILES = {
+    "components": "action_selectors episode_buffer epsilon_schedules standarize_stream transforms",
+    "controllers": "basic_controller maddpg_controller non_shared_controller",
+    "learners": "actor_critic_learner actor_critic_pac_dcg_learner actor_critic_pac_learner coma_learner "
+    "maddpg_learner ppo_learner q_learner qtran_learner",
+    "modules.agents": "rnn_agent rnn_feature_agent rnn_ns_agent",
+    "modules.critics": "ac ac_ns centralV centralV_ns coma coma_ns maddpg maddpg_ns mlp pac_ac pac_ac_ns pac_dcg_ns",
+    "modules.mixers": "qmix qtran vdn",
+    "runners": "episode_runner parallel_runner",
+    "utils": "dict2namedtuple general_reward_support logging rl_utils timehelper",
+}
+
+
+@pytest.fixture
+def checkout(kind: str, tmp_path: Path) -> Path:
+    return build(kind, tmp_path)
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before if after.get(name) != before[name]}
+
+
+def refusal(capsys: pytest.CaptureFixture[str], checkout: Path, *flags: str) -> str:
+    """The one sentence of a refusal, which changes nothing."""
+    before = tree(checkout) if checkout.exists() else {}
+    assert plug_into.main([str(checkout), *flags]) == 1
+    assert (tree(checkout) if checkout.exists() else {}) == before
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_nothing_but_the_registries_is_touched(checkout: Path) -> None:
+    before = tree(checkout)
+    assert plug_into.main([str(checkout)]) == 0
+    after = tree(checkout)
+    assert changed(before, after) == REGISTRIES
+    assert {f"src/{name}" for name in (*plug.planned_files(), plug.RECORD)} <= set(after)
+    for name in REGISTRIES:
+        assert plug.BEGIN in (checkout / name).read_text()
+
+
+def test_twice_is_once(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plug_into.main([str(checkout)])
+    once = tree(checkout)
+    assert plug_into.main([str(checkout)]) == 0
+    assert tree(checkout) == once and "nothing was changed" in capsys.readouterr().out
+
+
+def test_remove_restores_byte_for_byte(checkout: Path) -> None:
+    before = tree(checkout)
+    plug_into.main([str(checkout)])
+    # Stock's own learners shall still work where h5py is not installed.
+    script = (
+        "import sys, types; sys.modules.update(h5py=None, smaclite=types.ModuleType('smaclite')); "
+        "sys.path.insert(0, 'src'); import controllers, learners, runners"
+    )
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], cwd=checkout, check=True, env=environment
+    )  # leaves byte code
+    assert list(checkout.rglob("mlp_agent.*.pyc"))  # byte code is removed as well
+    assert plug_into.main([str(checkout), "--remove"]) == 0
+    assert tree(checkout) == before
+    assert not list(checkout.rglob("mlp_agent.*.pyc")) and not (checkout / "src" / "modules" / "layers").exists()
+
+
+def test_a_later_release_updates_what_it_copied(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, files = tree(checkout), plug.planned_files()
+    older = {**files, "learners/bc_learner.py": b"# older\n", "learners/gone/one.py": b"# no longer needed\n"}
+    monkeypatch.setattr(plug_into, "planned_files", lambda: older)
+    plug_into.main([str(checkout)])
+    monkeypatch.setattr(plug_into, "planned_files", lambda: files)
+    assert plug_into.main([str(checkout)]) == 0
+    assert (checkout / "src/learners/bc_learner.py").read_bytes() == files["learners/bc_learner.py"]
+    assert not (checkout / "src/learners/gone/one.py").exists()
+    assert plug_into.main([str(checkout), "--remove"]) == 0
+    assert tree(checkout) == before
+
+
+def test_edits_of_the_users_are_not_lost(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = tree(checkout)
+    plug_into.main([str(checkout)])
+    registry, copied = (checkout / "src/learners" / name for name in ("__init__.py", "bc_learner.py"))
+    registry.write_text(registry.read_text() + "MINE = 1\n")  # beside the block: stays
+    assert plug_into.main([str(checkout)]) == 0
+    copied.write_text(copied.read_text() + "# mine\n")
+    for flags in ((), ("--remove",)):
+        assert "bc_learner.py was edited since" in refusal(capsys, checkout, *flags)
+    assert plug_into.main([str(checkout), "--remove", "--force"]) == 0
+    assert changed(before, tree(checkout)) == {"src/learners/__init__.py"}
+    assert registry.read_text().endswith("MINE = 1\n") and plug.BEGIN not in registry.read_text()
+
+
+def test_an_edited_block_is_not_guessed_at(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plug_into.main([str(checkout)])
+    registry = checkout / "src/runners/__init__.py"
+    registry.write_text(registry.read_text().replace('"offline"', '"dataset"'))
+    for flags in ((), ("--remove",), ("--remove", "--force")):
+        assert "runners/__init__.py was edited since" in refusal(capsys, checkout, *flags)
+    registry.write_text(registry.read_text().replace(f"{plug.BEGIN}\n", ""))  # its entry is still there
+    assert "runners/__init__.py was edited since" in refusal(capsys, checkout, "--remove")
+
+
+@pytest.mark.parametrize("flags", [("--remove",), ("--remove", "--force"), ("--force",), ()])
+def test_registries_restored_by_git_are_no_dead_end(flags: tuple[str, ...], checkout: Path) -> None:
+    """`git checkout -- src` takes the blocks out and leaves the copied files and the record, which are new there."""
+    before = tree(checkout)
+    registries = {name: (checkout / name).read_bytes() for name in REGISTRIES}
+    plug_into.main([str(checkout)])
+    plugged = tree(checkout)
+    for name, content in registries.items():
+        (checkout / name).write_bytes(content)
+    assert plug_into.main([str(checkout), *flags]) == 0
+    assert tree(checkout) == (before if "--remove" in flags else plugged)
+
+
+def test_other_folders_are_refused(checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "src/main.py is missing" in refusal(capsys, tmp_path / "nowhere")
+    assert "epymarl-offline itself" in refusal(capsys, ROOT)
+    assert "nothing of ours is plugged into" in refusal(capsys, checkout, "--remove")
+    registry = checkout / "src/modules/agents/__init__.py"
+    text = registry.read_text()
+    registry.write_text(f'{text}\nREGISTRY["mlp"] = RNNAgent\n')
+    assert "names 'mlp' already" in refusal(capsys, checkout)
+    registry.write_text(text.replace("REGISTRY", "AGENTS"))
+    assert "has no REGISTRY" in refusal(capsys, checkout)
+    (checkout / "src/utils/general_reward_support.py").unlink()
+    assert "general_reward_support.py is missing" in refusal(capsys, checkout)
+    assert plug_into.main(["x" * 300]) == 1  # asking whether it exists is an error already
+    assert "cannot be used (File name too long)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["learners/bc_learner.py", "config/algs/bc_discrete.yaml", "utils/errors.py"])
+def test_files_of_others_are_not_overwritten(name: str, checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (checkout / "src" / name).write_text("mine: True\n")
+    assert f"{name} exists and is not ours" in refusal(capsys, checkout)
+
+
+@pytest.mark.parametrize("name", ["epymarl_offline.json", "modules/layers/masks.py", "runners/__init__.py"])
+def test_what_cannot_be_written_leaves_everything_as_it_was(
+    name: str, checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first file, one in a folder that was made for it, the last registry: each half written on a full disk."""
+    write_bytes, failed = Path.write_bytes, []
+
+    def full(path: Path, content: bytes) -> int:
+        if not path.as_posix().endswith(name) or failed:
+            return write_bytes(path, content)
+        failed.append(write_bytes(path, content[: len(content) // 2]))
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert f"{name} cannot be written (No space left on device)" in refusal(capsys, checkout)
+    assert failed and plug_into.main([str(checkout)]) == 0
+
+
+@pytest.mark.parametrize("name", ["datasets", "modules/layers"])
+def test_files_and_links_where_folders_of_ours_go_are_refused(
+    name: str, checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = checkout / "src" / name
+    path.write_text("mine\n")
+    assert f"{name} is no folder" in refusal(capsys, checkout)
+    path.unlink()
+    path.symlink_to(tmp_path / "nowhere")
+    assert f"{name} is no folder" in refusal(capsys, checkout)
+    (tmp_path / "nowhere").mkdir()  # a folder, but not of the checkout
+    assert f"{name} is no folder" in refusal(capsys, checkout)
+    assert not any((tmp_path / "nowhere").iterdir())
+
+
+def test_a_registry_that_is_no_text_is_refused(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (checkout / "src" / "learners" / "__init__.py").write_bytes(b"\xff\xfe")
+    assert "is no UTF-8 text" in refusal(capsys, checkout)
+
+
+@pytest.mark.parametrize("name", ["learners/bc_learner.py", plug.RECORD])
+def test_links_are_not_followed_out_of_the_checkout(
+    name: str, checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outside, path = tmp_path / "outside", checkout / "src" / name
+    path.symlink_to(outside)
+    wanted = "is damaged" if name == plug.RECORD else f"{name} exists and is not ours"
+    assert wanted in refusal(capsys, checkout)
+    assert path.is_symlink() and not outside.exists()
+    path.unlink()
+    plug_into.main([str(checkout)])
+    path.unlink()
+    path.symlink_to(outside)
+    wanted = "is damaged" if name == plug.RECORD else "is no longer the file that was copied"
+    for flags in ((), ("--force",), ("--remove", "--force")):
+        assert wanted in refusal(capsys, checkout, *flags)
+    assert path.is_symlink() and not outside.exists()
+
+
+def test_the_closure_is_ours_alone() -> None:
+    """Nothing that is copied lies where stock has a file, and everything imported is copied or stock's."""
+    stock = {f"{folder}.{name}" for folder, names in STOCK_FILES.items() for name in names.split()}
+    roots = [module for entries in plug.ENTRIES.values() for module, _ in entries.values()]
+    closure = plug.import_closure(roots)
+    assert not closure & stock and not closure & plug.STOCK_PACKAGES
+    assert stock >= plug.STOCK_MODULES
+    for module in closure:
+        for name in plug.imported_names(module):
+            if plug.module_file(name) is not None:
+                assert name in closure | plug.STOCK_MODULES | plug.STOCK_PACKAGES, f"{module} imports {name}"
+    assert {"learners.base_learner", "datasets", "modules.layers", "components.offline_buffer"} <= closure
+
+
+@pytest.mark.parametrize("name", plug.CONFIGS)
+def test_stocks_yaml_has_every_key_once_with_a_comment(name: str) -> None:
+    text = plug.stock_config(name)
+    keys = [plug.key_of(line) for line in text.splitlines() if plug.key_of(line)]
+    assert len(keys) == len(set(keys)) and not set(plug.LEFT_OUT) & set(keys)
+    assert all("#" in line for line in text.splitlines() if plug.key_of(line))
+    config = yaml.safe_load(text)
+    assert config["runner"] == "offline" and config["batch_size"] == config["buffer_size"]
+    ours = yaml.safe_load((ROOT / "src" / "config" / "algs" / f"{name}.yaml").read_text())
+    same = set(ours) - set(plug.LEFT_OUT) - set(plug.REPLACED)
+    assert {key: config[key] for key in same} == {key: ours[key] for key in same}
+
+
+def test_copied_files_import_absolutely() -> None:
+    for name, content in plug.planned_files().items():
+        if name.endswith(".py"):
+            imports = [node for node in ast.walk(ast.parse(content)) if isinstance(node, ast.ImportFrom)]
+            assert all(node.level == 0 for node in imports), name
