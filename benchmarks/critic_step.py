@@ -105,7 +105,7 @@ def plain_update(learner: FixedDraws, batch: EpisodeBatch) -> Plain:
     critics, targets = split(learner.critic, 10), split(learner.target_critic, 10)
     actors, target_actors = split(learner.agent, N_AGENTS), split(learner.target_agent, N_AGENTS)
     parameters = [p for critic in critics for p in critic.parameters()]
-    optimiser = th.optim.Adam(parameters, lr=args.lr)
+    optimiser = th.optim.Adam(parameters, lr=args.critic_lr)
     eye = th.eye(N_AGENTS, dtype=th.bool).unsqueeze(-1)  # (N, N, 1)
 
     def policies(networks: list[nn.Sequential], obs: Tensor) -> Tensor:

@@ -110,7 +110,7 @@ def test_evaluate_scores_a_checkpoint_as_training_did_and_draws_a_gif(cli: Comma
 def test_a_diverging_run_stops_with_a_sentence_and_keeps_its_last_good_checkpoint(cli: CommandLine) -> None:
     first = cli.run("t_max=10")
     assert first.returncode == 0
-    result = cli.run(f"checkpoint_path={cli.checkpoints()[0]}", "lr=1e30", "t_max=40")
+    result = cli.run(f"checkpoint_path={cli.checkpoints()[0]}", "critic_lr=1e30", "t_max=40")
     assert result.returncode == 1
     assert "stopped being finite at update" in result.stderr and "last good checkpoint is" in result.stderr
     assert "Traceback" not in result.stderr
@@ -149,10 +149,10 @@ def test_collecting_with_a_policy_needs_weights_only_and_draws_its_own_seed(cli:
 
 
 def test_overrides_may_come_from_a_json_file(cli: CommandLine, tmp_path: Path) -> None:
-    (tmp_path / "overrides.json").write_text('{"lr": 1e-05}')
+    (tmp_path / "overrides.json").write_text('{"critic_lr": 1e-05}')
     shown = subprocess.run([*cli.command(verb=("print_config",)), str(tmp_path / "overrides.json")],
                            capture_output=True, text=True, cwd=ROOT)  # fmt: skip
-    assert shown.returncode == 0 and "lr = 1e-05" in shown.stdout + shown.stderr
+    assert shown.returncode == 0 and "critic_lr = 1e-05" in shown.stdout + shown.stderr
 
 
 def test_sigterm_during_collection_marks_the_run(cli: CommandLine, tmp_path: Path) -> None:
@@ -224,8 +224,8 @@ def test_collecting_never_overwrites(cli: CommandLine) -> None:
 
 
 def test_sacred_verbs_and_flags_work(cli: CommandLine, tmp_path: Path) -> None:
-    shown = cli.run("lr=0.007", verb=("print_config",))
-    assert shown.returncode == 0 and "lr = 0.007" in shown.stdout + shown.stderr
+    shown = cli.run("critic_lr=0.007", verb=("print_config",))
+    assert shown.returncode == 0 and "critic_lr = 0.007" in shown.stdout + shown.stderr
     for dataset in ("mpe/simple_spread/random", "offline_data/mpe/simple_spread/random.h5"):
         tuned = cli.run(f"dataset={dataset}", verb=("print_config",), config="cfcql")
         assert "t_max = 10005" in tuned.stdout + tuned.stderr  # the paper's, by name and by path, and for a relative

@@ -16,7 +16,7 @@ WRONG = {
     "missing config": (["--env-config=mpe"], "--config=NAME is missing"),
     "space for equals sign": (["--config", "spacql"], "with an equals sign"),
     "unknown key": ([*SPACQL, "alpha_cq=1"], "did you mean 'alpha_cql'"),
-    "wrong kind": ([*SPACQL, "lr=high"], "'lr' is a number"),
+    "wrong kind": ([*SPACQL, "critic_lr=high"], "'critic_lr' is a number"),
     "bad size": ([*SPACQL, "batch_size=0"], "batch_size=0: this must be a whole number of at least 1"),
     "fraction of an update": ([*SPACQL, "actor_update_interval=2.5"], "must be a whole number"),
     "no number": ([*SPACQL, "load_step=None"], "must be a whole number of at least 0"),

@@ -69,7 +69,7 @@ def test_the_example_learner_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {}
     exec(code.group(1), names)
     monkeypatch.setitem(learner_REGISTRY, "bc_example", names["RegressionLearner"])
-    learner = make_learner(learner="bc_example", lr=0.01)
+    learner = make_learner(learner="bc_example", actor_lr=0.01)
     batch = make_batch(learner.args)
     losses = []
     for step in range(60):

@@ -15,7 +15,7 @@ class BCLearner(BaseLearner):
     """Maximum likelihood of the logged actions, agent by agent, up to constants; `Imitation` knows the policies."""
 
     action_types = frozenset({"discrete", "continuous"})
-    LOSSES = (LossSpec("bc", modules=("agent",), lr="lr", clip="member"),)
+    LOSSES = (LossSpec("bc", modules=("agent",), lr="actor_lr", clip="member"),)
 
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)

@@ -93,7 +93,7 @@ class ComaDICELearner(BaseLearner):
         """
         by_code = self.args.value_loss in ("semi_dataset", "official")
         modules = ("value", "normaliser")
-        value = LossSpec("value", modules if by_code else (*modules, "mixer"), lr="lr")
+        value = LossSpec("value", modules if by_code else (*modules, "mixer"), lr="value_lr")
         actor = LossSpec("actor", ("agent",), lr="actor_lr", clip="member")
         if self.advantage_from == "sample":
             return (value, actor)

@@ -27,7 +27,7 @@ class MATD3Learner(BaseLearner):
 
     action_types = frozenset({"continuous"})
     LOSSES = (
-        LossSpec("critic", modules=("critic",), lr="lr"),
+        LossSpec("critic", modules=("critic",), lr="critic_lr"),
         LossSpec("actor", modules=("agent",), lr="actor_lr", interval="actor_update_interval", clip="member"),
     )
     TARGETS = ("agent", "critic")

@@ -31,8 +31,11 @@ class LossSpec:
 
 
 def learning_rate(args: SimpleNamespace, spec: LossSpec) -> float:
-    """The loss's learning rate. Raises ConfigError where it is no positive number."""
-    lr = getattr(args, spec.lr)
+    """The loss's learning rate: its own key's, or that of `lr` where a configuration was made for another learner.
+
+    Raises ConfigError where it is no positive number.
+    """
+    lr = getattr(args, spec.lr if hasattr(args, spec.lr) else "lr")
     if not isinstance(lr, int | float) or lr <= 0:
         raise ConfigError(f"{spec.lr} must be a positive number, not {lr!r}")
     return float(lr)

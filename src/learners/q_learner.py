@@ -25,7 +25,7 @@ class QLearner(BaseLearner):
     """
 
     action_types = frozenset({"discrete"})
-    LOSSES = (LossSpec("q", modules=("agent",), lr="lr"),)
+    LOSSES = (LossSpec("q", modules=("agent",), lr="q_lr"),)
     TARGETS: tuple[str, ...] = ("agent",)
     mixer: nn.Module | None
     target_mixer: nn.Module
@@ -36,7 +36,7 @@ class QLearner(BaseLearner):
         check_config(scheme, args, name)
         self.mixer = build_mixer(name, args)
         if self.mixer is not None:
-            self.LOSSES = (LossSpec("q", modules=("agent", "mixer"), lr="lr"),)
+            self.LOSSES = (LossSpec("q", modules=("agent", "mixer"), lr="q_lr"),)
             self.TARGETS = ("agent", "mixer")
         self.double_q: bool = getattr(args, "double_q", True)
         self.rew_ms = self.ret_ms = None

@@ -47,7 +47,7 @@ class SPaCQLLearner(BaseLearner):
 
     action_types = frozenset({"continuous", "discrete"})
     LOSSES: tuple[LossSpec, ...] = (
-        LossSpec("critic", modules=("critic",), lr="lr"),
+        LossSpec("critic", modules=("critic",), lr="critic_lr"),
         LossSpec("actor", modules=("agent",), lr="actor_lr", interval="actor_update_interval", clip="member"),
     )
     TARGETS = ("agent", "critic")

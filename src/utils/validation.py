@@ -56,7 +56,9 @@ RANGES: dict[str, Range] = {
     "alpha": POSITIVE,
     "target_update_interval_or_tau": POSITIVE,
     **dict.fromkeys(("hypernet_layers", "mixer_layers"), Range(1, 2, whole=True)),
-    **dict.fromkeys(("lr", "q_lr", "actor_lr", "density_lr", "grad_norm_clip", "reward_scale"), POSITIVE),
+    **dict.fromkeys(
+        ("lr", "q_lr", "actor_lr", "critic_lr", "value_lr", "density_lr", "grad_norm_clip", "reward_scale"), POSITIVE
+    ),
     "final_init": Range(0, above=True, null=True),
     **dict.fromkeys(
         (

@@ -239,7 +239,7 @@ def test_whole_episodes_and_other_controllers(mac: tuple[str, str]) -> None:
         ({"critic_type": "mlp"}, "critic_type must be one of ensemble_q"),
         ({"ensemble_size": 1}, "set ensemble_size to 2 or more"),
         ({"common_reward": False}, "set common_reward=True"),
-        ({"lr": 0}, "lr must be a positive number, not 0"),
+        ({"critic_lr": 0}, "critic_lr must be a positive number, not 0"),
     ],
 )
 def test_bad_keys_are_one_clear_sentence(updates: dict[str, Any], words: str) -> None:

@@ -37,7 +37,7 @@ def test_cross_entropy_is_the_mean_negative_log_likelihood() -> None:
 
 def test_discrete_policies_reach_the_behaviours_probabilities() -> None:
     """The minimum of the cross-entropy is the behaviour's entropy, at the behaviour's frequencies."""
-    learner = make_learner("bc_discrete", lr=0.02)
+    learner = make_learner("bc_discrete", actor_lr=0.02)
     batch = make_batch(learner.args, rows=400)
     for key in ("obs", "state"):
         batch[key].zero_()  # one observation: the best policy is the frequency of each action
@@ -50,7 +50,7 @@ def test_discrete_policies_reach_the_behaviours_probabilities() -> None:
 
 
 def test_continuous_policies_reach_the_mean_action() -> None:
-    learner = make_learner("bc", lr=0.02)
+    learner = make_learner("bc", actor_lr=0.02)
     batch = make_batch(learner.args, rows=400)
     for key in ("obs", "state"):
         batch[key].zero_()
@@ -116,7 +116,7 @@ def test_tanh_gaussian_cost_is_the_negative_log_density() -> None:
 
 def test_gaussian_policies_reach_the_behaviours_density() -> None:
     """Two states, each with its own mean and deviation, known in closed form."""
-    learner = gaussian_learner(lr=0.01, hidden_dim=16)
+    learner = gaussian_learner(actor_lr=0.01, hidden_dim=16)
     batch = make_batch(learner.args, rows=1000)
     state = (th.arange(1000) % 2).float().view(-1, 1, 1, 1)  # (R, 1, 1, 1)
     batch["obs"][:] = state

@@ -35,10 +35,18 @@ SHARES = {
     "random": np.full((2, 2), 0.25),
 }
 # Few and large steps: the values, c / (1 - gamma), are near for a small gamma, of which the answers do not depend.
-XOR_KEYS = {"gamma": 0.5, "lr": 0.003, "q_lr": 0.003, "actor_lr": 0.003, "tau": 0.05, "batch_size": 256, "t_max": 300}
+XOR_KEYS = {
+    "gamma": 0.5,
+    "value_lr": 0.003,
+    "q_lr": 0.003,
+    "actor_lr": 0.003,
+    "tau": 0.05,
+    "batch_size": 256,
+    "t_max": 300,
+}
 # semi_dataset, which is the only one whose sampled policies are near the optimum too (docs/games.md).
 BRIDGE_KEYS = {
-    "value_loss": "semi_dataset", "alpha": 0.02, "gamma": 0.99, "lr": 0.003, "q_lr": 0.003, "actor_lr": 0.003,
+    "value_loss": "semi_dataset", "alpha": 0.02, "gamma": 0.99, "value_lr": 0.003, "q_lr": 0.003, "actor_lr": 0.003,
     "tau": 0.02, "batch_size": 512, "t_max": 1000, "seed": 2,
 }  # fmt: skip
 
@@ -153,7 +161,7 @@ def test_behaviour_cloning_earns_what_the_marginals_of_the_data_do(names: str, e
     expected = marginals(SHARES[names])
     assert earned(expected) == pytest.approx(earns, abs=1e-12)
     generate_xor(names, tmp_path / "xor.h5", episodes=60)
-    keys = {"lr": 0.003, "batch_size": 256, "t_max": 300}
+    keys = {"actor_lr": 0.003, "batch_size": 256, "t_max": 300}
     policies = probabilities(trained(tmp_path, "bc", "matrix_game", tmp_path / "xor.h5", **keys))
     np.testing.assert_allclose(policies, expected, atol=0.05)
     assert earned(policies) == pytest.approx(earns, abs=0.05)

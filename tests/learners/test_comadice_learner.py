@@ -112,7 +112,7 @@ def test_values_that_count_steps_have_no_solution_where_a_limit_cuts() -> None:
     ends = {}
     for memory in (False, True):
         learner = make_learner(
-            "comadice", discrete=True, agent="rnn_ns", value_memory=memory, lr=0.01, gamma=0.9, window=None
+            "comadice", discrete=True, agent="rnn_ns", value_memory=memory, value_lr=0.01, gamma=0.9, window=None
         )
         batch = make_batch(learner.args, steps=9)
         for key, value in (("obs", 0.5), ("state", 0.5), ("reward", 1.0)):
@@ -163,7 +163,7 @@ def test_q_learns_the_backup(value_loss: str) -> None:
 
 
 def test_the_joint_advantage_learns_the_sampled_one() -> None:
-    learner, batch = case(discrete=True, advantage="joint", lr=0.01)
+    learner, batch = case(discrete=True, advantage="joint", value_lr=0.01)
     sampled = learner.sampled_advantage(batch)
     loss, _ = learner("joint", batch, {})
     values = learner.joint(batch["state"][:, 0], batch["actions_onehot"][:, 0])[0]

@@ -63,7 +63,7 @@ def test_two_losses_of_one_module_resume_bit_exactly(tmp_path: Path, monkeypatch
     """Stock's file of the module's optimiser holds one of the two only."""
 
     class TwoLosses(BCLearner):
-        LOSSES = (*BCLearner.LOSSES, LossSpec("again", modules=("agent",), lr="lr"))
+        LOSSES = (*BCLearner.LOSSES, LossSpec("again", modules=("agent",), lr="actor_lr"))
 
         def again_loss(self, batch: EpisodeBatch, draws: Draws) -> tuple[Tensor, Stats]:
             return self.bc_loss(batch, draws)

@@ -20,7 +20,7 @@ from utils.errors import CheckpointError, ConfigError
 def play(alg: str, payoff: list[list[float]]) -> tuple[Any, Tensor]:
     """Train on a one-state game of two agents; the learner and its Q_tot for every pair of actions, (2, 2)."""
     learner = make_learner(
-        alg, n_agents=2, state_shape=8, use_rnn=False, hidden_dim=32, lr=0.003, standardise_rewards=False
+        alg, n_agents=2, state_shape=8, use_rnn=False, hidden_dim=32, q_lr=0.003, standardise_rewards=False
     )
     batch = make_batch(learner.args, rows=4, steps=2)
     batch["obs"][:], batch["state"][:] = 1.0, 1.0

@@ -40,7 +40,7 @@ class Plain:
         self.actors = members(learner.agent, N_AGENTS)
         self.target_critics, self.target_actors = copy.deepcopy(self.critics), copy.deepcopy(self.actors)
         parameters = [p for critic in self.critics for p in critic.parameters()]
-        self.critic_optimiser = th.optim.Adam(parameters, lr=self.args.lr)
+        self.critic_optimiser = th.optim.Adam(parameters, lr=self.args.critic_lr)
         self.actor_optimisers = [th.optim.Adam(actor.parameters(), lr=self.args.actor_lr) for actor in self.actors]
         self.t = 0
 
@@ -118,7 +118,7 @@ class Plain:
 
 def test_updates_equal_algorithm_1_written_plainly(monkeypatch: Any) -> None:
     learner = make_learner(
-        dtype=F64, lr=0.01, actor_lr=0.01, tau=0.1, final_init=0.5, cql_penalty="policy", actor_update_interval=5
+        dtype=F64, critic_lr=0.01, actor_lr=0.01, tau=0.1, final_init=0.5, cql_penalty="policy", actor_update_interval=5
     )
     plain = Plain(learner)
     drawn: list[dict[str, Tensor]] = []

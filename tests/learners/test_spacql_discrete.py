@@ -209,7 +209,7 @@ def test_losses_are_pure(name: str, kind: str) -> None:
 def test_policies_learn_the_best_action() -> None:
     """The reward falls with every agent's action number, no future: action 0 is found among logged random ones."""
     learner = make_learner(
-        "spacql_discrete", n_actions=A, gamma=0.0, alpha_cql=0.1, actor_update_interval=1, lr=0.01, actor_lr=0.01
+        "spacql_discrete", n_actions=A, gamma=0.0, alpha_cql=0.1, actor_update_interval=1, critic_lr=0.01, actor_lr=0.01
     )
     for step in range(300):
         learner.train(make_batch(learner.args, rows=64, seed=step), step + 1, 0)

@@ -117,7 +117,7 @@ def test_a_diverged_policy_is_not_played_again(config: str, words: str, cli: Com
     rarely = [f"{key}=100000" for key in ("learner_log_interval", "log_interval", "test_interval")]
     kept = [key for key in SMALL if key.partition("=")[0] not in [name.partition("=")[0] for name in rarely]]
     online = ("offline=False", "input_norm=none", "actor_update_interval=1", "actor_lr=1e30")
-    own = {"spacql_discrete": online, "qmix": ("lr=1e30",)}[config]
+    own = {"spacql_discrete": online, "qmix": ("q_lr=1e30",)}[config]
     result = cli.run(*kept, *rarely, *own, "runner=vector", "env_args.continuous_actions=False", config=config)
     assert result.returncode == 1 and "Traceback" not in result.stderr
     last = result.stderr.splitlines()[-1]

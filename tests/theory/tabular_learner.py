@@ -59,7 +59,7 @@ def tabular_learner(problem: Problem, **config: Any) -> Any:
     """A ComaDICELearner whose values, q and joint advantage are tables, all 0; vdn unless `config` names a mixer."""
     mdp = problem.mdp
     sizes = {"n_agents": mdp.n_agents, "n_actions": mdp.n_actions, "state_shape": N_STATES, "gamma": mdp.gamma}
-    fixed = {"input_norm": "none", "mixer": "vdn", "grad_norm_clip": 1e9, "lr": 0.05, "q_lr": 0.05, "tau": 1.0}
+    fixed = {"input_norm": "none", "mixer": "vdn", "grad_norm_clip": 1e9, "value_lr": 0.05, "q_lr": 0.05, "tau": 1.0}
     learner = make_learner("comadice", dtype=F64, discrete=True, **{**sizes, **fixed, **config})
     learner.value = LocalTable(mdp.n_agents, N_STATES)
     if hasattr(learner, "q"):

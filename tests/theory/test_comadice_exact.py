@@ -84,7 +84,7 @@ def test_full_is_the_dual_where_nothing_is_random(name: str, alpha: float) -> No
 @pytest.mark.parametrize(("name", "alpha"), [("soft_chi2", 0.1), ("kl", 0.1)])
 def test_training_solves_it(name: str, alpha: float) -> None:
     problem = small_problem(0, deterministic=True, gamma=0.7)
-    learner, batch = optimist(problem, divergence=name, alpha=alpha, lr=0.1)
+    learner, batch = optimist(problem, divergence=name, alpha=alpha, value_lr=0.1)
     solution = solve_dual(problem, REGISTRY[name], alpha)
     train(learner, batch, 400, final=1e-3)
     assert learner("value", batch, {})[0].item() == pytest.approx(solution.value, abs=1e-5)
@@ -139,7 +139,7 @@ def test_training_both_solves_it(name: str, alpha: float) -> None:
     problem = small_problem(0, deterministic=False, gamma=0.7)
     solution = solve_dual(problem, REGISTRY[name], alpha)
     lr, updates = (0.1 * alpha**0.5, 400) if name == "kl" else (0.1, 300)
-    learner, batch = optimist(problem, divergence=name, alpha=alpha, advantage="joint", lr=lr, q_lr=10 * lr)
+    learner, batch = optimist(problem, divergence=name, alpha=alpha, advantage="joint", value_lr=lr, q_lr=10 * lr)
     train(learner, batch, updates, final=0.01, ahead=2)
     assert learner("value", batch, {})[0].item() == pytest.approx(solution.value, rel=0.001)
     assert weight_error(learner, batch, solution) < 0.01
@@ -170,11 +170,11 @@ def test_the_printed_loss_lifts_the_values_without_end() -> None:
     mdp = small_problem(0, deterministic=False).mdp
     uniform = np.full(mdp.reward.shape, 1 / mdp.reward.shape[1])
     problem = make_problem(replace(mdp, start=np.eye(N_STATES)[0]), uniform)
-    poster, weights = levels("poster", problem, alpha=10.0, lr=0.02, q_lr=0.02)
+    poster, weights = levels("poster", problem, alpha=10.0, value_lr=0.02, q_lr=0.02)
     rises = np.diff(poster)
     assert rises.min() > 2 and rises.min() > 0.8 * rises.max() and weights.max() < 0.95
     for value_loss in ("full", "semi_dataset"):
-        values, weights = levels(value_loss, problem, alpha=10.0, lr=0.02, q_lr=0.02)
+        values, weights = levels(value_loss, problem, alpha=10.0, value_lr=0.02, q_lr=0.02)
         assert np.abs(np.diff(values)[1:]).max() < 0.2 * rises.min()
         assert np.abs(weights - 1).max() < 0.05
 
@@ -182,7 +182,7 @@ def test_the_printed_loss_lifts_the_values_without_end() -> None:
 def test_the_printed_loss_settles_where_every_state_is_initial() -> None:
     """What diverges is states that are not: E[w | s] = (1 - gamma) p0(s) / d(s), 0 for them, which no nu gives."""
     problem = small_problem(0, deterministic=True, gamma=0.7)
-    values, weights = levels("poster", problem, alpha=0.1, lr=0.05, q_lr=0.05)
+    values, weights = levels("poster", problem, alpha=0.1, value_lr=0.05, q_lr=0.05)
     assert np.abs(np.diff(values)[1:]).max() < 0.02
     np.testing.assert_allclose(weights, 0.3 * problem.mdp.start / problem.occupancy.sum(1), rtol=0.05)
 

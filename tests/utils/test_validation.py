@@ -37,7 +37,7 @@ def test_whole_numbers_may_be_written_as_1e4() -> None:
         ("t_max", 0), ("t_max", 2.5), ("t_max", None), ("t_max", True), ("t_max", float("inf")),
         ("t_max", float("nan")), ("hidden_dim", -4),
         ("ensemble_size", 0), ("window", 0), ("window", 1.5), ("loss_chunk", -4), ("gamma", 1.01), ("gamma", None),
-        ("gamma", float("nan")), ("tau", 0), ("lr", 0), ("grad_norm_clip", -1), ("target_noise", -1),
+        ("gamma", float("nan")), ("tau", 0), ("critic_lr", 0), ("grad_norm_clip", -1), ("target_noise", -1),
         ("final_init", -1), ("load_step", -20), ("seed", 2**32), ("seed", "abc"),
         ("input_norm", "batch"), ("train_reward", "median"),
     ],

@@ -37,7 +37,13 @@ def test_nothing_that_is_read_is_missing(name: str, source: Path) -> None:
     elsewhere = set().union(*(keys for part, keys in NOT_HERE.items() if part in name))
     missing = needed - own.keys() - default.keys() - SET_BY_A_RUN - NOT_CHOSEN - elsewhere
     assert not missing, f"{name}.yaml lacks {sorted(missing)}"
-    assert {"lr", "dataset", "evaluation_runner", "use_rnn", "epsilon_start"} <= needed  # the check sees what it should
+    assert {
+        "actor_lr",
+        "dataset",
+        "evaluation_runner",
+        "use_rnn",
+        "epsilon_start",
+    } <= needed  # the check sees what it should
 
 
 def load(path: Path) -> dict[str, Any]:
