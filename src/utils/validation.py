@@ -3,44 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from utils.errors import ConfigError
-
-
-@dataclass(frozen=True)
-class Range:
-    """Numbers from `low` to `high`; `whole` ones only, `above` excludes `low`, `null` allows null as well."""
-
-    low: float
-    high: float = float("inf")
-    whole: bool = False
-    above: bool = False
-    null: bool = False
-
-    def __contains__(self, value: Any) -> bool:
-        if value is None:
-            return self.null
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return False
-        if self.whole and not float(value).is_integer():
-            return False
-        return (self.low < value if self.above else self.low <= value) and value <= self.high
-
-    def __str__(self) -> str:
-        kind = "a whole number" if self.whole else "a number"
-        start = f"above {self.low:g}" if self.above else f"of at least {self.low:g}"
-        end = "" if self.high == float("inf") else f" and at most {self.high:g}"
-        return f"{kind} {start}{end}{', or None' if self.null else ''}"
-
-
-COUNT = Range(1, whole=True)
-COUNT_OR_NULL = Range(1, whole=True, null=True)
-INDEX = Range(0, whole=True)
-SHARE = Range(0, 1)
-POSITIVE = Range(0, above=True)
-WEIGHT = Range(0)
+from utils.keys import COUNT, COUNT_OR_NULL, INDEX, POSITIVE, SHARE, WEIGHT, Range
 
 COUNTS = ("t_max", "test_interval", "test_nepisode", "batch_size", "batch_size_run", "log_interval",
           "runner_log_interval", "learner_log_interval", "save_model_interval", "hidden_dim", "ensemble_size",
