@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from components.episode_buffer import EpisodeBatch
 from components.scheme import build_scheme
 from controllers import REGISTRY as mac_REGISTRY
-from learners.base_learner import Draws
+from learners.base_learner import Noise
 from learners.spacql_learner import SPaCQLLearner
 from loops.build import resolve_action_keys
 from modules.layers.stacked_linear import StackedLinear
@@ -43,9 +43,9 @@ Plain = Callable[[], Tensor]
 class FixedDraws(SPaCQLLearner):
     """The learner with its draws made once, so that both sides use the same and neither pays for them."""
 
-    fixed: Draws
+    fixed: Noise
 
-    def draws(self, name: str, batch: EpisodeBatch) -> Draws:
+    def draws(self, name: str, batch: EpisodeBatch) -> Noise:
         return self.fixed if name == "critic" else {}
 
 
@@ -74,7 +74,7 @@ def build(penalty: str, compiled: bool, chunk: int | None) -> tuple[FixedDraws, 
         "terminated": th.zeros(BATCH, 2, 1, dtype=th.uint8),
     }  # fmt: skip
     batch.update(data)
-    learner.fixed = SPaCQLLearner.draws(learner, "critic", batch)
+    learner.fixed = SPaCQLLearner.noise(learner, "critic", batch)
     learner.log_stats_t = 0
     return learner, batch
 

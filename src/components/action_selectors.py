@@ -1,25 +1,23 @@
-"""From network outputs to actions. `agent_inputs` are what the controller's `forward` returns, (B, N, A)."""
+"""From network outputs to actions. `agent_inputs` are what the controller's `forward` returns, (B, N, P)."""
 
 from types import SimpleNamespace
 from typing import Protocol
 
 import torch as th
 from torch import Tensor
-from torch.distributions import Categorical
 
 from components.epsilon_schedules import DecayThenFlatSchedule
-from modules.layers.gaussian import gaussian_policy, tanh_gaussian_mean, tanh_gaussian_policy
-from modules.layers.squash import action_bounds, squash
+from modules.policies import CategoricalPolicy, DeterministicPolicy, GaussianPolicy, Policy, TanhGaussianPolicy
+from modules.policies.base_policy import BoxPolicy
 
 DISCRETE, CONTINUOUS = frozenset({"discrete"}), frozenset({"continuous"})
-PROBABILITIES = frozenset({"pi_logits"})
 
 
 class ActionSelector(Protocol):
-    """(B, N, A) outputs and (B, N, A) availability to actions: (B, N) long, or (B, N, A) float when continuous.
+    """(B, N, P) outputs and (B, N, A) availability to actions: (B, N) long, or (B, N, A) float when continuous.
 
     Continuous action dimensions that an agent lacks (availability 0, padding) are 0. A selector may declare the
-    `output_types` it can read, values of `agent_output_type`; one that does not reads all.
+    `output_types` that it reads, values of `agent_output_type`; one that does not reads all.
     """
 
     action_types: frozenset[str]
@@ -27,6 +25,21 @@ class ActionSelector(Protocol):
     def select_action(
         self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False
     ) -> Tensor: ...
+
+
+class PolicySelector:
+    """Samples of a policy, from torch's global stream; its greedy action in test mode when `test_greedy`."""
+
+    policy: Policy
+
+    def __init__(self, args: SimpleNamespace) -> None:
+        self.test_greedy: bool = getattr(args, "test_greedy", True)
+
+    def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
+        outputs = agent_inputs.detach()
+        if test_mode and self.test_greedy:
+            return as_chosen(self.policy.mode(outputs, avail_actions), self.policy)
+        return as_chosen(sample(self.policy, outputs, avail_actions), self.policy)
 
 
 class AnnealedSelector:
@@ -41,34 +54,30 @@ class AnnealedSelector:
         self.epsilon = self.schedule.eval(0)
 
 
-class MultinomialActionSelector(AnnealedSelector):
-    """Sample from policy probabilities; greedy in test mode when `test_greedy`."""
+class MultinomialActionSelector(AnnealedSelector, PolicySelector):
+    """Samples of policy probabilities; the likeliest action in test mode when `test_greedy`."""
 
-    output_types = PROBABILITIES
+    output_types = frozenset({"pi_logits"})
+
+    def __init__(self, args: SimpleNamespace) -> None:
+        AnnealedSelector.__init__(self, args)
+        PolicySelector.__init__(self, args)
+        self.policy = CategoricalPolicy(args)
+
+    def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
+        self.epsilon = self.schedule.eval(t_env)
+        return super().select_action(agent_inputs, avail_actions, t_env, test_mode)
+
+
+class SoftPoliciesSelector(PolicySelector):
+    """Samples of policy probabilities, in test mode too (EPyMARL's behaviour)."""
+
+    action_types = DISCRETE
+    output_types = frozenset({"pi_logits"})
 
     def __init__(self, args: SimpleNamespace) -> None:
         super().__init__(args)
-        self.test_greedy = getattr(args, "test_greedy", True)
-
-    def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
-        policies = agent_inputs.masked_fill(avail_actions == 0, 0.0)  # (B, N, A)
-        self.epsilon = self.schedule.eval(t_env)
-        if test_mode and self.test_greedy:
-            return policies.argmax(dim=-1)  # (B, N)
-        return Categorical(policies).sample().long()  # (B, N)
-
-
-class SoftPoliciesSelector:
-    """Sample from policy probabilities, in test mode too (stock's behaviour)."""
-
-    action_types = DISCRETE
-    output_types = PROBABILITIES
-
-    def __init__(self, args: SimpleNamespace) -> None:
-        self.args = args
-
-    def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
-        return Categorical(agent_inputs).sample().long()  # (B, N)
+        self.policy, self.test_greedy = CategoricalPolicy(args), False
 
 
 class EpsilonGreedyActionSelector(AnnealedSelector):
@@ -79,80 +88,69 @@ class EpsilonGreedyActionSelector(AnnealedSelector):
     def __init__(self, args: SimpleNamespace) -> None:
         super().__init__(args)
         self.evaluation_epsilon = args.evaluation_epsilon
+        self.policy = CategoricalPolicy(args)
 
     def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
         epsilon = self.evaluation_epsilon if test_mode else self.schedule.eval(t_env)
         if not test_mode:
             self.epsilon = epsilon  # what runners log is training's
-        greedy = agent_inputs.masked_fill(avail_actions == 0, -float("inf")).argmax(dim=-1)  # (B, N)
+        greedy = as_chosen(self.policy.mode(agent_inputs, avail_actions), self.policy)  # (B, N)
         explore = th.rand_like(agent_inputs[..., 0]) < epsilon  # (B, N)
-        return th.where(explore, Categorical(avail_actions.float()).sample().long(), greedy)
+        uniform = as_chosen(sample(self.policy, avail_actions.float(), avail_actions), self.policy)  # (B, N)
+        return th.where(explore, uniform, greedy)
 
 
-class DeterministicActionSelector:
-    """Continuous actions: the squashed mean, without noise."""
+class DeterministicActionSelector(PolicySelector):
+    """Continuous actions: the squashed outputs, without noise."""
 
     action_types = CONTINUOUS
     output_types = frozenset({"mean"})
-
-    def __init__(self, args: SimpleNamespace) -> None:
-        self.low, self.high = action_bounds(args)
-
-    def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
-        return squash(agent_inputs, self.low, self.high).detach() * avail_actions  # (B, N, A)
-
-
-class GaussianActionSelector(DeterministicActionSelector):
-    """Continuous actions: the squashed mean plus Gaussian noise, clipped to the bounds; no noise in test mode.
-
-    `exploration_noise` is the noise's standard deviation as a share of half the action range.
-    """
+    noise = 0.0
 
     def __init__(self, args: SimpleNamespace) -> None:
         super().__init__(args)
-        self.noise = args.exploration_noise
+        self.policy = DeterministicPolicy(args, noise_std=self.noise)
 
     def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
-        mean = super().select_action(agent_inputs, avail_actions, t_env, test_mode)
-        if test_mode:
-            return mean
-        noise = th.randn_like(mean) * self.noise * 0.5 * (self.high - self.low)
-        return th.clamp(mean + noise, self.low, self.high) * avail_actions  # (B, N, A)
+        return self.policy.mode(agent_inputs.detach(), avail_actions)  # (B, N, A)
 
 
-class GaussianPolicySelector:
-    """Continuous actions: samples of a Gaussian policy, clipped to the bounds; its mean in test mode if `test_greedy`.
+class GaussianActionSelector(DeterministicActionSelector):
+    """Continuous actions: the squashed outputs plus Gaussian noise, clipped to the bounds; no noise in test mode.
 
-    Outputs are (B, N, 2A), see `modules.layers.gaussian`.
+    `exploration_noise` is the noise's standard deviation in half action ranges.
     """
+
+    def __init__(self, args: SimpleNamespace) -> None:
+        self.noise = args.exploration_noise
+        super().__init__(args)
+
+    def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
+        if test_mode:
+            return super().select_action(agent_inputs, avail_actions, t_env, test_mode)
+        return sample(self.policy, agent_inputs.detach(), avail_actions)  # (B, N, A)
+
+
+class GaussianPolicySelector(PolicySelector):
+    """Samples of a Gaussian policy; its mean in test mode when `test_greedy`."""
 
     action_types = CONTINUOUS
     output_types = frozenset({"gaussian"})
 
     def __init__(self, args: SimpleNamespace) -> None:
-        self.low, self.high = action_bounds(args)
-        self.test_greedy = getattr(args, "test_greedy", True)
-
-    def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
-        mean, log_std = gaussian_policy(agent_inputs.detach(), self.low, self.high)  # (B, N, A) each
-        if test_mode and self.test_greedy:
-            return mean * avail_actions
-        noise = th.randn_like(mean) * log_std.exp() * 0.5 * (self.high - self.low)
-        return th.clamp(mean + noise, self.low, self.high) * avail_actions  # (B, N, A)
+        super().__init__(args)
+        self.policy = GaussianPolicy(args)
 
 
-class TanhGaussianPolicySelector(GaussianPolicySelector):
-    """The same of a Gaussian that tanh squashes into the bounds instead of clipping."""
+class TanhGaussianPolicySelector(PolicySelector):
+    """Samples of a tanh-Gaussian policy; its mean action in test mode when `test_greedy`."""
 
+    action_types = CONTINUOUS
     output_types = frozenset({"tanh_gaussian"})
 
-    def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
-        outputs = agent_inputs.detach()
-        if test_mode and self.test_greedy:
-            return tanh_gaussian_mean(outputs, self.low, self.high) * avail_actions  # (B, N, A)
-        raw, log_std = tanh_gaussian_policy(outputs)  # (B, N, A) each
-        raw = raw + th.randn_like(raw) * log_std.exp()
-        return squash(raw, self.low, self.high) * avail_actions
+    def __init__(self, args: SimpleNamespace) -> None:
+        super().__init__(args)
+        self.policy = TanhGaussianPolicy(args)
 
 
 class UniformActionSelector:
@@ -161,14 +159,24 @@ class UniformActionSelector:
     action_types = DISCRETE | CONTINUOUS
 
     def __init__(self, args: SimpleNamespace) -> None:
-        self.continuous = hasattr(args, "action_low")
-        self.low, self.high = action_bounds(args)
+        self.policy = BoxPolicy(args) if hasattr(args, "action_low") else CategoricalPolicy(args)
 
     def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
-        if self.continuous:
+        if isinstance(self.policy, BoxPolicy):
             unit = th.rand(avail_actions.shape, device=avail_actions.device)  # (B, N, A)
-            return (self.low + unit * (self.high - self.low)) * avail_actions
-        return Categorical(avail_actions.float()).sample().long()  # (B, N)
+            return self.policy.uniform(unit) * avail_actions
+        return as_chosen(sample(self.policy, avail_actions.float(), avail_actions), self.policy)  # (B, N)
+
+
+def sample(policy: Policy, outputs: Tensor, avail_actions: Tensor) -> Tensor:
+    """A sample of the policy with noise from torch's global stream, (B, N, A)."""
+    noise = policy.make_noise(tuple(outputs.shape[:-1]), None, outputs.device)
+    return policy.sample(outputs, avail_actions, noise)
+
+
+def as_chosen(actions: Tensor, policy: Policy) -> Tensor:
+    """Actions as environments take them: continuous ones as they are, one-hot ones (B, N, A) by index, (B, N)."""
+    return actions if policy.continuous else actions.argmax(-1)
 
 
 REGISTRY = {

@@ -67,7 +67,7 @@ class OfflineBuffer:
         self._encoders = preprocess
         self._rows = _flat_tensors(arrays, scheme, groups["agents"], reward_scalarisation)
         offsets = th.from_numpy(np.array(episode_offsets, np.int64))
-        self.episodes_in_buffer = len(offsets) - 1
+        self._offsets, self.episodes_in_buffer = offsets, len(offsets) - 1
         self._rows["next_action_valid"] = _next_action_valid(offsets, np.asarray(last_action_known, bool))
         if "return_to_go" in extras:
             self._rows["return_to_go"] = _return_to_go(self._rows["reward"], offsets)
@@ -88,6 +88,15 @@ class OfflineBuffer:
     def n_windows(self) -> int:
         """How many different windows (or episodes) a draw chooses from."""
         return len(self._table["start"])
+
+    def largest_return(self, gamma: float, starts_only: bool = False) -> float:
+        """The largest discounted sum of rewards from a step to its episode's end; starts_only: from first steps only.
+
+        Of rewards as batches hold them; where they are one per agent, the largest over agents.
+        """
+        reward = self._rows["reward"].double().cpu()  # (R, 1 or N)
+        to_go = discounted_to_go(reward, self._offsets, gamma)
+        return float((to_go[self._offsets[:-1]] if starts_only else to_go).max())
 
     def can_sample(self, batch_size: int) -> bool:
         """True: draws are with replacement. (Stock's buffer answers whether it holds enough episodes.)"""
@@ -271,6 +280,16 @@ def _return_to_go(reward: Tensor, offsets: Tensor) -> Tensor:
     lengths = offsets.diff()
     ends = total[offsets[1:] - 1].repeat_interleave(lengths, dim=0)
     return (ends - before).float()
+
+
+def discounted_to_go(reward: Tensor, offsets: Tensor, gamma: float) -> Tensor:
+    """G_t = r_t + gamma G_{t+1} within each episode, (R, ...); an episode's final row holds no step."""
+    to_go = reward.clone()
+    ends = offsets[1:] - 1  # the final rows
+    for back in range(1, int(offsets.diff().max())):
+        rows = (ends - back)[ends - back >= offsets[:-1]]
+        to_go[rows] += gamma * to_go[rows + 1]
+    return to_go
 
 
 def _window_table(offsets: Tensor, terminated: Tensor, window: int | None, burn_in: int) -> dict[str, Tensor]:

@@ -13,18 +13,14 @@ from components.action_selectors import REGISTRY as action_REGISTRY
 from components.episode_buffer import EpisodeBatch
 from controllers.one_pass import one_pass, to_policy
 from modules.agents import REGISTRY as agent_REGISTRY
-from modules.layers.normaliser import fill_from_agents
+from modules.layers.sizes import field_size
 from utils.errors import ConfigError
 
 Rows = slice | list[int]
 
 
 class BasicMAC:
-    """All agents share one network; the agent id may be part of its input (`obs_agent_id`).
-
-    Agents whose data carry statistics (`scheme["obs"]["mean"]` and `["std"]`, (N, O)) and that have a `normaliser`
-    see standardised observations when `input_norm` is `dataset`.
-    """
+    """All agents share one network; the agent's index may be part of its input (`obs_agent_id`)."""
 
     unshared = False  # whether the agents that belong here have networks of their own
 
@@ -36,8 +32,6 @@ class BasicMAC:
         check_selector(args)
         self.action_selector: Any = action_REGISTRY[args.action_selector](args)
         self.hidden_states: Tensor | None = None
-        if getattr(args, "input_norm", "none") == "dataset":
-            self._fill_normaliser(scheme)
 
     def select_actions(
         self, ep_batch: EpisodeBatch, t_ep: int, t_env: int, bs: Rows = slice(None), test_mode: bool = False
@@ -49,10 +43,7 @@ class BasicMAC:
             return self.action_selector.select_action(outputs[bs], avail_actions[bs], t_env, test_mode=test_mode)
 
     def forward(self, ep_batch: EpisodeBatch, t: int, test_mode: bool = False) -> Tensor:
-        """Agent outputs at step `t`, (B, N, A): values, probabilities (`pi_logits`) or unsquashed means.
-
-        `gaussian` agents give (B, N, 2A): unsquashed means, log-deviations.
-        """
+        """Agent outputs at step `t`, (B, N, P), as `modules.policies` reads them; `pi_logits` are probabilities."""
         inputs = self._build_inputs(ep_batch, t)  # (B*N, I)
         outputs, self.hidden_states = self.agent(inputs, self.hidden_states)  # (B*N, A)
         outputs = outputs.view(ep_batch.batch_size, self.n_agents, -1)
@@ -124,19 +115,12 @@ class BasicMAC:
         return th.zeros_like(batch["actions_onehot"][:, 0])
 
     def _get_input_shape(self, scheme: dict[str, Any]) -> int:
-        input_shape = int(scheme["obs"]["vshape"])
+        input_shape = field_size(scheme, "obs")
         if self.args.obs_last_action:
-            input_shape += int(scheme["actions_onehot"]["vshape"][0])
+            input_shape += field_size(scheme, "actions_onehot")
         if self.args.obs_agent_id:
             input_shape += self.n_agents
         return input_shape
-
-    def _fill_normaliser(self, scheme: dict[str, Any]) -> None:
-        if "mean" not in scheme["obs"]:  # a run without a dataset card, such as one in stock EPyMARL
-            return
-        if not hasattr(self.agent, "normaliser"):
-            raise ConfigError(f"agent '{self.args.agent}' does not standardise its inputs; set input_norm=none")
-        fill_from_agents(self.agent.normaliser, scheme["obs"]["mean"], scheme["obs"]["std"])
 
 
 def check_selector(args: SimpleNamespace) -> None:

@@ -11,6 +11,7 @@ import torch as th
 
 from components.offline_buffer import OfflineBuffer
 from components.scheme import Groups, Preprocess, Scheme
+from components.statistics import DataStatistics
 from datasets.card import NOT_COMPARED
 from datasets.dataset import OfflineDataset, read_dataset
 from datasets.names import accepted, resolve_dataset
@@ -77,12 +78,10 @@ def build_buffer(
     log: logging.Logger,
     extras: tuple[str, ...] = (),
 ) -> OfflineBuffer:
-    """The buffer over a dataset; its scheme carries the input statistics that normalising networks read.
+    """The buffer over a dataset.
 
     extras: what the learner reads beside a window's rows.
     """
-    for key, (mean, std) in (("obs", dataset.obs_statistics()), ("state", dataset.state_statistics())):
-        scheme[key] |= {"mean": th.from_numpy(mean), "std": th.from_numpy(std)}
     arrays = dict(dataset.arrays)
     if args.reward_scaling != "none":
         arrays["reward"] = scaled_reward(args, dataset, log)
@@ -101,6 +100,13 @@ def build_buffer(
         device="cpu" if args.buffer_cpu_only else args.device,
         seed=args.seed,
     )
+
+
+def data_statistics(dataset: OfflineDataset, buffer: OfflineBuffer, gamma: float) -> DataStatistics:
+    """What learners may know of the whole dataset, as `buffer` yields it."""
+    fields = {"obs": dataset.obs_statistics(), "state": dataset.state_statistics()}
+    inputs = {key: (th.from_numpy(mean), th.from_numpy(std)) for key, (mean, std) in fields.items()}
+    return DataStatistics(inputs, buffer.largest_return(1.0, starts_only=True), buffer.largest_return(gamma))
 
 
 def scaled_reward(args: SimpleNamespace, dataset: OfflineDataset, log: logging.Logger) -> np.ndarray:

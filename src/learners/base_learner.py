@@ -1,7 +1,7 @@
-"""What every learner shares: draws, gradients, clipping, optimisers, targets, logging, saving."""
+"""What every learner shares: noise, context, gradients, clipping, optimisers, targets, logging, saving."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -10,22 +10,28 @@ import torch as th
 from torch import Tensor, nn
 
 from components.episode_buffer import EpisodeBatch
+from components.statistics import DataStatistics
+from learners.losses import transition_mask
 from learners.optimisation import (
+    SHARED_KEYS,
     LossSpec,
+    chunks,
     clip_gradients,
     is_stacked,
     keep_freed_memory,
     learning_rate,
-    target_rhythm,
-    transition_mask,
+    target_schedule,
 )
 from learners.persistence import collect_state, read_models, restore_state, write_models
+from modules.layers.normaliser import Normaliser, fill_normalisers
 from utils.checkpoint import load_or_refuse
-from utils.errors import TrainingError
+from utils.errors import ConfigError, TrainingError
+from utils.keys import Key, check_keys
 
-Draws = dict[str, Tensor]
+Noise = dict[str, Tensor]
+Context = dict[str, Tensor]
 Stats = dict[str, Tensor]
-LossFunction = Callable[[EpisodeBatch, Draws], tuple[Tensor, Stats]]
+LossFunction = Callable[[EpisodeBatch, Noise, Context], tuple[Tensor, Stats]]
 
 # Keeps the learner's random stream apart from the buffer's and the environment's, which start from the same seed.
 SEED_OFFSET = 7_046_029
@@ -38,19 +44,25 @@ class Logger(Protocol):
 
 
 class BaseLearner(nn.Module):
-    """Stock's outer face (`train`, `cuda`, `save_models`, `load_models`) around pure losses.
+    """EPyMARL's outer face (`train`, `cuda`, `save_models`, `load_models`) around pure losses.
 
-    A subclass names its losses in `LOSSES` and its target networks in `TARGETS`, on the class or, where they depend on
-    the configuration, on the instance; builds its modules in `__init__`, ends it with `self.prepare()`, and has a
-    method `<name>_loss(batch, draws) -> (loss, stats)` per loss and `draws(name, batch)`. Modules that `train` changes
-    beside the losses, such as running statistics, are named in `STATISTICS`, to be part of the training state; what it
-    reads of a window's episode beyond the window (the offline buffer's extras) in `EXTRAS`. A loss
-    reads parameters from the modules and all randomness from `draws`; it is a mean over the valid rows
-    (`transition_mask`), returns its statistics per row, (R,) or (R, m), and leaves no state behind:
-    `torch.func.functional_call(learner, parameters, (name, batch, draws))` may be mapped over stacked parameters.
+    A subclass builds its modules in `__init__`, ends it with `self.prepare()`, and has one method
+    `<name>_loss(batch, noise, context) -> (loss, stats)` per loss. A loss reads parameters from the modules, all
+    randomness from `noise` and every number of the whole batch from `context`; it is a mean over the valid rows
+    (`transition_mask`), returns its statistics per row, (R,) or (R, m), and leaves no state behind. So
+    `torch.func.functional_call(learner, parameters, (name, batch, noise))` may be mapped over stacked parameters.
+
+    KEYS: the configuration keys that it reads. CONFIGS: the algorithm files that have them all, for continuous and for
+    discrete actions. ALIASES: other names of keys.
+    LOSSES: one `LossSpec` per loss. TARGETS: modules with target networks. Both may be set on the instance instead.
+    STATISTICS: modules that `train` changes beside the losses, such as running means; they are part of the training
+    state. EXTRAS: what it reads of a window's episode beyond the window (see the offline buffer).
     """
 
     action_types: frozenset[str] = frozenset()
+    KEYS: dict[str, Key] = SHARED_KEYS
+    CONFIGS: tuple[str, str] = ("", "")
+    ALIASES: dict[str, str] = {}
     LOSSES: tuple[LossSpec, ...] = ()
     TARGETS: tuple[str, ...] = ()
     STATISTICS: tuple[str, ...] = ()
@@ -62,6 +74,8 @@ class BaseLearner(nn.Module):
         super().__init__()
         self.mac, self.logger, self.args = mac, logger, args
         self.agent: nn.Module = mac.agent
+        self.continuous: bool = scheme["actions"]["dtype"].is_floating_point
+        check_keys(args, self.KEYS, args.learner, self.CONFIGS[0 if self.continuous else 1], self.continuous)
         self.generator = th.Generator(device=args.device)
         self.generator.manual_seed(args.seed + SEED_OFFSET)
         self.training_steps = 0
@@ -75,7 +89,7 @@ class BaseLearner(nn.Module):
         for name in self.TARGETS:
             target = self.target_mac.agent if name == "agent" else copy.deepcopy(getattr(self, name))
             self.add_module(f"target_{name}", target.requires_grad_(False))
-        self.target_interval, self.target_tau = target_rhythm(self.args)
+        self.target_interval, self.target_tau = target_schedule(self.args)
         if str(self.args.device) == "cpu":
             keep_freed_memory()
         self.optimisers = {
@@ -90,32 +104,50 @@ class BaseLearner(nn.Module):
         # The first update at which each loss or its gradient was not finite, -1 for never.
         self.register_buffer("first_bad", th.full((len(self.LOSSES),), -1, dtype=th.long), persistent=False)
 
+    def use_statistics(self, statistics: DataStatistics) -> None:
+        """Standardise inputs by the dataset's statistics; call once, before training.
+
+        Raises ConfigError where the agents cannot.
+        """
+        if not any(isinstance(layer, Normaliser) for layer in self.agent.modules()):
+            raise ConfigError(f"agent={self.args.agent} does not standardise its inputs; set input_norm=none")
+        fill_normalisers(self, statistics.inputs)
+
     # -- the losses' side --------------------------------------------------------------------------------------------
 
-    def draws(self, name: str, batch: EpisodeBatch) -> Draws:
+    def noise(self, name: str, batch: EpisodeBatch) -> Noise:
         """All randomness of one evaluation of the loss `name`; every tensor leads with the batch dimension B."""
-        raise NotImplementedError
+        return {}
 
-    def forward(self, loss_name: str, batch: EpisodeBatch, draws: Draws) -> tuple[Tensor, Stats]:
-        """The loss `loss_name` as a pure function of parameters, batch and draws (for `torch.func`)."""
-        loss: tuple[Tensor, Stats] = getattr(self, f"{loss_name}_loss")(batch, draws)
+    def batch_context(self, name: str, batch: EpisodeBatch) -> Context:
+        """What the loss `name` needs of the whole batch, such as a mean or a softmax over rows.
+
+        Computed once per update, without gradient, before the batch is cut into chunks; every chunk gets all of it.
+        """
+        return {}
+
+    def forward(self, loss_name: str, batch: EpisodeBatch, noise: Noise) -> tuple[Tensor, Stats]:
+        """The loss `loss_name` as a pure function of parameters, batch and noise (for `torch.func`)."""
+        with th.no_grad():
+            context = self.batch_context(loss_name, batch)
+        loss: tuple[Tensor, Stats] = getattr(self, f"{loss_name}_loss")(batch, noise, context)
         return loss
 
-    def unroll(self, mac: Any, batch: EpisodeBatch, rows: slice) -> Tensor:
-        """The controller's outputs on the time steps `rows`, (B, T', N, A)."""
+    def unroll(self, mac: Any, batch: EpisodeBatch, steps: slice) -> Tensor:
+        """The controller's outputs on the time steps `steps`, (B, T', N, P)."""
         if hasattr(mac, "forward_all"):
             if getattr(mac.agent, "is_recurrent", True) or self.args.obs_last_action:
-                outputs: Tensor = mac.forward_all(batch)[:, rows]
+                outputs: Tensor = mac.forward_all(batch)[:, steps]
             else:
-                outputs = mac.forward_all(batch[:, rows])
+                outputs = mac.forward_all(batch[:, steps])
             return outputs
         mac.init_hidden(batch.batch_size)
-        return th.stack([mac.forward(batch, t) for t in range(batch.max_seq_length)], dim=1)[:, rows]
+        return th.stack([mac.forward(batch, t) for t in range(batch.max_seq_length)], dim=1)[:, steps]
 
     # -- one update ----------------------------------------------------------------------------------------------------
 
     def train(self, batch: EpisodeBatch, t_env: int, episode_num: int) -> None:  # type: ignore[override]
-        """One update of every loss whose turn it is. `t_env` dates the log; `episode_num` is part of stock's face."""
+        """Update every loss whose turn it is. `t_env` dates the log; `episode_num` is part of EPyMARL's interface."""
         self.training_steps += 1
         if t_env - self.log_stats_t >= self.args.learner_log_interval:
             self._pending = {spec.name: None for spec in self.LOSSES}
@@ -130,7 +162,7 @@ class BaseLearner(nn.Module):
             self._log(t_env)
 
     def update(self, index: int, batch: EpisodeBatch) -> None:
-        """One step of the loss `LOSSES[index]`: draws, gradient, clipping, optimiser. Reads nothing off the device."""
+        """One step of the loss `LOSSES[index]`. Reads nothing off the device."""
         spec = self.LOSSES[index]
         wants_stats = self._pending.get(spec.name, {}) is None
         loss, gradients, stats = self.gradients(spec, batch, wants_stats)
@@ -155,17 +187,18 @@ class BaseLearner(nn.Module):
     def gradients(self, spec: LossSpec, batch: EpisodeBatch, wants_stats: bool) -> tuple[Tensor, list[Tensor], Stats]:
         """The loss, its gradient and its mean statistics, summed over chunks of at most `loss_chunk` rows of B."""
         parameters = self.parameters_of(spec)
-        draws = self.draws(spec.name, batch)
-        function = self._functions[spec.name]
+        with th.no_grad():
+            context = self.batch_context(spec.name, batch)
+        noise = self.noise(spec.name, batch)
         mask = transition_mask(batch)
         total = mask.sum(dtype=th.float64).clamp_min(1)
         loss: Tensor | None = None
         gradients: list[Tensor] = []
         stats: Stats = {}
-        for rows in self._chunks(batch.batch_size):
-            part, part_draws = (batch, draws) if rows is None else (batch[rows], {k: v[rows] for k, v in draws.items()})
+        for rows in chunks(batch.batch_size, getattr(self.args, "loss_chunk", None)):
+            part, part_noise = (batch, noise) if rows is None else (batch[rows], {k: v[rows] for k, v in noise.items()})
             part_mask = mask if rows is None else mask[rows]
-            value, rows_stats = function(part, part_draws)
+            value, rows_stats = self._functions[spec.name](part, part_noise, context)
             value = value * (part_mask.sum(dtype=th.float64) / total).to(value.dtype)  # a chunk's share of valid rows
             part_gradients = th.autograd.grad(value, parameters)
             if loss is None:
@@ -184,17 +217,9 @@ class BaseLearner(nn.Module):
         """The parameters that a loss moves, its modules' in order."""
         return [parameter for name in spec.modules for parameter in getattr(self, name).parameters()]
 
-    def _chunks(self, batch_size: int) -> Iterator[slice | None]:
-        chunk = getattr(self.args, "loss_chunk", None)
-        if chunk is None or chunk >= batch_size:
-            yield None
-            return
-        for start in range(0, batch_size, chunk):
-            yield slice(start, min(start + chunk, batch_size))
-
     @th.no_grad()
     def _update_targets(self) -> None:
-        """Polyak step by `target_tau`; 1 copies."""
+        """Move targets by the Polyak coefficient; 1 is a hard copy."""
         online = [parameter for name in self.TARGETS for parameter in getattr(self, name).parameters()]
         target = [parameter for name in self.TARGETS for parameter in getattr(self, f"target_{name}").parameters()]
         th._foreach_lerp_(target, online, self.target_tau)
@@ -242,7 +267,7 @@ class BaseLearner(nn.Module):
         write_models(self, path)
 
     def load_models(self, path: str) -> None:
-        """Read what `save_models` wrote; targets start as copies, as in stock (see `load_training_state`).
+        """Read what `save_models` wrote; targets start as copies, as in EPyMARL (see `load_training_state`).
 
         Raises CheckpointError where a file is missing or belongs to networks of other shapes.
         """
@@ -251,7 +276,7 @@ class BaseLearner(nn.Module):
             getattr(self, f"target_{name}").load_state_dict(getattr(self, name).state_dict())
 
     def training_state(self) -> dict[str, Any]:
-        """What a bit-exact continuation needs beside stock's files; tensors, numbers, strings, containers."""
+        """What a bit-exact continuation needs beside the model files; tensors, numbers, strings, containers."""
         return collect_state(self)
 
     def load_training_state(self, state: dict[str, Any]) -> None:

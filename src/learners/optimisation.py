@@ -1,26 +1,47 @@
-"""What the base learner's updates are made of: loss declarations, rates and rhythms, masks, clipping."""
+"""How parameters move: loss declarations, learning rates, gradient clipping, target updates, memory."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 
 import torch as th
 from torch import Tensor, nn
 
-from components.episode_buffer import EpisodeBatch
 from modules.layers.stacked_linear import StackedLinear
 from utils.errors import ConfigError
+from utils.keys import COUNT, COUNT_OR_NULL, POSITIVE, SHARE, Key, Range
 
-NOW, NEXT = slice(None, -1), slice(1, None)  # rows t and t+1 of a batch
-STOCK_RHYTHM = "target_update_interval_or_tau"
+EITHER = "target_update_interval_or_tau"
+
+# Keys that every learner reads, and those of learners with target networks.
+SHARED_KEYS = {
+    "gamma": Key("discount", SHARE),
+    "grad_norm_clip": Key("largest gradient norm", POSITIVE),
+    "loss_chunk": Key("batch rows evaluated at a time, to save memory; null: all", COUNT_OR_NULL, optional=True),
+    "compile": Key("compile the losses with torch.compile", bool, optional=True),
+    "learner_log_interval": Key("log the learner's statistics at this interval", COUNT),
+}
+TARGET_KEYS = {
+    "target_update_interval": Key("target update interval, in updates", COUNT, optional=True),
+    "tau": Key("Polyak coefficient of the targets; 1: hard copy", Range(0, 1, above=True), optional=True),
+    EITHER: Key("above 1: interval of hard target copies; else: Polyak coefficient", POSITIVE, optional=True),
+}
+
+TARGET_NOISE = "standard deviation of the noise on target policies' actions, in half action ranges"
+
+
+def rate(whose: str) -> Key:
+    """The declaration of a learning rate."""
+    return Key(f"learning rate of {whose}", POSITIVE, fallback="lr")
 
 
 @dataclass(frozen=True)
 class LossSpec:
     """One loss of an algorithm: the method `<name>_loss` and the parameters it moves.
 
-    modules: attributes holding the parameter group; lr: the config key of its learning rate; interval: the config key
-    of its period in `train` calls, or None for every call; clip: `group` clips the group's joint gradient norm,
-    `member` that of each network in stacked modules (and the group's where they are not stacked).
+    modules: the attributes whose parameters move. lr: the key of the learning rate. interval: the key that says after
+    how many `train` calls the loss has its turn; None for every call. clip: `group` limits the gradient norm of all
+    modules together, `member` that of each network in stacked modules (of all together where they are not stacked).
     """
 
     name: str
@@ -35,53 +56,29 @@ def learning_rate(args: SimpleNamespace, spec: LossSpec) -> float:
 
     Raises ConfigError where it is no positive number.
     """
-    lr = getattr(args, spec.lr if hasattr(args, spec.lr) else "lr")
-    if not isinstance(lr, int | float) or lr <= 0:
-        raise ConfigError(f"{spec.lr} must be a positive number, not {lr!r}")
-    return float(lr)
+    key = spec.lr if hasattr(args, spec.lr) else "lr"
+    return float(rate(spec.name).check(key, getattr(args, key)))
 
 
-def target_rhythm(args: SimpleNamespace) -> tuple[int, float]:
-    """Every how many updates targets move, and by which share of the way (1 copies).
+def target_schedule(args: SimpleNamespace) -> tuple[int, float]:
+    """Target update interval and Polyak coefficient (1: hard copy).
 
-    Read from `target_update_interval` and `tau` where either is set, else from stock's `target_update_interval_or_tau`:
-    above 1 a copy every so many updates, else a Polyak step every update; stock's 200 where none of them is set.
-    Raises ConfigError for a value of stock's key that is neither.
+    Read from `target_update_interval` and `tau` where either is set, else from EPyMARL's
+    `target_update_interval_or_tau`: above 1 it is the interval of hard copies, else the coefficient of an update on
+    every step; 200 where none of the three is set. Raises ConfigError for a value that is neither.
     """
     interval, tau = getattr(args, "target_update_interval", None), getattr(args, "tau", None)
     if interval is not None or tau is not None:
         return 1 if interval is None else int(interval), 1.0 if tau is None else float(tau)
-    either = getattr(args, STOCK_RHYTHM, 200)
+    either = getattr(args, EITHER, 200)
     if isinstance(either, int | float) and not isinstance(either, bool):
         if 0 < either <= 1:
             return 1, float(either)
         if either > 1 and float(either).is_integer():
             return int(either), 1.0
     raise ConfigError(
-        f"{STOCK_RHYTHM}={either}: this must be a whole number of updates above 1, or a share above 0 and at most 1"
+        f"{EITHER}={either}: this must be a whole number of updates above 1, or a coefficient above 0 and at most 1"
     )
-
-
-def transition_mask(batch: EpisodeBatch) -> Tensor:
-    """1 on the rows that hold a transition, (B, T-1, 1) float: stock's mask, filled and not past a terminal.
-
-    The final row of an episode that was cut is no transition; the buffers leave it out of `filled` where the batch goes
-    on after it. Rows that only warm up a recurrent state (`learned` 0, from windows with a burn-in) do not count.
-    """
-    terminated = batch["terminated"][:, :-1].float()
-    alive = th.cat([th.ones_like(terminated[:, :1]), 1 - terminated[:, :-1]], dim=1)
-    mask = batch["filled"][:, :-1].float() * alive
-    return mask * batch["learned"][:, :-1] if "learned" in batch.scheme else mask
-
-
-def available(batch: EpisodeBatch, rows: slice) -> Tensor:
-    """1 where an agent has the action, or the action dimension, on the time steps `rows`, else 0: (R, N, A)."""
-    return batch["avail_actions"][:, rows].flatten(0, 1)
-
-
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the valid rows. values (..., R), mask (R,) -> (...); zero where no row is valid."""
-    return (values * mask).sum(-1) / mask.sum().clamp_min(1)
 
 
 @th.no_grad()
@@ -118,3 +115,12 @@ def is_stacked(module: nn.Module) -> bool:
     """Whether all of a module's parameters are stacked networks with one leading member dimension."""
     owners = [m for m in module.modules() if any(True for _ in m.parameters(recurse=False))]
     return all(isinstance(owner, StackedLinear) for owner in owners)
+
+
+def chunks(batch_size: int, chunk: int | None) -> Iterator[slice | None]:
+    """Slices of at most `chunk` of the batch's rows; None, once, for all of them."""
+    if chunk is None or chunk >= batch_size:
+        yield None
+        return
+    for start in range(0, batch_size, chunk):
+        yield slice(start, min(start + chunk, batch_size))

@@ -1,21 +1,39 @@
-"""What a learner writes and reads: stock's model files, and the rest that a bit-exact continuation needs."""
+"""What a learner writes and reads: EPyMARL's model files, and the rest that a bit-exact continuation needs."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import Any, Protocol
 
 import torch as th
 
-from learners.optimisation import learning_rate
+from learners.optimisation import LossSpec, learning_rate
 from utils.errors import CheckpointError
 from utils.rng import load_generator
 
-if TYPE_CHECKING:
-    from learners.base_learner import BaseLearner
+
+class Trained(Protocol):
+    """What is saved of a learner."""
+
+    mac: Any
+    args: SimpleNamespace
+    optimisers: dict[str, th.optim.Adam]
+    generator: th.Generator
+    training_steps: int
+    log_stats_t: int
+    first_bad: th.Tensor
+    _pending: dict[str, dict[str, th.Tensor] | None]
+
+    @property
+    def LOSSES(self) -> tuple[LossSpec, ...]: ...
+    @property
+    def TARGETS(self) -> tuple[str, ...]: ...
+    @property
+    def STATISTICS(self) -> tuple[str, ...]: ...
 
 
-def write_models(learner: BaseLearner, path: str) -> None:
+def write_models(learner: Trained, path: str) -> None:
     """agent.th, one <module>.th per other module, <first module>_opt.th per loss."""
     learner.mac.save_models(path)
     for spec in learner.LOSSES:
@@ -25,7 +43,7 @@ def write_models(learner: BaseLearner, path: str) -> None:
         th.save(learner.optimisers[spec.name].state_dict(), os.path.join(path, f"{spec.modules[0]}_opt.th"))
 
 
-def read_models(learner: BaseLearner, path: str) -> None:
+def read_models(learner: Trained, path: str) -> None:
     """Read what `write_models` wrote."""
     learner.mac.load_models(path)
     for spec in learner.LOSSES:
@@ -35,10 +53,10 @@ def read_models(learner: BaseLearner, path: str) -> None:
         learner.optimisers[spec.name].load_state_dict(_load(path, f"{spec.modules[0]}_opt.th"))
 
 
-def collect_state(learner: BaseLearner) -> dict[str, Any]:
-    """What stock's files leave out; tensors, numbers, strings, containers.
+def collect_state(learner: Trained) -> dict[str, Any]:
+    """What the model files leave out; tensors, numbers, strings, containers.
 
-    And the optimisers again, by loss: stock names their files by module, so two losses of one module share a file.
+    And the optimisers again, by loss: their files are named by module, so two losses of one module share a file.
     """
     return {
         "targets": {name: getattr(learner, f"target_{name}").state_dict() for name in learner.TARGETS},
@@ -52,7 +70,7 @@ def collect_state(learner: BaseLearner) -> dict[str, Any]:
     }
 
 
-def restore_state(learner: BaseLearner, state: dict[str, Any]) -> None:
+def restore_state(learner: Trained, state: dict[str, Any]) -> None:
     """Continue from `collect_state`. Raises CheckpointError where it does not fit."""
     try:
         for name in learner.TARGETS:

@@ -8,23 +8,38 @@ from torch import Tensor, nn
 
 from components.episode_buffer import EpisodeBatch
 from components.standarize_stream import RunningMeanStd
-from learners.base_learner import BaseLearner, Draws, Logger, Stats
-from learners.optimisation import NEXT, NOW, LossSpec, masked_mean, transition_mask
-from modules.mixers.registry import build_mixer
+from learners.base_learner import BaseLearner, Context, Logger, Noise, Stats
+from learners.losses import EVERY, NEXT, NOW, masked_mean, td_target, transition_mask
+from learners.optimisation import TARGET_KEYS, LossSpec, rate
+from modules.layers.sizes import field_size
+from modules.mixers import REGISTRY as mixer_REGISTRY
+from modules.mixers import build_mixer
+from modules.mixers.mixer_keys import MIXER_KEYS
 from utils.errors import ConfigError
-
-EVERY = slice(None)  # all rows of a batch
+from utils.keys import Key
 
 
 class QLearner(BaseLearner):
     """One-step Q-learning of each agent's own value, or of the team's value that a mixer makes of them.
 
-    mixer: None (IQL: each agent its own error, on the team's reward or on rewards of its own), or any of the registry.
+    mixer: None (IQL: one error per agent, on the team's reward or on rewards of its own), or any of the registry.
     double_q: the online values choose the next action, the targets judge it (van Hasselt et al. 2016).
-    standardise_rewards, standardise_returns: learn in deviations from running means over valid transitions.
+    standardise_rewards, standardise_returns: learn in standard deviations from running means over valid transitions.
     """
 
     action_types = frozenset({"discrete"})
+    KEYS = {
+        **BaseLearner.KEYS,
+        **TARGET_KEYS,
+        **MIXER_KEYS,
+        "mixer": Key("how the agents' values become the team's", (*mixer_REGISTRY, None), optional=True),
+        "double_q": Key("online values choose the next action, target values judge it", bool, optional=True),
+        "standardise_rewards": Key("learn from rewards standardised by running statistics", bool, optional=True),
+        "standardise_returns": Key("learn values standardised by the targets' running statistics", bool, optional=True),
+        "q_lr": rate("the values, and of the mixer"),
+    }
+    CONFIGS = ("qmix", "qmix")
+    ALIASES = {"lr": "q_lr"}
     LOSSES = (LossSpec("q", modules=("agent",), lr="q_lr"),)
     TARGETS: tuple[str, ...] = ("agent",)
     mixer: nn.Module | None
@@ -41,7 +56,7 @@ class QLearner(BaseLearner):
         self.double_q: bool = getattr(args, "double_q", True)
         self.rew_ms = self.ret_ms = None
         if getattr(args, "standardise_rewards", False):
-            self.rew_ms = RunningMeanStd(shape=(n_rewards(scheme),), device=args.device)
+            self.rew_ms = RunningMeanStd(shape=(field_size(scheme, "reward"),), device=args.device)
             self.STATISTICS += ("rew_ms",)
         if getattr(args, "standardise_returns", False):
             n_values = args.n_agents if self.mixer is None else 1
@@ -60,11 +75,7 @@ class QLearner(BaseLearner):
                 self.ret_ms.update(self.target_value(batch, online), mask)
         super().train(batch, t_env, episode_num)
 
-    def draws(self, name: str, batch: EpisodeBatch) -> Draws:
-        """The loss is deterministic."""
-        return {}
-
-    def q_loss(self, batch: EpisodeBatch, draws: Draws) -> tuple[Tensor, Stats]:
+    def q_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
         """Mean of (Q - y)^2 over valid transitions, and over agents where there is no mixer (M = N, else 1)."""
         mask = transition_mask(batch).flatten()  # (R,)
         values = self.unroll(self.mac, batch, EVERY)  # (B, T, N, A)
@@ -102,14 +113,8 @@ class QLearner(BaseLearner):
         reward = batch["reward"][:, NOW]  # (B, T-1, 1) or (B, T-1, N)
         if self.rew_ms is not None:
             reward = self.rew_ms.standardise(reward)
-        terminated = batch["terminated"][:, NOW].to(reward.dtype)  # (B, T-1, 1)
-        return reward + self.args.gamma * (1 - terminated) * value  # one team reward is every agent's
-
-
-def n_rewards(scheme: dict[str, Any]) -> int:
-    """How many rewards a step has: 1 for the team, or one an agent."""
-    vshape = scheme["reward"]["vshape"]
-    return int(vshape if isinstance(vshape, int) else vshape[0])
+        terminated = batch["terminated"][:, NOW]  # (B, T-1, 1)
+        return td_target(reward, terminated, value, self.args.gamma)  # one team reward is every agent's
 
 
 def check_config(scheme: dict[str, Any], args: SimpleNamespace, mixer: str | None) -> None:
@@ -121,5 +126,5 @@ def check_config(scheme: dict[str, Any], args: SimpleNamespace, mixer: str | Non
             f"q_learner needs agents whose outputs are action values, not agent_output_type={args.agent_output_type}: "
             "set agent_output_type=q action_selector=epsilon_greedy"
         )
-    if mixer is not None and n_rewards(scheme) != 1:
+    if mixer is not None and field_size(scheme, "reward") != 1:
         raise ConfigError(f"mixer={mixer} needs one team reward: set common_reward=True, or mixer=None")

@@ -14,7 +14,6 @@ import torch as th
 
 from components.episode_buffer import EpisodeBatch
 from components.offline_buffer import OfflineBuffer
-from modules.layers.normaliser import fill_from_agents
 from runners import REGISTRY as runner_REGISTRY
 from utils.errors import ConfigError, DatasetError
 
@@ -98,7 +97,7 @@ class OfflineRunner:
         if self.settings.input_norm == "dataset":
             if not hasattr(mac.agent, "normaliser"):
                 raise ConfigError(f"agent={self.args.agent} does not standardise its inputs; set input_norm=none")
-            fill_from_agents(mac.agent.normaliser, scheme["obs"]["mean"], scheme["obs"]["std"])
+            mac.agent.normaliser.fill_field(scheme["obs"]["mean"], scheme["obs"]["std"])
         returns = self.dataset.card["returns"]
         log.info(
             f"Dataset {self.settings.dataset}: {self.dataset.n_transitions} transitions in {self.dataset.n_episodes} "

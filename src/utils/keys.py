@@ -49,10 +49,15 @@ class Key:
     """One key: what it means, in one line, and which values it takes.
 
     allowed: a `Range` of numbers, a tuple of choices (text; None among them allows null), or `bool` or `str`.
+    optional: whether a configuration may lack it. fallback: the key that stands in for it then. actions: the kind of
+    actions that it is read for, `continuous` or `discrete`; None for both.
     """
 
     meaning: str
     allowed: Range | tuple[str | None, ...] | type[bool] | type[str]
+    optional: bool = False
+    fallback: str | None = None
+    actions: str | None = None
 
     def check(self, name: str, value: Any) -> Any:
         """The value, a whole number as an integer (1e4 is 10000). Raises ConfigError where it is not allowed."""
@@ -79,13 +84,21 @@ class Key:
 Keys = Mapping[str, Key]
 
 
-def check_keys(args: SimpleNamespace, keys: Keys, reader: str, config: str) -> None:
-    """Raise ConfigError, one sentence, where `reader` lacks one of its keys or finds a value that is not allowed.
+def check_keys(args: SimpleNamespace, keys: Keys, reader: str, config: str, continuous: bool) -> None:
+    """Check what `reader` reads.
 
-    config: the configuration that has them all.
+    config: the algorithm file that has all of its keys. continuous: whether actions are. Raises ConfigError, one
+    sentence, for a missing key and for a value that is not allowed.
     """
-    missing = [name for name in keys if not hasattr(args, name)]
+    other = "discrete" if continuous else "continuous"
+    read = {name: key for name, key in keys.items() if key.actions != other}
+    missing = [name for name, key in read.items() if not _has(args, name, key)]
     if missing:
         raise ConfigError(f"{reader} needs {', '.join(missing)}, which this configuration lacks: use --config={config}")
-    for name, key in keys.items():
-        key.check(name, getattr(args, name))
+    for name, key in read.items():
+        if hasattr(args, name):
+            key.check(name, getattr(args, name))
+
+
+def _has(args: SimpleNamespace, name: str, key: Key) -> bool:
+    return hasattr(args, name) or key.optional or (key.fallback is not None and hasattr(args, key.fallback))

@@ -24,7 +24,7 @@ from components.episode_buffer import EpisodeBatch, ReplayBuffer
 from components.scheme import build_scheme
 from components.standarize_stream import RunningMeanStd
 from envs import REGISTRY as env_REGISTRY
-from learners.optimisation import transition_mask
+from learners.losses import transition_mask
 from loops.evaluate import Evaluator
 from tests.command_line import ROOT, CommandLine, status
 from tests.components.test_offline_buffer import make as make_offline_buffer
@@ -148,8 +148,8 @@ def test_trap_5_an_actor_critic_does_not_train_on_padding() -> None:
     losses = []
     for padding in (0.0, 1e4):
         batch["reward"][0, 2:], batch["state"][0, 2:] = padding, padding
-        draws = {"noise": th.zeros(6, 3, learner.args.n_agents, learner.args.n_actions)}
-        losses.append(learner.critic_loss(batch, draws)[0])
+        noise = {"noise": th.zeros(6, 3, learner.args.n_agents, learner.args.n_actions)}
+        losses.append(learner.critic_loss(batch, noise, {})[0])
     assert th.equal(losses[0], losses[1]) and losses[0].isfinite()
 
 

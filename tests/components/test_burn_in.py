@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.offline_buffer import EXTRAS
-from learners.optimisation import transition_mask
+from learners.losses import transition_mask
 from tests.components.test_offline_buffer import make, stock_mask
 from utils.errors import DatasetError
 

@@ -10,7 +10,7 @@ import torch as th
 from components.episode_buffer import EpisodeBatch, ReplayBuffer
 from components.scheme import Identity, build_scheme
 from components.transforms import OneHot
-from learners.optimisation import transition_mask
+from learners.losses import transition_mask
 
 DISCRETE = {"state_shape": 4, "obs_shape": 3, "n_actions": 5, "n_agents": 2, "episode_limit": 6}
 CONTINUOUS = DISCRETE | {"n_actions": 2, "action_space": "continuous", "action_dim": 2}

@@ -114,7 +114,7 @@ def make_batch(
 
 
 def setting(**updates: Any) -> tuple[Any, Any, dict[str, Tensor]]:
-    """A float64 learner whose targets differ from its networks, a batch and draws."""
+    """A float64 learner whose targets differ from its networks, a batch and noise."""
     steps = updates.pop("steps", 2)
     learner = make_learner(updates.pop("alg", "spacql"), dtype=F64, **updates)
     th.manual_seed(11)
@@ -123,8 +123,8 @@ def setting(**updates: Any) -> tuple[Any, Any, dict[str, Tensor]]:
             if name.startswith("target_"):
                 parameter.add_(0.1 * th.randn_like(parameter))
     batch = make_batch(learner.args, steps=steps, dtype=F64)
-    draws = {k: v.to(F64) if v.is_floating_point() else v for k, v in learner.draws("critic", batch).items()}
-    return learner, batch, draws
+    noise = {k: v.to(F64) if v.is_floating_point() else v for k, v in learner.noise("critic", batch).items()}
+    return learner, batch, noise
 
 
 def parameters_of(learner: BaseLearner) -> dict[str, Tensor]:

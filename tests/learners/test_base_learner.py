@@ -10,7 +10,8 @@ import torch as th
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from learners.optimisation import clip_gradients, is_stacked, masked_mean, transition_mask
+from learners.losses import masked_mean, transition_mask
+from learners.optimisation import clip_gradients, is_stacked
 from tests.learners.learner_tester import F64, make_batch, make_learner, setting, train
 from tests.no_device_reads import NoDeviceReads
 from utils.errors import CheckpointError, ConfigError, TrainingError
@@ -25,17 +26,17 @@ def test_losses_are_pure(name: str, dtype: th.dtype, tolerance: float, kind: str
     """Two stacked parameter sets under functional_call and vmap equal two calls, gradients included."""
     learner, other = (make_learner(dtype=dtype, seed=s, cql_penalty=kind) for s in (1, 2))
     batch = make_batch(learner.args, dtype=dtype)
-    draws = {k: v.to(dtype) if v.is_floating_point() else v for k, v in learner.draws(name, batch).items()}
+    noise = {k: v.to(dtype) if v.is_floating_point() else v for k, v in learner.noise(name, batch).items()}
     module = {"critic": "critic", "actor": "agent"}[name]
     sets = [{k: v.detach().clone() for k, v in one.named_parameters()} for one in (learner, other)]
     stacked = {k: th.stack([one[k] for one in sets]).requires_grad_() for k in sets[0]}
-    lanes, stats = vmap(lambda p: functional_call(learner, p, (name, batch, draws)))(stacked)
+    lanes, stats = vmap(lambda p: functional_call(learner, p, (name, batch, noise)))(stacked)
     trained = [k for k in stacked if k.startswith(f"{module}.")]
     together = th.autograd.grad(lanes.sum(), [stacked[k] for k in trained])
     for lane, parameters in enumerate(sets):
         for value in parameters.values():
             value.requires_grad_()
-        loss, alone = functional_call(learner, parameters, (name, batch, draws))
+        loss, alone = functional_call(learner, parameters, (name, batch, noise))
         th.testing.assert_close(lanes[lane], loss, rtol=tolerance, atol=tolerance)
         for key, value in alone.items():
             th.testing.assert_close(stats[key][lane], value, rtol=100 * tolerance, atol=100 * tolerance)
@@ -53,12 +54,12 @@ def test_bfloat16_critics_give_nearly_the_same_gradients(discrete: bool, kind: s
     for learner in (exact, rounded):
         learner.critic.fc3.bias.data.add_(36.0)
     for spec in exact.LOSSES:
-        draws = exact.draws(spec.name, batch)
+        noise = exact.noise(spec.name, batch)
         both = []
         for learner in (exact, rounded):
-            learner.draws = lambda name, _, draws=draws: draws
+            learner.noise = lambda name, _, noise=noise: noise
             both.append(learner.gradients(spec, batch, False)[1])
-            del learner.draws
+            del learner.noise
         apart = clip_gradients([a - b for a, b in zip(*both, strict=True)], 1e9, False)
         assert 0 < apart / clip_gradients(both[0], 1e9, False) < 0.05
     train(rounded, 0, 10)
@@ -69,10 +70,10 @@ def test_bfloat16_critics_give_nearly_the_same_gradients(discrete: bool, kind: s
 @pytest.mark.parametrize("chunk", [1, 2, 4])
 def test_chunks_add_up(name: str, chunk: int) -> None:
     """Gradients, loss and statistics over chunks equal those of the whole batch, padded rows included."""
-    learner, batch, draws = setting(steps=4)
+    learner, batch, noise = setting(steps=4)
     batch["filled"][0, 2:] = 0
     batch["filled"][3, 1:] = 0
-    learner.draws = lambda *_: draws if name == "critic" else {}
+    learner.noise = lambda *_: noise if name == "critic" else {}
     index = [spec.name for spec in learner.LOSSES].index(name)
     whole = learner.gradients(learner.LOSSES[index], batch, True)
     learner.args.loss_chunk = chunk
@@ -82,11 +83,11 @@ def test_chunks_add_up(name: str, chunk: int) -> None:
 
 @pytest.mark.parametrize("name", ["critic", "actor"])
 def test_padded_rows_have_no_influence(name: str) -> None:
-    learner, batch, draws = setting(steps=4)
+    learner, batch, noise = setting(steps=4)
     batch["terminated"][0, 0] = 1  # row 1 on lie behind a terminal
     batch["filled"][0, 2:] = 0
     batch["filled"][1, 1:] = 0  # cut by a time limit after one step: the buffer leaves its final row 1 unfilled
-    learner.draws = lambda *_: draws if name == "critic" else {}
+    learner.noise = lambda *_: noise if name == "critic" else {}
     index = [spec.name for spec in learner.LOSSES].index(name)
     before = learner.gradients(learner.LOSSES[index], batch, True)
     assert transition_mask(batch)[:2, :, 0].tolist() == [[1, 0, 0], [1, 0, 0]]
@@ -203,7 +204,7 @@ def test_policies_learn_the_best_action() -> None:
     def distance() -> float:
         with th.no_grad():
             outputs = learner.outputs(learner.mac, batch, slice(None, -1))
-            actions = learner.policies.alternatives(outputs, batch, slice(None, -1))
+            actions = learner.policy.alternatives(outputs, batch, slice(None, -1))
         return float(actions.square().mean())
 
     before = distance()

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch as th
+from modules.layers.gaussian import EDGE, gaussian_policy
 from torch.distributions import Normal, TanhTransform, TransformedDistribution
 
 from learners.imitation import Imitation
-from modules.layers.gaussian import EDGE, gaussian_policy
 from tests.learners.learner_tester import F64, N_AGENTS, make_args, make_batch, make_learner
 from utils.errors import ConfigError
 
@@ -123,7 +123,7 @@ def test_gaussian_policies_reach_the_behaviours_density() -> None:
     half = (learner.imitation.high - learner.imitation.low) / 2
     centre, deviation = learner.imitation.low + half + half * (0.4 - 0.8 * state), half * (0.05 + 0.2 * state)
     noise = th.randn(1000, 2, N_AGENTS, 2, generator=th.Generator().manual_seed(0))
-    noise = th.cat([noise[:500], -noise[:500]])  # (R, 2, N, A), both states with the same, centred draws
+    noise = th.cat([noise[:500], -noise[:500]])  # (R, 2, N, A), both states with the same, centred noise
     batch["actions"][:] = centre + deviation * noise
     for step in range(600):
         learner.train(batch, step + 1, 0)

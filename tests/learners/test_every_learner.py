@@ -8,7 +8,7 @@ from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
 from learners import REGISTRY
-from learners.base_learner import Draws, Stats
+from learners.base_learner import Noise, Stats
 from learners.bc_learner import BCLearner
 from learners.optimisation import LossSpec
 from tests.learners.learner_tester import ALGS, check_device, check_learns, check_resumes
@@ -65,8 +65,8 @@ def test_two_losses_of_one_module_resume_bit_exactly(tmp_path: Path, monkeypatch
     class TwoLosses(BCLearner):
         LOSSES = (*BCLearner.LOSSES, LossSpec("again", modules=("agent",), lr="actor_lr"))
 
-        def again_loss(self, batch: EpisodeBatch, draws: Draws) -> tuple[Tensor, Stats]:
-            return self.bc_loss(batch, draws)
+        def again_loss(self, batch: EpisodeBatch, noise: Noise) -> tuple[Tensor, Stats]:
+            return self.bc_loss(batch, noise, {})
 
     monkeypatch.setitem(REGISTRY, "bc_learner", TwoLosses)
     check_resumes("bc", tmp_path, discrete=True)

@@ -3,21 +3,21 @@ from __future__ import annotations
 import pytest
 import torch as th
 
-from learners.optimisation import transition_mask
+from learners.losses import transition_mask
 from modules.layers.squash import squash
 from tests.learners.learner_tester import F64, make_batch, make_learner, setting
 from utils.errors import ConfigError
 
 
 def test_the_target_is_the_smaller_critic_at_the_smoothed_target_actions() -> None:
-    learner, batch, draws = setting(alg="matd3", target_noise=0.7, target_noise_clip=0.5, reward_scale=0.1, gamma=0.9)
+    learner, batch, noise = setting(alg="matd3", target_noise=0.7, target_noise_clip=0.5, reward_scale=0.1, gamma=0.9)
     batch["terminated"][1, 0] = 1
-    _, stats = learner.critic_loss(batch, draws)
+    _, stats = learner.critic_loss(batch, noise, {})
     low, high = learner.low, learner.high
     for row in range(batch.batch_size):
         observations = batch["obs"][row, 1]  # (N, O)
         raw, _ = learner.target_agent(observations, learner.target_agent.init_hidden())  # (N, A)
-        noise = (0.7 * draws["noise"][row, 0]).clamp(-0.5, 0.5) * (high - low) / 2
+        noise = (0.7 * noise["noise"][row, 0]).clamp(-0.5, 0.5) * (high - low) / 2
         actions = (squash(raw, low, high) + noise).clamp(low, high)
         values = learner.target_critic(batch["state"][row, 1:2], actions.unsqueeze(0))[:, 0]  # (2,)
         bootstrap = 0.0 if row == 1 else 0.9 * values.min()
@@ -25,10 +25,10 @@ def test_the_target_is_the_smaller_critic_at_the_smoothed_target_actions() -> No
 
 
 def test_the_critic_loss_is_the_sum_of_both_mean_squared_errors_over_valid_rows() -> None:
-    learner, batch, draws = setting(alg="matd3", steps=4)
+    learner, batch, noise = setting(alg="matd3", steps=4)
     batch["filled"][2, 2:] = 0
     batch["terminated"][3, 0] = 1
-    loss, stats = learner.critic_loss(batch, draws)
+    loss, stats = learner.critic_loss(batch, noise, {})
     mask = transition_mask(batch).flatten()
     assert mask.sum() < len(mask)
     values = learner.critic(batch["state"][:, :-1].flatten(0, 1), batch["actions"][:, :-1].flatten(0, 1))

@@ -32,16 +32,16 @@ def test_losses_do_not_depend_on_what_policies_say_there(
     batch["avail_actions"][:, :, AGENT, DIMENSION] = 0
     for key in ("actions", "actions_onehot"):
         batch[key][:, :, AGENT, DIMENSION] = 0
-    draws = {
+    noise = {
         name: {key: value.double() if value.is_floating_point() else value for key, value in drawn.items()}
-        for name, drawn in ((name, learner.draws(name, batch)) for name in losses)
+        for name, drawn in ((name, learner.noise(name, batch)) for name in losses)
     }
 
     def values(dimension: int, shift: float) -> list[Tensor]:
         with th.no_grad():
             for agent in (learner.agent, getattr(learner, "target_agent", learner.agent)):
                 agent.fc3.bias[AGENT, 0, dimension] += shift
-        return [learner(name, batch, draws[name])[0].detach() for name in losses]
+        return [learner(name, batch, noise[name])[0].detach() for name in losses]
 
     plain = values(DIMENSION, 0.0)
     for before, after in zip(plain, values(DIMENSION, 0.7), strict=True):

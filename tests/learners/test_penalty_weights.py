@@ -22,25 +22,25 @@ class KnownDensity(th.nn.Module):
 @pytest.mark.parametrize("discrete", [False, True])
 def test_temperature_zero_is_uniform(penalty: str, discrete: bool) -> None:
     keys: dict[str, Any] = {"alg": "spacql", "discrete": discrete, "cql_penalty": penalty, "alpha_cql": 0.7}
-    uniform, batch, draws = setting(**keys)
+    uniform, batch, noise = setting(**keys)
     weighted, _, _ = setting(**keys, penalty_weights="density", penalty_temperature=0.0)
     weighted.load_state_dict(uniform.state_dict(), strict=False)
     th.testing.assert_close(
-        weighted.critic_loss(batch, draws)[0], uniform.critic_loss(batch, draws)[0], rtol=0, atol=1e-12
+        weighted.critic_loss(batch, noise, {})[0], uniform.critic_loss(batch, noise, {})[0], rtol=0, atol=1e-12
     )
 
 
 @pytest.mark.parametrize("penalty", ["policy", "logsumexp"])
 def test_weights_and_penalty_equal_brute_force(penalty: str) -> None:
-    learner, batch, draws = setting(
+    learner, batch, noise = setting(
         cql_penalty=penalty, penalty_weights="density", penalty_temperature=2.0, alpha_cql=0.7, final_init=1.0,
     )  # fmt: skip
     learner.density = KnownDensity()
-    loss, stats = learner.critic_loss(batch, draws)
-    target, _ = learner.target_value(batch, draws)
+    loss, stats = learner.critic_loss(batch, noise, {})
+    target, _ = learner.target(batch, noise)
     state, actions = batch["state"][:, 0], batch["actions"][:, 0]
-    half = (learner.policies.high - learner.policies.low) / 2
-    policy = learner.policies.low + half + half * th.tanh(learner.mac.forward_all(batch)[:, 0])  # (R, N, A)
+    half = (learner.policy.high - learner.policy.low) / 2
+    policy = learner.policy.low + half + half * th.tanh(learner.mac.forward_all(batch)[:, 0])  # (R, N, A)
     surprise = policy.square().sum(-1) * th.tensor([1.0, 2.0, 3.0], dtype=F64)  # (R, N)
     weights = th.exp(2.0 * surprise) / th.exp(2.0 * surprise).sum(-1, keepdim=True)
     th.testing.assert_close(stats["lambda"], weights, rtol=0, atol=1e-12)
@@ -49,8 +49,8 @@ def test_weights_and_penalty_equal_brute_force(penalty: str) -> None:
     expected = ((data - target) ** 2 - 0.7 * data).mean(1).sum()
     samples = policy[:, None]
     if penalty == "logsumexp":
-        low, high = learner.policies.low, learner.policies.high
-        samples = low + (high - low) * draws["uniform"][:, 0]  # (R, K, N, A)
+        low, high = learner.policy.low, learner.policy.high
+        samples = low + (high - low) * noise["uniform"][:, 0]  # (R, K, N, A)
     for i in range(N_AGENTS):
         pushed = []
         for k in range(samples.shape[1]):
@@ -64,10 +64,10 @@ def test_weights_and_penalty_equal_brute_force(penalty: str) -> None:
 
 
 def test_discrete_weights_are_by_the_divergence_of_the_policies() -> None:
-    learner, batch, draws = setting(
+    learner, batch, noise = setting(
         alg="spacql", discrete=True, cql_penalty="logsumexp", penalty_weights="density", final_init=1.0
     )
-    _, stats = learner.critic_loss(batch, draws)
+    _, stats = learner.critic_loss(batch, noise, {})
     pi = learner.outputs(learner.mac, batch, slice(None, -1))  # (R, N, A)
     mu = learner.density.outputs(batch["obs"][:, 0]).softmax(-1)
     divergence = (pi * (pi / mu).log()).sum(-1)
@@ -77,20 +77,20 @@ def test_discrete_weights_are_by_the_divergence_of_the_policies() -> None:
 def test_policies_that_are_their_behaviour_weigh_alike_whatever_their_entropy() -> None:
     learner, _, _ = setting(alg="spacql", discrete=True, penalty_weights="density")
     pi = th.tensor([[[0.5, 0.5], [0.99, 0.01], [1.0, 0.0]]], dtype=F64)  # (1, N, A)
-    same = learner.policies.divergence(pi.log().transpose(1, 2), pi)
+    same = learner.policy.divergence(pi.log().transpose(1, 2), pi)
     th.testing.assert_close(same, th.zeros(1, N_AGENTS, dtype=F64))
-    other = learner.policies.divergence(pi.flip(-1).log().transpose(1, 2), pi)
+    other = learner.policy.divergence(pi.flip(-1).log().transpose(1, 2), pi)
     assert other[0, 0] == 0 and other[0, 1] > 4 and other[0, 2] > 20 and th.isfinite(other).all()
 
 
 def test_training_gives_weight_to_the_agent_that_leaves_its_data() -> None:
     """Agent 0's data sit in one corner; a policy that stays in the middle is far from them and gets the weight."""
-    learner, batch, draws = setting(cql_penalty="logsumexp", penalty_weights="density", density_lr=0.02)
-    batch["actions"][:, :, 0] = learner.policies.high
-    batch["actions"][:, :, 1:] = 0.5 * (learner.policies.low + learner.policies.high)
+    learner, batch, noise = setting(cql_penalty="logsumexp", penalty_weights="density", density_lr=0.02)
+    batch["actions"][:, :, 0] = learner.policy.high
+    batch["actions"][:, :, 1:] = 0.5 * (learner.policy.low + learner.policy.high)
     for _ in range(60):
         learner.update(2, batch)
-    _, stats = learner.critic_loss(batch, draws)
+    _, stats = learner.critic_loss(batch, noise, {})
     assert (stats["lambda"][:, 0] > 0.8).all()
 
 

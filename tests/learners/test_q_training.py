@@ -11,7 +11,7 @@ import torch as th
 import yaml
 from torch import Tensor
 
-from learners.optimisation import target_rhythm
+from learners.optimisation import target_schedule
 from tests.learners.learner_tester import ALGS, assert_same, make_batch, make_learner, train
 from tests.no_device_reads import NoDeviceReads
 from utils.errors import CheckpointError, ConfigError
@@ -89,14 +89,14 @@ def test_shares_move_targets_every_update() -> None:
         ({"tau": 0.1}, (1, 0.1)),
     ],
 )
-def test_target_rhythm(keys: dict[str, Any], rhythm: tuple[int, float]) -> None:
-    assert target_rhythm(SimpleNamespace(**keys)) == rhythm
+def test_target_schedule(keys: dict[str, Any], rhythm: tuple[int, float]) -> None:
+    assert target_schedule(SimpleNamespace(**keys)) == rhythm
 
 
 @pytest.mark.parametrize("value", [0, -1, 2.5, "often", True])
-def test_target_rhythm_refuses(value: Any) -> None:
+def test_target_schedule_refuses(value: Any) -> None:
     with pytest.raises(ConfigError, match=f"target_update_interval_or_tau={value}: this must be a whole number"):
-        target_rhythm(SimpleNamespace(target_update_interval_or_tau=value))
+        target_schedule(SimpleNamespace(target_update_interval_or_tau=value))
 
 
 @pytest.mark.parametrize("alg", ["iql", "vdn", "qmix"])

@@ -10,7 +10,7 @@ import torch as th
 
 from components.offline_buffer import OfflineBuffer
 from components.scheme import build_scheme
-from learners.optimisation import transition_mask
+from learners.losses import transition_mask
 from tests.learners.learner_tester import F64, N_AGENTS, OBS, env_info, make_batch, make_learner
 
 MEMORY = [{"mac": "basic_mac", "agent": "rnn", "obs_agent_id": True}, {"mac": "non_shared_mac", "agent": "rnn_ns"}]
@@ -78,16 +78,16 @@ def test_padded_steps_have_no_influence(alg: str, name: str, memory: Any, discre
     batch["filled"][0, 2:] = 0  # cut after two steps: row 2 holds the final state
     batch["terminated"][1, 0] = 1
     batch["filled"][1, 2:] = 0
-    draws = {k: v.to(F64) if v.is_floating_point() else v for k, v in learner.draws(name, batch).items()}
-    loss, _ = learner(name, batch, draws)
+    noise = {k: v.to(F64) if v.is_floating_point() else v for k, v in learner.noise(name, batch).items()}
+    loss, _ = learner(name, batch, noise)
     steps = transition_mask(batch).sum((1, 2))
     assert steps.tolist() == [2, 1, 4, 4, 4, 4]
-    alone = [learner(name, batch[b : b + 1], {k: v[b : b + 1] for k, v in draws.items()})[0] for b in range(6)]
+    alone = [learner(name, batch[b : b + 1], {k: v[b : b + 1] for k, v in noise.items()})[0] for b in range(6)]
     th.testing.assert_close(loss, (th.stack(alone) * steps).sum() / steps.sum(), rtol=1e-10, atol=1e-12)
     for key in ("obs", "state", "reward"):
         batch[key][0, 3:], batch[key][1, 2:] = 7.0, -7.0
     batch["actions_onehot"][0, 3:] = 0
-    th.testing.assert_close(learner(name, batch, draws)[0], loss, rtol=0, atol=0)
+    th.testing.assert_close(learner(name, batch, noise)[0], loss, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("discrete", [False, True])

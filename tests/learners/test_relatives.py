@@ -34,9 +34,9 @@ def test_each_file_gives_its_target() -> None:
     for alg in DIFFERENT:
         learner = make_learner(alg, dtype=F64, ensemble_size=2)
         batch = make_batch(learner.args, dtype=F64)
-        draws = {k: v.to(F64) if v.is_floating_point() else v for k, v in learner.draws("critic", batch).items()}
+        noise = {k: v.to(F64) if v.is_floating_point() else v for k, v in learner.noise("critic", batch).items()}
         outputs = learner.outputs(learner.target_mac, batch, slice(1, None))
-        policy = learner.policies.next_actions(outputs, batch, slice(1, None), draws)  # (R, N, A)
+        policy = learner.policy.next_actions(outputs, batch, slice(1, None), noise)  # (R, N, A)
         state, logged = batch["state"][:, 1], batch["actions"][:, 1]
         if alg == "cfcql":
             value = learner.target_critic(state, policy)  # (E, R)
@@ -46,4 +46,4 @@ def test_each_file_gives_its_target() -> None:
                 actions[:, i] = policy[:, i]
             value = th.stack([learner.target_critic(state, actions) for actions in joint]).mean(0)
         expected = batch["reward"][:, 0, 0] + learner.args.gamma * value.amin(0)
-        th.testing.assert_close(learner.target_value(batch, draws)[0], expected, rtol=0, atol=1e-12)
+        th.testing.assert_close(learner.target(batch, noise)[0], expected, rtol=0, atol=1e-12)

@@ -34,7 +34,7 @@ class Plain:
     """Algorithm 1, one network and one agent at a time."""
 
     def __init__(self, learner: Any) -> None:
-        self.args, self.low, self.high = learner.args, learner.policies.low, learner.policies.high
+        self.args, self.low, self.high = learner.args, learner.policy.low, learner.policy.high
         self.obs_norm, self.state_norm = learner.agent.normaliser, learner.critic.normaliser
         self.critics = members(learner.critic, self.args.ensemble_size)
         self.actors = members(learner.agent, N_AGENTS)
@@ -55,13 +55,13 @@ class Plain:
         inputs = th.cat([(state - self.state_norm.mean) / self.state_norm.std, actions.flatten(1)], dim=1)
         return critic(inputs).squeeze(1)  # (B,)
 
-    def target(self, batch: Any, draws: dict[str, Tensor]) -> Tensor:
+    def target(self, batch: Any, noise: dict[str, Tensor]) -> Tensor:
         obs, state, logged = batch["obs"][:, 1], batch["state"][:, 1], batch["actions"][:, 1]
-        noise = draws["noise"][:, 0] * self.args.target_noise * (self.high - self.low) / 2
+        noise = noise["noise"][:, 0] * self.args.target_noise * (self.high - self.low) / 2
         policy = th.clamp(self.act(self.target_actors, obs) + noise, self.low, self.high)
         numerator = denominator = th.zeros(len(obs), dtype=F64)
         for k in range(1, N_AGENTS + 1):
-            chosen = draws["order"][:, 0, k - 1] < k  # (B, N), exactly k true a row
+            chosen = noise["order"][:, 0, k - 1] < k  # (B, N), exactly k true a row
             assert chosen.sum(1).eq(k).all()
             actions = th.where(chosen.unsqueeze(-1), policy, logged)
             u = th.stack([self.value(critic, state, actions) for critic in self.critics]).std(0)
@@ -69,11 +69,11 @@ class Plain:
             numerator, denominator = numerator + least / u, denominator + 1 / u
         return batch["reward"][:, 0, 0] + self.args.gamma * numerator / denominator
 
-    def update(self, batch: Any, draws: dict[str, Tensor]) -> None:
+    def update(self, batch: Any, noise: dict[str, Tensor]) -> None:
         self.t += 1
         args, obs, state, actions = self.args, batch["obs"][:, 0], batch["state"][:, 0], batch["actions"][:, 0]
         with th.no_grad():
-            y, policy = self.target(batch, draws), self.act(self.actors, obs)
+            y, policy = self.target(batch, noise), self.act(self.actors, obs)
         loss = th.zeros((), dtype=F64)
         for critic in self.critics:
             data = self.value(critic, state, actions)
@@ -122,15 +122,15 @@ def test_updates_equal_algorithm_1_written_plainly(monkeypatch: Any) -> None:
     )
     plain = Plain(learner)
     drawn: list[dict[str, Tensor]] = []
-    make_draws = learner.draws
+    make_draws = learner.noise
 
     def recorded(name: str, batch: Any) -> dict[str, Tensor]:
-        draws = {k: v.to(F64) if v.is_floating_point() else v for k, v in make_draws(name, batch).items()}
+        noise = {k: v.to(F64) if v.is_floating_point() else v for k, v in make_draws(name, batch).items()}
         if name == "critic":
-            drawn.append(draws)
-        return draws
+            drawn.append(noise)
+        return noise
 
-    monkeypatch.setattr(learner, "draws", recorded)
+    monkeypatch.setattr(learner, "noise", recorded)
     for step in range(UPDATES):
         batch = make_batch(learner.args, rows=16, seed=step, dtype=F64)
         learner.train(batch, step + 1, 0)

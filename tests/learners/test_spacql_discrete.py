@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch as th
+from learners.policies import DiscretePolicies
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from learners.policies import DiscretePolicies
 from learners.spacql_learner import SPaCQLLearner
 from tests.learners.learner_tester import F64, N_AGENTS, make_batch, make_learner, setting
 from utils.errors import ConfigError
@@ -18,11 +18,11 @@ A = 4  # actions
 
 
 def awkward(**updates: Any) -> tuple[Any, Any, dict[str, Tensor]]:
-    """A learner, transitions on which some actions are not available, and draws."""
-    learner, batch, draws = setting(alg="spacql_discrete", n_actions=A, final_init=2.0, **updates)
+    """A learner, transitions on which some actions are not available, and noise."""
+    learner, batch, noise = setting(alg="spacql_discrete", n_actions=A, final_init=2.0, **updates)
     some = th.rand(batch["avail_actions"].shape, generator=th.Generator().manual_seed(1)) < 0.5
     batch["avail_actions"][:] = (some | (batch["actions_onehot"] > 0)).int()
-    return learner, batch, draws
+    return learner, batch, noise
 
 
 def probabilities(mac: Any, batch: Any, t: int) -> Tensor:
@@ -48,10 +48,10 @@ def value(critic: Any, batch: Any, row: int, t: int, actions: Tensor) -> Tensor:
     return values
 
 
-def sampled(learner: Any, batch: Any, draws: dict[str, Tensor]) -> Tensor:
+def sampled(learner: Any, batch: Any, noise: dict[str, Tensor]) -> Tensor:
     """The target policies' next actions, as numbers, (R, N): the first clock to ring, at rate p."""
     p = probabilities(learner.target_mac, batch, 1)
-    return (draws["exponential"][:, 0] / p).argmin(-1)  # rate 0 rings at infinity
+    return (noise["exponential"][:, 0] / p).argmin(-1)  # rate 0 rings at infinity
 
 
 def deviating(joint: Tensor, i: int, action: int) -> Tensor:
@@ -67,26 +67,26 @@ def test_sampled_actions_follow_the_policy_and_availability() -> None:
     learner = make_learner("spacql_discrete", n_actions=A)
     p = th.tensor([[0.5, 0.0, 0.2, 0.3], [0.0, 0.0, 1.0, 0.0], [0.25, 0.25, 0.25, 0.25]])  # (N, A)
     outputs = p.expand(40_000, N_AGENTS, A)
-    draws = learner.policies.next_draws((40_000, 1), learner.generator)
-    chosen = learner.policies.next_actions(outputs, None, slice(None), draws)
+    noise = learner.policy.next_draws((40_000, 1), learner.generator)
+    chosen = learner.policy.next_actions(outputs, None, slice(None), noise)
     assert (chosen.sum(-1) == 1).all() and set(chosen.unique().tolist()) == {0.0, 1.0}
     assert (chosen.mean(0) - p).abs().max() < 0.01 and chosen.mean(0)[p == 0].eq(0).all()
-    assert th.equal(chosen, learner.policies.next_actions(outputs, None, slice(None), draws))
+    assert th.equal(chosen, learner.policy.next_actions(outputs, None, slice(None), noise))
     pairs = (chosen[:, 0, 0] * chosen[:, 2, 0]).mean()  # agents sample independently
     assert pairs.item() == pytest.approx(0.125, abs=0.01)
 
 
 def test_target_equals_algorithm_1_written_as_a_loop() -> None:
-    learner, batch, draws = awkward()
-    target, _ = learner.target_value(batch, draws)
-    policy = sampled(learner, batch, draws)
+    learner, batch, noise = awkward()
+    target, _ = learner.target(batch, noise)
+    policy = sampled(learner, batch, noise)
     assert batch["avail_actions"][:, 1].gather(-1, policy.unsqueeze(-1)).all()
     for row in range(batch.batch_size):
         numerator, denominator = 0.0, 0.0
         for k in range(1, N_AGENTS + 1):
             joint = batch["actions"][row, 1, :, 0].clone()
             for i in range(N_AGENTS):
-                if draws["order"][row, 0, k - 1, i] < k:
+                if noise["order"][row, 0, k - 1, i] < k:
                     joint[i] = policy[row, i]
             u = value(learner.critic, batch, row, 1, joint).std()
             numerator += value(learner.target_critic, batch, row, 1, joint).min() / u
@@ -97,9 +97,9 @@ def test_target_equals_algorithm_1_written_as_a_loop() -> None:
 
 @pytest.mark.parametrize("kind", ["full", "average_single"])
 def test_relatives_of_the_target(kind: str) -> None:
-    learner, batch, draws = awkward(partial_replacement=kind)
-    target, _ = learner.target_value(batch, draws)
-    policy = sampled(learner, batch, draws)
+    learner, batch, noise = awkward(partial_replacement=kind)
+    target, _ = learner.target(batch, noise)
+    policy = sampled(learner, batch, noise)
     for row in range(batch.batch_size):
         logged = batch["actions"][row, 1, :, 0]
         joints = [policy[row]] if kind == "full" else [deviating(logged, i, policy[row, i]) for i in range(N_AGENTS)]
@@ -109,12 +109,12 @@ def test_relatives_of_the_target(kind: str) -> None:
 
 
 def test_without_a_next_action_everybody_follows_the_policy() -> None:
-    learner, batch, draws = awkward()
+    learner, batch, noise = awkward()
     full, _, _ = awkward(partial_replacement="full")
     batch["next_action_valid"][::2] = 0
     batch["actions_onehot"][::2, 1] = th.nan  # what does not exist must not be used
-    target, _ = learner.target_value(batch, draws)
-    joint, _ = full.target_value(batch, draws)
+    target, _ = learner.target(batch, noise)
+    joint, _ = full.target(batch, noise)
     th.testing.assert_close(target[::2], joint[::2], rtol=0, atol=1e-12)
 
 
@@ -123,9 +123,9 @@ def test_without_a_next_action_everybody_follows_the_policy() -> None:
 
 @pytest.mark.parametrize("kind", ["policy", "logsumexp"])
 def test_critic_loss_equals_enumeration(kind: str) -> None:
-    learner, batch, draws = awkward(cql_penalty=kind, alpha_cql=0.7)
-    loss, _ = learner.critic_loss(batch, draws)
-    target, _ = learner.target_value(batch, draws)
+    learner, batch, noise = awkward(cql_penalty=kind, alpha_cql=0.7)
+    loss, _ = learner.critic_loss(batch, noise, {})
+    target, _ = learner.target(batch, noise)
     p = probabilities(learner.mac, batch, 0)
     expected = th.zeros((), dtype=F64)
     for row in range(batch.batch_size):
@@ -164,12 +164,12 @@ def test_actor_loss_and_its_gradient_equal_enumeration() -> None:
 
 @pytest.mark.parametrize("mask_first", [True, False])
 def test_unavailable_actions_have_no_probability_and_no_influence(mask_first: bool) -> None:
-    learner, batch, draws = awkward(mask_before_softmax=mask_first)
+    learner, batch, noise = awkward(mask_before_softmax=mask_first)
     outputs = learner.outputs(learner.mac, batch, slice(None))
     availability = batch["avail_actions"].flatten(0, 1)
     assert outputs[availability == 0].eq(0).all()
     th.testing.assert_close(outputs.sum(-1), th.ones(12, N_AGENTS, dtype=F64))
-    chosen = learner.policies.next_actions(outputs, batch, slice(None), {"exponential": th.rand(12, 1, N_AGENTS, A)})
+    chosen = learner.policy.next_actions(outputs, batch, slice(None), {"exponential": th.rand(12, 1, N_AGENTS, A)})
     assert chosen[availability == 0].eq(0).all()
 
 
@@ -190,17 +190,17 @@ def test_rows_without_any_available_action_do_not_spoil_an_update(kind: str) -> 
 @pytest.mark.parametrize("name", ["critic", "actor"])
 def test_losses_are_pure(name: str, kind: str) -> None:
     """Two stacked parameter sets under functional_call and vmap equal two calls, gradients included."""
-    learner, batch, draws = awkward(cql_penalty=kind)
-    draws = draws if name == "critic" else {}
+    learner, batch, noise = awkward(cql_penalty=kind)
+    noise = noise if name == "critic" else {}
     sets = [{k: v.detach() for k, v in learner.named_parameters()} for _ in range(2)]
     sets[1] = {k: v + 0.1 * th.randn_like(v) for k, v in sets[1].items()}
     stacked = {k: th.stack([one[k] for one in sets]).requires_grad_() for k in sets[0]}
-    lanes, _ = vmap(lambda p: functional_call(learner, p, (name, batch, draws)))(stacked)
+    lanes, _ = vmap(lambda p: functional_call(learner, p, (name, batch, noise)))(stacked)
     trained = [k for k in stacked if k.startswith("critic." if name == "critic" else "agent.")]
     together = th.autograd.grad(lanes.sum(), [stacked[k] for k in trained])
     for lane, one in enumerate(sets):
         parameters = {k: v.clone().requires_grad_() for k, v in one.items()}
-        loss, _ = functional_call(learner, parameters, (name, batch, draws))
+        loss, _ = functional_call(learner, parameters, (name, batch, noise))
         th.testing.assert_close(lanes[lane], loss, rtol=1e-10, atol=1e-10)
         alone = th.autograd.grad(loss, [parameters[k] for k in trained])
         th.testing.assert_close([g[lane] for g in together], list(alone), rtol=1e-9, atol=1e-9)
@@ -223,7 +223,7 @@ def test_policies_learn_the_best_action() -> None:
 def test_one_configuration_serves_both_action_types() -> None:
     assert SPaCQLLearner.action_types == {"continuous", "discrete"}
     learner = make_learner("spacql", discrete=True)
-    assert isinstance(learner.policies, DiscretePolicies) and learner.args.action_selector == "multinomial"
+    assert isinstance(learner.policy, DiscretePolicies) and learner.args.action_selector == "multinomial"
     assert learner.args.target_noise > 0  # of no consequence here
 
 

@@ -15,9 +15,9 @@ def joint_values(critic: nn.Module, state: Tensor, actions: Tensor) -> Tensor:
     return critic(state, actions)  # (E, R)
 
 
-def policy_actions(learner: Any, batch: Any, draws: dict[str, Tensor]) -> Tensor:
+def policy_actions(learner: Any, batch: Any, noise: dict[str, Tensor]) -> Tensor:
     """The target policies' noisy next actions, network by network, (R, N, A)."""
-    low, high = learner.policies.low, learner.policies.high
+    low, high = learner.policy.low, learner.policy.high
     agent = learner.target_agent
     columns = []
     for i in range(N_AGENTS):
@@ -26,7 +26,7 @@ def policy_actions(learner: Any, batch: Any, draws: dict[str, Tensor]) -> Tensor
             x = th.relu(x @ layer.weight[i] + layer.bias[i])
         x = th.tanh(x @ agent.fc3.weight[i] + agent.fc3.bias[i])
         columns.append((low + high) / 2 + x * (high - low) / 2)
-    noise = draws["noise"][:, 0] * learner.args.target_noise * (high - low) / 2
+    noise = noise["noise"][:, 0] * learner.args.target_noise * (high - low) / 2
     return th.maximum(th.minimum(th.stack(columns, dim=1) + noise, high), low)
 
 
@@ -66,14 +66,14 @@ class HandMadeCritic(nn.Module):
 
 def test_target_of_a_hand_made_ensemble() -> None:
     """Two critics, three agents: u = (sqrt 2, sqrt 8, sqrt 2)/..., worked out on paper."""
-    learner, batch, draws = setting(gamma=0.5, ensemble_size=2)
+    learner, batch, noise = setting(gamma=0.5, ensemble_size=2)
     one = make_batch(learner.args, rows=1, dtype=F64)
     one["reward"][:] = 1.0
     # Online opinions differ by 2, 4, 2: deviations in the proportion 1 : 2 : 1, so w = (2, 1, 2)/5.
     learner.critic = HandMadeCritic(th.tensor([[[1.0, 0.0, 5.0]], [[3.0, 4.0, 7.0]]], dtype=F64))
     # Minima over the targets: 10, 20, -5.
     learner.target_critic = HandMadeCritic(th.tensor([[[10.0, 30.0, 0.0]], [[12.0, 20.0, -5.0]]], dtype=F64))
-    target, stats = learner.target_value(one, {k: v[:1] for k, v in draws.items()})
+    target, stats = learner.target(one, {k: v[:1] for k, v in noise.items()})
     expected_w = th.tensor([[0.4, 0.2, 0.4]], dtype=F64)
     th.testing.assert_close(stats["w"], expected_w)
     th.testing.assert_close(stats["u"], th.tensor([[2.0, 4.0, 2.0]], dtype=F64) / 2**0.5)
@@ -83,19 +83,19 @@ def test_target_of_a_hand_made_ensemble() -> None:
     th.testing.assert_close(stats["u_target"], th.tensor([10.0 - 6.8], dtype=F64) / 2**0.5)
     th.testing.assert_close(target, th.tensor([1 + 0.5 * (0.4 * 10 + 0.2 * 20 - 0.4 * 5)], dtype=F64))
     one["terminated"][:] = 1
-    target, _ = learner.target_value(one, {k: v[:1] for k, v in draws.items()})
+    target, _ = learner.target(one, {k: v[:1] for k, v in noise.items()})
     th.testing.assert_close(target, th.ones(1, dtype=F64))
 
 
 def test_target_equals_algorithm_1_written_as_a_loop() -> None:
-    learner, batch, draws = setting()
-    target, _ = learner.target_value(batch, draws)
-    policy = policy_actions(learner, batch, draws)
+    learner, batch, noise = setting()
+    target, _ = learner.target(batch, noise)
+    policy = policy_actions(learner, batch, noise)
     for row in range(batch.batch_size):
         numerator, denominator = 0.0, 0.0
         for k in range(1, N_AGENTS + 1):
             joint = batch["actions"][row, 1].clone()
-            chosen = [i for i in range(N_AGENTS) if draws["order"][row, 0, k - 1, i] < k]
+            chosen = [i for i in range(N_AGENTS) if noise["order"][row, 0, k - 1, i] < k]
             assert len(chosen) == k
             for i in chosen:
                 joint[i] = policy[row, i]
@@ -108,22 +108,22 @@ def test_target_equals_algorithm_1_written_as_a_loop() -> None:
 
 
 def test_weights_forced_to_all_agents_give_the_full_joint_target(monkeypatch: pytest.MonkeyPatch) -> None:
-    learner, batch, draws = setting()
+    learner, batch, noise = setting()
     full, _, _ = setting(partial_replacement="full")
     last = th.tensor([0.0, 0.0, 1.0], dtype=F64)
     monkeypatch.setattr(learner, "weights", lambda u, valid: last.expand_as(u))
-    forced, _ = learner.target_value(batch, draws)
-    target, _ = full.target_value(batch, draws)
+    forced, _ = learner.target(batch, noise)
+    target, _ = full.target(batch, noise)
     th.testing.assert_close(forced, target, rtol=0, atol=1e-12)
-    values = joint_values(learner.target_critic, batch["state"][:, 1], policy_actions(learner, batch, draws))
+    values = joint_values(learner.target_critic, batch["state"][:, 1], policy_actions(learner, batch, noise))
     brute = batch["reward"][:, 0, 0] + learner.args.gamma * values.amin(0)
     th.testing.assert_close(target, brute, rtol=0, atol=1e-12)
 
 
 def test_average_single_is_the_mean_over_agents_inside_the_minimum() -> None:
-    learner, batch, draws = setting(partial_replacement="average_single")
-    target, stats = learner.target_value(batch, draws)
-    policy, state = policy_actions(learner, batch, draws), batch["state"][:, 1]
+    learner, batch, noise = setting(partial_replacement="average_single")
+    target, stats = learner.target(batch, noise)
+    policy, state = policy_actions(learner, batch, noise), batch["state"][:, 1]
     values = []
     for i in range(N_AGENTS):
         joint = batch["actions"][:, 1].clone()
@@ -137,12 +137,12 @@ def test_average_single_is_the_mean_over_agents_inside_the_minimum() -> None:
 
 @pytest.mark.parametrize("kind", ["adaptive", "average_single"])
 def test_without_a_next_action_everybody_follows_the_policy(kind: str) -> None:
-    learner, batch, draws = setting(partial_replacement=kind)
+    learner, batch, noise = setting(partial_replacement=kind)
     full, _, _ = setting(partial_replacement="full")
     batch["next_action_valid"][::2] = 0
     batch["actions"][::2, 1] = th.nan  # what does not exist must not be used
-    target, stats = learner.target_value(batch, draws)
-    joint, _ = full.target_value(batch, draws)
+    target, stats = learner.target(batch, noise)
+    joint, _ = full.target(batch, noise)
     th.testing.assert_close(target[::2], joint[::2], rtol=0, atol=1e-12)
     assert (target[1::2] - joint[1::2]).abs().min() > 1e-6
     if kind == "adaptive":
@@ -153,7 +153,7 @@ def test_subsets_are_uniform_and_fresh() -> None:
     learner = make_learner()
     batch = make_batch(learner.args, rows=6000)
     valid = th.ones(6000, dtype=th.bool)
-    first, second = (learner.subsets(learner.draws("critic", batch), valid) for _ in range(2))
+    first, second = (learner.subsets(learner.noise("critic", batch), valid) for _ in range(2))
     assert not th.equal(first, second)
     sizes = th.arange(1, N_AGENTS + 1)
     assert (first.sum(-1) == sizes).all()
@@ -166,18 +166,18 @@ def test_subsets_are_uniform_and_fresh() -> None:
 
 @pytest.mark.parametrize("kind", ["policy", "logsumexp"])
 def test_critic_loss_equals_brute_force(kind: str) -> None:
-    learner, batch, draws = setting(cql_penalty=kind, alpha_cql=0.7, n_penalty_samples=4)
-    loss, _ = learner.critic_loss(batch, draws)
-    target, _ = learner.target_value(batch, draws)
+    learner, batch, noise = setting(cql_penalty=kind, alpha_cql=0.7, n_penalty_samples=4)
+    loss, _ = learner.critic_loss(batch, noise, {})
+    target, _ = learner.target(batch, noise)
     state, actions = batch["state"][:, 0], batch["actions"][:, 0]
     data = joint_values(learner.critic, state, actions)  # (E, R)
     if kind == "policy":
         raw = learner.mac.forward_all(batch)[:, :1]
-        half = (learner.policies.high - learner.policies.low) / 2
-        samples = learner.policies.low + half + half * th.tanh(raw)  # (R, 1, N, A)
+        half = (learner.policy.high - learner.policy.low) / 2
+        samples = learner.policy.low + half + half * th.tanh(raw)  # (R, 1, N, A)
     else:
-        low, high = learner.policies.low, learner.policies.high
-        samples = low + (high - low) * draws["uniform"][:, 0]  # (R, K, N, A)
+        low, high = learner.policy.low, learner.policy.high
+        samples = low + (high - low) * noise["uniform"][:, 0]  # (R, K, N, A)
     expected = ((data - target) ** 2).mean(1).sum()
     for i in range(N_AGENTS):
         pushed = []
@@ -196,10 +196,10 @@ def test_actor_loss_equals_brute_force() -> None:
     loss, _ = learner.actor_loss(batch, {})
     raw = learner.mac.forward_all(batch)[:, 0]  # (R, N, A)
     unit = th.tanh(raw)
-    half = (learner.policies.high - learner.policies.low) / 2
+    half = (learner.policy.high - learner.policy.low) / 2
     expected = 0.3 * unit.square().mean((0, 2)).sum() + 0.2 * raw.square().mean()
     for i in range(N_AGENTS):
         joint = batch["actions"][:, 0].clone()
-        joint[:, i] = learner.policies.low + half + half * unit[:, i]
+        joint[:, i] = learner.policy.low + half + half * unit[:, i]
         expected = expected - joint_values(learner.critic, batch["state"][:, 0], joint)[0].mean() / N_AGENTS
     th.testing.assert_close(loss, expected, rtol=0, atol=1e-12)

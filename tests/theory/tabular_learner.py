@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from components.episode_buffer import EpisodeBatch
 from components.scheme import build_scheme, extend_scheme
-from learners.optimisation import transition_mask
+from learners.losses import transition_mask
 from tests.learners.learner_tester import F64, OBS, env_info, make_learner
 from tests.theory.dice import Problem, random_problem, transitions
 from tests.theory.tabular import Array

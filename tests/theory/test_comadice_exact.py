@@ -15,7 +15,7 @@ import torch as th
 from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
-from learners.optimisation import NOW
+from learners.losses import NOW
 from modules.divergences import REGISTRY
 from tests.learners.learner_tester import F64
 from tests.theory.dice import Problem, Solution, dual_value, make_problem, solve_dual

@@ -3,9 +3,9 @@ from types import SimpleNamespace
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modules.agents.widths import output_width
 from modules.layers.normaliser import Normaliser
 from modules.layers.stacked_linear import StackedLinear
+from modules.policies import output_width
 
 
 class MLPNSAgent(nn.Module):

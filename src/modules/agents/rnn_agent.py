@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modules.agents.widths import output_width
 from modules.layers.normaliser import Normaliser
+from modules.policies import output_width
 
 
 class RNNAgent(nn.Module):

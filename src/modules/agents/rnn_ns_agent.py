@@ -16,8 +16,10 @@ class RNNNSAgent(nn.Module):
         super().__init__()
         self.is_recurrent = args.use_rnn
         self.n_agents, self.hidden_dim = args.n_agents, args.hidden_dim
-        self.normaliser = Normaliser(args.n_agents, input_shape)  # the agents' own stay the identity
+        self.normaliser = Normaliser(args.n_agents, input_shape)
         self.agents = nn.ModuleList(RNNAgent(input_shape, args) for _ in range(args.n_agents))
+        for agent in self.agents:
+            agent.normaliser.field = None  # it stays the identity: inputs are standardised above it
 
     def init_hidden(self) -> Tensor:
         return next(self.parameters()).new_zeros(self.n_agents, self.hidden_dim)  # (N, H)

@@ -1,4 +1,4 @@
-"""The part that the estimates of the behaviour's action distributions share: one small network an agent."""
+"""What the estimates of the behaviour's action distributions share: one small network per agent."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -6,22 +6,21 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modules.layers.normaliser import dataset_normaliser
+from modules.layers.normaliser import Normaliser
+from modules.layers.sizes import field_size
 from modules.layers.stacked_linear import StackedLinear
 
 
 class BaseDensity(nn.Module):
     """mu_i(a_i | o_i) of every agent i, each from its own two hidden ReLU layers, as stacked parameters.
 
-    scheme: `obs` (with `mean`, `std` (N, O) to standardise it when `input_norm` is `dataset`); args: n_agents,
-    n_actions, hidden_dim, input_norm. n_outputs: what a density's network says of an observation, in numbers.
+    scheme: `obs`. args: n_agents, n_actions, hidden_dim. n_outputs: how many numbers a network puts out.
     """
 
     def __init__(self, scheme: dict[str, Any], args: SimpleNamespace, n_outputs: int) -> None:
         super().__init__()
-        vshape = scheme["obs"]["vshape"]
-        n_inputs = int(vshape if isinstance(vshape, int) else vshape[0])
-        self.normaliser = dataset_normaliser(scheme["obs"], args.input_norm, args.n_agents, n_inputs)
+        n_inputs = field_size(scheme, "obs")
+        self.normaliser = Normaliser(args.n_agents, n_inputs)
         self.fc1 = StackedLinear(args.n_agents, n_inputs, args.hidden_dim)
         self.fc2 = StackedLinear(args.n_agents, args.hidden_dim, args.hidden_dim)
         self.fc3 = StackedLinear(args.n_agents, args.hidden_dim, n_outputs)
@@ -33,7 +32,7 @@ class BaseDensity(nn.Module):
         return self.fc3(x).transpose(0, 1)  # (R, N, n_outputs)
 
     def log_prob(self, obs: Tensor, actions: Tensor, avail_actions: Tensor) -> Tensor:
-        """log mu_i(a_i | o_i) of K actions an agent, (R, K, N).
+        """log mu_i(a_i | o_i) of K actions per agent, (R, K, N).
 
         obs (R, N, O); actions (R, K, N, A), one-hot where they are discrete; avail_actions (R, N, A).
         """

@@ -9,8 +9,8 @@ from modules.behaviour.base_density import BaseDensity
 from modules.layers.squash import action_bounds, half_range
 
 N_COMPONENTS = 5
-# Deviations in half action ranges. The lower bound is the resolution: behaviours that clip put mass on single points,
-# and a density without a floor would say of everything else only that it is infinitely rare.
+# Standard deviations, in half action ranges. The lower bound is the resolution: behaviours that clip put mass on single
+# points, and a density without a floor would say of everything else only that it is infinitely rare.
 SMALLEST_STD, LARGEST_STD = 0.1, 2.0
 
 

@@ -7,8 +7,16 @@ import torch as th
 from torch import Tensor, nn
 
 from modules.critics.counterfactual_layers import Weights, counterfactual_values
-from modules.layers.normaliser import dataset_normaliser
+from modules.layers.normaliser import Normaliser
+from modules.layers.sizes import field_size
 from modules.layers.stacked_linear import StackedLinear
+from utils.keys import COUNT, Key
+
+CRITIC_KEYS = {
+    "hidden_dim": Key("width of both hidden layers", COUNT),
+    "ensemble_size": Key("number of critics, and of target critics", COUNT),
+    "critic_dtype": Key("type of products in the critics' hidden layers", ("float32", "bfloat16")),
+}
 
 
 class EnsembleCritic(nn.Module):
@@ -18,21 +26,19 @@ class EnsembleCritic(nn.Module):
     only its own agent's columns, and no state or activation is repeated for the sake of a counterfactual row.
     Members differ only by their initial weights (torch's `nn.Linear` start over the whole input).
 
-    scheme: `state` (with `mean`, `std` (S,) to standardise it when `input_norm` is `dataset`); args: n_agents,
-    n_actions, hidden_dim, ensemble_size, input_norm, critic_dtype (of the hidden layers' products).
+    scheme: `state`. args: n_agents, n_actions, hidden_dim. members: E. dtype: of the hidden layers' products.
     """
 
-    def __init__(self, scheme: dict[str, Any], args: SimpleNamespace) -> None:
+    def __init__(self, scheme: dict[str, Any], args: SimpleNamespace, members: int, dtype: str = "float32") -> None:
         super().__init__()
-        vshape = scheme["state"]["vshape"]
-        self.state_dim = int(vshape if isinstance(vshape, int) else vshape[0])
+        self.state_dim = field_size(scheme, "state")
         self.n_agents, self.action_dim = int(args.n_agents), int(args.n_actions)
         n_inputs = self.state_dim + self.n_agents * self.action_dim
-        self.dtype: th.dtype | None = th.bfloat16 if args.critic_dtype == "bfloat16" else None
-        self.normaliser = dataset_normaliser(scheme["state"], args.input_norm, self.state_dim)
-        self.fc1 = StackedLinear(args.ensemble_size, n_inputs, args.hidden_dim)
-        self.fc2 = StackedLinear(args.ensemble_size, args.hidden_dim, args.hidden_dim)
-        self.fc3 = StackedLinear(args.ensemble_size, args.hidden_dim, 1)
+        self.dtype: th.dtype | None = th.bfloat16 if dtype == "bfloat16" else None
+        self.normaliser = Normaliser(self.state_dim, field="state")
+        self.fc1 = StackedLinear(members, n_inputs, args.hidden_dim)
+        self.fc2 = StackedLinear(members, args.hidden_dim, args.hidden_dim)
+        self.fc3 = StackedLinear(members, args.hidden_dim, 1)
 
     def forward(self, state: Tensor, actions: Tensor) -> Tensor:
         """Q_j of joint actions. state (R, S), actions (R, N, A) -> (E, R)."""
@@ -41,7 +47,7 @@ class EnsembleCritic(nn.Module):
     def single_replacements(
         self, state: Tensor, actions: Tensor, alternatives: Tensor, members: int | None = None
     ) -> Tensor:
-        """Q_j where one agent deviates, of the first `members` networks (None: all).
+        """Q_j with one agent's action replaced, of the first `members` networks (None: all).
 
         state (R, S), actions (R, N, A), alternatives (R, K, N, A) -> (E, R, K, N); column i replaces agent i alone.
         """
@@ -57,7 +63,7 @@ class EnsembleCritic(nn.Module):
         return values[:, -n_data:], self._shape(values[:, :-n_data], alternatives)
 
     def subset_replacements(self, state: Tensor, actions: Tensor, alternatives: Tensor, masks: Tensor) -> Tensor:
-        """Q_j where the agents of a subset deviate.
+        """Q_j with the actions of a subset of agents replaced.
 
         state (R, S), actions and alternatives (R, N, A), masks (R, M, N) bool, true where an agent takes its
         alternative -> (E, R, M).

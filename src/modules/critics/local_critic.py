@@ -7,7 +7,8 @@ import torch as th
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modules.layers.normaliser import dataset_normaliser
+from modules.layers.normaliser import Normaliser
+from modules.layers.sizes import field_size
 
 
 class LocalCritic(nn.Module):
@@ -17,18 +18,16 @@ class LocalCritic(nn.Module):
     in the policies, gradients reach back through rows that only warm it up.
     q_i of discrete actions is the logged one's entry of A outputs, that of continuous ones takes them as inputs.
 
-    scheme: `obs` (with `mean`, `std` (N, O) to standardise it when `input_norm` is `dataset`), `actions`; args:
-    n_agents, n_actions, hidden_dim, input_norm.
+    scheme: `obs`, `actions`. args: n_agents, n_actions, hidden_dim.
     """
 
     def __init__(self, scheme: dict[str, Any], args: SimpleNamespace, with_actions: bool, recurrent: bool) -> None:
         super().__init__()
-        vshape = scheme["obs"]["vshape"]
-        obs_dim = int(vshape if isinstance(vshape, int) else vshape[0])
+        obs_dim = field_size(scheme, "obs")
         self.n_agents, self.recurrent, self.with_actions = int(args.n_agents), recurrent, with_actions
         self.discrete = not scheme["actions"]["dtype"].is_floating_point
         inputs_action = with_actions and not self.discrete
-        self.normaliser = dataset_normaliser(scheme["obs"], args.input_norm, self.n_agents, obs_dim)
+        self.normaliser = Normaliser(self.n_agents, obs_dim)
         n_inputs = obs_dim + self.n_agents + (int(args.n_actions) if inputs_action else 0)
         self.fc1 = nn.Linear(n_inputs, args.hidden_dim)
         self.fc2: nn.Module

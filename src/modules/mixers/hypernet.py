@@ -1,14 +1,14 @@
 from types import SimpleNamespace
 
-import numpy as np
 from torch import nn
 
+from modules.layers.sizes import size_of
 from utils.errors import ConfigError
 
 
 def state_size(args: SimpleNamespace) -> int:
     """Length of a flattened state; args.state_shape is a length or a shape."""
-    return int(np.prod(args.state_shape))
+    return size_of(args.state_shape)
 
 
 def hypernet(args: SimpleNamespace, n_outputs: int) -> nn.Module:

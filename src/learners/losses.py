@@ -1,0 +1,100 @@
+"""What the losses of several papers share: pure functions, each with its formula.
+
+A batch's rows are its transitions, R = B (T - 1); weights and targets come in without a gradient.
+"""
+
+import math
+
+import torch as th
+from torch import Tensor
+
+from components.episode_buffer import EpisodeBatch
+
+EVERY, NOW, NEXT, FIRST = slice(None), slice(None, -1), slice(1, None), slice(None, 1)  # time steps of a batch
+
+
+def transition_mask(batch: EpisodeBatch) -> Tensor:
+    """Rows that hold a transition, (B, T-1, 1) float: stock EPyMARL's mask, filled and not past a terminal.
+
+    The final row of an episode that was cut is no transition; the buffers leave it out of `filled` where the batch goes
+    on after it. Rows that only warm up a recurrent state (`learned` 0, from windows with a burn-in) do not count.
+    """
+    terminated = batch["terminated"][:, :-1].float()
+    alive = th.cat([th.ones_like(terminated[:, :1]), 1 - terminated[:, :-1]], dim=1)
+    mask = batch["filled"][:, :-1].float() * alive
+    return mask * batch["learned"][:, :-1] if "learned" in batch.scheme else mask
+
+
+def available(batch: EpisodeBatch, steps: slice) -> Tensor:
+    """1 where an agent has the action, or the action dimension, else 0: (R, N, A)."""
+    return batch["avail_actions"][:, steps].flatten(0, 1)
+
+
+def rows_of(batch: EpisodeBatch, key: str, steps: slice) -> Tensor:
+    """An entry of the batch on the time steps `steps`, row by row: (B, T', ...) -> (R, ...)."""
+    return batch[key][:, steps].flatten(0, 1)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the valid rows. values (..., R), mask (R,) -> (...); zero where no row is valid."""
+    return (values * mask).sum(-1) / mask.sum().clamp_min(1)
+
+
+# -- targets -----------------------------------------------------------------------------------------------------------
+
+
+def td_target(reward: Tensor, terminated: Tensor, next_value: Tensor, gamma: float) -> Tensor:
+    """y = r + gamma (1 - terminated) V(s'); all of one shape, or of shapes that broadcast.
+
+    A time limit is no terminal: values are bootstrapped through it.
+    """
+    return reward + gamma * (1 - terminated.to(reward.dtype)) * next_value
+
+
+def clip_target(next_value: Tensor, bound: Tensor) -> Tensor:
+    """min(V(s'), M R*): B3C's clipping of the bootstrapped value (Kim & Sycara, AAMAS 2026).
+
+    bound: M R*, (), a multiple of the largest return in the data; infinity never clips.
+    """
+    return next_value.minimum(bound)
+
+
+def expectile_loss(error: Tensor, expectile: float) -> Tensor:
+    """|tau - 1(error < 0)| error^2, elementwise; error: target minus prediction (implicit Q-learning, eq. 5)."""
+    return th.where(error < 0, 1 - expectile, expectile) * error.square()
+
+
+# -- weights -----------------------------------------------------------------------------------------------------------
+
+
+def exponential_weights(advantage: Tensor, temperature: float, largest: float) -> Tensor:
+    """min(exp(A / temperature), largest), elementwise: advantage-weighted regression."""
+    return (advantage / temperature).clamp_max(math.log(largest)).exp()
+
+
+def log_mean_exp(values: Tensor, mask: Tensor) -> Tensor:
+    """log (1/n sum_r exp x_r) over the n valid rows, (); values and mask (R,).
+
+    It is a number of the whole batch: compute it in `batch_context`, never inside a loss.
+    """
+    return values.masked_fill(mask == 0, -th.inf).logsumexp(0) - mask.sum().clamp_min(1).log()
+
+
+# -- conservative penalties --------------------------------------------------------------------------------------------
+
+
+def logsumexp_actions(values: Tensor, forbidden: Tensor | None) -> Tensor:
+    """log sum_k exp Q(s, a_k) over K actions per agent, (..., R, K, N) -> (..., R, N), without its constants.
+
+    For uniform samples these are the log-density and -log K, which have no gradient. forbidden: (R, K, N) bool, the
+    actions that an agent lacks, or None.
+    """
+    return (values if forbidden is None else values.masked_fill(forbidden, -1e10)).logsumexp(-2)
+
+
+def importance_logsumexp(values: Tensor, log_densities: Tensor) -> Tensor:
+    """log (1/K sum_k exp(Q_k - log p_k)): CQL(H)'s penalty from K joint samples of known densities (Kumar et al. 2020).
+
+    values (..., R, K), log_densities (R, K) of uniform, policy or joint samples -> (..., R).
+    """
+    return (values - log_densities).logsumexp(-1) - math.log(values.shape[-1])

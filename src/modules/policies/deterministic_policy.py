@@ -1,0 +1,59 @@
+from types import SimpleNamespace
+
+import torch as th
+from torch import Tensor
+
+from modules.policies.base_policy import BoxPolicy, Noise, sum_over_own
+
+SATURATED = 0.95  # |tanh| from which on an action counts as one at its bound
+
+
+class DeterministicPolicy(BoxPolicy):
+    """One action for each observation: the outputs, squashed by tanh into the bounds.
+
+    Its samples are that action plus Gaussian noise, clipped to the bounds. noise_std: the noise's standard deviation,
+    noise_clip: its largest size (None: unlimited), both in half action ranges.
+    """
+
+    def __init__(self, args: SimpleNamespace, noise_std: float = 0.0, noise_clip: float | None = None) -> None:
+        super().__init__(args)
+        self.noise_std, self.noise_clip = noise_std, noise_clip
+
+    def mode(self, outputs: Tensor, available: Tensor) -> Tensor:
+        return self.squash(outputs) * available
+
+    def sample(self, outputs: Tensor, available: Tensor, noise: Tensor) -> Tensor:
+        shift = noise * self.noise_std
+        if self.noise_clip is not None:
+            shift = shift.clamp(-self.noise_clip, self.noise_clip)
+        return self.clip(self.squash(outputs) + shift * (0.5 * (self.high - self.low)), available)
+
+    def log_prob(self, outputs: Tensor, actions: Tensor, available: Tensor) -> Tensor:
+        """Minus the squared error in half action ranges: a Gaussian of variance 1/2, without its constant."""
+        error = (self.squash(outputs) - actions) / self.half_range()  # (..., A)
+        return -sum_over_own(error.square(), available)
+
+    def entropy(self, outputs: Tensor, available: Tensor) -> Tensor:
+        """0: the observation leaves nothing open."""
+        return th.zeros_like(outputs[..., 0])
+
+    def support(self, outputs: Tensor, available: Tensor) -> Tensor:
+        return self.mode(outputs, available).unsqueeze(1)  # (R, 1, N, A)
+
+    def expected(self, values: Tensor, outputs: Tensor) -> Tensor:
+        return values.squeeze(2)
+
+    def divergence(self, log_mu: Tensor, outputs: Tensor) -> Tensor:
+        """-log mu of the policy's action."""
+        return -log_mu.squeeze(1)
+
+    def regulariser(self, outputs: Tensor, available: Tensor, action_l2: float, pre_tanh_l2: float) -> Tensor:
+        outputs = outputs * available
+        size = th.tanh(outputs).square().mean(-1).sum(-1)  # (R,), of actions in units of their bounds
+        reach = outputs.square().mean((-2, -1))  # (R,), how far into tanh's flat ends
+        return action_l2 * size + pre_tanh_l2 * reach
+
+    def statistics(self, outputs: Tensor, available: Tensor) -> Noise:
+        """The share of action entries at their bounds."""
+        unit = th.tanh((outputs * available).detach())  # (R, N, A)
+        return {"actor_saturation": (unit.abs() > SATURATED).to(unit.dtype).mean((-2, -1))}
