@@ -13,7 +13,7 @@ from components.scheme import Groups, Preprocess, Scheme, extend_scheme
 from utils.errors import DatasetError
 from utils.rng import load_generator
 
-EXTRAS = ("init_obs", "init_state", "prev_actions_onehot", "time_index", "return_to_go")
+EXTRAS = ("init_obs", "init_state", "prev_actions_onehot", "return_to_go")
 
 
 class OfflineBuffer:
@@ -88,10 +88,6 @@ class OfflineBuffer:
     def n_windows(self) -> int:
         """How many different windows (or episodes) a draw chooses from."""
         return len(self._table["start"])
-
-    def can_sample(self, batch_size: int) -> bool:
-        """True: draws are with replacement. (Stock's buffer answers whether it holds enough episodes.)"""
-        return batch_size > 0
 
     def sample(self, batch_size: int) -> EpisodeBatch:
         """`batch_size` windows or episodes, uniformly and with replacement; always a copy."""
@@ -173,17 +169,15 @@ class OfflineBuffer:
         self, data: dict[str, Tensor], drawn: Tensor, index: Tensor, real: Tensor | None
     ) -> dict[str, Tensor]:
         """Add the wanted extras to `data`; return those that are one value an episode."""
-        if not {"init_obs", "init_state", "prev_actions_onehot", "time_index"} & set(self.extras):
+        if not {"init_obs", "init_state", "prev_actions_onehot"} & set(self.extras):
             return {}
         first = self._table["first"].index_select(0, drawn)  # (B,) row at which the episode starts
-        time = (index - first.unsqueeze(1)).to(self._home)  # (B, T)
-        if "time_index" in self.extras:
-            data["time_index"] = (time if real is None else time * real).unsqueeze(-1)
         if "prev_actions_onehot" in self.extras:
             previous = self._rows["actions"].index_select(0, (index - 1).clamp(min=0).flatten().to(self._home))
             for transform in self._encoders["actions"][1]:
                 previous = transform.transform(previous)
-            known = time > 0 if real is None else (time > 0) & real
+            known = (index > first.unsqueeze(1)).to(self._home)  # (B, T), 0 on an episode's first row
+            known = known if real is None else known & real
             data["prev_actions_onehot"] = previous.view_as(data["actions_onehot"]) * known[..., None, None]
         constant: dict[str, Tensor] = {}
         first = first.to(self._home)
@@ -204,7 +198,6 @@ class OfflineBuffer:
             "init_obs": {**full["obs"], "episode_const": True},
             "init_state": {**full["state"], "episode_const": True},
             "prev_actions_onehot": dict(full["actions_onehot"]),
-            "time_index": {"vshape": (1,), "dtype": th.long},
             "return_to_go": {"vshape": full["reward"]["vshape"]},
         }
         return full | {key: entries[key] for key in self.extras}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch as th
+from torch import Tensor
 
 from components.offline_buffer import OfflineBuffer
 from components.scheme import Groups, Preprocess, Scheme
@@ -77,12 +78,7 @@ def build_buffer(
     log: logging.Logger,
     extras: tuple[str, ...] = (),
 ) -> OfflineBuffer:
-    """The buffer over a dataset; its scheme carries the input statistics that normalising networks read.
-
-    extras: what the learner reads beside a window's rows.
-    """
-    for key, (mean, std) in (("obs", dataset.obs_statistics()), ("state", dataset.state_statistics())):
-        scheme[key] |= {"mean": th.from_numpy(mean), "std": th.from_numpy(std)}
+    """The buffer over a dataset. extras: what the learner reads beside a window's rows."""
     arrays = dict(dataset.arrays)
     if args.reward_scaling != "none":
         arrays["reward"] = scaled_reward(args, dataset, log)
@@ -101,6 +97,12 @@ def build_buffer(
         device="cpu" if args.buffer_cpu_only else args.device,
         seed=args.seed,
     )
+
+
+def input_statistics(dataset: OfflineDataset) -> dict[str, tuple[Tensor, Tensor]]:
+    """Mean and standard deviation over all rows, by field: `obs` (N, O) each, `state` (S,) each."""
+    found = {"obs": dataset.obs_statistics(), "state": dataset.state_statistics()}
+    return {field: (th.from_numpy(mean), th.from_numpy(std)) for field, (mean, std) in found.items()}
 
 
 def scaled_reward(args: SimpleNamespace, dataset: OfflineDataset, log: logging.Logger) -> np.ndarray:
