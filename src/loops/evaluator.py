@@ -85,7 +85,8 @@ class Evaluator:
     def resume(self, evaluations: list[list[Any]] | None, statistics: Statistics) -> None:
         """Take over an earlier run's history out of its checkpoint.
 
-        evaluations: None in checkpoints of earlier releases, whose logged values, `statistics`, tell the same.
+        evaluations: None where the earlier run had no evaluator, and in checkpoints of earlier releases; what was
+        logged up to then, `statistics`, tells the same.
         """
         if evaluations is None:
             logged = statistics.get("test_return_mean" if self.args.common_reward else "test_total_return_mean", [])

@@ -170,11 +170,12 @@ class Training:
             "buffer": self.buffer_state(),
             "rng": rng_state(),
             "statistics": {key: [list(point) for point in series] for key, series in self.logger.stats.items()},
-            "evaluations": [] if self.evaluator is None else [list(point) for point in self.evaluator.history],
             "settings": self.settings,
             "evaluated_for_the_end": self.evaluated_for_the_end,
             **self.identity(),
         }
+        if self.evaluator is not None:
+            state["evaluations"] = [list(point) for point in self.evaluator.history]
         self.last_checkpoint = save_checkpoint(self.directory, self.t, self.learner, state)
         return self.last_checkpoint
 

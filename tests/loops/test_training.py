@@ -63,7 +63,7 @@ def saved_at(folder: Path, t: int) -> Path:
 
 
 def test_a_checkpoint_holds_just_what_one_must_hold(tmp_path: Path) -> None:
-    assert set(load_state(saved_at(tmp_path, 1) / "1")) == {*STATE_KEYS, "evaluations"}
+    assert set(load_state(saved_at(tmp_path, 1) / "1")) == set(STATE_KEYS)
 
 
 class Scores:
@@ -114,6 +114,15 @@ def test_the_figures_of_a_continued_run_span_both_parts(release: str, tmp_path: 
     assert (summary["final_return"], summary["best_return"], summary["last10_return"]) == (12, 12, 6.5)
     kept = load_state(later.directory / "10")
     assert kept["evaluations"] == [[0, 1.0], [4, 2.0], [8, 11.0], [10, 12.0]]
+
+
+def test_a_part_without_evaluations_does_not_end_the_history(tmp_path: Path) -> None:
+    first = evaluated(tmp_path, "first", t_max=5)
+    middle = Loop(tmp_path, unique_token="second", t_max=8, test_interval=4, checkpoint_path=str(first.directory))
+    middle.run(SimpleNamespace())
+    assert "evaluations" not in load_state(middle.directory / "8")
+    last = evaluated(tmp_path, "third", t_max=12, checkpoint_path=str(middle.directory), first=11)
+    assert last.evaluator is not None and last.evaluator.history == [(0, 1), (4, 2), (12, 11)]
 
 
 @pytest.mark.parametrize(("chosen", "warned"), [("auto", False), ("deterministic", False), ("gaussian", True)])
