@@ -86,7 +86,7 @@ class OfflineBuffer:
 
     @property
     def n_windows(self) -> int:
-        """How many different windows (or episodes) a draw chooses from."""
+        """How many different windows (or episodes) there are to sample."""
         return len(self._table["start"])
 
     def sample(self, batch_size: int) -> EpisodeBatch:
@@ -128,11 +128,14 @@ class OfflineBuffer:
         return batch
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The sampler's state: a buffer over the same data that loads it goes on with the very same draws."""
+        """The sampler's state: a buffer over the same data that loads it samples the same batches from there on."""
         return {"generator": self._generator.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Tensor], update: int = 0) -> None:
-        """Go on from `state_dict`, saved at `update`; with other draws, and a warning, if another device drew then."""
+        """Continue from `state_dict`, saved at `update`.
+
+        Where another kind of device sampled then, warn, and sample other batches than it would have.
+        """
         keys = "use_cuda, buffer_cpu_only, memory_map or window"
         load_generator(self._generator, state["generator"], update, "the batches", keys)
 

@@ -184,11 +184,12 @@ def build_learning(
 
 
 def _put_into_scheme(scheme: Scheme, statistics: Statistics) -> None:
-    """TEMPORARY, until networks are filled after construction: constructors read statistics out of the scheme.
+    """TEMPORARY: constructors of networks read the statistics out of the scheme.
 
-    To be replaced, after `build_learner` in `build_learning`, by
+    Once they do not, this function and its call go, and after `build_learner` in `build_learning` comes
         if args.input_norm == "dataset" and statistics:
             fill_normalisers(learner, statistics)
+    A learner of stock's is no nn.Module and copies `mac` in its constructor: fill `mac.agent` before it.
     """
     for key, (mean, std) in statistics.items():
         scheme[key] |= {"mean": mean, "std": std}

@@ -39,7 +39,7 @@ def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
 def write(
     path: Path, arrays: dict[str, np.ndarray], offsets: np.ndarray, fields: dict[str, Any], log: logging.Logger
 ) -> dict[str, float]:
-    """Write a dataset and say what it holds; returns the mean and deviation of its returns."""
+    """Write a dataset and say what it holds; returns the mean and the standard deviation of its returns."""
     card = write_dataset(path, arrays, offsets, fields, last_action_known=True)
     returns = card["returns"]
     log.info(

@@ -1,4 +1,4 @@
-"""What training from a dataset and training in an environment share: rhythm, checkpoints, continuation, report."""
+"""What training from a dataset and training in an environment share: intervals, checkpoints, continuation, report."""
 
 from __future__ import annotations
 

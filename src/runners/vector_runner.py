@@ -17,7 +17,7 @@ from runners.base_runner import BaseRunner
 class VectorRunner(BaseRunner):
     """Many episodes in one process, stepped together: `batch_size_run` a call, fewer where an evaluation needs fewer.
 
-    Environments with a vectorised twin play thousands of episodes a second; the others are stepped one by one.
+    Environments that step many episodes as arrays play thousands of them a second; others are stepped one by one.
     """
 
     @staticmethod
