@@ -29,7 +29,7 @@ from components.scheme import build_scheme
 from controllers import REGISTRY as mac_REGISTRY
 from learners.base_learner import Noise
 from learners.spacql_learner import SPaCQLLearner
-from loops.build import resolve_action_keys
+from loops.resolve import resolved_outputs
 from modules.layers.stacked_linear import StackedLinear
 
 N_AGENTS, OBS, ACTION, BATCH, HIDDEN = 3, 18, 2, 1024, 64
@@ -53,7 +53,7 @@ def build(penalty: str, compiled: bool, chunk: int | None) -> tuple[FixedDraws, 
     """A learner with the algorithm file's values and a batch of random transitions."""
     config = Path(__file__).resolve().parents[1] / "src" / "config" / "algs" / "spacql.yaml"
     args = SimpleNamespace(**yaml.safe_load(config.read_text()))
-    resolve_action_keys(args, continuous=True)
+    vars(args).update(resolved_outputs(args.agent_output_type, args.action_selector, continuous=True))
     fixed = {
         "n_agents": N_AGENTS, "n_actions": ACTION, "state_shape": STATE, "device": "cpu", "seed": 0,
         "common_reward": True, "learner_log_interval": 10**9, "batch_size": BATCH, "hidden_dim": HIDDEN,

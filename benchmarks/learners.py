@@ -35,7 +35,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 os.environ["KINETO_LOG_LEVEL"] = "6"  # or the profiler reports every start and stop
@@ -46,12 +45,15 @@ import torch as th
 from torch.autograd.profiler import profile, record_function
 
 from components.episode_buffer import EpisodeBatch
+from components.scheme import build_scheme
 from datasets.card import add_statistics
 from datasets.dataset import OfflineDataset
-from datasets.loading import build_buffer
-from loops.build import build_mac, build_schemes, check_learner
+from datasets.loading import build_buffer, data_statistics
+from loops.build import build_learning, check_learner
+from loops.resolve import resolve
 from utils.config import CONFIG, merge, read_layer, read_yaml, tuned_layer
 from utils.rng import seed_everything
+from utils.settings import Settings
 
 UPDATES = 5  # a block holds a multiple of these
 WARM_UP = 1  # blocks before the first that counts
@@ -133,11 +135,11 @@ def random_dataset(shape: Shape, n_transitions: int) -> OfflineDataset:
     return OfflineDataset(card, arrays, offsets, np.ones(n_episodes, bool), Path("noise"))
 
 
-def configuration(algorithm: str, tuned: str | None) -> SimpleNamespace:
+def configuration(algorithm: str, tuned: str | None) -> Settings:
     """The algorithm file's values over the defaults, and over both those tuned for the dataset `tuned`."""
     config = merge(read_yaml(CONFIG / "default.yaml"), read_layer("--config", "algs", algorithm))
     config = merge(config, tuned_layer(algorithm, tuned)) if tuned else config
-    return SimpleNamespace(**config | {"device": "cpu", "seed": 0, "use_cuda": False, "learner_log_interval": 10**9})
+    return Settings(**config | {"device": "cpu", "seed": 0, "use_cuda": False, "learner_log_interval": 10**9})
 
 
 def self_times(events: list[tuple[int, int, str]]) -> dict[str, int]:
@@ -158,16 +160,16 @@ class Case:
     """One algorithm on one shape: its buffer, its learner, and the times measured so far."""
 
     def __init__(self, shape: Shape, dataset: OfflineDataset, algorithm: str, tuned: str | None) -> None:
-        args = configuration(algorithm, tuned)
+        env_info = dataset.env_info()
+        args = resolve(configuration(algorithm, tuned), env_info)
         self.shape, self.name = shape, f"{algorithm}, paper length" if tuned else algorithm
         seed_everything(0)
-        env_info = dataset.env_info()
         learner = check_learner(args, env_info)
-        parts = build_schemes(env_info, args)
+        scheme, groups, preprocess = build_scheme(env_info, args)
         extras = getattr(learner, "EXTRAS", ())
-        self.buffer = build_buffer(args, dataset, *parts, logging.getLogger(), extras)
-        mac = build_mac(self.buffer.scheme, parts[1], args)
-        self.learner = learner(mac, self.buffer.scheme, _Silent(), args)
+        self.buffer = build_buffer(args, dataset, scheme, groups, preprocess, logging.getLogger(), extras)
+        statistics = data_statistics(dataset, self.buffer, args.gamma)
+        _, self.learner = build_learning(learner, self.buffer.scheme, groups, _Silent(), args, statistics)
         self.rows: int = args.batch_size
         rhythms = [getattr(args, spec.interval) for spec in self.learner.LOSSES if spec.interval is not None]
         self.block = math.lcm(UPDATES, *rhythms, self.learner.target_interval if self.learner.TARGETS else 1)

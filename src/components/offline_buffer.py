@@ -13,7 +13,7 @@ from components.scheme import Groups, Preprocess, Scheme, extend_scheme
 from utils.errors import DatasetError
 from utils.rng import load_generator
 
-EXTRAS = ("init_obs", "init_state", "prev_actions_onehot", "time_index", "return_to_go")
+EXTRAS = ("init_obs", "init_state", "prev_actions_onehot", "return_to_go")
 
 
 class OfflineBuffer:
@@ -86,7 +86,7 @@ class OfflineBuffer:
 
     @property
     def n_windows(self) -> int:
-        """How many different windows (or episodes) a draw chooses from."""
+        """How many different windows (or episodes) there are to sample."""
         return len(self._table["start"])
 
     def largest_return(self, gamma: float, starts_only: bool = False) -> float:
@@ -97,10 +97,6 @@ class OfflineBuffer:
         reward = self._rows["reward"].double().cpu()  # (R, 1 or N)
         to_go = discounted_to_go(reward, self._offsets, gamma)
         return float((to_go[self._offsets[:-1]] if starts_only else to_go).max())
-
-    def can_sample(self, batch_size: int) -> bool:
-        """True: draws are with replacement. (Stock's buffer answers whether it holds enough episodes.)"""
-        return batch_size > 0
 
     def sample(self, batch_size: int) -> EpisodeBatch:
         """`batch_size` windows or episodes, uniformly and with replacement; always a copy."""
@@ -141,11 +137,14 @@ class OfflineBuffer:
         return batch
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The sampler's state: a buffer over the same data that loads it goes on with the very same draws."""
+        """The sampler's state: a buffer over the same data that loads it samples the same batches from there on."""
         return {"generator": self._generator.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Tensor], update: int = 0) -> None:
-        """Go on from `state_dict`, saved at `update`; with other draws, and a warning, if another device drew then."""
+        """Continue from `state_dict`, saved at `update`.
+
+        Where another kind of device sampled then, warn, and sample other batches than it would have.
+        """
         keys = "use_cuda, buffer_cpu_only, memory_map or window"
         load_generator(self._generator, state["generator"], update, "the batches", keys)
 
@@ -182,17 +181,15 @@ class OfflineBuffer:
         self, data: dict[str, Tensor], drawn: Tensor, index: Tensor, real: Tensor | None
     ) -> dict[str, Tensor]:
         """Add the wanted extras to `data`; return those that are one value an episode."""
-        if not {"init_obs", "init_state", "prev_actions_onehot", "time_index"} & set(self.extras):
+        if not {"init_obs", "init_state", "prev_actions_onehot"} & set(self.extras):
             return {}
         first = self._table["first"].index_select(0, drawn)  # (B,) row at which the episode starts
-        time = (index - first.unsqueeze(1)).to(self._home)  # (B, T)
-        if "time_index" in self.extras:
-            data["time_index"] = (time if real is None else time * real).unsqueeze(-1)
         if "prev_actions_onehot" in self.extras:
             previous = self._rows["actions"].index_select(0, (index - 1).clamp(min=0).flatten().to(self._home))
             for transform in self._encoders["actions"][1]:
                 previous = transform.transform(previous)
-            known = time > 0 if real is None else (time > 0) & real
+            known = (index > first.unsqueeze(1)).to(self._home)  # (B, T), 0 on an episode's first row
+            known = known if real is None else known & real
             data["prev_actions_onehot"] = previous.view_as(data["actions_onehot"]) * known[..., None, None]
         constant: dict[str, Tensor] = {}
         first = first.to(self._home)
@@ -213,7 +210,6 @@ class OfflineBuffer:
             "init_obs": {**full["obs"], "episode_const": True},
             "init_state": {**full["state"], "episode_const": True},
             "prev_actions_onehot": dict(full["actions_onehot"]),
-            "time_index": {"vshape": (1,), "dtype": th.long},
             "return_to_go": {"vshape": full["reward"]["vshape"]},
         }
         return full | {key: entries[key] for key in self.extras}

@@ -78,10 +78,7 @@ def build_buffer(
     log: logging.Logger,
     extras: tuple[str, ...] = (),
 ) -> OfflineBuffer:
-    """The buffer over a dataset.
-
-    extras: what the learner reads beside a window's rows.
-    """
+    """The buffer over a dataset. extras: what the learner reads beside a window's rows."""
     arrays = dict(dataset.arrays)
     if args.reward_scaling != "none":
         arrays["reward"] = scaled_reward(args, dataset, log)
@@ -110,7 +107,7 @@ def data_statistics(dataset: OfflineDataset, buffer: OfflineBuffer, gamma: float
 
 
 def scaled_reward(args: SimpleNamespace, dataset: OfflineDataset, log: logging.Logger) -> np.ndarray:
-    """Per-agent rewards (R, N) shifted, and scaled, so that the reward learned from has mean 0 (and deviation 1).
+    """Shift per-agent rewards (R, N) so that the reward learned from has mean 0; scale them where that is asked for.
 
     The statistics are those of the dataset's transitions, computed once. Where episodes end only by a time limit that
     learning bootstraps through, a constant shift moves every value by the same c / (1 - gamma) and changes no policy.

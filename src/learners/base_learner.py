@@ -23,9 +23,9 @@ from learners.optimisation import (
     target_schedule,
 )
 from learners.persistence import collect_state, read_models, restore_state, write_models
-from modules.layers.normaliser import Normaliser, fill_normalisers
+from modules.layers.normaliser import fill_normalisers
 from utils.checkpoint import load_or_refuse
-from utils.errors import ConfigError, TrainingError
+from utils.errors import TrainingError
 from utils.keys import Key, check_keys
 
 Noise = dict[str, Tensor]
@@ -105,13 +105,12 @@ class BaseLearner(nn.Module):
         self.register_buffer("first_bad", th.full((len(self.LOSSES),), -1, dtype=th.long), persistent=False)
 
     def use_statistics(self, statistics: DataStatistics) -> None:
-        """Standardise inputs by the dataset's statistics; call once, before training.
+        """Take over what is known of the whole dataset; called once, before training.
 
-        Raises ConfigError where the agents cannot.
+        Where `input_norm` is `dataset` all networks' inputs are standardised by it.
         """
-        if not any(isinstance(layer, Normaliser) for layer in self.agent.modules()):
-            raise ConfigError(f"agent={self.args.agent} does not standardise its inputs; set input_norm=none")
-        fill_normalisers(self, statistics.inputs)
+        if getattr(self.args, "input_norm", "none") == "dataset":
+            fill_normalisers(self, statistics.inputs)
 
     # -- the losses' side --------------------------------------------------------------------------------------------
 

@@ -1,64 +1,195 @@
-"""From a configuration to its pieces: runner, controller, learner. Shared by every loop."""
+"""From a configuration to a run's parts, in one step: settings, runner, controller, buffer, learner, evaluator."""
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from components.action_selectors import REGISTRY as selector_REGISTRY
-from components.scheme import Groups, Preprocess, Scheme, build_scheme, is_continuous
+from components.episode_buffer import ReplayBuffer
+from components.scheme import Groups, Scheme, build_scheme, extend_scheme
+from components.statistics import DataStatistics
 from controllers import REGISTRY as mac_REGISTRY
 from controllers.basic_controller import BasicMAC
+from datasets.dataset import OfflineDataset
+from datasets.loading import build_buffer, check_environment, data_statistics, environment_mismatch, load_dataset
+from datasets.references import reference_returns
 from envs import REGISTRY as env_REGISTRY
 from envs import VECTOR_REGISTRY
 from learners import REGISTRY as learner_REGISTRY
+from learners.base_learner import BaseLearner
+from loops.checks import check_run
+from loops.evaluator import Evaluator, Reference, reference_of
+from loops.resolve import drawing_settings, resolve
 from modules.agents import REGISTRY as agent_REGISTRY
+from modules.layers.normaliser import Normaliser, fill_normalisers
 from runners import REGISTRY as runner_REGISTRY
+from utils.checkpoint import find_checkpoint, load_or_refuse
 from utils.config import choose
-from utils.errors import ConfigError
+from utils.errors import ConfigError, DatasetError
 from utils.logging import Logger
-
-# What chooses actions from each kind of network output, where `action_selector` is `auto`.
-SELECTORS = {
-    "q": "epsilon_greedy",
-    "pi_logits": "multinomial",
-    "mean": "deterministic",
-    "gaussian": "gaussian_policy",
-    "tanh_gaussian": "tanh_gaussian_policy",
-}
-# What `agent_output_type` may leave open, for continuous actions; discrete ones have pi_logits.
-CONTINUOUS_OUTPUTS = {"auto": "mean", "stochastic": "tanh_gaussian"}
+from utils.settings import Settings
 
 
-def build_runner(args: SimpleNamespace, logger: Logger) -> Any:
-    """The runner the configuration names, with its environment. Raises ConfigError for an unknown name."""
-    runner = choose(runner_REGISTRY, "runner", args.runner)
-    choose(VECTOR_REGISTRY if args.runner == "vector" else env_REGISTRY, "env", args.env)
-    return runner(args, logger)
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of; None for what its kind of run does not have.
+
+    args: the resolved settings, which every part reads. dataset: what an offline run learns from. weights: the step
+    directory whose policy is evaluated or collected with. artist: a runner whose environment keeps pictures.
+    """
+
+    args: Settings
+    env_info: dict[str, Any]
+    mac: Any
+    runner: Any = None
+    evaluator: Evaluator | None = None
+    learner: Any = None
+    buffer: Any = None
+    dataset: OfflineDataset | None = None
+    weights: Path | None = None
+    artist: Any = None
 
 
-def set_dimensions(args: SimpleNamespace, env_info: dict[str, Any]) -> None:
-    """Put what stock puts on `args`, and the action bounds; everything else is read from the scheme."""
-    args.n_agents, args.n_actions = int(env_info["n_agents"]), int(env_info["n_actions"])
-    args.state_shape = env_info["state_shape"]
-    if "action_low" in env_info:
-        args.action_low = [float(bound) for bound in env_info["action_low"]]
-        args.action_high = [float(bound) for bound in env_info["action_high"]]
+def build(settings: Settings, logger: Logger) -> Parts:
+    """Build every part of the run that `settings` describe.
+
+    Raises a UserError for names that are unknown and for parts that do not fit together.
+    """
+    check_run(settings)
+    if settings.collect or settings.evaluate:
+        return _build_player(settings, logger)
+    return _build_offline(settings, logger) if settings.offline else _build_online(settings, logger)
 
 
-def build_schemes(env_info: dict[str, Any], args: SimpleNamespace) -> tuple[Scheme, Groups, Preprocess]:
-    """The scheme of an environment's batches, groups and preprocessing, with its dimensions put on `args`."""
-    set_dimensions(args, env_info)
-    resolve_action_keys(args, is_continuous(env_info))
-    return build_scheme(env_info, args)
+def _build_offline(settings: Settings, logger: Logger) -> Parts:
+    dataset = load_dataset(settings)
+    env_info = dataset.env_info()
+    learner_class = check_learner(settings, env_info)
+    env = None if settings.env is None else make_env(settings)
+    if env is not None:
+        check_environment(settings, dataset, env.get_env_info())
+    args = resolve(settings, env_info)
+    scheme, groups, preprocess = build_scheme(env_info, args)
+    extras = getattr(learner_class, "EXTRAS", ())  # stock's learners have none
+    buffer = build_buffer(args, dataset, scheme, groups, preprocess, logger.console_logger, extras)
+    mac, learner = build_learning(
+        learner_class, buffer.scheme, groups, logger, args, data_statistics(dataset, buffer, args.gamma)
+    )
+    runner = evaluator = None
+    if env is not None:
+        runner = build_runner(args, logger, env)
+        runner.setup(scheme, groups, preprocess, mac)
+        evaluator = Evaluator(runner, args, reference_of(dataset.card["reference"]))
+    return Parts(args, env_info, mac, runner, evaluator, learner=learner, buffer=buffer, dataset=dataset)
 
 
-def resolve_action_keys(args: SimpleNamespace, continuous: bool) -> None:
-    """Replace what `agent_output_type` (auto, stochastic) and `action_selector` (auto) leave open by what suits."""
-    if args.agent_output_type in CONTINUOUS_OUTPUTS:
-        args.agent_output_type = CONTINUOUS_OUTPUTS[args.agent_output_type] if continuous else "pi_logits"
-    if args.action_selector == "auto":
-        args.action_selector = SELECTORS.get(args.agent_output_type, "auto")
+def _build_online(settings: Settings, logger: Logger) -> Parts:
+    env = make_env(settings)
+    env_info: dict[str, Any] = env.get_env_info()
+    learner_class = check_learner(settings, env_info)
+    args = resolve(settings, env_info)
+    scheme, groups, preprocess = build_scheme(env_info, args)
+    buffer = ReplayBuffer(
+        scheme, groups, args.buffer_size, env_info["episode_limit"] + 1, preprocess=preprocess,
+        device="cpu" if args.buffer_cpu_only else args.device,
+    )  # fmt: skip
+    mac, learner = build_learning(learner_class, buffer.scheme, groups, logger, args)
+    runner = build_runner(args, logger, env)
+    # A run that is recorded as a dataset keeps every agent's reward, beside the one learned from.
+    recorded: Scheme = {"agent_rewards": {"vshape": (args.n_agents,)}} if args.replay_to else {}
+    runner.setup(scheme | recorded, groups, preprocess, mac)
+    evaluator = Evaluator(runner, args, reference_of(reference_returns(args.env, args.env_args)))
+    return Parts(args, env_info, mac, runner, evaluator, learner=learner, buffer=buffer)
+
+
+def _build_player(settings: Settings, logger: Logger) -> Parts:
+    """Parts that play a policy: that of `checkpoint_path`, or one as it is initialised."""
+    log = logger.console_logger
+    weights = find_checkpoint(settings.checkpoint_path, settings.load_step) if settings.checkpoint_path else None
+    # The artist comes first, for not every environment has pictures. What it logs goes nowhere.
+    artist = _build_player(drawing_settings(settings), Logger(log)).runner if settings.render else None
+    env = make_env(settings)
+    env_info: dict[str, Any] = env.get_env_info()
+    args = resolve(settings, env_info)
+    scheme, groups, preprocess = build_scheme(env_info, args)
+    mac = build_mac(extend_scheme(scheme, preprocess), groups, args)
+    if weights is not None:
+        load_or_refuse(lambda: mac.load_models(str(weights)), weights)
+    if args.device == "cuda":
+        mac.cuda()
+    runner = build_runner(args, logger, env)
+    runner.setup(scheme, groups, preprocess, mac)
+    evaluator = Evaluator(runner, args, dataset_reference(args, log)) if args.evaluate else None
+    return Parts(args, env_info, mac, runner, evaluator, weights=weights, artist=artist)
+
+
+# -- environments and runners ------------------------------------------------------------------------------------------
+
+
+def make_env(settings: Settings) -> Any:
+    """The environment that the configured runner steps. Raises ConfigError for an unknown name."""
+    runner = choose(runner_REGISTRY, "runner", settings.runner)
+    choose(VECTOR_REGISTRY if settings.runner == "vector" else env_REGISTRY, "env", settings.env)
+    return runner.make_env(settings)
+
+
+def build_runner(args: SimpleNamespace, logger: Logger, env: Any) -> Any:
+    """The configured runner over `env`, which `make_env` has made."""
+    return runner_REGISTRY[args.runner](args, logger, env)
+
+
+def dataset_reference(args: SimpleNamespace, log: logging.Logger) -> Reference | None:
+    """The reference returns of the configured dataset, None and a warning where it is of another environment."""
+    if args.dataset is None:
+        return None
+    try:
+        card = load_dataset(args).card
+    except DatasetError as error:
+        log.warning(f"No normalised score: {error}")
+        return None
+    different = environment_mismatch(args, card)
+    if different:
+        log.warning(f"No normalised score: {args.dataset} is of another environment ({different})")
+        return None
+    return reference_of(card["reference"])
+
+
+# -- controller and learner --------------------------------------------------------------------------------------------
+
+
+def build_learning(
+    learner_class: Any,
+    scheme: Scheme,
+    groups: Groups,
+    logger: Any,
+    args: SimpleNamespace,
+    statistics: DataStatistics | None = None,
+) -> tuple[Any, Any]:
+    """Controller and learner, on the run's device.
+
+    statistics: the dataset's, which standardise the networks' inputs where `input_norm` is `dataset`.
+    """
+    mac = build_mac(scheme, groups, args)
+    check_recurrence(mac, args)
+    if statistics is not None and args.input_norm == "dataset":
+        standardise_policies(mac, args, statistics)
+    learner = build_learner(learner_class, mac, scheme, logger, args)
+    if statistics is not None and isinstance(learner, BaseLearner):
+        learner.use_statistics(statistics)
+    if args.device == "cuda":
+        learner.cuda()
+    return mac, learner
+
+
+def standardise_policies(mac: Any, args: SimpleNamespace, statistics: DataStatistics) -> None:
+    """Fill the agents' normalisers, before any learner copies them. Raises ConfigError where agents have none."""
+    if not any(isinstance(layer, Normaliser) for layer in mac.agent.modules()):
+        raise ConfigError(f"agent={args.agent} does not standardise its inputs; set input_norm=none")
+    fill_normalisers(mac.agent, statistics.inputs)
 
 
 def check_recurrence(mac: Any, args: SimpleNamespace) -> None:

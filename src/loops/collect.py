@@ -16,10 +16,7 @@ from sacred.run import Run
 from components.episode_buffer import EpisodeBatch
 from datasets.dataset import write_dataset
 from datasets.names import dataset_path
-from loops.evaluate import policy_runner
-from utils.checkpoint import find_checkpoint
-from utils.errors import ConfigError
-from utils.files import check_writable
+from loops.build import Parts
 from utils.logging import Logger
 from utils.progress import Progress
 from utils.versions import commit, installed
@@ -28,39 +25,21 @@ from utils.versions import commit, installed
 SIMULATORS = ("mpe2", "pettingzoo", "gymnasium", "gymnasium-robotics", "mujoco", "lbforaging", "numpy")
 
 
-def run(args: SimpleNamespace, logger: Logger, sacred_run: Run) -> dict[str, float]:
+def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
     """Play `collect_episodes` episodes, exploring as in training, and write them to `collect_to`."""
-    if not args.collect_to:
-        raise ConfigError("collect=True needs collect_to=..., a dataset name such as mpe/simple_spread/mine or a path")
-    path = check_destination(args.collect_to, "collect_to")
-    if args.env is None:
-        raise ConfigError("collect=True plays in an environment, and env is None; give one")
-    args.common_reward = False  # datasets keep every agent's reward
-    args.batch_size_run = min(args.batch_size_run, args.collect_episodes)
-    directory = find_checkpoint(args.checkpoint_path, args.load_step) if args.checkpoint_path else None
-    runner = policy_runner(args, logger, directory)
-    env_info = runner.get_env_info()
-    if directory is not None:
-        runner.t_env = int(directory.name)  # annealed exploration is as it was at that step of training
+    args, runner = parts.args, parts.runner
+    if parts.weights is not None:
+        runner.t_env = int(parts.weights.name)  # annealed exploration is as it was at that step of training
     arrays, offsets = play(runner, args, logger)
     runner.close_env()
-    fields = card_fields(args, env_info, behaviour_of(args, runner, directory))
-    return write(path, arrays, offsets, fields, logger.console_logger)
-
-
-def check_destination(name: str, key: str) -> Path:
-    """Where a dataset `name` goes. Raises ConfigError where it exists already or cannot be written."""
-    path = dataset_path(name)
-    if path.exists():
-        raise ConfigError(f"{key}={name}: {path} exists already; delete it or choose another name")
-    check_writable(path.parent, key)
-    return path
+    fields = card_fields(args, parts.env_info, behaviour_of(args, runner, parts.weights))
+    return write(dataset_path(args.collect_to), arrays, offsets, fields, logger.console_logger)
 
 
 def write(
     path: Path, arrays: dict[str, np.ndarray], offsets: np.ndarray, fields: dict[str, Any], log: logging.Logger
 ) -> dict[str, float]:
-    """Write a dataset and say what it holds; returns the mean and deviation of its returns."""
+    """Write a dataset and say what it holds; returns the mean and the standard deviation of its returns."""
     card = write_dataset(path, arrays, offsets, fields, last_action_known=True)
     returns = card["returns"]
     log.info(

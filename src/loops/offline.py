@@ -2,52 +2,30 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 from sacred.run import Run
 
-from components.offline_buffer import OfflineBuffer
 from datasets.dataset import OfflineDataset
-from datasets.loading import build_buffer, check_environment, data_statistics, load_dataset
-from loops.build import build_learner, build_mac, build_runner, build_schemes, check_learner, check_recurrence
-from loops.evaluate import Evaluator, reference_of
+from loops.build import Parts
 from loops.training import Training
 from utils.logging import Logger
 
 
-def run(args: SimpleNamespace, logger: Logger, sacred_run: Run) -> dict[str, float]:
+def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
     """Train `t_max` updates from `dataset`; returns final, best and mean-of-last-ten figures."""
-    return OfflineTraining(args, logger).run(sacred_run)
+    return OfflineTraining(parts, logger).run(sacred_run)
 
 
 class OfflineTraining(Training):
-    """The pieces of one offline run. `t` counts `learner.train` calls."""
+    """One offline run. `t` counts `learner.train` calls."""
 
-    def __init__(self, args: SimpleNamespace, logger: Logger) -> None:
-        super().__init__(args, logger)
-        self.dataset: OfflineDataset = load_dataset(args)
-        env_info = self.dataset.env_info()
-        learner_class = check_learner(args, env_info)
-        self.runner = None
-        if args.env is not None:
-            self.runner = build_runner(args, logger)
-            check_environment(args, self.dataset, self.runner.get_env_info())
-        scheme, groups, preprocess = build_schemes(env_info, args)
-        extras = getattr(learner_class, "EXTRAS", ())  # stock's learners have none
-        self.buffer: OfflineBuffer = build_buffer(args, self.dataset, scheme, groups, preprocess, self.log, extras)
-        mac = build_mac(self.buffer.scheme, groups, args)
-        check_recurrence(mac, args)
-        self.learner = build_learner(learner_class, mac, self.buffer.scheme, logger, args)
-        if args.input_norm == "dataset":
-            self.learner.use_statistics(data_statistics(self.dataset, self.buffer, args.gamma))
-        if args.device == "cuda":
-            self.learner.cuda()
-        self.evaluator = None
-        if self.runner is not None:
-            self.runner.setup(scheme, groups, preprocess, mac)
-            reference = reference_of(self.dataset.card["reference"])
-            self.evaluator = Evaluator(self.runner, args, logger, reference)
+    dataset: OfflineDataset
+
+    def __init__(self, parts: Parts, logger: Logger) -> None:
+        super().__init__(parts, logger)
+        assert parts.dataset is not None
+        self.dataset = parts.dataset
         self._describe_dataset()
 
     def _describe_dataset(self) -> None:

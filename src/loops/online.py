@@ -2,60 +2,30 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 from sacred.run import Run
 
-from components.episode_buffer import EpisodeBatch, ReplayBuffer
-from datasets.references import reference_returns
-from loops.build import build_learner, build_mac, build_runner, build_schemes, check_learner, check_recurrence
-from loops.evaluate import Evaluator, reference_of
+from components.episode_buffer import EpisodeBatch
+from loops.build import Parts
 from loops.recording import Recording
 from loops.training import Training
-from utils.errors import ConfigError
 from utils.logging import Logger
 
 
-def run(args: SimpleNamespace, logger: Logger, sacred_run: Run) -> dict[str, float]:
+def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
     """Train for `t_max` environment steps; returns final, best and mean-of-last-ten figures."""
-    return OnlineTraining(args, logger).run(sacred_run)
+    return OnlineTraining(parts, logger).run(sacred_run)
 
 
 class OnlineTraining(Training):
-    """The pieces of one online run. `t` counts environment steps, all parallel environments' together."""
+    """One online run. `t` counts environment steps, all parallel environments' together."""
 
     unit, clock = "step", "environment steps"
 
-    def __init__(self, args: SimpleNamespace, logger: Logger) -> None:
-        super().__init__(args, logger)
-        if args.env is None:
-            raise ConfigError(f"--config={args.name} learns in an environment, and env is None; give one")
-        if args.burn_in:
-            raise ConfigError(f"burn_in={args.burn_in} is for training from a dataset; online set window=None instead")
-        if args.window is None and args.buffer_size < args.batch_size:
-            raise ConfigError(
-                f"batch_size={args.batch_size} episodes never fit buffer_size={args.buffer_size}: nothing would be "
-                "learned; raise buffer_size or lower batch_size"
-            )
-        self.recording = Recording(args) if args.replay_to else None
-        self.runner = build_runner(args, logger)
-        env_info = self.runner.get_env_info()
-        learner_class = check_learner(args, env_info)
-        scheme, groups, preprocess = build_schemes(env_info, args)
-        self.buffer = ReplayBuffer(
-            scheme, groups, args.buffer_size, env_info["episode_limit"] + 1, preprocess=preprocess,
-            device="cpu" if args.buffer_cpu_only else args.device,
-        )  # fmt: skip
-        mac = build_mac(self.buffer.scheme, groups, args)
-        check_recurrence(mac, args)
-        self.learner = build_learner(learner_class, mac, self.buffer.scheme, logger, args)
-        if args.device == "cuda":
-            self.learner.cuda()
-        recorded = scheme if self.recording is None else self.recording.extend(scheme)
-        self.runner.setup(recorded, groups, preprocess, mac)
-        reference = reference_of(reference_returns(args.env, args.env_args))
-        self.evaluator = Evaluator(self.runner, args, logger, reference)
+    def __init__(self, parts: Parts, logger: Logger) -> None:
+        super().__init__(parts, logger)
+        self.recording = Recording(parts.args) if parts.args.replay_to else None
         self.episodes, self.trained = 0, False
 
     def _advance(self) -> None:

@@ -1,21 +1,23 @@
-"""What training from a dataset and training in an environment share: rhythm, checkpoints, continuation, report."""
+"""What training from a dataset and training in an environment share: intervals, checkpoints, continuation, report."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from sacred.run import Run
 from sacred.utils import SacredInterrupt
 
 from components.episode_buffer import EpisodeBatch
+from components.scheme import is_continuous
 from datasets.card import NOT_COMPARED
-from loops.evaluate import Evaluator
+from loops.build import Parts
+from loops.evaluator import Evaluator
+from loops.resolve import resolved_outputs
 from utils.checkpoint import find_checkpoint, load_state, save_checkpoint
 from utils.errors import CheckpointError, TrainingError
-from utils.logging import Logger, Statistics
+from utils.logging import Logger
 from utils.plotting import plot_learning_curve
 from utils.progress import Progress, StopSignals
 from utils.rng import load_rng_state, rng_state
@@ -35,17 +37,17 @@ def is_plain(value: Any) -> bool:
 class Training:
     """One training run. `t` is its clock: updates offline, environment steps online.
 
-    A subclass builds `runner`, `evaluator` (None: no evaluation), `learner` and `buffer` in `__init__`, and says how
-    the clock advances.
+    A subclass says how the clock advances.
     """
 
     unit, clock = "update", "training updates"  # what the clock counts, for progress lines and for pictures
-    runner: Any
-    learner: Any
-    evaluator: Evaluator | None
 
-    def __init__(self, args: SimpleNamespace, logger: Logger) -> None:
-        self.args, self.logger, self.log = args, logger, logger.console_logger
+    def __init__(self, parts: Parts, logger: Logger) -> None:
+        args = self.args = parts.args
+        self.logger, self.log = logger, logger.console_logger
+        self.runner, self.learner, self.buffer = parts.runner, parts.learner, parts.buffer
+        self.evaluator = parts.evaluator  # None: no evaluation
+        self.continuous = is_continuous(parts.env_info)
         env_args = {f"env_args.{key}": value for key, value in args.env_args.items() if key not in NOT_COMPARED}
         settings = {key: value for key, value in vars(args).items() if key not in FREE_TO_CHANGE} | env_args
         self.settings = {key: value for key, value in settings.items() if is_plain(value)}
@@ -94,7 +96,7 @@ class Training:
         args = self.args
         progress = Progress(self.t, args.t_max, self.log, unit=self.unit)
         try:
-            if self.evaluator is not None and not self.logger.stats[self.evaluator.key]:
+            if self.evaluator is not None and not self.evaluator.history:
                 self._evaluate(progress)  # t = 0; a continued run has done so
             while self.t < args.t_max and signals.received is None:
                 before = self.t
@@ -145,7 +147,9 @@ class Training:
     def _evaluate(self, progress: Progress) -> None:
         self._check_finite()  # a diverged policy would fail in the environment, which knows nothing of losses
         if self.evaluator is not None:
-            progress.show_score(self.evaluator.describe(self.evaluator.evaluate(self.t)))
+            evaluation = self.evaluator.evaluate(self.t)
+            evaluation.log(self.logger)
+            progress.show_score(self.evaluator.describe(evaluation.return_mean))
 
     def _interrupt(self, signal_name: str) -> None:
         saved = "nothing was saved"
@@ -170,6 +174,8 @@ class Training:
             "evaluated_for_the_end": self.evaluated_for_the_end,
             **self.identity(),
         }
+        if self.evaluator is not None:
+            state["evaluations"] = [list(point) for point in self.evaluator.history]
         self.last_checkpoint = save_checkpoint(self.directory, self.t, self.learner, state)
         return self.last_checkpoint
 
@@ -207,13 +213,18 @@ class Training:
         except (KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{directory}: its buffer does not fit this run: {error}") from error
         load_rng_state(state["rng"])
-        self.logger.replay(_without_closing_evaluation(state))
+        state = _without_closing_evaluation(state)
+        self.logger.replay(state["statistics"])
+        if self.evaluator is not None:
+            self.evaluator.resume(state.get("evaluations"), state["statistics"])
         self.log.info(f"Continuing {directory} from {self.unit} {self.t}")
 
     def _warn_of_changes(self, settings: dict[str, Any]) -> None:
+        chosen = {key: settings[key] for key in ("agent_output_type", "action_selector")}
+        before = settings | resolved_outputs(**chosen, continuous=self.continuous)  # earlier releases kept `auto`
         changed = [
             f"{key} was {old}, now {self.settings.get(key)}"
-            for key, old in settings.items()
+            for key, old in before.items()
             if self.settings.get(key) != old
         ]
         if changed:
@@ -246,8 +257,7 @@ class Training:
         if evaluator.reference is not None:
             levels |= {"random": evaluator.reference.random, "expert": evaluator.reference.expert}
         picture = self.args.results / "plots" / f"{self.args.unique_token}.png"
-        series = [(t, evaluator.mean_over_agents(value)) for t, value in self.logger.stats[evaluator.key]]
-        plot_learning_curve(series, picture, self.title(), self.clock, levels)
+        plot_learning_curve(evaluator.history, picture, self.title(), self.clock, levels)
         sacred_run.add_artifact(str(picture), name="learning_curve.png")
         self.log.info(f"Learning curve: {os.path.relpath(picture)}")
 
@@ -257,12 +267,15 @@ class Training:
             self.runner.close_env()
 
 
-def _without_closing_evaluation(state: dict[str, Any]) -> Statistics:
-    """A checkpoint's statistics without an evaluation that took place only because the earlier run ended there."""
-    statistics: Statistics = state["statistics"]
+def _without_closing_evaluation(state: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's state without an evaluation that took place only because the earlier run ended there."""
     if not state["evaluated_for_the_end"]:
-        return statistics
-    return {
+        return state
+    kept = dict(state)
+    kept["statistics"] = {
         key: [point for point in series if not (key.startswith("test_") and point[0] == state["t"])]
-        for key, series in statistics.items()
+        for key, series in state["statistics"].items()
     }
+    if "evaluations" in state:
+        kept["evaluations"] = [point for point in state["evaluations"] if point[0] != state["t"]]
+    return kept

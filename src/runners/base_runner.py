@@ -1,4 +1,4 @@
-"""What every runner shares: returns and statistics, logged once per evaluation or interval."""
+"""What every runner shares: its environments, and the record of what its episodes came to."""
 
 from __future__ import annotations
 
@@ -6,33 +6,39 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-
 from components.episode_buffer import EpisodeBatch
 from controllers.basic_controller import BasicMAC
+from runners.episodes import Episodes, EpisodeStore
 from utils.logging import Logger
 
 
 class BaseRunner:
     """Plays episodes with a controller and returns them as an `EpisodeBatch`.
 
+    env: the environment to train in, as `make_env` gives it; None to make one here.
+
     Test episode number i of an evaluation starts from seed `evaluation_seed` + i, in an environment of its own: every
     evaluation plays the same episodes, and neither training nor evaluation disturbs the other's random stream.
+    Training statistics are logged here, an evaluation's result is returned by `evaluate`.
     """
 
-    def __init__(self, args: SimpleNamespace, logger: Logger) -> None:
+    def __init__(self, args: SimpleNamespace, logger: Logger, env: Any = None) -> None:
         self.args = args
         self.logger = logger
         self.batch_size = args.batch_size_run
         self.evaluation_seed = getattr(args, "evaluation_seed", 0)
         self.t = 0
         self.t_env = 0
-        self.train_returns: list[Any] = []
-        self.test_returns: list[Any] = []
-        self.train_stats: dict[str, float] = {}
-        self.test_stats: dict[str, float] = {}
+        self.train_episodes, self.test_episodes = EpisodeStore(), EpisodeStore()
         self.log_train_stats_t = -1000000  # log the first run
-        self.episode_limit = 0
+        self.env = self.make_env(args) if env is None else env
+        self._test_env: Any = None
+        self.episode_limit: int = self.env.episode_limit
+
+    @staticmethod
+    def make_env(args: SimpleNamespace) -> Any:
+        """An environment of the kind that the runner steps."""
+        raise NotImplementedError
 
     def setup(self, scheme: dict[str, Any], groups: dict[str, int], preprocess: dict[str, Any], mac: BasicMAC) -> None:
         """Give the runner its controller and the scheme of the batches it returns."""
@@ -42,39 +48,48 @@ class BaseRunner:
         )  # fmt: skip
         self.mac = mac
 
+    def get_env_info(self) -> dict[str, Any]:
+        """What the environment says of itself."""
+        info: dict[str, Any] = self.env.get_env_info()
+        return info
+
+    def close_env(self) -> None:
+        """Release the environments."""
+        self.env.close()
+        if self._test_env is not None:
+            self._test_env.close()
+
+    def run(self, test_mode: bool = False) -> EpisodeBatch:
+        """Play `batch_size` episodes; in test mode the next of an evaluation's."""
+        raise NotImplementedError
+
+    def evaluate(self) -> Episodes:
+        """Play the `test_nepisode` episodes of one evaluation, from the first on."""
+        self.test_episodes.clear()
+        while len(self.test_episodes) < self.args.test_nepisode:
+            self.run(test_mode=True)
+        return self.test_episodes.take()
+
+    def _next_test_episode(self) -> int:
+        """The number of the evaluation's next episode; after its last one another evaluation begins."""
+        if len(self.test_episodes) >= self.args.test_nepisode:
+            self.test_episodes.clear()
+        return len(self.test_episodes)
+
+    def _test_environment(self) -> Any:
+        """The environment of evaluations, made when it is first needed."""
+        if self._test_env is None:
+            self._test_env = self.make_env(self.args)
+        return self._test_env
+
     def _finish(self, returns: list[Any], lengths: list[int], infos: list[dict[str, float]], test_mode: bool) -> None:
-        """Add finished episodes to the statistics and log them where it is time."""
-        all_returns = self.test_returns if test_mode else self.train_returns
-        stats = self.test_stats if test_mode else self.train_stats
-        for info, length in zip(infos, lengths, strict=True):
-            for key, value in (info | {"n_episodes": 1, "ep_length": length}).items():
-                stats[key] = stats.get(key, 0) + value
-        all_returns.extend(returns)
+        """Record finished episodes; log those of training where it is time."""
+        (self.test_episodes if test_mode else self.train_episodes).add(returns, lengths, infos)
         if test_mode:
-            if len(all_returns) >= self.args.test_nepisode:
-                self._log(all_returns, stats, "test_")
             return
         self.t_env += sum(lengths)
         if self.t_env - self.log_train_stats_t >= self.args.runner_log_interval:
-            self._log(all_returns, stats, "")
+            self.train_episodes.take().log(self.logger, "", self.t_env)
             if hasattr(self.mac.action_selector, "epsilon"):
                 self.logger.log_stat("epsilon", self.mac.action_selector.epsilon, self.t_env)
             self.log_train_stats_t = self.t_env
-
-    def _log(self, returns: list[Any], stats: dict[str, float], prefix: str) -> None:
-        values = np.array(returns)  # (episodes,) or (episodes, N)
-        if self.args.common_reward:
-            self._log_mean_std(f"{prefix}return", values)
-        else:
-            for i in range(self.args.n_agents):
-                self._log_mean_std(f"{prefix}agent_{i}_return", values[:, i])
-            self._log_mean_std(f"{prefix}total_return", values.sum(axis=-1))
-        for key, value in stats.items():
-            if key != "n_episodes":
-                self.logger.log_stat(f"{prefix}{key}_mean", value / stats["n_episodes"], self.t_env)
-        returns.clear()
-        stats.clear()
-
-    def _log_mean_std(self, key: str, values: np.ndarray) -> None:
-        self.logger.log_stat(f"{key}_mean", values.mean(), self.t_env)
-        self.logger.log_stat(f"{key}_std", values.std(), self.t_env)

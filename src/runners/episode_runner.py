@@ -11,52 +11,38 @@ from envs import REGISTRY as env_REGISTRY
 from envs.multiagentenv import MultiAgentEnv
 from runners.base_runner import BaseRunner
 from utils.errors import ConfigError
-from utils.logging import Logger
 
 
 class EpisodeRunner(BaseRunner):
     """One environment, one episode a call (stock's `episode` runner)."""
 
-    def __init__(self, args: SimpleNamespace, logger: Logger) -> None:
-        super().__init__(args, logger)
-        if self.batch_size != 1:
+    @staticmethod
+    def make_env(args: SimpleNamespace) -> MultiAgentEnv:
+        """One environment. Raises ConfigError where more episodes are asked for at a time."""
+        if args.batch_size_run != 1:
             raise ConfigError(
-                f"batch_size_run={self.batch_size}: the episode runner plays one episode at a time; "
+                f"batch_size_run={args.batch_size_run}: the episode runner plays one episode at a time; "
                 "set batch_size_run=1 or runner=vector"
             )
-        self.env = self._make_env()
-        self._test_env: MultiAgentEnv | None = None
-        self.episode_limit = self.env.episode_limit
-
-    def _make_env(self) -> MultiAgentEnv:
-        return env_REGISTRY[self.args.env](
-            **self.args.env_args,
-            common_reward=self.args.common_reward,
-            reward_scalarisation=self.args.reward_scalarisation,
+        return env_REGISTRY[args.env](
+            **args.env_args, common_reward=args.common_reward, reward_scalarisation=args.reward_scalarisation
         )
 
-    def get_env_info(self) -> dict[str, Any]:
-        return self.env.get_env_info()
-
     def save_replay(self) -> None:
+        """Write the pictures of the newest episode, where the environment keeps any."""
         (self._test_env or self.env).save_replay()
-
-    def close_env(self) -> None:
-        self.env.close()
-        if self._test_env is not None:
-            self._test_env.close()
 
     def reset(self, test_mode: bool = False) -> MultiAgentEnv:
         """Start an episode; returns the environment it is played in."""
         self.batch = self.new_batch(batch_size=self.batch_size)
         self.t = 0
         if not test_mode:
-            self.env.reset()
-            return self.env
-        if self._test_env is None:
-            self._test_env = self._make_env()
-        self._test_env.reset(seed=self.evaluation_seed + len(self.test_returns))
-        return self._test_env
+            env: MultiAgentEnv = self.env
+            env.reset()
+        else:
+            env = self._test_environment()
+            env.reset(seed=self.evaluation_seed + self._next_test_episode())
+        return env
 
     @th.no_grad()
     def run(self, test_mode: bool = False) -> EpisodeBatch:

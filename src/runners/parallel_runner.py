@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from envs.process_env import ProcessVectorEnv
 from envs.vector_env import VectorEnv
 from runners.vector_runner import VectorRunner
@@ -12,11 +14,12 @@ class ParallelRunner(VectorRunner):
     more. The evaluation's environments are as many processes again, started by the first evaluation.
     """
 
-    def _make_env(self) -> VectorEnv:
+    @staticmethod
+    def make_env(args: SimpleNamespace) -> VectorEnv:
         return ProcessVectorEnv(
-            self.batch_size,
-            self.args.env,
-            self.args.env_args,
-            common_reward=self.args.common_reward,
-            reward_scalarisation=self.args.reward_scalarisation,
+            args.batch_size_run,
+            args.env,
+            args.env_args,
+            common_reward=args.common_reward,
+            reward_scalarisation=args.reward_scalarisation,
         )

@@ -12,27 +12,21 @@ from controllers.basic_controller import BasicMAC
 from envs import VECTOR_REGISTRY
 from envs.vector_env import VectorEnv
 from runners.base_runner import BaseRunner
-from utils.logging import Logger
 
 
 class VectorRunner(BaseRunner):
     """Many episodes in one process, stepped together: `batch_size_run` a call, fewer where an evaluation needs fewer.
 
-    Environments with a vectorised twin play thousands of episodes a second; the others are stepped one by one.
+    Environments that step many episodes as arrays play thousands of them a second; others are stepped one by one.
     """
 
-    def __init__(self, args: SimpleNamespace, logger: Logger) -> None:
-        super().__init__(args, logger)
-        self.env = self._make_env()
-        self._test_env: VectorEnv | None = None
-        self.episode_limit = self.env.episode_limit
-
-    def _make_env(self) -> VectorEnv:
-        return VECTOR_REGISTRY[self.args.env](
-            self.batch_size,
-            **self.args.env_args,
-            common_reward=self.args.common_reward,
-            reward_scalarisation=self.args.reward_scalarisation,
+    @staticmethod
+    def make_env(args: SimpleNamespace) -> VectorEnv:
+        return VECTOR_REGISTRY[args.env](
+            args.batch_size_run,
+            **args.env_args,
+            common_reward=args.common_reward,
+            reward_scalarisation=args.reward_scalarisation,
         )
 
     def setup(self, scheme: dict[str, Any], groups: dict[str, int], preprocess: dict[str, Any], mac: BasicMAC) -> None:
@@ -40,24 +34,16 @@ class VectorRunner(BaseRunner):
         # Stock's MADDPG controller selects for whole batches only.
         self._selects_rows = "bs" in inspect.signature(mac.select_actions).parameters
 
-    def get_env_info(self) -> dict[str, Any]:
-        return self.env.get_env_info()
-
-    def close_env(self) -> None:
-        self.env.close()
-        if self._test_env is not None:
-            self._test_env.close()
-
     def _reset(self, test_mode: bool) -> VectorEnv:
         if not test_mode:
-            self.env.reset()
-            return self.env
-        if self._test_env is None:
-            self._test_env = self._make_env()
-        played = len(self.test_returns)
-        n_episodes = min(self.batch_size, self.args.test_nepisode - played)
-        self._test_env.reset([self.evaluation_seed + played + i for i in range(n_episodes)])
-        return self._test_env
+            env: VectorEnv = self.env
+            env.reset()
+        else:
+            env = self._test_environment()
+            played = self._next_test_episode()
+            n_episodes = min(self.batch_size, self.args.test_nepisode - played)
+            env.reset([self.evaluation_seed + played + i for i in range(n_episodes)])
+        return env
 
     @th.no_grad()
     def run(self, test_mode: bool = False) -> EpisodeBatch:

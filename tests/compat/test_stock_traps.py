@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import json
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -25,12 +24,11 @@ from components.scheme import build_scheme
 from components.standarize_stream import RunningMeanStd
 from envs import REGISTRY as env_REGISTRY
 from learners.losses import transition_mask
-from loops.evaluate import Evaluator
+from loops.evaluator import Evaluator
 from tests.command_line import ROOT, CommandLine, status
 from tests.components.test_offline_buffer import make as make_offline_buffer
 from tests.learners.learner_tester import assert_same, make_batch, make_learner, train
 from tests.runners.test_runners import build
-from utils.logging import Logger
 
 ENV_INFO = {"state_shape": 4, "obs_shape": 3, "n_actions": 5, "n_agents": 2, "episode_limit": 6}
 
@@ -69,36 +67,14 @@ def test_trap_1_a_time_limit_is_no_terminal_and_the_last_reward_is_kept(env: str
 @pytest.mark.parametrize("runner", ["episode", "vector"])
 def test_trap_2_an_evaluation_logs_once_after_its_last_episode(runner: str) -> None:
     made, args, logger = build(runner, runner_log_interval=1)
-    evaluator = Evaluator(made, args, logger, None)
-    values = [evaluator.evaluate(t) for t in (100, 200, 300)]
+    evaluator = Evaluator(made, args, None)
+    found = [evaluator.evaluate(t) for t in (100, 200, 300)]
+    assert not logger.stats
+    for evaluation in found:
+        evaluation.log(logger)
+        # The same episodes and the same policy: no stale return is left over.
+        assert evaluation.episodes.returns.tolist() == found[0].episodes.returns.tolist()
     assert [t for t, _ in logger.stats["test_return_mean"]] == [100, 200, 300]
-    assert values[0] == values[1] == values[2]  # the same episodes and the same policy: no stale return is left over
-
-
-def test_trap_2_a_stock_runner_does_not_log_in_the_middle_of_an_evaluation() -> None:
-    class StockRunner:
-        """Stock's rule: the interval branch also fires in test mode, and only training rollouts reset it."""
-
-        batch_size, t_env, log_train_stats_t = 1, 0, -1000000
-
-        def __init__(self, args: SimpleNamespace, logger: Logger) -> None:
-            self.args, self.logger = args, logger
-            self.returns: list[float] = []
-
-        def run(self, test_mode: bool) -> None:
-            self.returns.append(1.0)
-            full = len(self.returns) == self.args.test_nepisode
-            if full or self.t_env - self.log_train_stats_t >= self.args.runner_log_interval:
-                self.logger.log_stat("test_return_mean", len(self.returns), self.t_env)
-                self.returns.clear()
-
-    args = SimpleNamespace(device="cpu", evaluation_seed=0, test_nepisode=20, runner_log_interval=10,
-                           common_reward=True, n_agents=3, reward_scalarisation="mean")  # fmt: skip
-    logger = Logger(logging.getLogger("test"))
-    evaluator = Evaluator(StockRunner(args, logger), args, logger, None)
-    for t in (100, 200, 300):
-        evaluator.evaluate(t)
-    assert logger.stats["test_return_mean"] == [(100, 20.0), (200, 20.0), (300, 20.0)]
 
 
 def test_trap_3_a_run_ends_completed_with_its_metrics_and_info(cli: CommandLine) -> None:

@@ -63,7 +63,6 @@ def test_rows_agree_with_the_dataset(lengths: list[int], window: int, burn_in: i
         assert th.equal(rows[:length], expected) and not batch["obs"][b, length:].any()
         assert not batch["filled"][b, length:].any() and not learned[b, length - 1 :].any()
         assert th.equal(batch["actions"][b, :length], th.from_numpy(arrays["actions"])[expected])
-        assert th.equal(batch["time_index"][b, :length, 0], expected - start)
         assert batch["init_obs"][b].eq(start).all()
         before = arrays["actions"][begin - 1] if begin > start else np.zeros_like(arrays["actions"][0])
         assert th.equal(batch["prev_actions_onehot"][b, 0], th.from_numpy(before))

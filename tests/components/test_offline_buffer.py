@@ -168,7 +168,6 @@ def test_extras(window):
     assert th.equal(batch["init_obs"], th.from_numpy(arrays["obs"])[start])
     assert th.equal(batch["init_state"], th.from_numpy(arrays["obs"])[start].flatten(1))
     time = rows - start.unsqueeze(1)
-    assert th.equal(batch["time_index"].squeeze(-1)[real], time[real])
     previous = th.from_numpy(arrays["actions"])[(rows - 1).clamp(min=0)] * (time > 0)[..., None, None]
     assert th.equal(batch["prev_actions_onehot"][real], previous[real])
     reward = arrays["reward"].mean(1)

@@ -10,8 +10,8 @@ import pytest
 
 from components.scheme import build_scheme
 from datasets.dataset import OfflineDataset, read_dataset
-from datasets.loading import build_buffer, check_environment, load_dataset, scaled_reward
-from loops.build import set_dimensions
+from datasets.loading import build_buffer, check_environment, input_statistics, load_dataset, scaled_reward
+from loops.resolve import dimensions
 from utils.errors import ConfigError, DatasetError
 
 SPREAD = {"key": "simple_spread", "time_limit": 25, "continuous_actions": True}
@@ -35,10 +35,8 @@ def settings(**keys: Any) -> SimpleNamespace:
 
 def team_reward(args: SimpleNamespace, dataset: OfflineDataset) -> np.ndarray:
     """The rewards a learner would see, over many draws."""
-    set_dimensions(args, dataset.env_info())
-    scheme, groups, preprocess = build_scheme(dataset.env_info(), args)
-    buffer = build_buffer(args, dataset, scheme, groups, preprocess, LOG)
-    assert buffer.scheme["obs"]["mean"].shape == (3, 18) and buffer.scheme["state"]["std"].shape == (54,)
+    vars(args).update(dimensions(dataset.env_info()))
+    buffer = build_buffer(args, dataset, *build_scheme(dataset.env_info(), args), LOG)
     return np.asarray(buffer.sample(20000)["reward"][:, 0])
 
 
@@ -63,12 +61,32 @@ def test_team_rewards_reduce_over_agents(dataset: OfflineDataset) -> None:
 
 def test_windows_carry_the_action_before_them_for_agents_that_see_it(dataset: OfflineDataset) -> None:
     args = settings(obs_last_action=True)
-    set_dimensions(args, dataset.env_info())
+    vars(args).update(dimensions(dataset.env_info()))
     buffer = build_buffer(args, dataset, *build_scheme(dataset.env_info(), args), LOG)
     batch = buffer.sample(500)
     before = batch["prev_actions_onehot"][:, 0]  # zeros on an episode's first step alone
     assert 0 < (before == 0).all(-1).all(-1).float().mean() < 0.1
     assert np.array_equal(batch["prev_actions_onehot"][:, 1], batch["actions"][:, 0])
+
+
+def test_input_statistics_are_those_of_all_rows(dataset: OfflineDataset) -> None:
+    found = input_statistics(dataset)
+    obs = dataset.arrays["obs"].astype(np.float64)  # (R, N, O); the state is the observations side by side
+    shapes = {"obs": (3, 18), "state": (54,)}
+    assert found.keys() == shapes.keys()
+    for field, shape in shapes.items():
+        mean, std = (np.asarray(part) for part in found[field])
+        assert mean.shape == std.shape == shape and mean.dtype == np.float32
+        assert np.allclose(mean, obs.mean(0).reshape(shape), atol=1e-5)
+        assert np.allclose(std, obs.std(0).reshape(shape), atol=1e-5)
+
+
+def test_a_buffer_leaves_the_scheme_as_it_is(dataset: OfflineDataset) -> None:
+    args = settings()
+    scheme, groups, preprocess = build_scheme(dataset.env_info(), args)
+    before = {key: dict(field) for key, field in scheme.items()}
+    buffer = build_buffer(args, dataset, scheme, groups, preprocess, LOG)
+    assert scheme == before and "mean" not in buffer.scheme["obs"]
 
 
 def test_scaling_leaves_final_rows_and_the_file_alone(dataset: OfflineDataset) -> None:

@@ -16,7 +16,7 @@ from components.scheme import build_scheme, extend_scheme
 from controllers import REGISTRY as mac_REGISTRY
 from learners import REGISTRY as learner_REGISTRY
 from learners.base_learner import BaseLearner
-from loops.build import resolve_action_keys
+from loops.resolve import resolved_outputs
 
 CONFIG = Path(__file__).resolve().parents[2] / "src" / "config"
 ALGS = CONFIG / "algs"
@@ -51,7 +51,7 @@ def make_args(alg: str, discrete: bool | None = None, **updates: Any) -> SimpleN
             setattr(args, key, 5)
     if discrete is None:
         discrete = args.agent_output_type in ("pi_logits", "q")
-    resolve_action_keys(args, continuous=not discrete)
+    vars(args).update(resolved_outputs(args.agent_output_type, args.action_selector, continuous=not discrete))
     return args
 
 

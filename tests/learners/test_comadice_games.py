@@ -18,12 +18,14 @@ from components.episode_buffer import EpisodeBatch
 from datasets.importers.alberdice import import_alberdice
 from datasets.sources.xor import generate_xor
 from envs.matrix_game import PAYOFFS, STATE
+from loops.build import build
 from loops.offline import OfflineTraining
 from modules.divergences import REGISTRY as divergence_REGISTRY
 from tests.datasets.games import BRIDGE_MIX, needs_published
 from utils.config import check_updates, layered_config, merge
 from utils.logging import Logger
 from utils.rng import seed_everything
+from utils.settings import Settings
 from utils.validation import check_values
 
 XOR = PAYOFFS["xor"]
@@ -59,9 +61,10 @@ def trained(folder: Path, alg: str, env: str, dataset: Path, **updates: Any) -> 
     config = check_values(merge(layers, updates))
     seed_everything(config["seed"])
     run = {"device": "cpu", "results": folder, "unique_token": "run"}
-    args = SimpleNamespace(**merge(config, {"env_args": {"seed": config["seed"]}}), **run)
-    training = OfflineTraining(args, Logger(logging.getLogger("games")))
-    for _ in range(args.t_max):
+    settings = Settings(**merge(config, {"env_args": {"seed": config["seed"]}}), **run)
+    logger = Logger(logging.getLogger("games"))
+    training = OfflineTraining(build(settings, logger), logger)
+    for _ in range(settings.t_max):
         training.advance()
     training.learner.check_finite(training.t)
     return training

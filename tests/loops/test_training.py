@@ -11,33 +11,43 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch as th
 from sacred.utils import SacredInterrupt
 
+from loops.build import Parts
+from loops.evaluator import Evaluator, Reference
 from loops.offline import OfflineTraining
 from loops.training import Training
+from runners.episodes import Episodes
 from tests.command_line import ROOT, CommandLine, status
 from tests.components.test_offline_buffer import make as make_buffer
 from tests.learners.learner_tester import assert_same, make_learner, train
 from utils.checkpoint import STATE_FILE, STATE_KEYS, load_state
 from utils.errors import CheckpointError
 from utils.logging import Logger
+from utils.progress import StopSignals
+from utils.settings import Settings
 
 
 class Loop(Training):
     """A loop without environment: a learner that is shown one batch of noise an update, a buffer beside it."""
 
-    runner = evaluator = None
     buffer_state, load_buffer_state = OfflineTraining.buffer_state, OfflineTraining.load_buffer_state
 
     def __init__(self, folder: Path, **updates: Any) -> None:
         keys = {"results": folder, "unique_token": "run", "env_args": {}, "name": "spacql", "learner": "spacql_learner",
                 "seed": 5, "device": "cpu", "t_max": 9, "save_model": True, "save_model_interval": 100,
-                "test_interval": 100, "log_interval": 100, "checkpoint_path": "", "load_step": 0}  # fmt: skip
-        super().__init__(SimpleNamespace(**keys | updates), Logger(logging.getLogger("loop")))
-        self.learner = make_learner()
-        self.buffer = make_buffer([3, 5], window=1)[0]
+                "test_interval": 100, "log_interval": 100, "checkpoint_path": "", "load_step": 0, "common_reward": True,
+                "reward_scalarisation": "mean", "evaluation_seed": 0, "agent_output_type": "mean",
+                "action_selector": "deterministic"}  # fmt: skip
+        evaluator = updates.pop("evaluator", None)
+        settings = Settings(**keys | updates)
+        learner, buffer = make_learner(), make_buffer([3, 5], window=1)[0]
+        info = {"action_space": "continuous"}
+        parts = Parts(settings, info, learner.mac, evaluator=evaluator, learner=learner, buffer=buffer)
+        super().__init__(parts, Logger(logging.getLogger("loop")))
 
     def advance(self) -> None:
         train(self.learner, self.t, self.t + 1)
@@ -54,6 +64,78 @@ def saved_at(folder: Path, t: int) -> Path:
 
 def test_a_checkpoint_holds_just_what_one_must_hold(tmp_path: Path) -> None:
     assert set(load_state(saved_at(tmp_path, 1) / "1")) == set(STATE_KEYS)
+
+
+class Scores:
+    """A runner whose evaluations give 1, 2, 3, ... to every agent's team and play nothing."""
+
+    t_env = 0
+
+    def __init__(self) -> None:
+        self.played = 0
+
+    def evaluate(self) -> Episodes:
+        self.played += 1
+        return Episodes(np.full(4, self.played, np.float64), np.full(4, 5), {"won": 0.5})
+
+
+def evaluated(tmp_path: Path, token: str, t_max: int, **updates: Any) -> Loop:
+    """A loop that evaluates at 0, 4, 8, ... and at its end, run to `t_max`; its first score there is `first`."""
+    scores = Scores()
+    scores.played = updates.pop("first", 1) - 1
+    args = Settings(device="cpu", evaluation_seed=0, common_reward=True, reward_scalarisation="mean")
+    evaluator = Evaluator(scores, args, Reference(0.0, 10.0, "here"))
+    loop = Loop(tmp_path, unique_token=token, evaluator=evaluator, t_max=t_max, test_interval=4, **updates)
+    loop.resume()
+    with StopSignals() as signals:
+        loop.loop(signals)
+    return loop
+
+
+@pytest.mark.parametrize("release", ["this", "earlier"])
+def test_the_figures_of_a_continued_run_span_both_parts(release: str, tmp_path: Path) -> None:
+    """And of a checkpoint by an earlier release, which holds the logged values and no evaluations."""
+    first = evaluated(tmp_path, "first", t_max=6)
+    assert first.evaluator is not None and first.evaluator.history == [(0, 1), (4, 2), (6, 3)]
+    file = first.directory / "6" / STATE_FILE
+    state = th.load(file, weights_only=True)
+    assert state["evaluations"] == [[0, 1.0], [4, 2.0], [6, 3.0]]
+    if release == "earlier":
+        del state["evaluations"]
+        state["settings"] |= {"agent_output_type": "auto", "action_selector": "auto"}
+        th.save(state, file)
+    later = evaluated(tmp_path, "second", t_max=10, checkpoint_path=str(first.directory), first=11)
+    assert later.evaluator is not None
+    # The first part's closing evaluation, at 6, is none of the whole run's.
+    assert later.evaluator.history == [(0, 1), (4, 2), (8, 11), (10, 12)]
+    assert later.logger.stats["test_return_mean"] == later.evaluator.history
+    assert later.logger.stats["test_normalised_score"] == [(t, 10 * value) for t, value in later.evaluator.history]
+    summary = later.evaluator.summary()
+    assert (summary["final_return"], summary["best_return"], summary["last10_return"]) == (12, 12, 6.5)
+    kept = load_state(later.directory / "10")
+    assert kept["evaluations"] == [[0, 1.0], [4, 2.0], [8, 11.0], [10, 12.0]]
+
+
+def test_a_part_without_evaluations_does_not_end_the_history(tmp_path: Path) -> None:
+    first = evaluated(tmp_path, "first", t_max=5)
+    middle = Loop(tmp_path, unique_token="second", t_max=8, test_interval=4, checkpoint_path=str(first.directory))
+    middle.run(SimpleNamespace())
+    assert "evaluations" not in load_state(middle.directory / "8")
+    last = evaluated(tmp_path, "third", t_max=12, checkpoint_path=str(middle.directory), first=11)
+    assert last.evaluator is not None and last.evaluator.history == [(0, 1), (4, 2), (12, 11)]
+
+
+@pytest.mark.parametrize(("chosen", "warned"), [("auto", False), ("deterministic", False), ("gaussian", True)])
+def test_a_selector_that_auto_stood_for_is_no_change(
+    chosen: str, warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Checkpoints of earlier releases hold `auto` where those of this one hold what it became."""
+    folder = saved_at(tmp_path, 3)
+    state = th.load(folder / "3" / STATE_FILE, weights_only=True)
+    state["settings"] |= {"agent_output_type": "auto", "action_selector": chosen}
+    th.save(state, folder / "3" / STATE_FILE)
+    Loop(tmp_path, unique_token="second", checkpoint_path=str(folder)).resume()
+    assert ("action_selector was" in caplog.text) == warned and "agent_output_type was" not in caplog.text
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])

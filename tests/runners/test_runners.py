@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,12 @@ import torch as th
 
 from components.scheme import build_scheme, extend_scheme
 from controllers import REGISTRY as mac_REGISTRY
-from loops.build import set_dimensions
-from loops.evaluate import Evaluator, Reference
+from loops.evaluator import Evaluator, Reference
+from loops.resolve import resolve
 from runners import REGISTRY
 from utils.errors import ConfigError
 from utils.logging import Logger
+from utils.settings import Settings
 
 RUNNERS = ("episode", "parallel", "vector")
 FORAGING = "lbforaging:Foraging-5x5-2p-1f-v3"
@@ -33,19 +33,20 @@ def closed() -> Iterator[None]:
 MADE: list[Any] = []
 
 
-def build(runner: str, key: str = "simple_spread", **keys: Any) -> tuple[Any, SimpleNamespace, Logger]:
-    args = SimpleNamespace(
+def build(runner: str, key: str = "simple_spread", **keys: Any) -> tuple[Any, Settings, Logger]:
+    settings = Settings(
         env="mpe", env_args={"key": key, "seed": 5, "continuous_actions": True}, common_reward=True,
         reward_scalarisation="mean", batch_size_run=1 if runner == "episode" else 4, test_nepisode=6, device="cpu",
         evaluation_seed=100, runner_log_interval=50, render=False, agent="mlp_ns", mac="non_shared_mac", hidden_dim=8,
         agent_output_type="mean", action_selector="deterministic", obs_agent_id=False, obs_last_action=False,
         epsilon_start=1.0, epsilon_finish=0.1, epsilon_anneal_time=100, evaluation_epsilon=0.0,
     )  # fmt: skip
-    vars(args).update(keys)
+    settings = settings.extended(**keys)
+    env = REGISTRY[runner].make_env(settings)
+    args = resolve(settings, env.get_env_info())
     logger = Logger(logging.getLogger("test"))
-    made = REGISTRY[runner](args, logger)
+    made = REGISTRY[runner](args, logger, env)
     MADE.append(made)
-    set_dimensions(args, made.get_env_info())
     scheme, groups, preprocess = build_scheme(made.get_env_info(), args)
     th.manual_seed(0)
     mac = mac_REGISTRY[args.mac](extend_scheme(scheme, preprocess), groups, args)
@@ -69,9 +70,10 @@ def test_all_runners_play_the_same_evaluation() -> None:
     returns = {}
     for runner in RUNNERS:
         made, args, logger = build(runner)
-        Evaluator(made, args, logger, Reference(0.0, 100.0, "here")).evaluate(7)
-        assert logger.stats["test_return_mean"][0][0] == 7
-        returns[runner] = logger.stats["test_return_mean"][0][1]
+        evaluation = Evaluator(made, args, Reference(0.0, 50.0, "here")).evaluate(7)
+        assert evaluation.t == 7 and evaluation.normalised_score == 2 * evaluation.return_mean
+        assert not logger.stats
+        returns[runner] = evaluation.episodes.returns  # (E,)
     assert returns["episode"] == pytest.approx(returns["vector"], abs=1e-3)  # the wrapper speaks float32
     assert returns["episode"] == pytest.approx(returns["parallel"], abs=1e-3)
 
@@ -80,21 +82,40 @@ def test_all_runners_play_the_same_evaluation() -> None:
 def test_an_evaluation_is_one_value_over_exactly_its_episodes_and_repeats(runner: str) -> None:
     """Stock's runner logs in the middle of an offline evaluation and leaves returns for the next one."""
     made, args, logger = build(runner, runner_log_interval=1)
-    evaluator = Evaluator(made, args, logger, None)
-    values = [evaluator.evaluate(t) for t in (0, 1000, 2000)]
-    assert [t for t, _ in logger.stats["test_return_mean"]] == [0, 1000, 2000]
-    assert values[0] == values[1] == values[2]
-    assert not made.test_returns and logger.stats["test_ep_length_mean"][0][1] == 25
+    evaluator = Evaluator(made, args, None)
+    found = [evaluator.evaluate(t) for t in (0, 1000, 2000)]
+    for evaluation in found:
+        assert evaluation.episodes.returns.shape == (6,) and evaluation.episodes.lengths.tolist() == [25] * 6
+        assert (evaluation.episodes.returns == found[0].episodes.returns).all()
+        evaluation.log(logger)
+    assert evaluator.history == [(t, found[0].return_mean) for t in (0, 1000, 2000)]
+    assert logger.stats["test_return_mean"] == evaluator.history
+    assert len(made.test_episodes) == 0 and logger.stats["test_ep_length_mean"][0][1] == 25
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_an_evaluation_begins_at_its_first_episode_whatever_was_played_before(runner: str) -> None:
+    made, args, _ = build(runner)
+    expected = Evaluator(made, args, None).evaluate(0).episodes.returns
+    made.run(test_mode=True)
+    assert (Evaluator(made, args, None).evaluate(0).episodes.returns == expected).all()
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_test_episodes_begin_again_after_the_last(runner: str) -> None:
+    made, _, _ = build(runner, test_nepisode=1)
+    first, second = made.run(test_mode=True), made.run(test_mode=True)
+    assert th.equal(first["obs"], second["obs"])
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_evaluation_and_training_do_not_disturb_each_other(runner: str) -> None:
     undisturbed, _, _ = build(runner)
     first = [undisturbed.run()["state"] for _ in range(2)]
-    disturbed, args, logger = build(runner)
+    disturbed, args, _ = build(runner)
     state = th.get_rng_state()
     one = disturbed.run()["state"]
-    Evaluator(disturbed, args, logger, None).evaluate(0)
+    Evaluator(disturbed, args, None).evaluate(0)
     assert th.equal(th.get_rng_state(), state)
     assert th.equal(one, first[0]) and th.equal(disturbed.run()["state"], first[1])
 
@@ -104,23 +125,27 @@ def test_evaluations_that_draw_disturb_no_training_and_repeat(selector: str) -> 
     keys = {"action_selector": selector, "evaluation_epsilon": 0.5, "test_greedy": False,
             "env_args": {"key": "simple_spread", "seed": 5, "continuous_actions": False},
             "agent_output_type": "q" if selector == "epsilon_greedy" else "pi_logits"}  # fmt: skip
-    made, args, logger = build("vector", **keys)
-    evaluator = Evaluator(made, args, logger, None)
+    made, args, _ = build("vector", **keys)
+    evaluator = Evaluator(made, args, None)
     state = th.get_rng_state()
     first = evaluator.evaluate(0)
     assert th.equal(th.get_rng_state(), state)
     made.run()
-    assert evaluator.evaluate(1) == first
+    assert (evaluator.evaluate(1).episodes.returns == first.episodes.returns).all()
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_individual_rewards(runner: str) -> None:
     made, args, logger = build(runner, common_reward=False, test_nepisode=4)
     assert made.run()["reward"].shape[-1] == 3
-    value = Evaluator(made, args, logger, None).evaluate(0)
+    evaluation = Evaluator(made, args, None).evaluate(0)
+    assert evaluation.episodes.returns.shape == (4, 3)
+    evaluation.log(logger)
     total = logger.stats["test_total_return_mean"][0][1]
     agents = [logger.stats[f"test_agent_{i}_return_mean"][0][1] for i in range(3)]
-    assert total == pytest.approx(sum(agents)) and value == pytest.approx(total / 3)
+    assert total == pytest.approx(sum(agents)) and evaluation.return_mean == pytest.approx(total / 3)
+    assert evaluation.return_std == pytest.approx(logger.stats["test_total_return_std"][0][1] / 3)
+    assert "test_return_mean" not in logger.stats
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
@@ -145,7 +170,7 @@ def test_the_episode_runner_plays_one_at_a_time() -> None:
         build("episode", batch_size_run=3)
 
 
-def foraging(runner: str, **keys: Any) -> tuple[Any, SimpleNamespace, Logger]:
+def foraging(runner: str, **keys: Any) -> tuple[Any, Settings, Logger]:
     """Level-based foraging on a tiny field, where a random policy ends some episodes early and leaves others cut."""
     env_args = {"key": FORAGING, "seed": 3, "time_limit": 40}
     settings = {"epsilon_finish": 0.99, "epsilon_start": 1.0, **DISCRETE, **keys}
@@ -179,12 +204,11 @@ def test_episodes_that_end_early_are_filled_to_their_end_and_terminated_there(ru
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_an_evaluation_of_unequal_episodes_is_logged_once(runner: str) -> None:
     made, args, logger = foraging(runner, runner_log_interval=1, evaluation_epsilon=1.0)
-    evaluator = Evaluator(made, args, logger, None)
+    evaluator = Evaluator(made, args, None)
     for t in (0, 10):
-        evaluator.evaluate(t)
+        evaluator.evaluate(t).log(logger)
     for key in ("test_return_mean", "test_return_std", "test_ep_length_mean", "test_episode_limit_mean"):
         assert [t for t, _ in logger.stats[key]] == [0, 10]
-    assert not made.test_returns and not made.test_stats
     # Each episode pays 1 or is cut without.
     cut = logger.stats["test_episode_limit_mean"][0][1]
     assert logger.stats["test_return_mean"][0][1] == pytest.approx(1 - cut)
@@ -209,7 +233,7 @@ def test_parallel_and_vector_return_the_same_batches(env: str) -> None:
 def test_the_parallel_runner_plays_single_episodes() -> None:
     made, _, _ = build("parallel", batch_size_run=1, test_nepisode=2)
     assert made.run().batch_size == 1 and made.run(test_mode=True).batch_size == 1
-    assert len(made.test_returns) == 1 and made.get_env_info()["n_agents"] == 3
+    assert len(made.test_episodes) == 1 and made.get_env_info()["n_agents"] == 3
 
 
 @pytest.mark.parametrize("selector", ["deterministic", "gaussian"])

@@ -17,7 +17,7 @@ import pytest
 from components.action_selectors import REGISTRY as selector_REGISTRY
 from controllers import REGISTRY as mac_REGISTRY
 from learners import REGISTRY as learner_REGISTRY
-from loops.build import CONTINUOUS_OUTPUTS, SELECTORS
+from loops.resolve import CONTINUOUS_OUTPUTS, SELECTORS
 from modules.agents import REGISTRY as agent_REGISTRY
 from modules.critics import REGISTRY as critic_REGISTRY
 from utils.config import CONFIG, SOURCE, config_names, merge, read_yaml

@@ -1,0 +1,67 @@
+"""What is refused before anything is built; each refusal is one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datasets.names import dataset_path
+from loops.resolve import drawing_settings
+from utils.errors import ConfigError
+from utils.files import check_writable
+from utils.settings import Settings
+
+
+def check_run(settings: Settings) -> None:
+    """Raise ConfigError where a configuration lacks what its kind of run needs, or asks for what has no meaning."""
+    if settings.collect:
+        check_collection(settings)
+    elif settings.evaluate:
+        check_evaluation(settings)
+    elif not settings.offline:
+        check_online(settings)
+
+
+def check_collection(settings: Settings) -> None:
+    """Raise ConfigError where there is nowhere to write, or nowhere to play."""
+    if not settings.collect_to:
+        raise ConfigError("collect=True needs collect_to=..., a dataset name such as mpe/simple_spread/mine or a path")
+    check_destination(settings.collect_to, "collect_to")
+    if settings.env is None:
+        raise ConfigError("collect=True plays in an environment, and env is None; give one")
+
+
+def check_evaluation(settings: Settings) -> None:
+    """Raise ConfigError where there is no policy, nowhere to play, or nowhere to put the picture."""
+    if not settings.checkpoint_path:
+        raise ConfigError("evaluate=True needs checkpoint_path=..., the directory that a training run printed")
+    if settings.env is None:
+        raise ConfigError("evaluate=True plays in an environment, and env is None; give the one the policy is for")
+    if settings.render:
+        check_writable(Path(drawing_settings(settings).env_args["replay_path"]).parent, "env_args.replay_path")
+
+
+def check_online(settings: Settings) -> None:
+    """Raise ConfigError where training in an environment could not learn, or not record what it plays."""
+    if settings.env is None:
+        raise ConfigError(f"--config={settings.name} learns in an environment, and env is None; give one")
+    if settings.burn_in:
+        raise ConfigError(f"burn_in={settings.burn_in} is for training from a dataset; online set window=None instead")
+    if settings.window is None and settings.buffer_size < settings.batch_size:
+        raise ConfigError(
+            f"batch_size={settings.batch_size} episodes never fit buffer_size={settings.buffer_size}: nothing would be "
+            "learned; raise buffer_size or lower batch_size"
+        )
+    if settings.replay_to:
+        if settings.runner not in ("vector", "parallel"):
+            raise ConfigError(f"replay_to={settings.replay_to}: recording needs runner=vector or runner=parallel")
+        if settings.checkpoint_path:
+            raise ConfigError("replay_to records a training run from its first step: leave out checkpoint_path")
+        check_destination(settings.replay_to, "replay_to")
+
+
+def check_destination(name: str, key: str) -> None:
+    """Raise ConfigError where the dataset `name` exists already or cannot be written."""
+    path = dataset_path(name)
+    if path.exists():
+        raise ConfigError(f"{key}={name}: {path} exists already; delete it or choose another name")
+    check_writable(path.parent, key)

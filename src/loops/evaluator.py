@@ -1,0 +1,112 @@
+"""Evaluations that can be compared: exactly `test_nepisode` fixed episodes, one return, one normalised score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch as th
+
+from runners.episodes import Episodes
+from utils.logging import Logger, Statistics
+
+LAST = 10  # how many of the newest evaluations the averaged score spans
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Returns that mean a normalised score of 0 and of 100, from the dataset's card."""
+
+    random: float
+    expert: float
+    source: str
+
+    def score(self, value: float) -> float:
+        """100 (S - S_random) / (S_expert - S_random)."""
+        return 100.0 * (value - self.random) / (self.expert - self.random)
+
+
+def reference_of(found: dict[str, Any] | None) -> Reference | None:
+    """A card's `reference` entry, None where the environment has none."""
+    return Reference(found["random"], found["expert"], found["source"]) if found else None
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What one evaluation found at step `t`.
+
+    return_mean, return_std: over the episodes, of the return per agent, as dataset cards define returns.
+    normalised_score: of return_mean, None without reference returns.
+    """
+
+    t: int
+    episodes: Episodes
+    return_mean: float
+    return_std: float
+    normalised_score: float | None
+
+    def log(self, logger: Logger) -> None:
+        """Log it under stock's keys, which begin with `test_`, and as `test_normalised_score`."""
+        self.episodes.log(logger, "test_", self.t)
+        if self.normalised_score is not None:
+            logger.log_stat("test_normalised_score", self.normalised_score, self.t)
+
+
+class Evaluator:
+    """Plays evaluations and keeps what each of them found.
+
+    history: step and mean return per agent of every evaluation so far, those before a continuation among them.
+    """
+
+    def __init__(self, runner: Any, args: SimpleNamespace, reference: Reference | None) -> None:
+        self.runner, self.args, self.reference = runner, args, reference
+        self.history: list[tuple[int, float]] = []
+
+    def evaluate(self, t: int) -> Evaluation:
+        """Play one evaluation, dated `t`."""
+        self.runner.t_env = t
+        # Selectors draw from torch's global stream: here from one of its own, the same in every evaluation.
+        devices = [th.cuda.current_device()] if self.args.device == "cuda" else []
+        with th.random.fork_rng(devices):
+            th.manual_seed(self.args.evaluation_seed)
+            episodes: Episodes = self.runner.evaluate()
+        team = episodes.returns if episodes.returns.ndim == 1 else episodes.returns.sum(axis=-1)  # (E,)
+        mean, std = self._per_agent(float(team.mean())), self._per_agent(float(team.std()))
+        score = None if self.reference is None else self.reference.score(mean)
+        self.history.append((t, mean))
+        return Evaluation(t, episodes, mean, std, score)
+
+    def _per_agent(self, value: float) -> float:
+        """A return of the team, as the configuration counts it, per agent."""
+        summed = not self.args.common_reward or self.args.reward_scalarisation == "sum"
+        return value / self.args.n_agents if summed else value
+
+    def resume(self, evaluations: list[list[Any]] | None, statistics: Statistics) -> None:
+        """Take over an earlier run's history out of its checkpoint.
+
+        evaluations: None where the earlier run had no evaluator, and in checkpoints of earlier releases; what was
+        logged up to then, `statistics`, tells the same.
+        """
+        if evaluations is None:
+            logged = statistics.get("test_return_mean" if self.args.common_reward else "test_total_return_mean", [])
+            self.history = [(int(t), self._per_agent(value)) for t, value in logged]
+        else:
+            self.history = [(int(t), float(value)) for t, value in evaluations]
+
+    def describe(self, value: float) -> str:
+        """A return for people: with its normalised score where there is one."""
+        score = "" if self.reference is None else f" (normalised score {self.reference.score(value):.1f})"
+        return f"return {value:.2f}{score}"
+
+    def summary(self) -> dict[str, float]:
+        """Final, best and mean-of-last-ten return and score over the evaluations so far; empty without any."""
+        returns = [value for _, value in self.history]
+        if not returns:
+            return {}
+        tail = returns[-LAST:]
+        figures = {"final": returns[-1], "best": max(returns), "last10": sum(tail) / len(tail)}
+        result = {f"{name}_return": value for name, value in figures.items()}
+        if self.reference is not None:
+            result |= {f"{name}_normalised_score": self.reference.score(value) for name, value in figures.items()}
+        return result

@@ -1,0 +1,86 @@
+"""From a configuration to a run's settings: what its keys leave open is filled in here and nowhere else."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import torch as th
+
+from components.scheme import is_continuous
+from utils.config import Config
+from utils.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+# What chooses actions from each kind of network output, where `action_selector` is `auto`.
+SELECTORS = {
+    "q": "epsilon_greedy",
+    "pi_logits": "multinomial",
+    "mean": "deterministic",
+    "gaussian": "gaussian_policy",
+    "tanh_gaussian": "tanh_gaussian_policy",
+}
+# What `agent_output_type` may leave open, for continuous actions; discrete ones have pi_logits.
+CONTINUOUS_OUTPUTS = {"auto": "mean", "stochastic": "tanh_gaussian"}
+
+
+def run_settings(config: Config, log: logging.Logger) -> Settings:
+    """Settings of a run before its environment or dataset is known.
+
+    Adds `device`, `results` (the folder of all records) and `unique_token` (the run's name there). Collection plays for
+    every agent's reward, which datasets keep, and no more episodes at once than it shall write.
+    """
+    settings = Settings(**config)
+    if settings.use_cuda and not th.cuda.is_available():
+        log.info("use_cuda=True, but no CUDA device is here: running on the CPU")
+        settings = settings.extended(use_cuda=False)
+    if settings.collect:
+        at_once = min(settings.batch_size_run, settings.collect_episodes)
+        settings = settings.extended(common_reward=False, batch_size_run=at_once)
+    stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
+    environment = settings.env_args.get("map_name", settings.env_args.get("key", settings.env))
+    safe = re.sub(r"[^\w.+-]", "-", str(environment))  # some keys hold a colon, which not every file system takes
+    return settings.extended(
+        device="cuda" if settings.use_cuda else "cpu",
+        unique_token=f"{settings.name}_seed{settings.seed}_{safe}_{stamp}",
+        results=ROOT / Path(settings.local_results_path).expanduser(),
+    )
+
+
+def resolve(settings: Settings, env_info: dict[str, Any]) -> Settings:
+    """Settings with what depends on the environment or dataset: sizes, action bounds, and what `auto` becomes."""
+    outputs = resolved_outputs(settings.agent_output_type, settings.action_selector, is_continuous(env_info))
+    return settings.extended(**dimensions(env_info), **outputs)
+
+
+def dimensions(env_info: dict[str, Any]) -> dict[str, Any]:
+    """The sizes that stock puts on `args`, and the action bounds; everything else is read from the scheme."""
+    sizes = {
+        "n_agents": int(env_info["n_agents"]),
+        "n_actions": int(env_info["n_actions"]),
+        "state_shape": env_info["state_shape"],
+    }
+    bounds = {key: [float(x) for x in env_info[key]] for key in ("action_low", "action_high") if key in env_info}
+    return sizes | bounds
+
+
+def resolved_outputs(agent_output_type: str, action_selector: str, continuous: bool) -> dict[str, str]:
+    """The values of these two keys where `auto` (or `stochastic`) is replaced by what suits the actions."""
+    if agent_output_type in CONTINUOUS_OUTPUTS:
+        agent_output_type = CONTINUOUS_OUTPUTS[agent_output_type] if continuous else "pi_logits"
+    if action_selector == "auto":
+        action_selector = SELECTORS.get(agent_output_type, "auto")
+    return {"agent_output_type": agent_output_type, "action_selector": action_selector}
+
+
+def drawing_settings(settings: Settings) -> Settings:
+    """Settings of an evaluation's drawn episode: one at a time, in an environment that keeps pictures."""
+    path = settings.env_args.get("replay_path") or str(settings.results / "replays" / f"{settings.unique_token}.gif")
+    pictures = {"render_mode": "rgb_array", "replay_path": path}
+    return settings.extended(
+        render=False, runner="episode", batch_size_run=1, test_nepisode=1, dataset=None,
+        env_args={**settings.env_args, **pictures},
+    )  # fmt: skip
