@@ -69,8 +69,8 @@ def test_every_key_a_learner_reads_is_in_its_yaml() -> None:
     """Stock's default.yaml lacks our keys, so an algorithm's own file must hold what its code reads."""
     stock = {"gamma", "lr", "batch_size", "grad_norm_clip", "hidden_dim", "learner_log_interval", "seed", "device",
              "n_agents", "n_actions", "state_shape"}  # fmt: skip
-    for path in sorted((config.CONFIG / "algs").glob("*.yaml")):
-        declared = config.read_yaml(path)
+    for name in config.config_names("algs"):
+        declared = config.algorithm(name)
         if not declared["learner"]:
             continue
         sources = ["learners/base_learner.py", f"learners/{declared['learner']}.py"]
@@ -81,4 +81,4 @@ def test_every_key_a_learner_reads_is_in_its_yaml() -> None:
             read |= set(re.findall(r"\bargs\.([a-z_0-9]+)", (config.SOURCE / source).read_text()))
         if not REGISTRY[declared["learner"]].TARGETS:
             read -= {"tau", "target_update_interval"}  # the base learner reads them for learners with targets
-        assert read - stock <= declared.keys(), f"{path.name} lacks {sorted(read - stock - declared.keys())}"
+        assert read - stock <= declared.keys(), f"{name}.yaml lacks {sorted(read - stock - declared.keys())}"
