@@ -26,7 +26,8 @@ from utils.errors import UserError
 from utils.files import check_writable
 from utils.logging import get_logger
 from utils.observers import RunDirectoryObserver, observers
-from utils.overrides import check_updates, take_option, with_updates
+from utils.old_names import OldNames, old_names
+from utils.overrides import check_updates, replaced_updates, take_option, with_updates
 from utils.rng import seed_everything
 from utils.validation import check_values, keys_of
 from utils.versions import commit
@@ -59,6 +60,11 @@ def learner_class(name: Any) -> Any:
     return learner_REGISTRY.get(name) if isinstance(name, str) else None
 
 
+def names_of(learner: Any) -> OldNames:
+    """The old names of keys that the learner of this name understands; each one that is used is said in the log."""
+    return old_names(learner_class(learner), ex.logger.info)
+
+
 class Terminated(SacredInterrupt):
     """SIGTERM outside the training loop, which ends by itself at an update's end."""
 
@@ -86,8 +92,11 @@ def prepare(argv: list[str]) -> list[str]:
     """
     alg, rest = take_option(argv, "--config")
     env, rest = take_option(rest, "--env-config")
-    updates = with_updates(rest)
-    config = layered_config(alg, env, updates, lambda dataset: dataset_name(dataset) or dataset)
+    given = with_updates(rest)
+    config = layered_config(alg, env, given, lambda dataset: dataset_name(dataset) or dataset, names_of)
+    updates = names_of(merge(config, given)["learner"]).today(given, "with")
+    if updates != given:
+        rest = replaced_updates(rest, updates)
     if not {"-f", "--force"} & set(rest):
         check_updates(config, updates)
     final = merge(config, updates)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import reduce
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
 from utils.errors import ConfigError, nearest
+from utils.old_names import OldNames
 from utils.yaml_text import flattened
 
 SOURCE = Path(__file__).resolve().parents[1]
@@ -51,6 +51,14 @@ def merge(base: Config, update: Mapping[str, Any]) -> Config:
     return merged
 
 
+def merged(layers: Iterable[Config]) -> Config:
+    """Layers over one another, the lowest first."""
+    config: Config = {}
+    for layer in layers:
+        config = merge(config, layer)
+    return config
+
+
 def check_name(option: str, layer: str, name: str | None) -> str:
     """The name that a command-line option gives. Raises ConfigError where it is missing or unknown."""
     names = config_names(layer)
@@ -72,7 +80,7 @@ def environment(name: str | None) -> Config:
 
 def algorithm(name: str | None) -> Config:
     """What an algorithm file sets, over what its bases set. Raises ConfigError for an unknown name or base."""
-    return reduce(merge, algorithm_files(name).values(), {})
+    return merged(algorithm_files(name).values())
 
 
 def algorithm_files(name: str | None) -> dict[str, Config]:
@@ -118,19 +126,30 @@ def tuned_layer(alg: str, dataset: str) -> Config:
     return read_yaml(path) if inside and path.is_file() else {}
 
 
-def layered_config(alg: str | None, env: str | None, updates: Config, name_of: Callable[[str], str] = str) -> Config:
+def layered_config(
+    alg: str | None,
+    env: str | None,
+    updates: Config,
+    name_of: Callable[[str], str] = str,
+    names_of: Callable[[Any], OldNames] = lambda learner: OldNames(),
+) -> Config:
     """All layers under the `with` overrides, which Sacred applies itself.
 
-    name_of: the dataset's name, by which tuned values are filed, from the `dataset` key, which may be a path.
+    name_of: the dataset's name, by which tuned values are filed, from the `dataset` key, which may be a path. names_of:
+    the old names of keys that the learner of this name understands, for each layer.
     """
-    env_layer, alg_layer = environment(env), algorithm(alg)
+    env_layer, files = environment(env), algorithm_files(alg)
+    names = names_of({**merged(files.values()), **updates}.get("learner"))
+    env_layer = names.today(env_layer, f"{env}.yaml")
+    alg_layer = merged(names.today(content, f"{name}.yaml") for name, content in files.items())
     if alg_layer.get("runner") == "episode":  # what the environment's runner plays at once is not for this one
         env_layer["batch_size_run"] = 1
-    config = merge(merge(read_yaml(CONFIG / "default.yaml"), env_layer), alg_layer)
+    config = merged((read_yaml(CONFIG / "default.yaml"), env_layer, alg_layer))
     dataset, owner = (
         updates.get(key, config.get(key, absent)) for key, absent in (("dataset", None), ("tuned", "own"))
     )
     owner = alg if owner == "own" else owner
     if owner not in (known := ["none", *config_names("algs")]):
         raise ConfigError(f"tuned={owner}: no algorithm has this name; {nearest(str(owner), known)}")
-    return merge(config, tuned_layer(str(owner), name_of(dataset)) if isinstance(dataset, str) else {})
+    tuned = tuned_layer(str(owner), name_of(dataset)) if isinstance(dataset, str) else {}
+    return names.completed(merge(config, names.today(tuned, f"tuned/{owner}/{dataset}.yaml")))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +42,7 @@ def with_updates(argv: list[str]) -> Config:
 
     Raises ConfigError for a word that is neither key=value nor such a file.
     """
-    if "with" not in argv:
-        return {}
-    tokens = argv[argv.index("with") + 1 :]
-    for position, token in enumerate(tokens):
-        if token.startswith("-"):
-            tokens = tokens[:position]
-            break
-    updates, named = get_config_updates(tokens)
+    updates, named = get_config_updates(_split(argv)[1])
     from_files: Config = {}
     for name in named:
         path = Path(name)
@@ -59,6 +53,30 @@ def with_updates(argv: list[str]) -> Config:
             )
         from_files = merge(from_files, read_overrides(path))
     return merge(from_files, updates)
+
+
+def replaced_updates(argv: list[str], updates: Config) -> list[str]:
+    """The command line with other `with` overrides; files of overrides are written out."""
+    before, _, after = _split(argv)
+    words = list(_words(updates))
+    return [*before, *(["with", *words] if words else []), *after]
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """What stands before `with`, the words after it, and from the first option after these on."""
+    if "with" not in argv:
+        return argv, [], []
+    start = argv.index("with")
+    words = list(takewhile(lambda word: not word.startswith("-"), argv[start + 1 :]))
+    return argv[:start], words, argv[start + 1 + len(words) :]
+
+
+def _words(updates: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in updates.items():
+        if isinstance(value, dict) and value and all(str(name).isidentifier() for name in value):
+            yield from _words(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}={value!r}"
 
 
 def check_updates(config: Config, updates: Mapping[str, Any], prefix: str = "") -> None:
