@@ -144,16 +144,14 @@ def test_the_learner_that_with_chooses_is_asked(files: Path) -> None:
 def test_settings_of_checkpoints_are_read_under_todays_names(caplog: pytest.LogCaptureFixture) -> None:
     assert renamed({"lr": 1, "a": 2}, {"lr": "q_lr"}) == {"q_lr": 1, "a": 2}
     assert renamed({"lr": 1, "q_lr": 3}, {"lr": "q_lr"}) == {"q_lr": 3}
-    stored = {"lr": 0.0003, "critic_type": "ensemble_q", "gamma": 0.9}
+    same = {"gamma": 0.9, "agent_output_type": "q", "action_selector": "epsilon_greedy"}
+    stored = same | {"lr": 0.0003, "critic_type": "ensemble_q"}
     names = old_names(Renaming)
-    for now, words in (
-        ({}, ""),
-        ({"q_lr": 0.1}, "q_lr was 0.0003, now 0.1"),
-        ({"gamma": 0.8}, "gamma was 0.9, now 0.8"),
-    ):
-        training = SimpleNamespace(
-            settings={"lr": 0.0005, "q_lr": 0.0003, "gamma": 0.9} | now, log=logging.getLogger("training")
-        )
+    log = logging.getLogger("training")
+    changes = (({}, ""), ({"q_lr": 0.1}, "q_lr was 0.0003, now 0.1"), ({"gamma": 0.8}, "gamma was 0.9, now 0.8"))
+    for now, words in changes:
+        settings = same | {"lr": 0.0005, "q_lr": 0.0003} | now
+        training = SimpleNamespace(settings=settings, log=log, continuous=False)
         caplog.clear()
         Training._warn_of_changes(training, names.stored(stored))  # type: ignore[arg-type]
         assert [record.getMessage().partition(": ")[2] for record in caplog.records] == ([words] if words else [])
