@@ -51,7 +51,7 @@ from datasets.dataset import OfflineDataset
 from datasets.loading import build_buffer, data_statistics
 from loops.build import build_learning, check_learner
 from loops.resolve import resolve
-from utils.config import CONFIG, merge, read_layer, read_yaml, tuned_layer
+from utils.config import CONFIG, algorithm, merge, read_yaml, tuned_layer
 from utils.rng import seed_everything
 from utils.settings import Settings
 
@@ -135,10 +135,10 @@ def random_dataset(shape: Shape, n_transitions: int) -> OfflineDataset:
     return OfflineDataset(card, arrays, offsets, np.ones(n_episodes, bool), Path("noise"))
 
 
-def configuration(algorithm: str, tuned: str | None) -> Settings:
+def configuration(name: str, tuned: str | None) -> Settings:
     """The algorithm file's values over the defaults, and over both those tuned for the dataset `tuned`."""
-    config = merge(read_yaml(CONFIG / "default.yaml"), read_layer("--config", "algs", algorithm))
-    config = merge(config, tuned_layer(algorithm, tuned)) if tuned else config
+    config = merge(read_yaml(CONFIG / "default.yaml"), algorithm(name))
+    config = merge(config, tuned_layer(name, tuned)) if tuned else config
     return Settings(**config | {"device": "cpu", "seed": 0, "use_cuda": False, "learner_log_interval": 10**9})
 
 
