@@ -23,9 +23,9 @@ from modules.critics.ensemble_critic import EnsembleCritic
 from modules.critics.local_critic import LocalCritic
 from modules.divergences import REGISTRY as divergence_REGISTRY
 from modules.layers.normaliser import dataset_normaliser
+from modules.mixers import REGISTRY as mixer_REGISTRY
+from modules.mixers import build_mixer
 from modules.mixers.hypernet import state_size
-from modules.mixers.registry import REGISTRY as mixer_REGISTRY
-from modules.mixers.registry import build_mixer, can_leave_out_bias
 from utils.errors import ConfigError
 
 _LOG = logging.getLogger(__name__)
@@ -77,11 +77,6 @@ class ComaDICELearner(BaseLearner):
             single = SimpleNamespace(**{**vars(args), "ensemble_size": 1, "critic_dtype": "float32"})
             self.joint = EnsembleCritic(scheme, single)  # e(s, a_1..a_N)
         if self.advantage_from == "mixed":
-            if not can_leave_out_bias(self.mixer):
-                raise ConfigError(
-                    f"mixer={args.mixer}: this checkout's {type(self.mixer).__name__} cannot leave out its bias, which "
-                    f"value_loss={args.value_loss} with M[q - nu] needs: set mixer=monotone or mixer=vdn"
-                )
             self.q = LocalCritic(scheme, args, with_actions=True, recurrent=args.value_memory)  # q_i
         self.LOSSES, self.TARGETS = self.losses(), self.targets()
         self.prepare()

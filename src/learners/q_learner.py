@@ -10,7 +10,7 @@ from components.episode_buffer import EpisodeBatch
 from components.standarize_stream import RunningMeanStd
 from learners.base_learner import BaseLearner, Draws, Logger, Stats
 from learners.optimisation import NEXT, NOW, LossSpec, masked_mean, transition_mask
-from modules.mixers.registry import build_mixer
+from modules.mixers import build_mixer
 from utils.errors import ConfigError
 
 EVERY = slice(None)  # all rows of a batch

@@ -112,6 +112,22 @@ def test_learners_are_served_the_datasets_transitions_and_no_others(runs: Launch
     th.testing.assert_close(served["statistics"]["agent"], th.from_numpy(mean))
 
 
+@pytest.mark.parametrize(
+    ("alg", "file", "field"),
+    [
+        ("spacql_discrete", "critic.th", "state"),
+        ("comadice_discrete", "value.th", "obs"),
+        ("comadice_discrete", "normaliser.th", "state"),
+    ],
+)
+def test_learners_standardise_by_the_datasets_statistics(alg: str, file: str, field: str, runs: Launcher) -> None:
+    saved = th.load(runs.models(alg) / "61" / file, weights_only=True)
+    prefix = "" if file == "normaliser.th" else "normaliser."
+    mean, std = getattr(read_dataset(runs.folder / "tiny.h5"), f"{field}_statistics")()
+    th.testing.assert_close(saved[f"{prefix}mean"], th.from_numpy(mean))
+    th.testing.assert_close(saved[f"{prefix}std"], th.from_numpy(std))
+
+
 def check_rows(batch: dict[str, th.Tensor], row: int, arrays: Any, rows: slice, length: int) -> None:
     """One served episode is the dataset's; where its last action is not known, it has no encoding."""
     obs = arrays["obs"][rows]
