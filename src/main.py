@@ -20,11 +20,12 @@ from sacred.utils import SacredInterrupt, apply_backspaces_and_linefeeds
 from datasets.names import dataset_name
 from run import run
 from utils.checkpoint import checkpoint_seed
-from utils.config import Config, check_updates, config_names, layered_config, merge, take_option, with_updates
+from utils.config import Config, config_names, layered_config, merge
 from utils.errors import UserError
 from utils.files import check_writable
 from utils.logging import get_logger
 from utils.observers import RunDirectoryObserver, observers
+from utils.overrides import check_updates, take_option, with_updates
 from utils.rng import seed_everything
 from utils.validation import check_values
 from utils.versions import commit

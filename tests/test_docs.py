@@ -13,7 +13,7 @@ import pytest
 from learners import REGISTRY as learner_REGISTRY
 from tests.command_line import ROOT
 from tests.learners.learner_tester import make_batch, make_learner
-from utils import config
+from utils import config, overrides
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "offline_data" / "README.md"]
 
@@ -33,9 +33,9 @@ def test_commands_name_configurations_keys_and_scripts_that_exist(page: Path) ->
         options = dict(word.split("=", 1) for word in words if word.startswith("--") and "=" in word)
         if words[0] != "src/main.py" or options.get("--config", "YOURS") == "YOURS":
             continue
-        updates = config.with_updates(words)
+        updates = overrides.with_updates(words)
         layers = config.layered_config(options["--config"], options["--env-config"], updates)
-        config.check_updates(layers, updates)
+        overrides.check_updates(layers, updates)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from utils.config import flattened_yaml
 from utils.errors import UserError
 
 SOURCE = Path(__file__).resolve().parents[1]
@@ -57,7 +58,7 @@ MARKS = (
 )  # fmt: skip
 
 LEFT_OUT = ("offline", "window", "burn_in")  # keys of our algorithm files that mean nothing in stock
-REPLACED = ("batch_size", "mac")  # keys whose values are taken from stock/stock.yaml
+REPLACED = ("agent", "batch_size", "mac")  # keys whose values are taken from stock/stock.yaml
 # Our comments on lengths are not true in stock: units depend on the runner, and nothing is done at the end of a run.
 LENGTHS = "# --- lengths and intervals: in updates offline, in environment steps online ---"
 COMMENTS = {
@@ -131,10 +132,9 @@ def roots() -> set[str]:
 
 
 def stock_config(name: str) -> str:
-    """Return an algorithm file for stock: ours, with the keys of stock/stock.yaml added or replaced."""
-    ours = (SOURCE / "config" / "algs" / f"{name}.yaml").read_text(encoding="utf-8")
+    """Return an algorithm file for stock: ours with its bases, and the keys of stock/stock.yaml added or replaced."""
     stock = (SOURCE / "stock" / "stock.yaml").read_text(encoding="utf-8")
-    kept = [line for line in ours.splitlines() if key_of(line) not in (*LEFT_OUT, *REPLACED)]
+    kept = [line for line in flattened_yaml(name).splitlines() if key_of(line) not in (*LEFT_OUT, *REPLACED)]
     has = {key_of(line) for line in kept} - {None}
     body = stock[stock.index("\n\n") + 1 :].splitlines()  # without the file's own comment
     return "\n".join([*map(commented, kept), *(line for line in body if key_of(line) not in has)]) + "\n"

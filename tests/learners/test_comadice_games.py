@@ -21,8 +21,9 @@ from envs.matrix_game import PAYOFFS, STATE
 from loops.offline import OfflineTraining
 from modules.divergences import REGISTRY as divergence_REGISTRY
 from tests.datasets.games import BRIDGE_MIX, needs_published
-from utils.config import check_updates, layered_config, merge
+from utils.config import layered_config, merge
 from utils.logging import Logger
+from utils.overrides import check_updates
 from utils.rng import seed_everything
 from utils.validation import check_values
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch as th
 import torch.nn.functional as F
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -20,7 +19,8 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from modules.mixers import build_mixer
 from modules.mixers.monotone import ACTIVATIONS, NONNEG
-from tests.learners.learner_tester import CONFIG, check_learns, check_resumes
+from tests.learners.learner_tester import check_learns, check_resumes
+from utils.config import CONFIG, read_yaml
 from utils.errors import ConfigError
 
 N, S, ROWS = 3, 4, 24
@@ -30,7 +30,7 @@ TOLERANCE = 1e-9  # of convexity, relative to the values compared; slopes need n
 FAILURE = 1e-3  # the least that a wrong mixer must miss by
 
 Keys = dict[str, Any]
-DEFAULTS: Keys = yaml.safe_load((CONFIG / "default.yaml").read_text())
+DEFAULTS: Keys = read_yaml(CONFIG / "default.yaml")
 LAYERS: list[Keys] = [
     {"mixer_layers": 1},
     *({"mixer_layers": 2, "mixer_activation": name} for name in ACTIVATIONS),

@@ -14,6 +14,7 @@ import yaml
 from stock import plug, plug_into
 from tests.command_line import ROOT
 from tests.compat.ours_in_stock.stand_in import build, tree
+from utils.config import algorithm
 
 REGISTRIES = {f"src/{folder}/__init__.py" for folder in plug.EXTENDED}
 # Modules of stock (cbc38c0) under the folders that ours go to.
@@ -284,7 +285,8 @@ def test_stocks_yaml_has_every_key_once_with_a_comment(name: str) -> None:
     assert all("#" in line for line in text.splitlines() if plug.key_of(line))
     config = yaml.safe_load(text)
     assert config["runner"] == "offline" and config["batch_size"] == config["buffer_size"]
-    ours = yaml.safe_load((ROOT / "src" / "config" / "algs" / f"{name}.yaml").read_text())
+    ours = algorithm(name)
+    assert "base" not in config
     same = set(ours) - set(plug.LEFT_OUT) - set(plug.REPLACED)
     assert {key: config[key] for key in same} == {key: ours[key] for key in same}
 
