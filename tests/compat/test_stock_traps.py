@@ -101,6 +101,7 @@ def test_trap_2_a_stock_runner_does_not_log_in_the_middle_of_an_evaluation() -> 
     assert logger.stats["test_return_mean"] == [(100, 20.0), (200, 20.0), (300, 20.0)]
 
 
+@pytest.mark.slow
 def test_trap_3_a_run_ends_completed_with_its_metrics_and_info(cli: CommandLine) -> None:
     result = cli.run("t_max=10")
     assert result.returncode == 0, result.stderr
@@ -209,6 +210,7 @@ def test_trap_11_a_missing_checkpoint_is_an_error(cli: CommandLine, config: str,
     assert "error: checkpoint_path=/nowhere/at/all: there is no such directory" in result.stderr
 
 
+@pytest.mark.slow
 def test_trap_12_the_record_does_not_grow_with_every_update(cli: CommandLine) -> None:
     sizes = []
     for updates in (20, 200):

@@ -13,6 +13,8 @@ from datasets.dataset import read_dataset
 from tests.compat.ours_in_stock.conftest import OFFLINE, STOCKS_OWN
 from tests.compat.ours_in_stock.stand_in import LIMIT, Launcher
 
+pytestmark = pytest.mark.slow  # the fixture `runs` trains in checkouts
+
 
 @pytest.mark.parametrize("alg", OFFLINE)
 def test_trains_offline(alg: str, runs: Launcher) -> None:
