@@ -1,6 +1,7 @@
 """Put our learners into a stock EPyMARL checkout: `python src/stock/plug_into.py CHECKOUT [--remove]`.
 
-New files are copied and marked blocks are appended to `__init__.py` files; nothing else changes. See docs/stock.md.
+New files are copied and marked blocks are appended to `__init__.py` files; nothing else changes. See
+docs/reference/ours-in-stock.md.
 """
 
 import argparse
