@@ -28,7 +28,7 @@ class InStock(BaseLearner):
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, SimpleNamespace(**{**DEFAULTS, **vars(args)}))
         # TEMPORARY: critics still read scheme["obs"]["mean"] themselves. Once they do not, the next line replaces this:
-        # fill_normalisers(self, input_statistics(scheme))  # where args.input_norm is "dataset"
+        # fill_normalisers(self, statistics_in(scheme))  # where args.input_norm is "dataset"
 
 
 class BCInStock(InStock, BCLearner):
@@ -65,7 +65,7 @@ def check_bias(mixer: Any, args: SimpleNamespace) -> None:
         )
 
 
-def input_statistics(scheme: dict[str, Any]) -> dict[str, tuple[Tensor, Tensor]]:
+def statistics_in(scheme: dict[str, Any]) -> dict[str, tuple[Tensor, Tensor]]:
     """Means and standard deviations of `obs`, (N, O), and `state`, (S,), that the offline runner left in the scheme.
 
     Empty where it left none: online, and where a checkpoint is only evaluated.

@@ -140,7 +140,7 @@ class OfflineRunner:
 
 
 def leave_statistics(scheme: dict[str, Any], dataset: Any) -> None:
-    """Put the input statistics into the scheme, where `stock.learners.input_statistics` finds them.
+    """Put the input statistics into the scheme, where `stock.learners.statistics_in` finds them.
 
     The scheme is all that stock hands to a learner. Its replay buffer shares the entries of this one.
     """

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from modules.mixers import REGISTRY as native_REGISTRY
 from modules.mixers import build_mixer as native_build_mixer
 from stock import learners, mixers
-from stock.learners import BCInStock, ComaDICEInStock, SPaCQLInStock, check_bias, input_statistics
+from stock.learners import BCInStock, ComaDICEInStock, SPaCQLInStock, check_bias, statistics_in
 from stock.offline_runner import leave_statistics
 from tests.learners.learner_tester import make_batch, make_learner
 from utils.errors import ConfigError
@@ -93,9 +93,9 @@ def test_statistics_travel_from_the_runner_to_the_learner() -> None:
             return th.zeros(15).numpy(), th.full((15,), 3.0).numpy()
 
     scheme: dict[str, Any] = {"obs": {"vshape": 5}, "state": {"vshape": 15}, "reward": {"vshape": (1,)}}
-    assert input_statistics(scheme) == {}
+    assert statistics_in(scheme) == {}
     leave_statistics(scheme, Dataset())
-    found = input_statistics(scheme)
+    found = statistics_in(scheme)
     assert {key: (float(mean.mean()), float(std.mean())) for key, (mean, std) in found.items()} == {
         "obs": (1.0, 2.0),
         "state": (0.0, 3.0),
