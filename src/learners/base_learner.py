@@ -53,7 +53,8 @@ class BaseLearner(nn.Module):
     `torch.func.functional_call(learner, parameters, (name, batch, noise))` may be mapped over stacked parameters.
 
     KEYS: the configuration keys that it reads. CONFIGS: the algorithm files that have them all, for continuous and for
-    discrete actions. ALIASES: other names of keys.
+    discrete actions. ALIASES: old names of keys. REMOVED: keys that are
+    gone, with the reason.
     LOSSES: one `LossSpec` per loss. TARGETS: modules with target networks. Both may be set on the instance instead.
     STATISTICS: modules that `train` changes beside the losses, such as running means; they are part of the training
     state. EXTRAS: what it reads of a window's episode beyond the window (see the offline buffer).
@@ -63,6 +64,7 @@ class BaseLearner(nn.Module):
     KEYS: dict[str, Key] = SHARED_KEYS
     CONFIGS: tuple[str, str] = ("", "")
     ALIASES: dict[str, str] = {}
+    REMOVED: dict[str, str] = {"critic_type": "a learner has one kind of critic"}
     LOSSES: tuple[LossSpec, ...] = ()
     TARGETS: tuple[str, ...] = ()
     STATISTICS: tuple[str, ...] = ()

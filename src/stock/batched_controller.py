@@ -1,7 +1,6 @@
-"""Controllers that read every step of a batch in one pass, for learners in plugged checkouts (src/stock/plug_into.py).
+"""Stock's controllers with `forward_all`, which runs feed-forward agents on all steps of a batch in one pass.
 
-Stock's are stepped through time, which feed-forward agents do not need. In this repository every controller has
-`forward_all`, so these are registered in plugged checkouts only.
+They are registered in plugged checkouts only: in this repository every controller has `forward_all`.
 """
 
 from typing import Any
@@ -16,7 +15,7 @@ from controllers.one_pass import one_pass
 
 
 def forward_all(mac: Any, ep_batch: EpisodeBatch) -> Tensor:
-    """What `mac.forward` says at every step, (B, T, N, A); recurrent agents are unrolled."""
+    """Run a controller on every step, (B, T, N, A): one pass, or an unroll where its agents are recurrent."""
     if getattr(mac.agent, "is_recurrent", True):
         mac.init_hidden(ep_batch.batch_size)
         return th.stack([mac.forward(ep_batch, t) for t in range(ep_batch.max_seq_length)], dim=1)

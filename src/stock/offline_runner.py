@@ -1,8 +1,8 @@
 """Offline training inside a stock EPyMARL checkout: a dataset in the place of the environment's training episodes.
 
 Stock's loop asks a runner for episodes, inserts them into its replay buffer and trains on a sample of it. This runner
-answers with a batch of random episodes of a dataset, and lets a stock runner play the evaluations. In this repository
-`offline: True` trains from a dataset without it, so it is registered in plugged checkouts only.
+answers with a batch of random episodes of a dataset, and lets a stock runner play the evaluations. It is registered in
+plugged checkouts only: in this repository `offline: True` trains from a dataset without it.
 """
 
 import logging
@@ -17,18 +17,19 @@ from components.offline_buffer import OfflineBuffer
 from runners import REGISTRY as runner_REGISTRY
 from utils.errors import ConfigError, DatasetError
 
-# For configurations of learners that are not ours, which lack the keys of stock/stock.yaml.
+# For algorithm files of stock's own learners, which lack the keys of stock/stock.yaml.
 DEFAULTS = {"name": "this", "dataset": None, "memory_map": False, "reward_scaling": "none", "train_reward": "mean",
             "input_norm": "none", "evaluation_runner": "episode"}  # fmt: skip
 WHOLE_EPISODES = {"window": None, "burn_in": 0}
 
 
 class OfflineRunner:
-    """Stock's runner interface over a dataset and an inner runner; `t_env` counts batches, which are updates.
+    """Stock's runner interface over a dataset and an inner runner; `t_env` counts batches, and so updates.
 
     run(test_mode=False): `batch_size` episodes, drawn with replacement, in stock's layout of episode_limit + 1 rows.
-    run(test_mode=True): what `evaluation_runner` plays. Everything else is the inner runner's.
-    Raises ConfigError or DatasetError where dataset, environment and configuration do not fit together.
+    run(test_mode=True): the episodes that the inner runner, `evaluation_runner`, plays. The rest of the interface is
+    the inner runner's. Raises ConfigError or DatasetError where dataset, environment and configuration do not fit
+    together.
     """
 
     def __init__(self, args: SimpleNamespace, logger: Any) -> None:
@@ -44,8 +45,8 @@ class OfflineRunner:
         self.dataset: Any = None if only_plays(args) else self.load_dataset()
 
     def __getattr__(self, name: str) -> Any:
-        """The inner runner's `env`, `episode_limit`, `test_returns` and whatever else somebody reads."""
-        if name == "inner":  # not there yet: its constructor failed
+        """The inner runner's attribute, such as `env`, `episode_limit` or `test_returns`."""
+        if name == "inner":  # asked for before it exists: its constructor failed
             raise AttributeError(name)
         return getattr(self.inner, name)
 
@@ -60,12 +61,12 @@ class OfflineRunner:
         self.inner.close_env()
 
     def load_dataset(self) -> Any:
-        """The dataset, of agents, observations, actions and episodes that the environment has (DatasetError)."""
-        try:  # not at the top: without h5py the other runners shall still work
+        """Read the dataset. Raises DatasetError where its agents, observations, actions or episodes do not fit."""
+        try:  # not at the top: the other runners must work without h5py
             from datasets.loading import check_dimensions, environment_mismatch, load_dataset
         except ModuleNotFoundError as error:
             raise ConfigError(f"runner=offline reads datasets with {error.name}: pip install {error.name}") from error
-        logging.getLogger("h5py").setLevel(logging.WARNING)  # stock's root logger shows everybody's debug output
+        logging.getLogger("h5py").setLevel(logging.WARNING)  # stock's root logger shows debug output
         info = {"action_space": "discrete", **self.inner.get_env_info()}
         dataset = load_dataset(self.settings)
         remedy = "choose the env_args that the dataset's card names"
@@ -75,15 +76,16 @@ class OfflineRunner:
                 f"dataset {self.settings.dataset} has episodes of {dataset.max_length} steps, the environment ends "
                 f"them after {info['episode_limit']}; {remedy}"
             )
-        named = {**dataset.card["environment"]["env_args"], **self.args.env_args}  # arguments stock lacks are no news
+        # Arguments that stock's environment does not have count as equal.
+        named = {**dataset.card["environment"]["env_args"], **self.args.env_args}
         settings = SimpleNamespace(**{**vars(self.settings), "env_args": named})
         different = environment_mismatch(settings, dataset.card)
-        if different:  # the same game may have another name there: dimensions decide, people are told
+        if different:  # a warning only: the same game may have another name in stock, and the dimensions fit
             self.logger.console_logger.warning(f"Dataset and evaluation differ: {different}")
         return dataset
 
     def setup(self, scheme: dict[str, Any], groups: dict[str, int], preprocess: dict[str, Any], mac: Any) -> None:
-        """Stock's: between the controller's construction and the learner's, who read the scheme's input statistics."""
+        """Prepare the batches; stock calls this after it built the controller and before it builds the learner."""
         self.scheme, self.groups, self.preprocess = scheme, groups, preprocess
         self.inner.setup(scheme=scheme, groups=groups, preprocess=preprocess, mac=mac)
         if self.dataset is None:
@@ -91,8 +93,7 @@ class OfflineRunner:
         from datasets.loading import build_buffer  # see load_dataset
 
         log = self.logger.console_logger
-        # It adds the statistics to the scheme's entries, which the scheme of stock's replay buffer shares: the learner,
-        # built next, finds them there.
+        leave_statistics(scheme, self.dataset)
         self.buffer = build_buffer(self.settings, self.dataset, scheme, groups, preprocess, log)
         if self.settings.input_norm == "dataset":
             if not hasattr(mac.agent, "normaliser"):
@@ -106,24 +107,24 @@ class OfflineRunner:
 
     @th.no_grad()
     def run(self, test_mode: bool = False) -> EpisodeBatch:
-        """Episodes of the dataset, or of one call of the inner runner in test mode."""
+        """Return episodes of the dataset or, in test mode, those that the inner runner plays."""
         if not test_mode:
             self.t_env += 1
             return self.draw()
         self.inner.t_env = self.t_env
-        # Stock's runners would log training statistics in the middle of an evaluation where no training episode of
-        # theirs resets this, and leave the rest of the returns to the next one.
+        # Only a training episode of the inner runner resets this clock. Left alone, stock would log in the middle of
+        # an evaluation and count the remaining returns in the next one.
         self.inner.log_train_stats_t = self.t_env
         batch: EpisodeBatch = self.inner.run(test_mode=True)
         return batch
 
     def draw(self) -> EpisodeBatch:
-        """`batch_size` episodes as stock's runners return theirs.
+        """Return `batch_size` episodes in stock's layout.
 
-        Rows that no episode reaches are zeros. `filled` is the offline buffer's: it leaves out the final row of an
-        episode that was cut before the batch's longest ended, which stock's mask would take for a transition.
+        Rows after an episode's end are zeros. `filled` is the offline buffer's. It leaves out the final row of an
+        episode that was cut before the longest one of the batch ended: stock's mask would take it for a transition.
         """
-        assert self.buffer is not None  # without a dataset there is nothing but evaluation
+        assert self.buffer is not None  # stock draws training batches only where there is a dataset
         drawn = self.buffer.sample(self.args.batch_size)
         batch = EpisodeBatch(
             self.scheme, self.groups, drawn.batch_size, self.inner.episode_limit + 1, preprocess=self.preprocess,
@@ -131,19 +132,29 @@ class OfflineRunner:
         )  # fmt: skip
         for key, rows in batch.data.transition_data.items():
             rows[:, : drawn.max_seq_length] = drawn[key]
-        # Stock's scheme has no key for it: a final row without an action of the behaviour has a zero encoding.
+        # Stock's scheme has no key for this: an all-zero one-hot row means that no next action was logged.
         known = drawn["next_action_valid"][:, :-1].unsqueeze(-1)  # (B, T-1, 1, 1)
         batch["actions_onehot"][:, 1 : drawn.max_seq_length] *= known
         return batch
 
 
+def leave_statistics(scheme: dict[str, Any], dataset: Any) -> None:
+    """Put the input statistics into the scheme, where `stock.learners.statistics_in` finds them.
+
+    The scheme is all that stock hands to a learner. Its replay buffer shares the entries of this one.
+    """
+    for key, statistics in (("obs", dataset.obs_statistics()), ("state", dataset.state_statistics())):
+        mean, std = map(th.from_numpy, statistics)  # (N, O) or (S,), each
+        scheme[key] |= {"mean": mean, "std": std}
+
+
 def only_plays(args: SimpleNamespace) -> bool:
-    """Whether stock's `run.py` will load a checkpoint, evaluate it and stop: that takes no dataset."""
+    """Whether stock's `run.py` only evaluates a checkpoint, which takes no dataset."""
     return args.checkpoint_path != "" and (args.evaluate or args.save_replay)
 
 
 def check_keys(settings: SimpleNamespace) -> None:
-    """Raise ConfigError, one sentence, for keys that stock's loop would take in silence."""
+    """Raise ConfigError, one sentence, for values that stock's loop would accept without a word."""
     others = sorted(set(runner_REGISTRY) - {"offline"})
     if settings.evaluation_runner not in others:
         raise ConfigError(
@@ -162,7 +173,7 @@ def check_keys(settings: SimpleNamespace) -> None:
 
 
 def check_checkpoint(path: str) -> None:
-    """Raise ConfigError where stock's loop, asked to load a checkpoint, would end in silence or in `max([])`."""
+    """Raise ConfigError where there is no checkpoint, for which stock's loop ends without a word or in `max([])`."""
     if path == "":
         return
     folder = Path(path)

@@ -1,4 +1,4 @@
-"""What `src/stock/plug_into.py` copies into a stock EPyMARL checkout and what it appends there."""
+"""What `src/stock/plug_into.py` copies into a stock EPyMARL checkout, and what it appends to files there."""
 
 import ast
 import hashlib
@@ -6,22 +6,23 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from utils.config import flattened_yaml
 from utils.errors import UserError
 
 SOURCE = Path(__file__).resolve().parents[1]
 CONFIGS = ("bc_discrete", "comadice_discrete", "spacql_discrete")
-RECORD = "epymarl_offline.json"  # in the checkout's src: what was done there
+RECORD = "epymarl_offline.json"  # in the checkout's src: lists what was done there
 
-# Registry -> key -> module and class.
+# What the package's REGISTRY gets: key -> module and class.
 ENTRIES: dict[str, dict[str, tuple[str, str]]] = {
     "controllers": {
         "batched_mac": ("stock.batched_controller", "BatchedMAC"),
         "batched_non_shared_mac": ("stock.batched_controller", "BatchedNonSharedMAC"),
     },
     "learners": {
-        "bc_learner": ("learners.bc_learner", "BCLearner"),
-        "comadice_learner": ("learners.comadice_learner", "ComaDICELearner"),
-        "spacql_learner": ("learners.spacql_learner", "SPaCQLLearner"),
+        "bc_learner": ("stock.learners", "BCInStock"),
+        "comadice_learner": ("stock.learners", "ComaDICEInStock"),
+        "spacql_learner": ("stock.learners", "SPaCQLInStock"),
     },
     "modules/agents": {
         "mlp": ("modules.agents.mlp_agent", "MLPAgent"),
@@ -30,8 +31,13 @@ ENTRIES: dict[str, dict[str, tuple[str, str]]] = {
     "modules/critics": {"ensemble_q": ("modules.critics.ensemble_critic", "EnsembleCritic")},
     "runners": {"offline": ("stock.offline_runner", "OfflineRunner")},
 }
+# Names that a package without a registry gets: module and names.
+NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "modules/mixers": ("stock.mixers", ("REGISTRY", "build_mixer")),
+}
+EXTENDED = (*ENTRIES, *NAMES)  # packages whose `__init__.py` gets a block
 
-# What stock has under the same name with the same interface: ours use stock's there.
+# Modules that stock has under the same name with the same interface: our files use stock's there.
 STOCK_MODULES = frozenset({
     "components.action_selectors", "components.episode_buffer", "components.epsilon_schedules",
     "components.standarize_stream", "components.transforms", "controllers.basic_controller",
@@ -42,35 +48,38 @@ STOCK_PACKAGES = frozenset({
     "components", "controllers", "envs", "learners", "modules", "modules.agents", "modules.critics", "modules.mixers",
     "runners", "utils",
 })  # fmt: skip
-# By which a checkout is recognised; the last one tells EPyMARL from PyMARL.
+# Files by which a checkout is recognised; the last one tells EPyMARL from PyMARL.
 MARKS = (
     "main.py", "run.py", "config/default.yaml", "config/algs/qmix.yaml", "envs/__init__.py",
     "runners/episode_runner.py", "runners/parallel_runner.py", "components/episode_buffer.py",
     "components/action_selectors.py", "components/transforms.py", "modules/mixers/qmix.py", "modules/mixers/vdn.py",
-    "modules/agents/rnn_ns_agent.py", *(f"{folder}/__init__.py" for folder in ENTRIES),
+    "modules/agents/rnn_ns_agent.py", *(f"{folder}/__init__.py" for folder in EXTENDED),
     "utils/general_reward_support.py",
 )  # fmt: skip
 
-# Keys of our algorithm files that mean nothing in stock, and those whose values are stock/stock.yaml's there.
-LEFT_OUT, REPLACED = ("offline", "window", "burn_in"), ("batch_size", "mac")
-# Our comments on lengths are not true in stock: what is counted depends on the runner, and nothing comes at the end.
-RHYTHM = "# --- length and rhythm: offline in updates; online in environment steps, over the environment file's ---"
+LEFT_OUT = ("offline", "window", "burn_in")  # keys of our algorithm files that mean nothing in stock
+REPLACED = ("agent", "batch_size", "mac")  # keys whose values are taken from stock/stock.yaml
+# Our comments on lengths are not true in stock: units depend on the runner, and nothing is done at the end of a run.
+LENGTHS = "# --- lengths and intervals: in updates offline, in environment steps online ---"
 COMMENTS = {
-    "t_max": "training length; online give a longer one, such as 200000",
-    "test_interval": "evaluate after the first update (online: the first episodes) and then every so many",
-    "save_model_interval": "with save_model=True: checkpoint after the first ones and then every so many",
-    "log_interval": "print a summary every so many",
-    "learner_log_interval": "log the learner's statistics every so many",
+    "t_max": "training length; online, give a longer one, such as 200000",
+    "test_interval": "evaluate after the first update (online: the first episodes), then at this interval",
+    "save_model_interval": "with save_model=True: checkpoint after the first update or episodes, then at this interval",
+    "log_interval": "print a summary at this interval",
+    "learner_log_interval": "log the learner's statistics at this interval",
 }
 BEGIN, END = "# --- begin: added by epymarl-offline, removed by its plug_into.py --remove ---", "# --- end ---"
 
 
 class PlugError(UserError):
-    """A checkout that cannot be plugged into, or not be restored."""
+    """A checkout that cannot be plugged into or restored."""
 
 
 def import_closure(roots: Iterable[str], source: Path = SOURCE) -> set[str]:
-    """The modules of ours that `roots` import, directly or not, stock's left out. Packages are named like modules."""
+    """Return `roots` and the modules of ours that they import, directly or not, without those that stock has.
+
+    Packages are named like modules.
+    """
     found: set[str] = set()
     waiting = list(roots)
     while waiting:
@@ -86,13 +95,13 @@ def import_closure(roots: Iterable[str], source: Path = SOURCE) -> set[str]:
 
 
 def module_file(module: str, source: Path = SOURCE) -> Path | None:
-    """The file of a module or package of ours, None for others (torch, a class in a module)."""
+    """Return the file of a module or package of ours, None for other names (torch, a class in a module)."""
     stem = source / module.replace(".", "/")
     return next((path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()), None)
 
 
 def imported_names(module: str, source: Path = SOURCE) -> set[str]:
-    """Everything a module's import statements name, absolutely: modules, and what might be one (`from a import b`)."""
+    """Return all absolute names in a module's imports: modules, and what may be one (`from a import b` gives `a.b`)."""
     path = module_file(module, source)
     assert path is not None
     names: set[str] = set()
@@ -105,9 +114,9 @@ def imported_names(module: str, source: Path = SOURCE) -> set[str]:
 
 
 def planned_files() -> dict[str, bytes]:
-    """What is copied, by path under the checkout's src."""
+    """Return the content of every file that is copied, by its path under the checkout's src."""
     files: dict[str, bytes] = {}
-    for module in import_closure(module for entries in ENTRIES.values() for module, _ in entries.values()):
+    for module in import_closure(roots()):
         path = module_file(module)
         assert path is not None
         files[path.relative_to(SOURCE).as_posix()] = path.read_bytes()
@@ -116,37 +125,39 @@ def planned_files() -> dict[str, bytes]:
     return dict(sorted(files.items()))
 
 
-def stock_config(name: str) -> str:
-    """An algorithm file for stock: ours, and the keys of stock/stock.yaml that it lacks or that replace its own.
+def roots() -> set[str]:
+    """Return the modules that the blocks import."""
+    registered = {module for entries in ENTRIES.values() for module, _ in entries.values()}
+    return registered | {module for module, _ in NAMES.values()}
 
-    Comments on lengths say what stock makes of them.
-    """
-    ours = (SOURCE / "config" / "algs" / f"{name}.yaml").read_text(encoding="utf-8")
+
+def stock_config(name: str) -> str:
+    """Return an algorithm file for stock: ours with its bases, and the keys of stock/stock.yaml added or replaced."""
     stock = (SOURCE / "stock" / "stock.yaml").read_text(encoding="utf-8")
-    kept = [line for line in ours.splitlines() if key_of(line) not in (*LEFT_OUT, *REPLACED)]
+    kept = [line for line in flattened_yaml(name).splitlines() if key_of(line) not in (*LEFT_OUT, *REPLACED)]
     has = {key_of(line) for line in kept} - {None}
     body = stock[stock.index("\n\n") + 1 :].splitlines()  # without the file's own comment
     return "\n".join([*map(commented, kept), *(line for line in body if key_of(line) not in has)]) + "\n"
 
 
 def commented(line: str) -> str:
-    """A line of an algorithm file with the comment that is true in stock."""
-    if line.startswith("# --- length and rhythm"):
-        return RHYTHM
+    """Return a line of an algorithm file with the comment that is true in stock."""
+    if line.startswith("# --- length"):
+        return LENGTHS
     key = key_of(line)
     return f"{line.split(' # ')[0]} # {COMMENTS[key]}" if key in COMMENTS else line
 
 
 def key_of(line: str) -> str | None:
-    """The top-level key that a line of YAML sets."""
+    """Return the top-level key that a line of YAML sets, None where it sets none."""
     match = re.match(r"([a-z_0-9]+):", line)
     return match.group(1) if match else None
 
 
 def planned_blocks(texts: Mapping[str, str]) -> dict[str, str]:
-    """What is appended to the registries, by path; texts: what they hold now.
+    """Return what is appended to the `__init__.py` files, by path. texts: what they hold now.
 
-    Raises PlugError where one has an entry of the same name already, or no REGISTRY.
+    Raises PlugError where a file has one of our names already, or has no REGISTRY to add to.
     """
     blocks: dict[str, str] = {}
     for folder, entries in ENTRIES.items():
@@ -158,11 +169,22 @@ def planned_blocks(texts: Mapping[str, str]) -> dict[str, str]:
                 raise PlugError(f"src/{path} names '{key}' already; rename that entry first")
         imports = [f"from {module} import {name}" for module, name in entries.values()]
         lines = [f'REGISTRY["{key}"] = {name}' for key, (_, name) in entries.items()]
-        gap = "\n" if texts[path].endswith("\n") else "\n\n"
-        blocks[path] = gap + "\n".join([BEGIN, *imports, "", *lines, END]) + "\n"
+        blocks[path] = block([*imports, "", *lines], texts[path])
+    for folder, (module, names) in NAMES.items():
+        path = f"{folder}/__init__.py"
+        for name in names:
+            if re.search(rf"\b{name}\b", texts[path]):
+                raise PlugError(f"src/{path} has a {name} already, so this is no EPyMARL checkout of a kind known here")
+        blocks[path] = block([f"from {module} import {', '.join(names)}"], texts[path])
     return blocks
 
 
+def block(lines: Iterable[str], text: str) -> str:
+    """Return the lines between our marks, to be appended to a file that holds `text`, one blank line below it."""
+    gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
+    return gap + "\n".join([BEGIN, *lines, END]) + "\n"
+
+
 def digest(content: bytes) -> str:
-    """SHA-256, by which a copied file is known again."""
+    """Return the SHA-256 by which a copied file is recognised."""
     return hashlib.sha256(content).hexdigest()

@@ -77,6 +77,7 @@ def test_trap_2_an_evaluation_logs_once_after_its_last_episode(runner: str) -> N
     assert [t for t, _ in logger.stats["test_return_mean"]] == [100, 200, 300]
 
 
+@pytest.mark.slow
 def test_trap_3_a_run_ends_completed_with_its_metrics_and_info(cli: CommandLine) -> None:
     result = cli.run("t_max=10")
     assert result.returncode == 0, result.stderr
@@ -185,6 +186,7 @@ def test_trap_11_a_missing_checkpoint_is_an_error(cli: CommandLine, config: str,
     assert "error: checkpoint_path=/nowhere/at/all: there is no such directory" in result.stderr
 
 
+@pytest.mark.slow
 def test_trap_12_the_record_does_not_grow_with_every_update(cli: CommandLine) -> None:
     sizes = []
     for updates in (20, 200):

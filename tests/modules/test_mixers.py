@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modules.mixers.registry import REGISTRY
+from modules.mixers import REGISTRY
 from utils.errors import ConfigError
 
 B, T, N, S = 4, 3, 3, 5

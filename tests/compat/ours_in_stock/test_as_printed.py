@@ -13,6 +13,7 @@ def later(kind: str, runs: Launcher) -> Launcher:
     return later_runs(kind, runs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", SECTIONS)
 def test_every_command_works(page: str, later: Launcher) -> None:
     commands = list(printed(page))
@@ -29,6 +30,7 @@ def test_what_they_need_is_named(page: str) -> None:
     assert "pip install h5py lbforaging" in section(page) and "'.[lbf]'" in section(page)
 
 
+@pytest.mark.slow
 def test_they_train_and_evaluate(later: Launcher) -> None:
     folder = later.folder / "as-printed"
     for page in SECTIONS:

@@ -12,6 +12,7 @@ from tests.compat.ours_in_stock.conftest import OFFLINE
 from tests.compat.ours_in_stock.later_runs import EVALUATED, RUNNERS, later_runs
 from tests.compat.ours_in_stock.stand_in import LIMIT, Launcher
 
+pytestmark = pytest.mark.slow  # the fixtures train in checkouts
 FILES = {
     "bc_discrete": {"agent.th", "agent_opt.th"},
     "spacql_discrete": {"agent.th", "agent_opt.th", "critic.th", "critic_opt.th"},

@@ -14,8 +14,9 @@ import yaml
 from stock import plug, plug_into
 from tests.command_line import ROOT
 from tests.compat.ours_in_stock.stand_in import build, tree
+from utils.config import algorithm
 
-REGISTRIES = {f"src/{folder}/__init__.py" for folder in plug.ENTRIES}
+REGISTRIES = {f"src/{folder}/__init__.py" for folder in plug.EXTENDED}
 # Modules of stock (cbc38c0) under the folders that ours go to.
 STOCK_FILES = {
     "components": "action_selectors episode_buffer epsilon_schedules standarize_stream transforms",
@@ -28,11 +29,31 @@ STOCK_FILES = {
     "runners": "episode_runner parallel_runner",
     "utils": "dict2namedtuple general_reward_support logging rl_utils timehelper",
 }
+# What the release before this one copied and this one does not, and the reverse.
+OLDER = {"controllers/batched_controller.py", "learners/gradients.py", "loops/__init__.py", "loops/data.py",
+         "modules/densities/__init__.py", "modules/mixers/registry.py", "runners/offline_runner.py"}  # fmt: skip
+NEWER = {"stock/__init__.py", "stock/batched_controller.py", "stock/learners.py", "stock/mixers.py",
+         "stock/offline_runner.py", "learners/optimisation.py", "modules/behaviour/__init__.py"}  # fmt: skip
 
 
 @pytest.fixture
 def checkout(kind: str, tmp_path: Path) -> Path:
     return build(kind, tmp_path)
+
+
+@pytest.fixture
+def release_before(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout plugged by the release before this one: other files, and no block in `modules/mixers`."""
+    files = plug.planned_files()
+    assert files.keys() >= NEWER and not files.keys() & OLDER
+    kept = {name: content for name, content in files.items() if name not in NEWER}
+    with monkeypatch.context() as before:
+        before.setattr(plug_into, "planned_files", lambda: {**kept, **dict.fromkeys(OLDER, b"# older\n")})
+        before.setattr(plug, "NAMES", {})
+        before.setattr(plug_into, "EXTENDED", tuple(plug.ENTRIES))
+        assert plug_into.main([str(checkout)]) == 0
+    assert all((checkout / "src" / name).exists() for name in OLDER)
+    return checkout
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
@@ -99,6 +120,27 @@ def test_a_later_release_updates_what_it_copied(
     assert tree(checkout) == before
 
 
+def test_the_release_before_is_brought_up_to_date(kind: str, release_before: Path, tmp_path: Path) -> None:
+    compiled = release_before / "src/modules/densities/__pycache__/__init__.cpython-311.pyc"
+    compiled.parent.mkdir()
+    compiled.touch()
+    assert plug_into.main([str(release_before)]) == 0
+    fresh = build(kind, tmp_path / "fresh")
+    assert plug_into.main([str(fresh)]) == 0
+    now, wanted = tree(release_before), tree(fresh)
+    record = f"src/{plug.RECORD}"  # still has the folders of the release before
+    assert changed(wanted, now) <= {record} and now.keys() == wanted.keys() and not compiled.parent.parent.exists()
+    assert plug_into.main([str(release_before), "--remove"]) == 0
+    assert tree(release_before) == tree(build(kind, tmp_path / "plain"))
+
+
+def test_an_edited_file_of_the_release_before_is_kept(release_before: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edited = release_before / "src/runners/offline_runner.py"
+    edited.write_text("# older\n# mine\n")
+    assert "runners/offline_runner.py was edited since it was copied" in refusal(capsys, release_before)
+    assert plug_into.main([str(release_before), "--force"]) == 0 and not edited.exists()
+
+
 def test_edits_of_the_users_are_not_lost(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = tree(checkout)
     plug_into.main([str(checkout)])
@@ -146,6 +188,12 @@ def test_other_folders_are_refused(checkout: Path, tmp_path: Path, capsys: pytes
     assert "names 'mlp' already" in refusal(capsys, checkout)
     registry.write_text(text.replace("REGISTRY", "AGENTS"))
     assert "has no REGISTRY" in refusal(capsys, checkout)
+    registry.write_text(text)
+    mixers = checkout / "src/modules/mixers/__init__.py"
+    text = mixers.read_text()
+    mixers.write_text(f"{text}\nREGISTRY = {{}}\n")
+    assert "src/modules/mixers/__init__.py has a REGISTRY already" in refusal(capsys, checkout)
+    mixers.write_text(text)
     (checkout / "src/utils/general_reward_support.py").unlink()
     assert "general_reward_support.py is missing" in refusal(capsys, checkout)
     assert plug_into.main(["x" * 300]) == 1  # asking whether it exists is an error already
@@ -218,8 +266,7 @@ def test_links_are_not_followed_out_of_the_checkout(
 def test_the_closure_is_ours_alone() -> None:
     """Nothing that is copied lies where stock has a file, and everything imported is copied or stock's."""
     stock = {f"{folder}.{name}" for folder, names in STOCK_FILES.items() for name in names.split()}
-    roots = [module for entries in plug.ENTRIES.values() for module, _ in entries.values()]
-    closure = plug.import_closure(roots)
+    closure = plug.import_closure(plug.roots())
     assert not closure & stock and not closure & plug.STOCK_PACKAGES
     assert stock >= plug.STOCK_MODULES
     for module in closure:
@@ -227,6 +274,7 @@ def test_the_closure_is_ours_alone() -> None:
             if plug.module_file(name) is not None:
                 assert name in closure | plug.STOCK_MODULES | plug.STOCK_PACKAGES, f"{module} imports {name}"
     assert {"learners.base_learner", "datasets", "modules.layers", "components.offline_buffer"} <= closure
+    assert {"stock.learners", "stock.mixers", "modules.mixers.monotone"} <= closure
 
 
 @pytest.mark.parametrize("name", plug.CONFIGS)
@@ -237,7 +285,8 @@ def test_stocks_yaml_has_every_key_once_with_a_comment(name: str) -> None:
     assert all("#" in line for line in text.splitlines() if plug.key_of(line))
     config = yaml.safe_load(text)
     assert config["runner"] == "offline" and config["batch_size"] == config["buffer_size"]
-    ours = yaml.safe_load((ROOT / "src" / "config" / "algs" / f"{name}.yaml").read_text())
+    ours = algorithm(name)
+    assert "base" not in config
     same = set(ours) - set(plug.LEFT_OUT) - set(plug.REPLACED)
     assert {key: config[key] for key in same} == {key: ours[key] for key in same}
 

@@ -13,6 +13,8 @@ from datasets.dataset import read_dataset
 from tests.compat.ours_in_stock.conftest import OFFLINE, STOCKS_OWN
 from tests.compat.ours_in_stock.stand_in import LIMIT, Launcher
 
+pytestmark = pytest.mark.slow  # the fixture `runs` trains in checkouts
+
 
 @pytest.mark.parametrize("alg", OFFLINE)
 def test_trains_offline(alg: str, runs: Launcher) -> None:
@@ -110,6 +112,23 @@ def test_learners_are_served_the_datasets_transitions_and_no_others(runs: Launch
     mean, _ = dataset.obs_statistics()
     th.testing.assert_close(served["statistics"]["scheme"], th.from_numpy(mean))
     th.testing.assert_close(served["statistics"]["agent"], th.from_numpy(mean))
+
+
+@pytest.mark.parametrize(
+    ("alg", "file", "field"),
+    [
+        ("spacql_discrete", "critic.th", "state"),
+        ("comadice_discrete", "value.th", "obs"),
+        ("comadice_discrete", "normaliser.th", "state"),
+    ],
+)
+def test_learners_standardise_by_the_datasets_statistics(alg: str, file: str, field: str, runs: Launcher) -> None:
+    saved = th.load(runs.models(alg) / "61" / file, weights_only=True)
+    prefix = "" if file == "normaliser.th" else "normaliser."
+    mean, std = getattr(read_dataset(runs.folder / "tiny.h5"), f"{field}_statistics")()
+    th.testing.assert_close(saved[f"{prefix}mean"], th.from_numpy(mean))
+    scale = np.where(std == 0, 1, std)  # constant columns are not scaled
+    th.testing.assert_close(saved[f"{prefix}std"], th.from_numpy(scale))
 
 
 def check_rows(batch: dict[str, th.Tensor], row: int, arrays: Any, rows: slice, length: int) -> None:

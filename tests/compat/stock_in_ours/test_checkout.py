@@ -16,6 +16,7 @@ import pytest
 from tests.compat.stock_checkout import stock_checkout
 from tests.compat.stock_in_ours.overlay import RUNNERS, SHORT, Copy, copy_of_ours, overlaid, register
 
+pytestmark = pytest.mark.slow
 ALGORITHMS = ("coma", "ia2c", "ippo", "iql", "maa2c", "maddpg", "mappo", "qmix", "vdn")
 CONFIGS = [f"{name}{sharing}" for name in ALGORITHMS for sharing in ("", "_ns")]
 LBF = "env_args.key=lbforaging:Foraging-8x8-2p-3f-v3"

@@ -18,6 +18,7 @@ import yaml
 from tests.command_line import ROOT, CommandLine, status
 from tests.compat.stock_checkout import stock_checkout
 
+pytestmark = pytest.mark.slow
 SHORT = {"t_max": 200, "test_interval": 100, "test_nepisode": 4, "batch_size_run": 2, "batch_size": 4,
          "save_model": False, "log_interval": 100, "env_args.time_limit": 10, "use_cuda": False}  # fmt: skip
 DISCRETE = "env_args.continuous_actions=False"

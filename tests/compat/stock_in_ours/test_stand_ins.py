@@ -32,12 +32,14 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return overlaid(tmp_path_factory.mktemp("everything"), STAND_INS)
 
 
+@pytest.mark.slow
 def test_a_value_learner_with_a_mixer_runs_on_the_episode_runner(everything: Path, tmp_path: Path) -> None:
     """The YAML names the runner and not how many episodes it plays at once, which mpe.yaml sets for another one."""
     copy = Copy(everything, tmp_path)
     copy.check_trained(copy.run("value_stand_in", "mpe", *SHORT, DISCRETE))
 
 
+@pytest.mark.slow
 def test_an_on_policy_learner_runs_on_the_parallel_runner(everything: Path, tmp_path: Path) -> None:
     """Of its own it checks that each update has one rollout, all of it and nothing else, and stock's clocks."""
     copy = Copy(everything, tmp_path)
@@ -58,6 +60,7 @@ def check_layout(run: Path, logged: dict[str, Any]) -> None:
     assert run.parent.name == "simple_spread" and run.parent.parent.name == "policy_stand_in"
 
 
+@pytest.mark.slow
 def test_single_files_run_beside_ours(tmp_path: Path) -> None:
     """A learner, a critic and a controller without `bs`, with our agents, where several episodes are played at once."""
     directory = copy_of_ours(tmp_path / "copy")
