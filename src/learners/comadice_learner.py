@@ -3,7 +3,7 @@
 The policies sought have a state-action occupancy rho that earns much and stays near the data's, by D_f(rho || rho^mu)
 times alpha. Its Lagrange dual is a problem in values nu alone; at the solution w = rho / rho^mu is known for every
 logged pair, and the policies imitate the data weighted by it. nu_i and q_i are the agents' own, mixed into the team's.
-"Box" names a box of ComaDICE's poster. Its printed losses do not all hold: docs/comadice.md.
+"Box" names a box of ComaDICE's poster. Its printed losses do not all hold: docs/learners/comadice.md.
 """
 
 import logging

@@ -1,6 +1,7 @@
 """Puts our learners into a stock EPyMARL checkout: `python src/stock/plug_into.py CHECKOUT [--remove]`.
 
-New files are copied, marked blocks appended to the registries' `__init__.py`; nothing else changes. See docs/stock.md.
+New files are copied, marked blocks appended to the registries' `__init__.py`; nothing else changes.
+See docs/reference/ours-in-stock.md.
 """
 
 import argparse

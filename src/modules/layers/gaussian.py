@@ -10,7 +10,7 @@ from modules.layers.squash import half_range, squash
 LOWEST_LOG_STD, HIGHEST_LOG_STD = -5.0, 1.0  # of deviations in half action ranges: 0.7 % to 2.7 times
 HIGHEST_TANH_LOG_STD = 2.0  # before tanh a wider Gaussian still differs: its mass moves to the bounds
 # How near to its bounds, in half ranges, a logged action counts: atanh ends at 2.6. ComaDICE's code has 1e-6, so 7.3,
-# and where behaviours clip to the bounds those actions then decide the mean alone (docs/comadice.md).
+# and where behaviours clip to the bounds those actions then decide the mean alone (docs/learners/comadice.md).
 EDGE = 0.01
 NODES = 32  # of the quadrature of a policy's mean: quantiles of equal mass
 
