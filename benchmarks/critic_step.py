@@ -21,7 +21,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import torch as th
-import yaml
 from torch import Tensor, nn
 
 from components.episode_buffer import EpisodeBatch
@@ -31,6 +30,7 @@ from learners.base_learner import Draws
 from learners.spacql_learner import SPaCQLLearner
 from loops.build import resolve_action_keys
 from modules.layers.stacked_linear import StackedLinear
+from utils.config import algorithm
 
 N_AGENTS, OBS, ACTION, BATCH, HIDDEN = 3, 18, 2, 1024, 64
 STATE = N_AGENTS * OBS
@@ -51,8 +51,7 @@ class FixedDraws(SPaCQLLearner):
 
 def build(penalty: str, compiled: bool, chunk: int | None) -> tuple[FixedDraws, EpisodeBatch]:
     """A learner with the algorithm file's values and a batch of random transitions."""
-    config = Path(__file__).resolve().parents[1] / "src" / "config" / "algs" / "spacql.yaml"
-    args = SimpleNamespace(**yaml.safe_load(config.read_text()))
+    args = SimpleNamespace(**algorithm("spacql"))
     resolve_action_keys(args, continuous=True)
     fixed = {
         "n_agents": N_AGENTS, "n_actions": ACTION, "state_shape": STATE, "device": "cpu", "seed": 0,

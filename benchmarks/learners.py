@@ -50,7 +50,7 @@ from datasets.card import add_statistics
 from datasets.dataset import OfflineDataset
 from datasets.loading import build_buffer
 from loops.build import build_mac, build_schemes, check_learner
-from utils.config import CONFIG, merge, read_layer, read_yaml, tuned_layer
+from utils.config import CONFIG, algorithm, merge, read_yaml, tuned_layer
 from utils.rng import seed_everything
 
 UPDATES = 5  # a block holds a multiple of these
@@ -133,10 +133,10 @@ def random_dataset(shape: Shape, n_transitions: int) -> OfflineDataset:
     return OfflineDataset(card, arrays, offsets, np.ones(n_episodes, bool), Path("noise"))
 
 
-def configuration(algorithm: str, tuned: str | None) -> SimpleNamespace:
+def configuration(name: str, tuned: str | None) -> SimpleNamespace:
     """The algorithm file's values over the defaults, and over both those tuned for the dataset `tuned`."""
-    config = merge(read_yaml(CONFIG / "default.yaml"), read_layer("--config", "algs", algorithm))
-    config = merge(config, tuned_layer(algorithm, tuned)) if tuned else config
+    config = merge(read_yaml(CONFIG / "default.yaml"), algorithm(name))
+    config = merge(config, tuned_layer(name, tuned)) if tuned else config
     return SimpleNamespace(**config | {"device": "cpu", "seed": 0, "use_cuda": False, "learner_log_interval": 10**9})
 
 

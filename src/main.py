@@ -18,15 +18,18 @@ from sacred.run import Run
 from sacred.utils import SacredInterrupt, apply_backspaces_and_linefeeds
 
 from datasets.names import dataset_name
+from learners import REGISTRY as learner_REGISTRY
 from run import run
 from utils.checkpoint import checkpoint_seed
-from utils.config import Config, check_updates, config_names, layered_config, merge, take_option, with_updates
+from utils.config import Config, config_names, layered_config, merge
 from utils.errors import UserError
 from utils.files import check_writable
 from utils.logging import get_logger
 from utils.observers import RunDirectoryObserver, observers
+from utils.old_names import OldNames, old_names
+from utils.overrides import check_updates, replaced_updates, take_option, with_updates
 from utils.rng import seed_everything
-from utils.validation import check_values
+from utils.validation import check_values, keys_of
 from utils.versions import commit
 
 SETTINGS["CAPTURE_MODE"] = "fd"
@@ -42,7 +45,7 @@ ex.captured_out_filter = apply_backspaces_and_linefeeds
 def my_main(_run: Run, _config: Config, _log: Any) -> dict[str, float]:
     """One run; its return value is the Sacred run's result."""
     try:
-        config = check_values(merge({}, _config))
+        config = check_values(merge({}, _config), keys_of(learner_class(_config["learner"])))
         seed_everything(config["seed"])
         return run(_run, merge(config, {"env_args": {"seed": config["seed"]}}), _log)
     except (UserError, SacredInterrupt):
@@ -50,6 +53,16 @@ def my_main(_run: Run, _config: Config, _log: Any) -> dict[str, float]:
         # would print a traceback.
         _run.debug = True
         raise
+
+
+def learner_class(name: Any) -> Any:
+    """The class of a configuration's learner, None where there is none or none of that name, as building it says."""
+    return learner_REGISTRY.get(name) if isinstance(name, str) else None
+
+
+def names_of(learner: Any) -> OldNames:
+    """The old names of keys that the learner of this name understands; each one that is used is said in the log."""
+    return old_names(learner_class(learner), ex.logger.info)
 
 
 class Terminated(SacredInterrupt):
@@ -79,11 +92,15 @@ def prepare(argv: list[str]) -> list[str]:
     """
     alg, rest = take_option(argv, "--config")
     env, rest = take_option(rest, "--env-config")
-    updates = with_updates(rest)
-    config = layered_config(alg, env, updates, lambda dataset: dataset_name(dataset) or dataset)
+    given = with_updates(rest)
+    config = layered_config(alg, env, given, lambda dataset: dataset_name(dataset) or dataset, names_of)
+    updates = names_of(merge(config, given)["learner"]).today(given, "with")
+    if updates != given:
+        rest = replaced_updates(rest, updates)
     if not {"-f", "--force"} & set(rest):
         check_updates(config, updates)
-    final = check_values(merge(config, updates))
+    final = merge(config, updates)
+    final = check_values(final, keys_of(learner_class(final["learner"])))
     config["env_args"] = final["env_args"]  # with the arguments that only the environment knows
     continues = final["checkpoint_path"] and not final["evaluate"] and not final["collect"]
     if continues and "seed" not in updates:

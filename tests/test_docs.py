@@ -22,7 +22,7 @@ from datasets.names import RECIPES
 from learners import REGISTRY as learner_REGISTRY
 from tests.command_line import ROOT
 from tests.learners.learner_tester import make_batch, make_learner
-from utils import config
+from utils import config, overrides
 
 PAGES = [
     ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "offline_data" / "README.md",
@@ -94,9 +94,9 @@ def check_command(words: list[str]) -> None:
     options = dict(word.split("=", 1) for word in words if word.startswith("--") and "=" in word)
     if words[0] != "src/main.py" or options.get("--config", "YOURS") == "YOURS":
         return
-    updates = config.with_updates(words)
+    updates = overrides.with_updates(words)
     layers = config.layered_config(options["--config"], options["--env-config"], updates)
-    config.check_updates(layers, updates)
+    overrides.check_updates(layers, updates)
 
 
 @every_page

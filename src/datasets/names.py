@@ -1,10 +1,9 @@
 """From a dataset's name to its file: `mpe/simple_spread/random` is offline_data/mpe/simple_spread/random.h5."""
 
 import os
-from difflib import get_close_matches
 from pathlib import Path
 
-from utils.errors import DatasetError
+from utils.errors import DatasetError, close_matches
 
 DATA_ROOT = Path(__file__).resolve().parents[2] / "offline_data"
 
@@ -71,7 +70,7 @@ def resolve_dataset(name_or_path: str | Path) -> Path:
         raise DatasetError(f"there is no dataset '{text}': give {accepted()}, seen from {Path.cwd()}")
     if text in RECIPES:
         raise DatasetError(f"the dataset '{text}' has not been made yet; make it with: {RECIPES[text]}")
-    near = get_close_matches(text, [*dataset_names(), *RECIPES], n=3, cutoff=0.3)
+    near = close_matches(text, [*dataset_names(), *RECIPES], n=3, cutoff=0.3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"put the file there or under {DATA_ROOT.name}/"
     raise DatasetError(f"there is no dataset '{text}' ({path} does not exist); {hint}")
 

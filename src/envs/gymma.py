@@ -10,10 +10,10 @@ from typing import Any
 
 import gymnasium
 
-from envs.mpe.keys import check_arguments, check_time_limit, suggestion
+from envs.mpe.keys import check_arguments, check_time_limit
 from envs.wrappers.simulators import GymnasiumSimulator, PettingZooSimulator, Simulator
 from envs.wrappers.wrapped_env import WrappedEnv, check_render_mode
-from utils.errors import EnvError
+from utils.errors import EnvError, nearest
 
 KEY_FORMS = (
     "write package:EnvId-v0 or EnvId-v0 for Gymnasium, "
@@ -184,15 +184,14 @@ def _gymnasium_spec(key: str) -> Any:
     try:
         return gymnasium.spec(name)
     except gymnasium.error.Error as error:
-        raise EnvError(f"env_args.key={key!r} is no Gymnasium environment.{_near(module, name)}") from error
+        raise EnvError(f"env_args.key={key!r} is no Gymnasium environment; {_near(module, name)}") from error
 
 
 def _near(module: str, name: str) -> str:
     """The nearest registered id, and where a package that registers the id is not imported, how to name it."""
     if not module:
-        return f" If a package registers it, {KEY_FORMS}."
-    near = suggestion(name, gymnasium.registry).partition(" Known:")[0]  # the list itself has thousands of names
-    return near or f" {module} registers no such id."
+        return f"if a package registers it, {KEY_FORMS}"
+    return nearest(name, gymnasium.registry)
 
 
 def _one_line(error: Exception) -> str:

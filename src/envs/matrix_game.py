@@ -8,8 +8,7 @@ behaviour cloning of {AB, BA} earns 0 and an additive value of {AA, AB, BA} is g
 import numpy as np
 
 from envs.game_env import GameEnv
-from envs.mpe.keys import suggestion
-from utils.errors import EnvError
+from utils.errors import EnvError, nearest
 
 # The team's reward of a step, [action of agent 0][action of agent 1].
 PAYOFFS: dict[str, np.ndarray] = {
@@ -45,7 +44,7 @@ class MatrixGameEnv(GameEnv):
         reward_scalarisation: str = "sum",
     ) -> None:
         if key not in PAYOFFS:
-            raise EnvError(f"env_args.key={key!r} is no matrix game.{suggestion(key, PAYOFFS)}")
+            raise EnvError(f"env_args.key={key!r} is no matrix game; {nearest(str(key), PAYOFFS)}")
         self.key = key
         self._payoffs = PAYOFFS[key]
         super().__init__(len(self._payoffs), seed, episode_limit, common_reward, reward_scalarisation)

@@ -16,6 +16,7 @@ from loops.evaluate import Evaluator
 from utils.checkpoint import find_checkpoint, load_state, save_checkpoint
 from utils.errors import CheckpointError, TrainingError
 from utils.logging import Logger, Statistics
+from utils.old_names import old_names
 from utils.plotting import plot_learning_curve
 from utils.progress import Progress, StopSignals
 from utils.rng import load_rng_state, rng_state
@@ -193,7 +194,7 @@ class Training:
                 raise CheckpointError(
                     f"{directory} was saved with {key} {state[key]}, this run has {here}; use the same"
                 )
-        self._warn_of_changes(state["settings"])
+        self._warn_of_changes(old_names(type(self.learner)).stored(state["settings"]))
         if state["t"] >= self.args.t_max:
             raise CheckpointError(
                 f"{directory} is at {self.unit} {state['t']} already; raise t_max={self.args.t_max} above it"

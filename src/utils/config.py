@@ -1,29 +1,21 @@
-"""The configuration's layers (default < env < alg < tuned < `with`) and the sentences for what does not fit."""
+"""The configuration's layers: default < env < alg < tuned < `with`. An algorithm file may state its `base`."""
 
 from __future__ import annotations
 
-import difflib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from sacred.arg_parser import get_config_updates
 
-from utils.errors import ConfigError
+from utils.errors import ConfigError, nearest
+from utils.old_names import OldNames
+from utils.yaml_text import flattened
 
 SOURCE = Path(__file__).resolve().parents[1]
 CONFIG = SOURCE / "config"
 Config = dict[str, Any]
 T = TypeVar("T")
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """A remedy: the likeliest intended word, and all of them where they are few."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    guess = f"did you mean '{close[0]}'?" if close else "nothing similar is known."
-    return f"{guess} Known: {', '.join(sorted(known))}." if len(known) <= 20 else guess
 
 
 def choose(registry: Mapping[str, T], key: str, name: Any) -> T:
@@ -50,19 +42,6 @@ def read_yaml(path: Path) -> Config:
     return content
 
 
-def read_overrides(path: Path) -> Config:
-    """A .json or .yaml file of overrides. Raises ConfigError where it cannot be read as a mapping."""
-    if path.suffix != ".json":
-        return read_yaml(path)
-    try:  # not as YAML, which takes 1e-05 for a text
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise ConfigError(f"{path}: not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a configuration must be a mapping of keys to values")
-    return content
-
-
 def merge(base: Config, update: Mapping[str, Any]) -> Config:
     """`base` with `update` over it; nested mappings merge, everything else is replaced."""
     merged = dict(base)
@@ -72,49 +51,72 @@ def merge(base: Config, update: Mapping[str, Any]) -> Config:
     return merged
 
 
-def take_option(argv: list[str], option: str) -> tuple[str | None, list[str]]:
-    """Remove `option=value` from the command line; returns the value, None where it is absent."""
-    values = [argument.partition("=")[2] for argument in argv if argument.startswith(f"{option}=")]
-    if option in argv:
-        raise ConfigError(f"write {option}=NAME with an equals sign, such as {option}=spacql")
-    if len(values) > 1:
-        raise ConfigError(f"{option} is given {len(values)} times; give it once")
-    return (values[0] if values else None), [item for item in argv if not item.startswith(f"{option}=")]
+def merged(layers: Iterable[Config]) -> Config:
+    """Layers over one another, the lowest first."""
+    config: Config = {}
+    for layer in layers:
+        config = merge(config, layer)
+    return config
 
 
-def read_layer(option: str, layer: str, name: str | None) -> Config:
-    """The configuration a command-line option names. Raises ConfigError for an unknown or missing name."""
+def check_name(option: str, layer: str, name: str | None) -> str:
+    """The name that a command-line option gives. Raises ConfigError where it is missing or unknown."""
     names = config_names(layer)
     if name is None:
         raise ConfigError(f"{option}=NAME is missing; choose one of: {', '.join(names)}")
     if name not in names:
         raise ConfigError(f"{option}={name}: there is no such configuration; {nearest(name, names)}")
-    return read_yaml(CONFIG / layer / f"{name}.yaml")
+    return name
 
 
-def with_updates(argv: list[str]) -> Config:
-    """The `with` overrides of a Sacred command line, configuration files (.json, .yaml) included.
+def environment(name: str | None) -> Config:
+    """What an environment file sets. Raises ConfigError for an unknown or missing name, and for a `base`."""
+    path = CONFIG / "envs" / f"{check_name('--env-config', 'envs', name)}.yaml"
+    content = read_yaml(path)
+    if "base" in content:
+        raise ConfigError(f"{path}: only algorithm files may have a base; write the keys of '{content['base']}' here")
+    return content
 
-    Raises ConfigError for a word that is neither key=value nor such a file.
+
+def algorithm(name: str | None) -> Config:
+    """What an algorithm file sets, over what its bases set. Raises ConfigError for an unknown name or base."""
+    return merged(algorithm_files(name).values())
+
+
+def algorithm_files(name: str | None) -> dict[str, Config]:
+    """The files that make an algorithm's configuration, by name, the first base first; without the key `base`.
+
+    Raises ConfigError for an unknown or missing name, an unknown base, and bases that form a circle.
     """
-    if "with" not in argv:
-        return {}
-    tokens = argv[argv.index("with") + 1 :]
-    for position, token in enumerate(tokens):
-        if token.startswith("-"):
-            tokens = tokens[:position]
-            break
-    updates, named = get_config_updates(tokens)
-    from_files: Config = {}
-    for name in named:
-        path = Path(name)
-        if path.suffix not in (".json", ".yaml", ".yml") or not path.is_file():
-            raise ConfigError(
-                f"'{name}' after `with` is no override; write key=value, without spaces around =, or name a .json or "
-                ".yaml file of overrides"
-            )
-        from_files = merge(from_files, read_overrides(path))
-    return merge(from_files, updates)
+    found: dict[str, Config] = {}
+    waiting: str | None = check_name("--config", "algs", name)
+    while waiting is not None:
+        content = read_yaml(algorithm_path(waiting))
+        found = {waiting: content, **found}
+        base, file = content.pop("base", None), algorithm_path(waiting)
+        if base is not None and base not in (names := config_names("algs")):
+            raise ConfigError(f"{file}: base={base}: no algorithm has this name; {nearest(str(base), names)}")
+        if base in found:
+            raise ConfigError(f"{file}: base={base} leads back to this file; remove one of the bases")
+        waiting = base
+    return found
+
+
+def algorithm_path(name: str) -> Path:
+    """The file of an algorithm."""
+    return CONFIG / "algs" / f"{name}.yaml"
+
+
+def flattened_yaml(name: str) -> str:
+    """The text of an algorithm file with the lines of its bases merged in, for places that know no `base`.
+
+    Each key stands once, with the comment of the file that sets it last; the comment at the top is the file's own.
+    Raises ConfigError as `algorithm` does, and where lines cannot say what the files mean together.
+    """
+    text = flattened([algorithm_path(each).read_text(encoding="utf-8") for each in algorithm_files(name)])
+    if yaml.safe_load(text) != algorithm(name):
+        raise ConfigError(f"{algorithm_path(name)}: it cannot be merged with its bases line by line; give it no base")
+    return text
 
 
 def tuned_layer(alg: str, dataset: str) -> Config:
@@ -124,53 +126,30 @@ def tuned_layer(alg: str, dataset: str) -> Config:
     return read_yaml(path) if inside and path.is_file() else {}
 
 
-def layered_config(alg: str | None, env: str | None, updates: Config, name_of: Callable[[str], str] = str) -> Config:
+def layered_config(
+    alg: str | None,
+    env: str | None,
+    updates: Config,
+    name_of: Callable[[str], str] = str,
+    names_of: Callable[[Any], OldNames] = lambda learner: OldNames(),
+) -> Config:
     """All layers under the `with` overrides, which Sacred applies itself.
 
-    name_of: the dataset's name, by which tuned values are filed, from the `dataset` key, which may be a path.
+    name_of: the dataset's name, by which tuned values are filed, from the `dataset` key, which may be a path. names_of:
+    the old names of keys that the learner of this name understands, for each layer.
     """
-    env_layer = read_layer("--env-config", "envs", env)
-    alg_layer = read_layer("--config", "algs", alg)
+    env_layer, files = environment(env), algorithm_files(alg)
+    names = names_of({**merged(files.values()), **updates}.get("learner"))
+    env_layer = names.today(env_layer, f"{env}.yaml")
+    alg_layer = merged(names.today(content, f"{name}.yaml") for name, content in files.items())
     if alg_layer.get("runner") == "episode":  # what the environment's runner plays at once is not for this one
         env_layer["batch_size_run"] = 1
-    config = merge(merge(read_yaml(CONFIG / "default.yaml"), env_layer), alg_layer)
+    config = merged((read_yaml(CONFIG / "default.yaml"), env_layer, alg_layer))
     dataset, owner = (
         updates.get(key, config.get(key, absent)) for key, absent in (("dataset", None), ("tuned", "own"))
     )
     owner = alg if owner == "own" else owner
     if owner not in (known := ["none", *config_names("algs")]):
         raise ConfigError(f"tuned={owner}: no algorithm has this name; {nearest(str(owner), known)}")
-    return merge(config, tuned_layer(str(owner), name_of(dataset)) if isinstance(dataset, str) else {})
-
-
-def check_updates(config: Config, updates: Mapping[str, Any], prefix: str = "") -> None:
-    """Refuse overrides of keys that no layer declares, and values of another kind than the declared one.
-
-    Environments judge arguments that the YAML does not list themselves. Raises ConfigError with the nearest key or the
-    kind that is meant.
-    """
-    for key, value in updates.items():
-        full = f"{prefix}{key}"
-        if prefix == "env_args." and key not in config:
-            continue
-        if key not in config and full != "seed":
-            known = [f"{prefix}{name}" for name in config]
-            raise ConfigError(f"with {full}={value}: no configuration declares '{full}'; {nearest(full, known)}")
-        declared = config.get(key)
-        if isinstance(declared, dict) and isinstance(value, Mapping):
-            check_updates(declared, value, f"{full}.")
-        elif not _same_kind(declared, value):
-            raise ConfigError(
-                f"with {full}={value}: this is {_kind(value)}, '{full}' is {_kind(declared)} (such as {declared!r})"
-            )
-
-
-def _kind(value: Any) -> str:
-    kinds = ((bool, "True or False"), ((int, float), "a number"), (str, "text"), ((list, tuple), "a list"))
-    return next((name for types, name in kinds if isinstance(value, types)), "a mapping")
-
-
-def _same_kind(declared: Any, value: Any) -> bool:
-    # Ranges judge numbers, and the check of texts which of them may be null.
-    nullable = isinstance(declared, str) or _kind(declared) == "a number"
-    return declared is None or (value is None and nullable) or _kind(declared) == _kind(value)
+    tuned = tuned_layer(str(owner), name_of(dataset)) if isinstance(dataset, str) else {}
+    return names.completed(merge(config, names.today(tuned, f"tuned/{owner}/{dataset}.yaml")))

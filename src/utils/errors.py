@@ -1,5 +1,10 @@
 """Errors a user can mend. Each carries one sentence that names the key, file or shape at fault and the remedy."""
 
+import difflib
+from collections.abc import Iterable
+
+MOST_LISTED = 20  # known words; more would bury the sentence
+
 
 class UserError(Exception):
     """Bad input; `main.py` prints the message as one line and exits with status 1."""
@@ -23,3 +28,18 @@ class EnvError(UserError):
 
 class TrainingError(UserError):
     """Training that cannot go on, such as a non-finite loss."""
+
+
+def close_matches(word: str, known: Iterable[str], n: int = 1, cutoff: float = 0.5) -> list[str]:
+    """At most `n` known words that `word` may have meant, the likeliest first; `cutoff` from 0 (any) to 1 (equal)."""
+    return difflib.get_close_matches(word, list(known), n=n, cutoff=cutoff)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown word: the likeliest intended one, and all of them where they are few."""
+    names = sorted(known)
+    close = close_matches(word, names)
+    if len(names) > MOST_LISTED:
+        return f"did you mean '{close[0]}'?" if close else "nothing similar is known"
+    listed = ", ".join(names)
+    return f"did you mean '{close[0]}'? Known: {listed}" if close else f"known: {listed}"

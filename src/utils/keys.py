@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
+from types import SimpleNamespace, UnionType
 from typing import Any
 
 from utils.errors import ConfigError
@@ -31,8 +31,8 @@ class Range:
 
     def __str__(self) -> str:
         kind = "a whole number" if self.whole else "a number"
-        start = f"above {self.low:g}" if self.above else f"of at least {self.low:g}"
-        end = "" if self.high == float("inf") else f" and at most {self.high:g}"
+        start = f"above {self.low:.15g}" if self.above else f"of at least {self.low:.15g}"
+        end = "" if self.high == float("inf") else f" and at most {self.high:.15g}"
         return f"{kind} {start}{end}{', or None' if self.null else ''}"
 
 
@@ -44,21 +44,26 @@ POSITIVE = Range(0, above=True)
 WEIGHT = Range(0)
 
 
+TEXT_OR_NULL = str | None
+NAMES: dict[Any, str] = {bool: "True or False", str: "text", TEXT_OR_NULL: "text, or None", dict: "a mapping"}
+
+
 @dataclass(frozen=True)
 class Key:
     """One key: what it means, in one line, and which values it takes.
 
-    allowed: a `Range` of numbers, a tuple of choices (text; None among them allows null), or `bool` or `str`.
+    The comments of the YAML files begin with the meaning. allowed: a `Range` of numbers, a tuple of choices (text; None
+    among them allows null), or one of the types in `NAMES`.
     """
 
     meaning: str
-    allowed: Range | tuple[str | None, ...] | type[bool] | type[str]
+    allowed: Range | tuple[str | None, ...] | type | UnionType
 
     def check(self, name: str, value: Any) -> Any:
         """The value, a whole number as an integer (1e4 is 10000). Raises ConfigError where it is not allowed."""
         if isinstance(self.allowed, Range):
             if value not in self.allowed:
-                raise ConfigError(f"{name}={value}: this must be {self.allowed}")
+                raise ConfigError(f"{name}={value}: this must be {self}")
             return int(value) if self.allowed.whole and value is not None else value
         if isinstance(self.allowed, tuple):
             if value not in self.allowed:
@@ -70,13 +75,19 @@ class Key:
     def __str__(self) -> str:
         """The allowed values, for sentences and tables."""
         if isinstance(self.allowed, tuple):
-            return " | ".join("null" if choice is None else choice for choice in self.allowed)
-        if isinstance(self.allowed, Range):
-            return str(self.allowed)
-        return "True or False" if self.allowed is bool else "text"
+            return " | ".join(map(str, self.allowed))
+        return str(self.allowed) if isinstance(self.allowed, Range) else NAMES[self.allowed]
 
 
 Keys = Mapping[str, Key]
+
+
+def inherited(owner: Any, attribute: str) -> dict[str, Any]:
+    """The mapping `attribute` of a class, with those of its base classes under it; empty where none declares it."""
+    found: dict[str, Any] = {}
+    for each in reversed(getattr(owner, "__mro__", ())):
+        found |= vars(each).get(attribute, {})
+    return found
 
 
 def check_keys(args: SimpleNamespace, keys: Keys, reader: str, config: str) -> None:

@@ -37,9 +37,9 @@ def test_the_twin_is_used_where_it_can_be() -> None:
     args: dict[str, Any] = {"key": "simple_spread", "seed": 0, "time_limit": 5, "replay_path": "unused.gif"}
     assert isinstance(VECTOR_REGISTRY["mpe"](2, **args), SpreadTwin)
     assert isinstance(VECTOR_REGISTRY["mpe"](2, **args, render_mode="rgb_array"), SyncVectorEnv)
-    with pytest.raises(EnvError, match="Did you mean 'time_limit'"):
+    with pytest.raises(EnvError, match="did you mean 'time_limit'"):
         VECTOR_REGISTRY["mpe"](2, key="simple_spread", time_limits=5)
-    with pytest.raises(EnvError, match="Did you mean 'simple_spread"):
+    with pytest.raises(EnvError, match="did you mean 'simple_spread"):
         VECTOR_REGISTRY["mpe"](2, key="simple_sprea")
 
 

@@ -54,9 +54,9 @@ def test_the_team_is_paid_once_by_mean_and_twice_by_sum() -> None:
 @pytest.mark.parametrize(
     ("env_args", "message"),
     [
-        ({"key": "xro"}, "Did you mean 'xor'"),
+        ({"key": "xro"}, "did you mean 'xor'"),
         ({"episode_limit": 0}, "env_args.episode_limit must be a whole number of at least 1"),
-        ({"episode_limits": 3}, "Did you mean 'episode_limit'"),
+        ({"episode_limits": 3}, "did you mean 'episode_limit'"),
         ({"render_mode": "rgb_array"}, "cannot be drawn: leave out render=True and env_args.render_mode"),
         ({"reward_scalarisation": "max"}, "reward_scalarisation must be one of"),
     ],

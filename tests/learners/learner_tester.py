@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch as th
-import yaml
 from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
@@ -17,9 +16,8 @@ from controllers import REGISTRY as mac_REGISTRY
 from learners import REGISTRY as learner_REGISTRY
 from learners.base_learner import BaseLearner
 from loops.build import resolve_action_keys
+from utils.config import CONFIG, algorithm, read_yaml
 
-CONFIG = Path(__file__).resolve().parents[2] / "src" / "config"
-ALGS = CONFIG / "algs"
 N_AGENTS, OBS, ACTION = 3, 4, 2
 F64 = th.float64
 
@@ -44,8 +42,7 @@ def make_args(alg: str, discrete: bool | None = None, **updates: Any) -> SimpleN
         "common_reward": True, "learner_log_interval": 2, "action_low": [-1.0, -2.0], "action_high": [1.0, 3.0],
         "hidden_dim": 8, "ensemble_size": 4, "batch_size": 6, "loss_chunk": None,
     }  # fmt: skip
-    layers = [yaml.safe_load(path.read_text()) for path in (CONFIG / "default.yaml", ALGS / f"{alg}.yaml")]
-    args = SimpleNamespace(**{**layers[0], **layers[1], **run, **updates})
+    args = SimpleNamespace(**{**read_yaml(CONFIG / "default.yaml"), **algorithm(alg), **run, **updates})
     for key in ("target_update_interval", "target_update_interval_or_tau"):
         if key not in updates and getattr(args, key, 0) > 1:
             setattr(args, key, 5)

@@ -18,13 +18,15 @@ from components.episode_buffer import EpisodeBatch
 from datasets.importers.alberdice import import_alberdice
 from datasets.sources.xor import generate_xor
 from envs.matrix_game import PAYOFFS, STATE
+from learners import REGISTRY
 from loops.offline import OfflineTraining
 from modules.divergences import REGISTRY as divergence_REGISTRY
 from tests.datasets.games import BRIDGE_MIX, needs_published
-from utils.config import check_updates, layered_config, merge
+from utils.config import layered_config, merge
 from utils.logging import Logger
+from utils.overrides import check_updates
 from utils.rng import seed_everything
-from utils.validation import check_values
+from utils.validation import check_values, keys_of
 
 XOR = PAYOFFS["xor"]
 ADDITIVE = np.array([[1.0, 0.0], [0.0, -1.0]])  # of least squared error on all four pairs alike: misses each by 1
@@ -56,7 +58,7 @@ def trained(folder: Path, alg: str, env: str, dataset: Path, **updates: Any) -> 
     updates = {"dataset": str(dataset), "seed": 0, "use_cuda": False, "save_model": False, **updates}
     layers = layered_config(alg, env, updates)
     check_updates(layers, updates)
-    config = check_values(merge(layers, updates))
+    config = check_values(merge(layers, updates), keys_of(REGISTRY[layers["learner"]]))
     seed_everything(config["seed"])
     run = {"device": "cpu", "results": folder, "unique_token": "run"}
     args = SimpleNamespace(**merge(config, {"env_args": {"seed": config["seed"]}}), **run)

@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 import torch as th
-import yaml
 from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
@@ -11,10 +10,11 @@ from learners import REGISTRY
 from learners.base_learner import Draws, Stats
 from learners.bc_learner import BCLearner
 from learners.optimisation import LossSpec
-from tests.learners.learner_tester import ALGS, check_device, check_learns, check_resumes
+from tests.learners.learner_tester import check_device, check_learns, check_resumes
+from utils.config import algorithm, config_names
 
 # Every algorithm file whose learner is registered.
-FILES = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(ALGS.glob("*.yaml"))}
+FILES = {name: algorithm(name) for name in config_names("algs")}
 ALGORITHMS = {alg: keys for alg, keys in FILES.items() if keys.get("learner") in REGISTRY}
 OPEN = ("auto", "stochastic")
 SHARED_MEMORY = {"mac": "basic_mac", "agent": "rnn", "obs_agent_id": True, "obs_last_action": True}

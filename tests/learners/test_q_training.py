@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch as th
-import yaml
 from torch import Tensor
 
 from learners.optimisation import target_rhythm
-from tests.learners.learner_tester import ALGS, assert_same, make_batch, make_learner, train
+from tests.learners.learner_tester import assert_same, make_batch, make_learner, train
 from tests.no_device_reads import NoDeviceReads
+from utils.config import CONFIG, read_yaml
 from utils.errors import CheckpointError, ConfigError
 
 
@@ -156,7 +156,7 @@ def test_log_has_stocks_names() -> None:
 @pytest.mark.parametrize("mixer", [None, "vdn", "qmix", "monotone"])
 def test_other_algorithms_files_train_on_defaults(mixer: str | None) -> None:
     """`--config=bc_discrete with learner=q_learner mixer=... agent_output_type=q ...` needs no key of its own."""
-    default = yaml.safe_load((ALGS.parent / "default.yaml").read_text())
+    default = read_yaml(CONFIG / "default.yaml")
     keys = {key: default[key] for key in ("gamma", "evaluation_epsilon")}
     q = {"agent_output_type": "q", "action_selector": "epsilon_greedy"}
     learner = make_learner("bc_discrete", learner="q_learner", mixer=mixer, **keys, **q)

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch as th
 import torch.nn.functional as F
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -20,7 +19,8 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from modules.mixers.monotone import ACTIVATIONS, NONNEG
 from modules.mixers.registry import DEFAULTS, build_mixer
-from tests.learners.learner_tester import CONFIG, check_learns, check_resumes
+from tests.learners.learner_tester import check_learns, check_resumes
+from utils.config import CONFIG, read_yaml
 from utils.errors import ConfigError
 
 N, S, ROWS = 3, 4, 24
@@ -284,7 +284,7 @@ def test_other_mixers_are_refused_with_the_reason(keys: Keys, words: str) -> Non
 
 
 def test_defaults_are_those_of_the_configuration() -> None:
-    default = yaml.safe_load((CONFIG / "default.yaml").read_text())
+    default = read_yaml(CONFIG / "default.yaml")
     assert {key: default[key] for key in DEFAULTS} == DEFAULTS
 
 

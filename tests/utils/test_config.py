@@ -55,29 +55,6 @@ def test_layers_override_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         config.layered_config("ss", "e", {})
 
 
-def test_overrides_are_read_as_sacred_reads_them() -> None:
-    argv = ["main.py", "with", "lr=1e-3", "env_args.key=simple_tag", "mixer=None", "-c", "a comment"]
-    assert config.with_updates(argv) == {"lr": 0.001, "env_args": {"key": "simple_tag"}, "mixer": None}
-    with pytest.raises(ConfigError, match="'lr' after `with` is no override"):
-        config.with_updates(["with", "lr", "=", "3"])
-
-
-def test_values_of_another_kind_are_refused() -> None:
-    declared = {"lr": 0.1, "flag": True, "name": "x", "args": {"n": 1}, "free": None}
-    config.check_updates(declared, {"lr": 1, "flag": False, "name": "y", "args": {"n": None}, "free": [1], "seed": 3})
-    for update in ({"lr": "high"}, {"lr": True}, {"flag": 1}, {"name": 3}, {"args": {"n": "two"}}, {"args": 3}):
-        with pytest.raises(ConfigError, match="this is"):
-            config.check_updates(declared, update)
-    with pytest.raises(ConfigError, match="did you mean 'args.n'"):
-        config.check_updates(declared, {"args": {"m": 1}})
-
-
-def test_an_option_is_given_once_and_with_an_equals_sign() -> None:
-    assert config.take_option(["a", "--config=x", "b"], "--config") == ("x", ["a", "b"])
-    with pytest.raises(ConfigError, match="2 times"):
-        config.take_option(["--config=x", "--config=y"], "--config")
-
-
 ALL_YAML = sorted(config.CONFIG.rglob("*.yaml"))
 
 
@@ -92,8 +69,8 @@ def test_every_key_a_learner_reads_is_in_its_yaml() -> None:
     """Stock's default.yaml lacks our keys, so an algorithm's own file must hold what its code reads."""
     stock = {"gamma", "lr", "batch_size", "grad_norm_clip", "hidden_dim", "learner_log_interval", "seed", "device",
              "n_agents", "n_actions", "state_shape"}  # fmt: skip
-    for path in sorted((config.CONFIG / "algs").glob("*.yaml")):
-        declared = config.read_yaml(path)
+    for name in config.config_names("algs"):
+        declared = config.algorithm(name)
         if not declared["learner"]:
             continue
         sources = ["learners/base_learner.py", f"learners/{declared['learner']}.py"]
@@ -104,4 +81,4 @@ def test_every_key_a_learner_reads_is_in_its_yaml() -> None:
             read |= set(re.findall(r"\bargs\.([a-z_0-9]+)", (config.SOURCE / source).read_text()))
         if not REGISTRY[declared["learner"]].TARGETS:
             read -= {"tau", "target_update_interval"}  # the base learner reads them for learners with targets
-        assert read - stock <= declared.keys(), f"{path.name} lacks {sorted(read - stock - declared.keys())}"
+        assert read - stock <= declared.keys(), f"{name}.yaml lacks {sorted(read - stock - declared.keys())}"

@@ -20,7 +20,7 @@ from learners import REGISTRY as learner_REGISTRY
 from loops.build import CONTINUOUS_OUTPUTS, SELECTORS
 from modules.agents import REGISTRY as agent_REGISTRY
 from modules.critics import REGISTRY as critic_REGISTRY
-from utils.config import CONFIG, SOURCE, config_names, merge, read_yaml
+from utils.config import CONFIG, SOURCE, algorithm, config_names, merge, read_yaml
 
 # What main.py, run.py and the loops put on `args`.
 SET_BY_THE_RUN = {"n_agents", "n_actions", "state_shape", "action_low", "action_high", "device", "seed", "unique_token",
@@ -28,8 +28,6 @@ SET_BY_THE_RUN = {"n_agents", "n_actions", "state_shape", "action_low", "action_
 # What a component's file reads and this configuration's way through it does not, by a part of the configuration's name.
 NOT_HERE = {
     "comadice": {"ensemble_size", "critic_dtype"},  # the learner itself says what its one critic of the state is
-    # read by the policies of continuous actions only
-    "spacql_discrete": {"action_l2", "n_penalty_samples", "pre_tanh_l2", "target_noise"},
 }
 MIXERS = set((SOURCE / "modules" / "mixers").glob("*.py"))  # `mixer` may name any of them in any configuration
 PACKAGES = ("learners", "controllers", "components", "modules")
@@ -93,7 +91,7 @@ DEFAULT = read_yaml(CONFIG / "default.yaml")
 
 @pytest.mark.parametrize("alg", config_names("algs"))
 def test_a_configuration_has_every_key_its_components_read(alg: str) -> None:
-    config = merge(DEFAULT, read_yaml(CONFIG / "algs" / f"{alg}.yaml"))
+    config = merge(DEFAULT, algorithm(alg))
     needed = closure({Path(inspect.getfile(found)) for found in components(config)} | MIXERS)
     selector = config["action_selector"]
     needed |= selector_reads(set(SELECTORS.values()) if selector == "auto" else {selector})

@@ -3,9 +3,8 @@
 import pkgutil
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 
-from utils.errors import EnvError
+from utils.errors import EnvError, nearest
 
 OWN_KEYS = ("simple_spread",)
 
@@ -22,7 +21,7 @@ def check_key(key: str) -> str:
     """Returns `key` if there is such an environment; raises `EnvError` with the nearest match and the list if not."""
     known = environment_keys()
     if key not in known:
-        raise EnvError(f"env_args.key={key!r} is no mpe environment.{suggestion(key, known)}")
+        raise EnvError(f"env_args.key={key!r} is no mpe environment; {nearest(str(key), known)}")
     return key
 
 
@@ -31,14 +30,7 @@ def check_arguments(key: str, given: Iterable[str], known: Iterable[str]) -> Non
     options = sorted(known)
     for name in given:
         if name not in options:
-            raise EnvError(f"env_args.{name} is no argument of {key}.{suggestion(name, options)}")
-
-
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """A sentence with the nearest known name, if one is near, and all of them."""
-    options = list(known)
-    near = get_close_matches(str(name), options, n=1)
-    return (f" Did you mean {near[0]!r}?" if near else "") + f" Known: {', '.join(options)}."
+            raise EnvError(f"env_args.{name} is no argument of {key}; {nearest(name, options)}")
 
 
 def check_time_limit(time_limit: int, name: str = "time_limit") -> None:

@@ -1,0 +1,102 @@
+"""The keys of every run, as config/default.yaml sets them. Learners declare theirs in their own files (`KEYS`)."""
+
+from utils.keys import COUNT, COUNT_OR_NULL, INDEX, POSITIVE, SHARE, TEXT_OR_NULL, WEIGHT, Key, Keys, Range
+
+ONE_OR_TWO = Range(1, 2, whole=True)
+
+RUN_KEYS: Keys = {
+    # -- what to run --
+    "name": Key("how runs are filed", str),
+    "seed": Key("seed of all randomness", Range(0, 2**32 - 1, whole=True)),  # numpy's global stream takes no others
+    "offline": Key("learn from a dataset", bool),
+    "collect": Key("write a dataset with the configured policy instead of training", bool),
+    "evaluate": Key("play test_nepisode episodes with the policy of checkpoint_path instead of training", bool),
+    "dataset": Key("dataset to learn from", TEXT_OR_NULL),
+    "window": Key("steps per training sample", COUNT_OR_NULL),
+    "tuned": Key("algorithm whose values per dataset are used, from config/tuned/", str),
+    "burn_in": Key("steps before each window that only warm up the recurrent state", INDEX),
+    "memory_map": Key("read the dataset through a memory-mapped cache (offline)", bool),
+    "reward_scaling": Key("scaling of the dataset's team rewards (offline)", ("none", "centre", "standardise")),
+    "train_reward": Key("team reward that is learned from (offline)", ("mean", "sum", "agent0")),
+    "updates_per_run": Key("updates after each rollout of the runner (online)", COUNT),
+    "buffer_size": Key("episodes in the replay buffer (online)", COUNT),
+    "save_replay_buffer": Key("keep the replay buffer in checkpoints (online)", bool),
+    "replay_to": Key("dataset to which every training episode is written (online)", TEXT_OR_NULL),
+    "collect_to": Key("dataset that collect=True writes", TEXT_OR_NULL),
+    "collect_episodes": Key("episodes that collect=True writes", COUNT),
+    "collect_quality": Key("quality of the behaviour, for the dataset card that collect=True writes", TEXT_OR_NULL),
+    # -- pieces, by their names in the registries --
+    "runner": Key("who plays episodes", str),
+    "mac": Key("how agents share networks", str),
+    "env": Key("environment", TEXT_OR_NULL),
+    "env_args": Key("keyword arguments of the environment", dict),
+    "learner": Key("learning algorithm", TEXT_OR_NULL),
+    "common_reward": Key("one team reward", bool),
+    "reward_scalarisation": Key("team reward that an environment pays", ("sum", "mean")),
+    # -- length and intervals --
+    "t_max": Key("training length", COUNT),
+    "batch_size": Key("windows per training batch", COUNT),
+    "batch_size_run": Key("episodes that the runner plays at once", COUNT),
+    "test_nepisode": Key("episodes per evaluation", COUNT),
+    "test_interval": Key("evaluation interval", COUNT),
+    "test_greedy": Key("evaluate stochastic policies by their likeliest action or their mean", bool),
+    "evaluation_seed": Key("seed of the first evaluation episode", INDEX),
+    "log_interval": Key("interval of the printed summary", COUNT),
+    "runner_log_interval": Key("interval of the runner's training statistics, in environment steps", COUNT),
+    "learner_log_interval": Key("interval of the learner's statistics", COUNT),
+    # -- machine --
+    "use_cuda": Key("use a GPU where there is one", bool),
+    "buffer_cpu_only": Key("keep the dataset, or the replay buffer, in main memory", bool),
+    "compile": Key("compile the losses with torch.compile", bool),
+    "matmul_precision": Key("precision of float32 matrix products", ("highest", "high", "medium")),
+    # -- records --
+    "use_tensorboard": Key("write TensorBoard events too", bool),
+    "mongo": Key("MongoDB that records the run too, host:port:db_name", TEXT_OR_NULL),
+    "save_model": Key("write checkpoints", bool),
+    "save_model_interval": Key("checkpoint interval", COUNT),
+    "checkpoint_path": Key("directory of the run to continue or to evaluate", str),
+    "load_step": Key("step of its checkpoint to load", INDEX),
+    "render": Key("draw the first episode of an evaluation to a GIF", bool),
+    "local_results_path": Key("folder of all records, relative to the checkout", str),
+    # -- learning --
+    "gamma": Key("discount", SHARE),
+    "lr": Key("learning rate of losses that have no key of their own", POSITIVE),
+    "grad_norm_clip": Key("largest gradient norm", POSITIVE),
+    "add_value_last_step": Key("bootstrap n-step returns at an episode's end (stock EPyMARL's actor-critics)", bool),
+    # -- agents --
+    "agent": Key("network of the agents", str),
+    "hidden_dim": Key("width of hidden layers", COUNT),
+    "obs_agent_id": Key("append the agent's one-hot index to its observation", bool),
+    "obs_last_action": Key("append the agent's last action to its observation", bool),
+    "use_rnn": Key("make agents rnn and rnn_ns recurrent", bool),
+    "final_init": Key(
+        "bound of the uniform distribution from which the last layer of agents mlp and mlp_ns starts",
+        Range(0, above=True, null=True),
+    ),
+    "agent_output_type": Key(
+        "meaning of the agents' outputs",
+        ("q", "pi_logits", "mean", "gaussian", "tanh_gaussian", "auto", "stochastic"),
+    ),
+    "mask_before_softmax": Key("give unavailable actions probability 0 (pi_logits)", bool),
+    "action_selector": Key("how actions are chosen", str),
+    "epsilon_start": Key("share of random actions at the start (epsilon_greedy)", SHARE),
+    "epsilon_finish": Key("share of random actions after epsilon_anneal_time steps (epsilon_greedy)", SHARE),
+    "epsilon_anneal_time": Key("environment steps from epsilon_start to epsilon_finish (epsilon_greedy)", INDEX),
+    "evaluation_epsilon": Key("share of random actions in evaluations (epsilon_greedy)", SHARE),
+    "exploration_noise": Key("standard deviation of the exploration noise, in half action ranges (gaussian)", WEIGHT),
+    "input_norm": Key("standardisation of inputs", ("none", "dataset")),
+    # -- mixers of the agents' values --
+    "mixing_embed_dim": Key("width of the mixing network (qmix, monotone)", COUNT),
+    "hypernet_layers": Key(
+        "layers of the networks that make weights and biases from the state (qmix, monotone)", ONE_OR_TWO
+    ),
+    "hypernet_embed": Key("width of those networks where they have two layers (qmix, monotone)", COUNT),
+    "mixer_layers": Key("layers of the mixing network (monotone)", ONE_OR_TWO),
+    "mixer_nonneg": Key("function that makes weights non-negative (monotone)", ("abs", "softplus", "square")),
+    "mixer_activation": Key("activation between two layers (monotone)", str),  # the mixer says why others do not serve
+    "mixer_elu_alpha": Key("alpha of elu (monotone)", WEIGHT),  # the mixer refuses those above 1, with its reason
+    # -- bookkeeping of sweeps --
+    "repeat_id": Key("number of a repetition", INDEX),
+    "label": Key("free text", str),
+    "hypergroup": Key("group of a hyperparameter search", TEXT_OR_NULL),
+}
