@@ -1,4 +1,4 @@
-"""What a single sampled next state costs DICE: the table of docs/comadice.md.
+"""What a single sampled next state costs DICE: the table of docs/results/comadice.md.
 
     python benchmarks/dice_bias.py
 

@@ -1,4 +1,4 @@
-"""Sacred records to small JSON files, and these to the tables and figures of docs/reproduction.md.
+"""Sacred records to small JSON files, and these to the tables and figures of docs/results/cooperative-navigation.md.
 
     python benchmarks/reproduction.py gather results/sacred --into docs/results/cn
     python benchmarks/reproduction.py table docs/results/cn

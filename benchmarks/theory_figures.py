@@ -1,4 +1,4 @@
-"""How loose SPaCQL's bounds are, on small processes solved exactly: tables and figures of docs/theory.md.
+"""How loose SPaCQL's bounds are, on small processes solved exactly: tables and figures of docs/results/theory.md.
 
     python benchmarks/theory_figures.py [-o docs/images]
 

@@ -1,6 +1,6 @@
 """Command line for datasets: `python src/dataset.py inspect|verify|merge|slice|import-alberdice|generate-xor|...`.
 
-See docs/dataset-format.md.
+See docs/reference/dataset-format.md.
 """
 
 import argparse

@@ -10,7 +10,7 @@ from utils.errors import DatasetError
 
 
 def convert_arrays(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays of rows in the types of docs/dataset-format.md."""
+    """The arrays of rows in the types of docs/reference/dataset-format.md."""
     if not isinstance(arrays, Mapping):
         raise DatasetError(f"the arrays are of type {type(arrays).__name__}; they must be a mapping of names to arrays")
     converted: dict[str, np.ndarray] = {}

@@ -1,4 +1,4 @@
-"""Offline datasets: reading, writing and finding the files that docs/dataset-format.md describes."""
+"""Offline datasets: reading, writing and finding the files that docs/reference/dataset-format.md describes."""
 
 import logging
 from collections.abc import Mapping

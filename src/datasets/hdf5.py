@@ -105,7 +105,9 @@ def _create(file: h5py.File, name: str, array: np.ndarray, compression: int) -> 
 
 def _read_card(file: h5py.File, path: Path) -> dict[str, Any]:
     if file.attrs.get("format") != FORMAT:
-        raise DatasetError(f"{path} is an HDF5 file but not a dataset of this project; see docs/dataset-format.md")
+        raise DatasetError(
+            f"{path} is an HDF5 file but not a dataset of this project; see docs/reference/dataset-format.md"
+        )
     version = file.attrs.get("format_version")
     if not isinstance(version, (int, np.integer)) or version != FORMAT_VERSION:
         raise DatasetError(

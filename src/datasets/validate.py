@@ -22,7 +22,7 @@ _BOUND_TOLERANCE = 1e-5  # float32 rounding of an action at its bound
 
 
 def check_layout(arrays: Mapping[str, np.ndarray], episode_offsets: np.ndarray, last_action_known: np.ndarray) -> None:
-    """Raise DatasetError unless the arrays have the names, shapes and types of docs/dataset-format.md."""
+    """Raise DatasetError unless the arrays have the names, shapes and types of docs/reference/dataset-format.md."""
     missing = [key for key in REQUIRED if key not in arrays]
     if missing:
         raise DatasetError(f"the dataset lacks '{missing[0]}'; it must hold {', '.join(REQUIRED)}")
@@ -44,7 +44,7 @@ def check_values(
     last_action_known: np.ndarray,
     card: Mapping[str, Any],
 ) -> None:
-    """Raise DatasetError unless the values within a sound layout are those of docs/dataset-format.md."""
+    """Raise DatasetError unless the values within a sound layout are those of docs/reference/dataset-format.md."""
     for key, array in arrays.items():
         if array.dtype.kind == "f":
             _refuse(array, lambda block: ~np.isfinite(block), key, "holds a value that is not finite (NaN or inf)")

@@ -206,7 +206,7 @@ def test_merge_refuses_what_one_card_cannot_state(env_args, reference, words, tm
 
 
 def test_the_example_of_the_docs_runs(tmp_path):
-    text = (ROOT / "docs" / "dataset-format.md").read_text()
+    text = (ROOT / "docs" / "your-data.md").read_text()
     (tmp_path / "example.py").write_text(text.split("```python\n")[1].split("```")[0])
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     subprocess.run([sys.executable, "example.py"], cwd=tmp_path, env=environment, check=True)

@@ -26,11 +26,6 @@ def test_names(tmp_path, monkeypatch):
         resolve_dataset("../../etc/nothing-like-it")
 
 
-def test_the_recipes_stand_in_the_readme():
-    text = (names.DATA_ROOT / "README.md").read_text()
-    assert all(command in text for command in names.RECIPES.values())
-
-
 def test_a_path_under_the_data_folder_has_a_name(tmp_path, monkeypatch):
     root = tmp_path / "offline_data"
     (root / "mpe").mkdir(parents=True)

@@ -48,7 +48,7 @@ XOR_KEYS = {
     "batch_size": 256,
     "t_max": 300,
 }
-# semi_dataset, which is the only one whose sampled policies are near the optimum too (docs/games.md).
+# semi_dataset, which is the only one whose sampled policies are near the optimum too (docs/results/games.md).
 BRIDGE_KEYS = {
     "value_loss": "semi_dataset", "alpha": 0.02, "gamma": 0.99, "value_lr": 0.003, "q_lr": 0.003, "actor_lr": 0.003,
     "tau": 0.02, "batch_size": 512, "t_max": 1000, "seed": 2,
@@ -173,7 +173,7 @@ def test_behaviour_cloning_earns_what_the_marginals_of_the_data_do(names: str, e
 
 
 def test_the_dual_with_an_additive_advantage_is_greedy_for_nothing_where_all_pairs_are_logged(tmp_path: Path) -> None:
-    """AA, which pays 0; the policies are still on their way to it (docs/games.md), the greedy pair is there."""
+    """AA, which pays 0; the policies are still on their way to it (docs/results/games.md), the greedy pair is there."""
     generate_xor("random", tmp_path / "xor.h5", episodes=60)
     keys = {**XOR_KEYS, "advantage": "mixed", "alpha": 0.1}
     policies = probabilities(trained(tmp_path, "comadice", "matrix_game", tmp_path / "xor.h5", **keys))
@@ -185,7 +185,7 @@ def test_greedy_policies_reach_bridges_optimum(tmp_path: Path) -> None:
     """From data in which policies cloned greedily block each other, -15.4952.
 
     The data hold both ways to yield equally often, so that greedy agents may disagree for some updates even late in
-    training (docs/games.md): judged is the median of six evaluations, exact, for the game has no chance.
+    training (docs/results/games.md): judged is the median of six evaluations, exact, for the game has no chance.
     """
     import_alberdice(BRIDGE_MIX, tmp_path / "mix.h5")
     played = {"test_nepisode": 1, "batch_size_run": 1}

@@ -197,7 +197,7 @@ def test_kl_is_linear_beyond_its_cap() -> None:
 
 
 def test_kl_weighs_nothing_by_more_than_e_to_the_20() -> None:
-    """The number that docs/comadice.md promises; the checks above hold of any cap."""
+    """The number that docs/learners/comadice.md promises; the checks above hold of any cap."""
     kl, x = REGISTRY["kl"], th.tensor([19.5, 20, 20.5, 40, 1e4], dtype=F64)
     weight = th.tensor([math.exp(19.5), *[math.exp(20)] * 4], dtype=F64)
     th.testing.assert_close(kl.weight(x), weight, rtol=1e-12, atol=0)

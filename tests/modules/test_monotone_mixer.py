@@ -14,7 +14,6 @@ import torch as th
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from modules.mixers.registry import DEFAULTS, build_mixer
 from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 

@@ -1,4 +1,4 @@
-"""docs/theory.md and docs/comadice.md say what the tests and the scripts say."""
+"""docs/results/theory.md and docs/results/comadice.md say what the tests and the scripts say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import dice_bias, theory_figures
 
-PAGE = theory_figures.ROOT / "docs" / "theory.md"
+PAGE = theory_figures.ROOT / "docs" / "results" / "theory.md"
 
 
 def test_every_test_it_names_exists() -> None:
@@ -30,4 +30,4 @@ def test_its_tables_are_what_the_script_prints(rows: theory_figures.Measured) ->
 
 def test_the_table_of_the_sampled_objective_is_what_its_script_prints() -> None:
     lines = dice_bias.table()
-    assert len(lines) == 5 and "\n".join(lines) in (dice_bias.ROOT / "docs" / "comadice.md").read_text()
+    assert len(lines) == 5 and "\n".join(lines) in (dice_bias.ROOT / "docs" / "results" / "comadice.md").read_text()

@@ -124,7 +124,7 @@ def _judge(buffer: _Buffer) -> tuple[dict[str, Any], np.ndarray]:
         return _bridge_environment(buffer), _bridge_terminals(buffer)
     raise DatasetError(
         f"{buffer.folder} has {shape[0]} actions and states of {shape[1]} numbers, the XOR game 2 and 4, Bridge 5 and "
-        "8; buffers of other games cannot be imported: write them with write_dataset (docs/dataset-format.md)"
+        "8; buffers of other games cannot be imported: write them with write_dataset (docs/reference/dataset-format.md)"
     )
 
 

@@ -21,7 +21,7 @@ SAVED = "save_model=True"
 STEPS = ("t_max=300", "test_interval=100", "batch_size=4", "buffer_size=16", SAVED, "save_model_interval=50")
 # One per learner, and one per runner that can play it.
 EVALUATED = {"bc_discrete": "offline", "spacql_discrete": "episode", "comadice_discrete": "parallel"}
-SECTIONS = {"README.md": "## Use it in your EPyMARL", "docs/stock.md": "## Offline"}
+SECTIONS = {"docs/reference/ours-in-stock.md": "## Offline"}
 SHORTER = ("t_max=9", "test_nepisode=2", "use_cuda=False")
 
 

@@ -1,4 +1,4 @@
-"""The commands that README.md and docs/stock.md print work as they stand there, in the order of a new user."""
+"""The commands that docs/reference/ours-in-stock.md prints work as they stand there, in the order of a new user."""
 
 from __future__ import annotations
 
@@ -35,4 +35,4 @@ def test_they_train_and_evaluate(later: Launcher) -> None:
     folder = later.folder / "as-printed"
     for page in SECTIONS:
         assert (folder / page / "epymarl" / "lbf.h5").is_file()
-    assert len(list((folder / "docs/stock.md" / "epymarl").glob("results/models/*/1/agent.th"))) == 1
+        assert len(list((folder / page / "epymarl").glob("results/models/*/1/agent.th"))) == 1

@@ -1,0 +1,34 @@
+"""Train briefly on the bundled data, then score the checkpoint: both through the command line.
+
+    python examples/evaluate_checkpoint.py [FOLDER]
+
+50 updates are far too few to learn much; the first command of the README takes 2 000.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else "results/short").resolve()
+MAIN = [sys.executable, str(ROOT / "src" / "main.py"), "--config=spacql", "--env-config=mpe", "with"]
+FILES = f"local_results_path={FOLDER}"
+
+
+def newest(pattern: str) -> Path:
+    """The newest file or folder under FOLDER that fits the pattern."""
+    return max(FOLDER.glob(pattern), key=lambda path: path.stat().st_mtime)
+
+
+# 1. Train: 50 updates instead of the algorithm file's 2 000, one evaluation before and one after.
+subprocess.run([*MAIN, "t_max=50", "test_interval=50", "batch_size=512", "seed=0", FILES], check=True)
+checkpoint = newest("models/*")
+
+# 2. Evaluate what was saved: 1 000 fixed episodes, as in every evaluation of Cooperative Navigation.
+subprocess.run([*MAIN, "evaluate=True", f"checkpoint_path={checkpoint}", "seed=0", FILES], check=True)
+
+# 3. Read the score from the Sacred record of the evaluation.
+metrics = json.loads(newest("sacred/spacql/simple_spread/[0-9]*/metrics.json").read_text())
+score = metrics["test_normalised_score"]["values"][-1]
+print(f"checkpoint {checkpoint}: normalised score {score:.1f} (0: random policies, 100: expert ones)")

@@ -1,0 +1,15 @@
+#!/bin/sh
+# Datasets of Bridge: sh offline_data/recipes/bridge.sh SET [--dry-run]
+set -eu
+SETS="optimal mix random"
+. "$(dirname "$0")/common.sh"
+
+case $chosen in
+optimal) run python src/dataset.py generate-bridge optimal -o bridge/optimal --episodes 500 ;;
+mix) run python src/dataset.py generate-bridge mix -o bridge/mix --episodes 1000 ;;
+random)
+    run python src/main.py --config=random --env-config=bridge with collect=True collect_to=bridge/random \
+        collect_episodes=500 seed=0
+    ;;
+*) unknown ;;
+esac

@@ -1,0 +1,18 @@
+# Read by the recipes: `run COMMAND...` prints a command and runs it, unless the recipe was started with --dry-run.
+# A recipe is started as `sh offline_data/recipes/FAMILY.sh SET [--dry-run]`; SETS names the family's sets.
+
+chosen=${1:-}
+dry_run=${2:-}
+cd "$(dirname "$0")/../.."
+
+run() {
+    echo "$*"
+    if [ -z "$dry_run" ]; then "$@"; fi
+}
+
+unknown() {
+    echo "usage: sh $0 SET [--dry-run]; SET is one of: $SETS" >&2
+    exit 1
+}
+
+if [ -n "$dry_run" ] && [ "$dry_run" != "--dry-run" ]; then unknown; fi
