@@ -51,16 +51,16 @@ class ComaDICELearner(BaseLearner):
         **TARGET_KEYS,
         **MIXER_KEYS,
         "hidden_dim": Key("width of both hidden layers", COUNT),
-        "value_loss": Key("what the values learn", ("full", *VARIANTS)),
-        "value_memory": Key("whether nu_i and q_i have a GRU, as recurrent policies do", bool),
-        "advantage": Key("where full has the advantage from", ("sample", "joint", "mixed")),
-        "divergence": Key("f", tuple(divergence_REGISTRY)),
+        "value_loss": Key("loss of the values", ("full", *VARIANTS)),
+        "value_memory": Key("give nu_i and q_i a GRU, as in recurrent policies", bool),
+        "advantage": Key("advantage that `full` weighs actions by", ("sample", "joint", "mixed")),
+        "divergence": Key("divergence f", tuple(divergence_REGISTRY)),
         "alpha": Key("weight of the divergence, in units of the reward's value", POSITIVE),
-        "mixer": Key("how the agents' values become the team's", tuple(mixer_REGISTRY)),
+        "mixer": Key("mixer of the local values", tuple(mixer_REGISTRY)),
         "value_lr": rate("the values"),
-        "q_lr": rate("q, or of the joint advantage"),
+        "q_lr": rate("q and of the joint advantage"),
         "actor_lr": rate("the policies"),
-        "input_norm": Key("standardise inputs by the dataset's statistics, or not", ("dataset", "none")),
+        "input_norm": Key("standardisation of inputs", ("dataset", "none")),
     }
     CONFIGS = ("comadice", "comadice_discrete")
     ALIASES = {"lr": "value_lr"}

@@ -25,7 +25,7 @@ class MATD3BCLearner(MATD3Learner):
         "bc_weight": Key("weight of cloning in the policies' loss", WEIGHT),
         "target_clip": Key("what bounds bootstrapped values", ("none", "max_return", "max_return_to_go")),
         "target_clip_multiple": Key("the bound, in multiples of that return", POSITIVE),
-        "input_norm": Key("standardise inputs by the dataset's statistics, or not", ("dataset", "none")),
+        "input_norm": Key("standardisation of inputs", ("dataset", "none")),
     }
     CONFIGS = ("matd3_bc", "matd3_bc")
     bound: Tensor

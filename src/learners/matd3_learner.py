@@ -30,7 +30,7 @@ class MATD3Learner(BaseLearner):
         **CRITIC_KEYS,
         "critic_lr": rate("the critics"),
         "actor_lr": rate("the policies"),
-        "actor_update_interval": Key("policy update interval, in critic updates", COUNT),
+        "actor_update_interval": Key("critic updates per policy update", COUNT),
         "reward_scale": Key("factor on rewards", POSITIVE),
         "target_noise": Key(
             "standard deviation of the noise on target policies' actions, in half action ranges", WEIGHT

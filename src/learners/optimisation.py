@@ -13,18 +13,20 @@ from utils.keys import COUNT, COUNT_OR_NULL, POSITIVE, SHARE, Key, Range
 
 EITHER = "target_update_interval_or_tau"
 
-# Keys that every learner reads, and those of learners with target networks.
+# Keys that every learner reads, and those of learners with bootstrapped targets.
 SHARED_KEYS = {
-    "gamma": Key("discount", SHARE),
     "grad_norm_clip": Key("largest gradient norm", POSITIVE),
-    "loss_chunk": Key("batch rows evaluated at a time, to save memory; null: all", COUNT_OR_NULL, optional=True),
+    "loss_chunk": Key("batch rows evaluated at a time", COUNT_OR_NULL, optional=True),
     "compile": Key("compile the losses with torch.compile", bool, optional=True),
-    "learner_log_interval": Key("log the learner's statistics at this interval", COUNT),
+    "learner_log_interval": Key("interval of the learner's statistics", COUNT),
 }
 TARGET_KEYS = {
-    "target_update_interval": Key("target update interval, in updates", COUNT, optional=True),
-    "tau": Key("Polyak coefficient of the targets; 1: hard copy", Range(0, 1, above=True), optional=True),
-    EITHER: Key("above 1: interval of hard target copies; else: Polyak coefficient", POSITIVE, optional=True),
+    "gamma": Key("discount", SHARE),
+    "target_update_interval": Key("target update interval", COUNT, optional=True),
+    "tau": Key("Polyak coefficient of the targets", Range(0, 1, above=True), optional=True),
+    EITHER: Key(
+        "updates per hard copy to the targets; at most 1: Polyak coefficient of every update", POSITIVE, optional=True
+    ),
 }
 
 TARGET_NOISE = "standard deviation of the noise on target policies' actions, in half action ranges"

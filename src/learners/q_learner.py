@@ -32,11 +32,15 @@ class QLearner(BaseLearner):
         **BaseLearner.KEYS,
         **TARGET_KEYS,
         **MIXER_KEYS,
-        "mixer": Key("how the agents' values become the team's", (*mixer_REGISTRY, None), optional=True),
-        "double_q": Key("online values choose the next action, target values judge it", bool, optional=True),
-        "standardise_rewards": Key("learn from rewards standardised by running statistics", bool, optional=True),
-        "standardise_returns": Key("learn values standardised by the targets' running statistics", bool, optional=True),
-        "q_lr": rate("the values, and of the mixer"),
+        "mixer": Key("mixer of the agents' values", (*mixer_REGISTRY, None), optional=True),
+        "double_q": Key("let online values choose the next action, and target values judge it", bool, optional=True),
+        "standardise_rewards": Key(
+            "standardise rewards by their running mean and standard deviation", bool, optional=True
+        ),
+        "standardise_returns": Key(
+            "standardise values by the targets' running mean and standard deviation", bool, optional=True
+        ),
+        "q_lr": rate("the action values"),
     }
     CONFIGS = ("qmix", "qmix")
     ALIASES = {"lr": "q_lr"}

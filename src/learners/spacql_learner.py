@@ -28,7 +28,7 @@ from utils.keys import COUNT, WEIGHT, Key
 
 CONTINUOUS_ONLY = {
     "target_noise": Key(TARGET_NOISE, WEIGHT, actions="continuous"),
-    "n_penalty_samples": Key("logsumexp: uniform actions per agent and row", COUNT, actions="continuous"),
+    "n_penalty_samples": Key("uniform actions per agent and row", COUNT, actions="continuous"),
     "action_l2": Key("weight of the squared policy actions in the policies' loss", WEIGHT, actions="continuous"),
     "pre_tanh_l2": Key("weight of the squared policy outputs before tanh", WEIGHT, actions="continuous"),
 }
@@ -47,17 +47,17 @@ class SPaCQLLearner(BaseLearner):
         **TARGET_KEYS,
         **CRITIC_KEYS,
         **CONTINUOUS_ONLY,
-        "partial_replacement": Key("which next actions the target replaces", tuple(replacement_REGISTRY)),
-        "uncertainty_ensemble": Key("whose disagreement is u_k (eq. 7)", ("online", "target")),
-        "cql_penalty": Key("xi_c of eq. 5", ("logsumexp", "policy")),
+        "partial_replacement": Key("agents replaced in the target", tuple(replacement_REGISTRY)),
+        "uncertainty_ensemble": Key("critics whose disagreement is u_k (eq. 7)", ("online", "target")),
+        "cql_penalty": Key("penalty xi_c of eq. 5", ("logsumexp", "policy")),
         "alpha_cql": Key("weight of the penalty", WEIGHT),
-        "penalty_weights": Key("lambda_i of eq. 5", ("uniform", "density")),
-        "penalty_temperature": Key("density: tau of its softmax; 0 is uniform", WEIGHT),
-        "density_lr": rate("density: the behaviour's estimate"),
+        "penalty_weights": Key("agents' weights lambda_i of eq. 5", ("uniform", "density")),
+        "penalty_temperature": Key("temperature of the softmax of penalty_weights=density", WEIGHT),
+        "density_lr": rate("the behaviour's estimate"),
         "critic_lr": rate("the critics"),
         "actor_lr": rate("the policies"),
-        "actor_update_interval": Key("policy update interval, in critic updates", COUNT),
-        "input_norm": Key("standardise inputs by the dataset's statistics, or not", ("dataset", "none")),
+        "actor_update_interval": Key("critic updates per policy update", COUNT),
+        "input_norm": Key("standardisation of inputs", ("dataset", "none")),
     }
     CONFIGS = ("spacql", "spacql_discrete")
     ALIASES = {"lr": "critic_lr"}

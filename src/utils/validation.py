@@ -6,26 +6,8 @@ import re
 from typing import Any
 
 from utils.errors import ConfigError
-from utils.keys import COUNT, COUNT_OR_NULL, POSITIVE, WEIGHT, Key, Keys, Range, inherited
+from utils.keys import Keys, inherited
 from utils.run_keys import RUN_KEYS
-
-# Keys of learners that do not declare them themselves yet.
-UNDECLARED: Keys = {
-    **dict.fromkeys(
-        ("ensemble_size", "actor_update_interval", "target_update_interval", "n_penalty_samples"), Key("", COUNT)
-    ),
-    "loss_chunk": Key("", COUNT_OR_NULL),
-    "tau": Key("", Range(0, 1, above=True)),
-    **dict.fromkeys(
-        ("alpha", "target_update_interval_or_tau", "q_lr", "actor_lr", "critic_lr", "value_lr", "density_lr",
-         "reward_scale"), Key("", POSITIVE)
-    ),
-    **dict.fromkeys(
-        ("alpha_cql", "penalty_temperature", "target_noise", "action_l2", "pre_tanh_l2", "target_noise_clip"),
-        Key("", WEIGHT),
-    ),
-    "critic_dtype": Key("", ("float32", "bfloat16")),
-}  # fmt: skip
 
 
 def keys_of(learner: Any) -> Keys:
@@ -33,7 +15,7 @@ def keys_of(learner: Any) -> Keys:
 
     learner: None for runs without one. A class that declares nothing, such as stock EPyMARL's, adds nothing.
     """
-    return {**RUN_KEYS, **UNDECLARED, **inherited(learner, "KEYS")}
+    return {**RUN_KEYS, **inherited(learner, "KEYS")}
 
 
 def check_values(config: dict[str, Any], keys: Keys = RUN_KEYS) -> dict[str, Any]:

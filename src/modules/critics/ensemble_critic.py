@@ -15,7 +15,7 @@ from utils.keys import COUNT, Key
 CRITIC_KEYS = {
     "hidden_dim": Key("width of both hidden layers", COUNT),
     "ensemble_size": Key("number of critics, and of target critics", COUNT),
-    "critic_dtype": Key("type of products in the critics' hidden layers", ("float32", "bfloat16")),
+    "critic_dtype": Key("precision of products in the critics' hidden layers", ("float32", "bfloat16")),
 }
 
 
