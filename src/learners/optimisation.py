@@ -13,6 +13,7 @@ from utils.keys import COUNT, COUNT_OR_NULL, POSITIVE, SHARE, Key, Range
 
 EITHER = "target_update_interval_or_tau"
 
+HARD_OR_SOFT = "updates per hard copy to the targets; at most 1: Polyak coefficient of every update"
 # Keys that every learner reads, and those of learners with bootstrapped targets.
 SHARED_KEYS = {
     "grad_norm_clip": Key("largest gradient norm", POSITIVE),
@@ -25,7 +26,7 @@ TARGET_KEYS = {
     "target_update_interval": Key("target update interval", COUNT, optional=True),
     "tau": Key("Polyak coefficient of the targets", Range(0, 1, above=True), optional=True),
     EITHER: Key(
-        "updates per hard copy to the targets; at most 1: Polyak coefficient of every update", POSITIVE, optional=True
+        HARD_OR_SOFT, POSITIVE, optional=True
     ),
 }
 

@@ -18,6 +18,8 @@ from modules.mixers.mixer_keys import MIXER_KEYS
 from utils.errors import ConfigError
 from utils.keys import Key
 
+RUNNING = "running mean and standard deviation"
+
 
 class QLearner(BaseLearner):
     """One-step Q-learning of each agent's own value, or of the team's value that a mixer makes of them.
