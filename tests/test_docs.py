@@ -134,7 +134,7 @@ def test_the_example_learner_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = make_batch(learner.args)
     losses = []
     for step in range(60):
-        losses.append(learner("actor", batch, {}, {})[0].item())
+        losses.append(learner("actor", batch, {})[0].item())
         learner.train(batch, step + 1, 0)
     assert losses[-1] < 0.8 * losses[0]
 

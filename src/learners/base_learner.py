@@ -26,7 +26,7 @@ from learners.persistence import collect_state, read_models, restore_state, writ
 from modules.layers.normaliser import fill_normalisers
 from utils.checkpoint import load_or_refuse
 from utils.errors import TrainingError
-from utils.keys import Key, check_keys
+from utils.keys import Key, check_keys, inherited
 
 Noise = dict[str, Tensor]
 Context = dict[str, Tensor]
@@ -52,9 +52,9 @@ class BaseLearner(nn.Module):
     (`transition_mask`), returns its statistics per row, (R,) or (R, m), and leaves no state behind. So
     `torch.func.functional_call(learner, parameters, (name, batch, noise))` may be mapped over stacked parameters.
 
-    KEYS: the configuration keys that it reads. CONFIGS: the algorithm files that have them all, for continuous and for
-    discrete actions. ALIASES: old names of keys. REMOVED: keys that are
-    gone, with the reason.
+    KEYS: the configuration keys that it reads, beside those of its base classes. CONFIGS: the algorithm files that have
+    them all, for continuous and for discrete actions. ALIASES: old names of keys. REMOVED: keys that are gone, with the
+    reason.
     LOSSES: one `LossSpec` per loss. TARGETS: modules with target networks. Both may be set on the instance instead.
     STATISTICS: modules that `train` changes beside the losses, such as running means; they are part of the training
     state. EXTRAS: what it reads of a window's episode beyond the window (see the offline buffer).
@@ -77,7 +77,8 @@ class BaseLearner(nn.Module):
         self.mac, self.logger, self.args = mac, logger, args
         self.agent: nn.Module = mac.agent
         self.continuous: bool = scheme["actions"]["dtype"].is_floating_point
-        check_keys(args, self.KEYS, args.learner, self.CONFIGS[0 if self.continuous else 1], self.continuous)
+        config = self.CONFIGS[0 if self.continuous else 1]
+        check_keys(args, inherited(type(self), "KEYS"), args.learner, config, self.continuous)
         self.generator = th.Generator(device=args.device)
         self.generator.manual_seed(args.seed + SEED_OFFSET)
         self.training_steps = 0

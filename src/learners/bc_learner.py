@@ -16,7 +16,7 @@ class BCLearner(BaseLearner):
     """Maximum likelihood of the logged actions, agent by agent; `Imitation` knows the policies."""
 
     action_types = frozenset({"discrete", "continuous"})
-    KEYS = {**BaseLearner.KEYS, "actor_lr": rate("the policies")}
+    KEYS = {"actor_lr": rate("the policies")}
     CONFIGS = ("bc", "bc")
     ALIASES = {"lr": "actor_lr"}
     LOSSES = (LossSpec("bc", modules=("agent",), lr="actor_lr", clip="member"),)

@@ -47,7 +47,6 @@ class ComaDICELearner(BaseLearner):
     action_types = frozenset({"continuous", "discrete"})
     EXTRAS = ("init_obs", "init_state")
     KEYS = {
-        **BaseLearner.KEYS,
         **TARGET_KEYS,
         **MIXER_KEYS,
         "hidden_dim": Key("width of both hidden layers", COUNT),

@@ -20,7 +20,6 @@ class MATD3BCLearner(MATD3Learner):
     """MATD3's critics; policies climb the normalised value and clone, with a weight for each term."""
 
     KEYS = {
-        **MATD3Learner.KEYS,
         "q_weight": Key("weight of the normalised value in the policies' loss", WEIGHT),
         "bc_weight": Key("weight of cloning in the policies' loss", WEIGHT),
         "target_clip": Key("what bounds bootstrapped values", ("none", "max_return", "max_return_to_go")),

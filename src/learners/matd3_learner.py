@@ -25,7 +25,6 @@ class MATD3Learner(BaseLearner):
 
     action_types = frozenset({"continuous"})
     KEYS = {
-        **BaseLearner.KEYS,
         **TARGET_KEYS,
         **CRITIC_KEYS,
         "critic_lr": rate("the critics"),

@@ -25,9 +25,7 @@ TARGET_KEYS = {
     "gamma": Key("discount", SHARE),
     "target_update_interval": Key("target update interval", COUNT, optional=True),
     "tau": Key("Polyak coefficient of the targets", Range(0, 1, above=True), optional=True),
-    EITHER: Key(
-        HARD_OR_SOFT, POSITIVE, optional=True
-    ),
+    EITHER: Key(HARD_OR_SOFT, POSITIVE, optional=True),
 }
 
 TARGET_NOISE = "standard deviation of the noise on target policies' actions, in half action ranges"

@@ -31,7 +31,6 @@ class QLearner(BaseLearner):
 
     action_types = frozenset({"discrete"})
     KEYS = {
-        **BaseLearner.KEYS,
         **TARGET_KEYS,
         **MIXER_KEYS,
         "mixer": Key("mixer of the agents' values", (*mixer_REGISTRY, None), optional=True),

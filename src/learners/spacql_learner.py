@@ -43,7 +43,6 @@ class SPaCQLLearner(BaseLearner):
 
     action_types = frozenset({"continuous", "discrete"})
     KEYS = {
-        **BaseLearner.KEYS,
         **TARGET_KEYS,
         **CRITIC_KEYS,
         **CONTINUOUS_ONLY,
