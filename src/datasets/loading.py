@@ -107,7 +107,7 @@ def data_statistics(dataset: OfflineDataset, buffer: OfflineBuffer, gamma: float
 
 
 def scaled_reward(args: SimpleNamespace, dataset: OfflineDataset, log: logging.Logger) -> np.ndarray:
-    """Shift per-agent rewards (R, N) so that the reward learned from has mean 0; scale them where that is asked for.
+    """Shift per-agent rewards (R, N) so that the reward learned from has mean 0; scale them if `reward_scaling` asks.
 
     The statistics are those of the dataset's transitions, computed once. Where episodes end only by a time limit that
     learning bootstraps through, a constant shift moves every value by the same c / (1 - gamma) and changes no policy.
