@@ -31,7 +31,7 @@ def time_twin(twin: VectorEnv, actions: np.ndarray, rounds: int) -> float:
         for joint in actions:
             twin.step(joint)
             twin.get_obs()
-    return rounds * actions.shape[0] * actions.shape[1] / (time.perf_counter() - start)
+    return rounds * int(np.prod(actions.shape[:2])) / (time.perf_counter() - start)
 
 
 def time_mpe2(env: MultiAgentEnv, actions: np.ndarray, episodes: int) -> float:
@@ -42,7 +42,7 @@ def time_mpe2(env: MultiAgentEnv, actions: np.ndarray, episodes: int) -> float:
         for joint in actions[:, episode % actions.shape[1]]:
             env.step(joint)
             env.get_obs()
-    return episodes * actions.shape[0] / (time.perf_counter() - start)
+    return episodes * len(actions) / (time.perf_counter() - start)
 
 
 def main() -> None:

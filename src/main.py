@@ -41,7 +41,7 @@ ex.logger = get_logger()
 ex.captured_out_filter = apply_backspaces_and_linefeeds
 
 
-@ex.main
+@ex.main  # type: ignore[untyped-decorator]
 def my_main(_run: Run, _config: Config, _log: Any) -> dict[str, float]:
     """One run; its return value is the Sacred run's result."""
     try:

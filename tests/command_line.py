@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.fork_server import ROOT, run_script
+
+MAIN = ROOT / "src" / "main.py"
 
 # Small enough for a second of training; every other key is the configuration file's.
 TINY = ("ensemble_size=3", "hidden_dim=8", "batch_size=32", "loss_chunk=None", "t_max=20", "test_interval=10",
@@ -21,19 +23,28 @@ class CommandLine:
     def __init__(self, results: Path, dataset: Path) -> None:
         self.results, self.dataset = results, dataset
 
-    def command(self, *updates: str, config: str = "spacql", verb: tuple[str, ...] = ()) -> list[str]:
+    def arguments(self, *updates: str, config: str = "spacql", verb: tuple[str, ...] = ()) -> list[str]:
+        """The words after `src/main.py`: the tiny configuration with `updates` over it."""
         own = (f"local_results_path={self.results}", f"dataset={self.dataset}")
         own_keys = {"spacql": TINY, "random": ()}.get(config, ("test_nepisode=20", "batch_size_run=20", "seed=3"))
         keys = [*own_keys, *own[: 1 if config == "random" else 2]]
         names = {update.partition("=")[0] for update in updates}
         kept = [key for key in keys if key.partition("=")[0] not in names]
-        main = [sys.executable, "-W", "ignore", str(ROOT / "src" / "main.py"), *verb]
-        return [*main, f"--config={config}", "--env-config=mpe", "with", *kept, *updates]
+        return [*verb, f"--config={config}", "--env-config=mpe", "with", *kept, *updates]
+
+    def command(self, *updates: str, config: str = "spacql", verb: tuple[str, ...] = ()) -> list[str]:
+        """The whole command, for tests that start and signal the process themselves."""
+        return [sys.executable, "-W", "ignore", str(MAIN), *self.arguments(*updates, config=config, verb=verb)]
 
     def run(
         self, *updates: str, config: str = "spacql", verb: tuple[str, ...] = ()
     ) -> subprocess.CompletedProcess[str]:
-        command = self.command(*updates, config=config, verb=verb)
+        """Run the command in a process that has imported the libraries already."""
+        return run_script(MAIN, self.arguments(*updates, config=config, verb=verb))
+
+    def run_afresh(self, *updates: str, config: str = "spacql") -> subprocess.CompletedProcess[str]:
+        """Run the command as a user does: by a new interpreter."""
+        command = self.command(*updates, config=config)
         return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
 
     def runs(self) -> list[Path]:

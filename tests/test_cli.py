@@ -13,7 +13,8 @@ import torch as th
 from PIL import Image
 
 from datasets.dataset import read_dataset
-from tests.command_line import ROOT, CommandLine, status
+from tests.command_line import MAIN, ROOT, CommandLine, status
+from tests.fork_server import run_script
 
 
 def metrics(run: Path) -> dict[str, dict[str, list[float]]]:
@@ -37,7 +38,7 @@ def equal_states(first: Path, second: Path) -> bool:
 
 
 def test_training_leaves_a_completed_run_a_checkpoint_and_a_curve(cli: CommandLine) -> None:
-    result = cli.run()
+    result = cli.run_afresh()
     assert result.returncode == 0, result.stderr
     (run,) = cli.runs()
     assert status(run) == "COMPLETED"
@@ -59,7 +60,7 @@ def test_training_leaves_a_completed_run_a_checkpoint_and_a_curve(cli: CommandLi
 def test_resuming_is_bit_exact(cli: CommandLine, tmp_path: Path) -> None:
     """train(2N) == train(N) + resume + train(N): weights, optimisers, targets, streams, metrics."""
     whole, half = CommandLine(tmp_path / "whole", cli.dataset), CommandLine(tmp_path / "half", cli.dataset)
-    assert whole.run().returncode == 0
+    assert whole.run_afresh().returncode == 0  # the others fork: that changes nothing either
     assert half.run("t_max=15").returncode == 0  # not where the whole run evaluates: that evaluation is left out
     resumed = half.run(f"checkpoint_path={half.checkpoints()[0]}")
     assert resumed.returncode == 0, resumed.stderr
@@ -128,8 +129,8 @@ def test_continuing_adopts_the_seed_and_refuses_another(cli: CommandLine) -> Non
     where = f"checkpoint_path={cli.checkpoints()[0]}"
     refused = cli.run(where, "seed=4")
     assert refused.returncode == 1 and "was saved with seed 3, this run has 4" in refused.stderr
-    command = [word for word in cli.command(where) if not word.startswith("seed=")]
-    continued = subprocess.run([*command, "actor_lr=0.002"], capture_output=True, text=True, cwd=ROOT)
+    words = [word for word in cli.arguments(where, "actor_lr=0.002") if not word.startswith("seed=")]
+    continued = run_script(MAIN, words)
     assert continued.returncode == 0, continued.stderr
     assert json.loads((cli.runs()[-1] / "config.json").read_text())["seed"] == 3
     assert "actor_lr was 0.003, now 0.002" in continued.stderr
@@ -141,8 +142,8 @@ def test_collecting_with_a_policy_needs_weights_only_and_draws_its_own_seed(cli:
     (step / "train_state.th").unlink()  # what stock EPyMARL saves
     made = tmp_path / "mine.h5"
     updates = ("collect=True", "collect_episodes=20", f"collect_to={made}", f"checkpoint_path={cli.checkpoints()[0]}")
-    command = cli.command(*updates, "action_selector=gaussian", "exploration_noise=0.3")
-    result = subprocess.run([w for w in command if not w.startswith("seed=")], capture_output=True, text=True, cwd=ROOT)
+    words = cli.arguments(*updates, "action_selector=gaussian", "exploration_noise=0.3")
+    result = run_script(MAIN, [word for word in words if not word.startswith("seed=")])
     assert result.returncode == 0, result.stderr
     card = read_dataset(made).card
     assert card["made_by"]["seed"] != 3 and card["behaviour"].startswith("gaussian actions (noise 0.3) of spacql, ")
@@ -150,8 +151,7 @@ def test_collecting_with_a_policy_needs_weights_only_and_draws_its_own_seed(cli:
 
 def test_overrides_may_come_from_a_json_file(cli: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "overrides.json").write_text('{"critic_lr": 1e-05}')
-    shown = subprocess.run([*cli.command(verb=("print_config",)), str(tmp_path / "overrides.json")],
-                           capture_output=True, text=True, cwd=ROOT)  # fmt: skip
+    shown = run_script(MAIN, [*cli.arguments(verb=("print_config",)), str(tmp_path / "overrides.json")])
     assert shown.returncode == 0 and "critic_lr = 1e-05" in shown.stdout + shown.stderr
 
 
@@ -231,9 +231,9 @@ def test_sacred_verbs_and_flags_work(cli: CommandLine, tmp_path: Path) -> None:
         assert "t_max = 10005" in tuned.stdout + tuned.stderr  # the paper's, by name and by path, and for a relative
         plain = cli.run(f"dataset={dataset}", "tuned=none", verb=("print_config",), config="cfcql")
         assert "t_max = 2000" in plain.stdout + plain.stderr
-    extra = subprocess.run([*cli.command("t_max=5"), "-F", str(tmp_path / "extra"), "-c", "a comment"], cwd=ROOT)
+    extra = run_script(MAIN, [*cli.arguments("t_max=5"), "-F", str(tmp_path / "extra"), "-c", "a comment"])
     assert extra.returncode == 0
     assert status(tmp_path / "extra" / "1") == "COMPLETED"
     count = len(cli.runs())
-    assert subprocess.run([*cli.command("t_max=5"), "-u"], cwd=ROOT).returncode == 0
+    assert run_script(MAIN, [*cli.arguments("t_max=5"), "-u"]).returncode == 0
     assert len(cli.runs()) == count  # unobserved

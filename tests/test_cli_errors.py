@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
-from tests.command_line import ROOT, CommandLine, status
+from tests.command_line import MAIN, ROOT, CommandLine, status
+from tests.fork_server import run_script
 
 SPACQL = ["--config=spacql", "--env-config=mpe", "with"]
 WRONG = {
@@ -36,8 +34,7 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_what_is_wrong_before_a_run_is_one_sentence(case: str) -> None:
     arguments, words = WRONG[case]
-    command = [sys.executable, "-W", "ignore", str(ROOT / "src" / "main.py"), *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    result = run_script(MAIN, arguments)
     assert result.returncode == 1
     assert words in result.stderr and "Traceback" not in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1

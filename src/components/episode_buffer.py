@@ -108,7 +108,8 @@ class EpisodeBatch:
         if isinstance(item, str):
             for store in (self.data.episode_data, self.data.transition_data):
                 if item in store:
-                    return store[item]
+                    tensor: Tensor = store[item]
+                    return tensor
             raise ValueError(f"'{item}' is not in this batch; it holds {sorted(self.scheme)}")
         if isinstance(item, tuple) and all(isinstance(key, str) for key in item):
             return self._select_keys(item)
@@ -146,7 +147,8 @@ class EpisodeBatch:
 
     def max_t_filled(self) -> Tensor:
         """The longest episode's number of filled steps, a 0-d tensor."""
-        return self.data.transition_data["filled"].sum(1).max(0)[0].squeeze()
+        filled: Tensor = self.data.transition_data["filled"]  # (B, T, 1)
+        return filled.sum(1).max(0)[0].squeeze()
 
     def __repr__(self) -> str:
         return (

@@ -40,7 +40,10 @@ class BasicMAC:
         avail_actions = ep_batch["avail_actions"][:, t_ep]  # (B, N, A)
         with th.no_grad():
             outputs = self.forward(ep_batch, t_ep, test_mode=test_mode)  # (B, N, A)
-            return self.action_selector.select_action(outputs[bs], avail_actions[bs], t_env, test_mode=test_mode)
+            chosen: Tensor = self.action_selector.select_action(
+                outputs[bs], avail_actions[bs], t_env, test_mode=test_mode
+            )
+        return chosen
 
     def forward(self, ep_batch: EpisodeBatch, t: int, test_mode: bool = False) -> Tensor:
         """Agent outputs at step `t`, (B, N, P), as `modules.policies` reads them; `pi_logits` are probabilities."""
@@ -73,7 +76,8 @@ class BasicMAC:
         self.hidden_states = self.agent.init_hidden().unsqueeze(0).expand(batch_size, self.n_agents, -1)  # (B, N, H)
 
     def parameters(self) -> Iterator[th.nn.Parameter]:
-        return self.agent.parameters()
+        parameters: Iterator[th.nn.Parameter] = self.agent.parameters()
+        return parameters
 
     def load_state(self, other_mac: "BasicMAC") -> None:
         self.agent.load_state_dict(other_mac.agent.state_dict())

@@ -119,4 +119,5 @@ def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _short(values: np.ndarray) -> list[Any]:
     """Nested lists rounded to float32's digits: enough for an input normaliser, and a short card."""
-    return np.vectorize(lambda value: float(f"{value:.8g}"), otypes=[np.float64])(values).tolist()
+    rounded: list[Any] = np.vectorize(lambda value: float(f"{value:.8g}"), otypes=[np.float64])(values).tolist()
+    return rounded

@@ -51,7 +51,7 @@ class OfflineDataset:
 
     @property
     def n_agents(self) -> int:
-        return self.arrays["obs"].shape[1]
+        return int(self.arrays["obs"].shape[1])
 
     @property
     def max_length(self) -> int:

@@ -30,7 +30,7 @@ def fits_in_memory(entries: Mapping[str, h5py.Dataset]) -> bool:
     for key in coded_keys(entries):
         columns, _, coefficients = (entries[name] for name in stored_names(key))
         size += 4 * columns.shape[1] * (coefficients.shape[0] - columns.shape[0])
-    return size <= _MEMORY_SHARE * free_memory()
+    return bool(size <= _MEMORY_SHARE * free_memory())
 
 
 def free_memory() -> int:

@@ -136,7 +136,7 @@ class BridgeEnv(GameEnv):
         return reward, done
 
     def get_state(self) -> np.ndarray:
-        return self._tables.states[self._state].copy()
+        return np.array(self._tables.states[self._state])
 
     def get_state_size(self) -> int:
-        return self._tables.states.shape[1]
+        return int(self._tables.states.shape[1])

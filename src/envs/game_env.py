@@ -52,7 +52,9 @@ class GameEnv(MultiAgentEnv):
         last_step: whether the time limit cuts the episode after this step.
         """
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[list[np.ndarray], dict]:
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[list[np.ndarray], dict[str, Any]]:
         self.seed(seed)
         self._start()
         self._t = 0

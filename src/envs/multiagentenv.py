@@ -15,7 +15,7 @@ REWARD_SCALARISATIONS = ("sum", "mean")
 def as_array(actions: Any) -> np.ndarray:
     """Joint actions as a NumPy array, from a tensor on any device (with or without a graph) or anything array-like."""
     if hasattr(actions, "detach"):  # a tensor; worker processes do without torch, which takes a second to import
-        return actions.detach().cpu().numpy()
+        actions = actions.detach().cpu().numpy()
     return np.asarray(actions)
 
 
@@ -71,7 +71,9 @@ class MultiAgentEnv(ABC):
     action_high: list[float]
 
     @abstractmethod
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[list[np.ndarray], dict]:
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[list[np.ndarray], dict[str, Any]]:
         """Starts an episode; returns the N observations and an info dictionary."""
 
     @abstractmethod

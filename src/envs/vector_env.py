@@ -66,7 +66,7 @@ class VectorEnv(ABC):
         """Per-agent rewards (E, N) as (E,) if `common_reward`, else unchanged."""
         if not self.common_reward:
             return reward
-        return reward.sum(axis=1) if self.reward_scalarisation == "sum" else reward.mean(axis=1)
+        return np.asarray(reward.sum(axis=1) if self.reward_scalarisation == "sum" else reward.mean(axis=1))
 
     def check_seeds(self, seeds: Sequence[int]) -> list[int]:
         """Returns the seeds as ints; raises `EnvError` unless there are 1 to n_envs of them, none negative."""

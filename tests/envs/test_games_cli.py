@@ -1,19 +1,17 @@
 """The games by their environment configurations: collection, and online training."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from datasets.dataset import read_dataset
-from tests.command_line import ROOT
+from tests.command_line import MAIN
+from tests.fork_server import run_script
 
 
 def run(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    main = [sys.executable, "-W", "ignore", str(ROOT / "src" / "main.py")]
-    own = [f"local_results_path={tmp_path / 'results'}", "seed=0", "use_cuda=False"]
-    return subprocess.run([*main, *words, *own], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    return run_script(MAIN, [*words, f"local_results_path={tmp_path / 'results'}", "seed=0", "use_cuda=False"])
 
 
 @pytest.mark.parametrize(("env", "mean"), [("matrix_game", 0.0), ("bridge", -17.56)])

@@ -162,7 +162,7 @@ def _bridge_terminals(buffer: _Buffer) -> np.ndarray:
     """Episodes in which both agents are on their goals after the last step, (E,) bool."""
     episodes = np.arange(len(buffer.lengths))
     final = buffer.arrays["state"][episodes, buffer.lengths]  # (E, 8)
-    home = (final[:, _PLACE_COLUMNS] == final[:, _GOAL_COLUMNS]).all(1)
+    home: np.ndarray = (final[:, _PLACE_COLUMNS] == final[:, _GOAL_COLUMNS]).all(1)
     flagged = buffer.arrays["terminated"][episodes, buffer.lengths - 1, 0] != 0
     cut_at_limit = buffer.lengths == buffer.arrays["state"].shape[1] - 1
     wrong = np.flatnonzero((home & ~flagged) | (flagged & ~home & ~cut_at_limit))

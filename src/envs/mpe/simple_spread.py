@@ -39,7 +39,8 @@ class SpreadWorld(World):
     def get_collision_force(self, entity_a: Entity, entity_b: Entity) -> list[np.ndarray | None]:
         if np.array_equal(entity_a.state.p_pos, entity_b.state.p_pos):
             return [None, None]  # mpe2 would divide zero by zero: on the same spot there is no direction to push in
-        return super().get_collision_force(entity_a, entity_b)
+        forces: list[np.ndarray | None] = super().get_collision_force(entity_a, entity_b)
+        return forces
 
 
 class Scenario(BaseScenario):
@@ -78,7 +79,7 @@ class Scenario(BaseScenario):
             nearest = min(_distance(other, landmark) for other in world.agents)
             cover += 1.0 / nearest if nearest > 1.0 / c.MAX_COVER_REWARD else c.MAX_COVER_REWARD
         touched = sum(_distance(agent, other) < agent.size + other.size for other in world.agents if other is not agent)
-        return cover - c.COLLISION_PENALTY * touched
+        return float(cover - c.COLLISION_PENALTY * touched)
 
     def observation(self, agent: Agent, world: World) -> np.ndarray:
         """(18,) float64: own velocity, own position, landmarks and other agents relative to self, others' channels."""
@@ -116,7 +117,7 @@ class SpreadEnv(SimpleEnv):
             for agent in self.world.agents:
                 self.action_spaces[agent.name] = spaces.Box(-1.0, 1.0, shape=(self.world.dim_p,), dtype=np.float32)
 
-    def _set_action(self, action: Any, agent: Agent, action_space: spaces.Space, time: Any = None) -> None:
+    def _set_action(self, action: Any, agent: Agent, action_space: spaces.Space[Any], time: Any = None) -> None:
         if self.continuous_actions:
             force = np.asarray(action[0], dtype=np.float64)  # (2,)
         else:

@@ -121,7 +121,7 @@ class GymnasiumSimulator(Simulator):
 
     def __init__(self, key: str, env: Any) -> None:
         self.env = env
-        sequences = spaces.Tuple | list | tuple
+        sequences = (spaces.Tuple, list, tuple)
         if not all(isinstance(space, sequences) for space in (env.observation_space, env.action_space)):
             raise EnvError(
                 f"{key} is no multi-agent environment: its observation_space and action_space must be tuples or lists "

@@ -72,7 +72,9 @@ class WrappedEnv(MultiAgentEnv):
             simulator.reset(seed, None)
             self._state_size = len(simulator.state())
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[list[np.ndarray], dict]:
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[list[np.ndarray], dict[str, Any]]:
         """Starts an episode; the first without a seed uses `env_args.seed`, later ones continue its random stream."""
         if seed is not None:
             self._seed = seed
@@ -146,7 +148,8 @@ class WrappedEnv(MultiAgentEnv):
         """The current frame, uint8 (height, width, 3); shown in a window, and None, if `render_mode` is human."""
         if self.render_mode is None:
             raise EnvError("Rendering is off: set env_args.render_mode=rgb_array.")
-        return self._simulator.env.render()
+        frame: np.ndarray | None = self._simulator.env.render()
+        return frame
 
     def save_replay(self) -> None:
         """Writes the frames since the last reset to `replay_path`, as a GIF of 10 frames a second."""

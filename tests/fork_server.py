@@ -1,0 +1,79 @@
+"""Scripts in processes of their own that start at once: a server process imports the libraries, then forks per script.
+
+Importing torch and the rest takes three seconds, longer than most of what the tests run. The script itself runs as
+`python -W ignore src/main.py ...` would run it: from its file, as `__main__`, with its own exit status and streams.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import importlib
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+# What `src/main.py` imports, and what runs import later: the compiler with the first optimiser, matplotlib at the end.
+IMPORTED_BEFORE = ("run", "utils.observers", "git", "torch._dynamo", "envs.mpe.mpe_env", "PIL.Image",
+                   "matplotlib.backends.backend_agg", "matplotlib.figure")  # fmt: skip
+
+
+def run_script(script: Path, arguments: Sequence[str], timeout: int = 120) -> subprocess.CompletedProcess[str]:
+    """Run a Python script in a forked process in the checkout; its status is -SIGALRM after `timeout` seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder) / "out", Path(folder) / "err"
+        argv = [str(script), *arguments]
+        request = {"argv": argv, "out": str(out), "err": str(err), "timeout": timeout}
+        status = int(_ask(json.dumps(request)))
+        return subprocess.CompletedProcess(argv, status, out.read_text(), err.read_text())
+
+
+@functools.cache
+def _server() -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", "ignore", __file__]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def _ask(line: str) -> str:
+    server = _server()
+    assert server.stdin is not None and server.stdout is not None
+    server.stdin.write(f"{line}\n")
+    server.stdin.flush()
+    return server.stdout.readline()
+
+
+def serve() -> list[str] | None:
+    """Answer requests until the client is gone (None); in a forked process: return the script's command line."""
+    sys.path.insert(0, str(ROOT / "src"))
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print when they are imported is no reply
+    for name in IMPORTED_BEFORE:
+        importlib.import_module(name)
+    gc.freeze()  # a forked process that collects these objects would copy every page of them
+    for line in iter(sys.stdin.readline, ""):
+        request = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            replies.close()
+            signal.alarm(request["timeout"])
+            for number, name in enumerate((os.devnull, request["out"], request["err"])):
+                os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT if number else os.O_RDONLY), number)
+            return list(request["argv"])
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=replies, flush=True)
+    return None
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    command = serve()
+    if command is not None:
+        sys.argv = command
+        runpy.run_path(command[0], run_name="__main__")
