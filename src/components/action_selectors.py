@@ -7,8 +7,10 @@ import torch as th
 from torch import Tensor
 
 from components.epsilon_schedules import DecayThenFlatSchedule
-from modules.policies import CategoricalPolicy, DeterministicPolicy, GaussianPolicy, Policy, TanhGaussianPolicy
-from modules.policies.base_policy import BoxPolicy
+from modules.policies.base_policy import BoxPolicy, Policy
+from modules.policies.categorical_policy import CategoricalPolicy
+from modules.policies.deterministic_policy import DeterministicPolicy
+from modules.policies.gaussian_policy import GaussianPolicy, TanhGaussianPolicy
 
 DISCRETE, CONTINUOUS = frozenset({"discrete"}), frozenset({"continuous"})
 

@@ -25,7 +25,7 @@ class Identity(Transform):
 
 def is_continuous(env_info: dict[str, Any]) -> bool:
     """Whether actions are real vectors; environments that do not say (stock's) are discrete."""
-    return env_info.get("action_space", "discrete") == "continuous"
+    return bool(env_info.get("action_space", "discrete") == "continuous")
 
 
 def build_scheme(env_info: dict[str, Any], args: SimpleNamespace) -> tuple[Scheme, Groups, Preprocess]:

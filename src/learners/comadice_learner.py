@@ -150,7 +150,8 @@ class ComaDICELearner(BaseLearner):
 
     def penalty(self, advantage: Tensor) -> Tensor:
         """alpha f*(A / alpha), elementwise."""
-        return self.args.alpha * self.divergence.conjugate(advantage / self.args.alpha)
+        alpha: float = self.args.alpha
+        return alpha * self.divergence.conjugate(advantage / alpha)
 
     # -- advantages, and what q and the joint advantage learn --------------------------------------------------------
 

@@ -193,7 +193,8 @@ class SPaCQLLearner(BaseLearner):
         has = available(batch, NOW)  # (R, N, A)
         log_mu = self.density.log_prob(rows_of(batch, "obs", NOW), self.policy.support(outputs, has), has)  # (R, K, N)
         divergence = self.policy.divergence(log_mu, outputs)  # (R, N)
-        return self.n_agents * (self.args.penalty_temperature * divergence).softmax(-1)
+        shares: Tensor = (self.args.penalty_temperature * divergence).softmax(-1)  # (R, N), lambda_i
+        return self.n_agents * shares
 
     def density_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
         """-log mu_i(a_i | o_i) of the logged actions, averaged over agents and transitions."""

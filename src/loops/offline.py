@@ -46,7 +46,8 @@ class OfflineTraining(Training):
         return super().identity() | {"dataset_checksum": self.dataset.card["checksum"]}
 
     def buffer_state(self) -> dict[str, Any]:
-        return self.buffer.state_dict()
+        state: dict[str, Any] = self.buffer.state_dict()
+        return state
 
     def load_buffer_state(self, state: dict[str, Any]) -> None:
         self.buffer.load_state_dict(state, self.t)

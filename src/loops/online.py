@@ -48,8 +48,8 @@ class OnlineTraining(Training):
 
     def _can_sample(self) -> bool:
         if self.args.window is None:
-            return self.buffer.can_sample(self.args.batch_size)
-        return self.buffer.n_transitions >= self.args.batch_size
+            return bool(self.buffer.can_sample(self.args.batch_size))
+        return bool(self.buffer.n_transitions >= self.args.batch_size)
 
     def _sample(self) -> EpisodeBatch:
         if self.args.window is None:

@@ -150,7 +150,7 @@ def leave_statistics(scheme: dict[str, Any], dataset: Any) -> None:
 
 def only_plays(args: SimpleNamespace) -> bool:
     """Whether stock's `run.py` only evaluates a checkpoint, which takes no dataset."""
-    return args.checkpoint_path != "" and (args.evaluate or args.save_replay)
+    return bool(args.checkpoint_path != "" and (args.evaluate or args.save_replay))
 
 
 def check_keys(settings: SimpleNamespace) -> None:

@@ -29,7 +29,8 @@ class BaseDensity(nn.Module):
         """The networks' outputs. obs (R, N, O) -> (R, N, n_outputs)."""
         x = F.relu(self.fc1(self.normaliser(obs).transpose(0, 1)))  # (N, R, H)
         x = F.relu(self.fc2(x))  # (N, R, H)
-        return self.fc3(x).transpose(0, 1)  # (R, N, n_outputs)
+        outputs: Tensor = self.fc3(x)  # (N, R, n_outputs)
+        return outputs.transpose(0, 1)
 
     def log_prob(self, obs: Tensor, actions: Tensor, avail_actions: Tensor) -> Tensor:
         """log mu_i(a_i | o_i) of K actions per agent, (R, K, N).

@@ -78,7 +78,8 @@ class EnsembleCritic(nn.Module):
         weight = self.fc1.weight[:, None, self.state_dim :]  # (E, 1, N*A, H)
         rows = actions.reshape(1, n_rows * n_joint, -1)  # (1, R*M, N*A)
         values = counterfactual_values(state_part, rows, weight, self._upper(None), False, self.dtype)
-        return values.unflatten(1, (n_rows, n_joint))  # (E, R, M)
+        by_row: Tensor = values.unflatten(1, (n_rows, n_joint))  # (E, R, M)
+        return by_row
 
     def _single(
         self, state: Tensor, actions: Tensor, alternatives: Tensor, members: int | None, with_base: bool
@@ -92,7 +93,8 @@ class EnsembleCritic(nn.Module):
 
     def _shape(self, values: Tensor, alternatives: Tensor) -> Tensor:
         n_rows, n_alternatives, n_agents, _ = alternatives.shape
-        return values.unflatten(1, (n_agents, n_rows, n_alternatives)).permute(0, 2, 3, 1)  # (E, R, K, N)
+        by_agent: Tensor = values.unflatten(1, (n_agents, n_rows, n_alternatives))  # (E, N, R, K)
+        return by_agent.permute(0, 2, 3, 1)
 
     def _first(self, members: int) -> tuple[Tensor, Tensor]:
         return self.fc1.weight[:members], self.fc1.bias[:members]

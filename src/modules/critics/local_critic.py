@@ -46,7 +46,7 @@ class LocalCritic(nn.Module):
             if not self.discrete:
                 inputs.append(actions)
         x = F.relu(self.fc1(th.cat(inputs, dim=-1)))  # (B, T, N, H)
-        outputs = self.fc3(self._remember(x) if self.recurrent else F.relu(self.fc2(x)))  # (B, T, N, 1 or A)
+        outputs: Tensor = self.fc3(self._remember(x) if self.recurrent else F.relu(self.fc2(x)))  # (B, T, N, 1 or A)
         if self.with_actions and self.discrete:
             assert actions is not None
             return (outputs * actions).sum(-1)
@@ -54,5 +54,5 @@ class LocalCritic(nn.Module):
 
     def _remember(self, x: Tensor) -> Tensor:
         rows = x.transpose(1, 2).flatten(0, 1)  # (B*N, T, H)
-        hidden, _ = self.fc2(rows)  # (B*N, T, H)
-        return hidden.unflatten(0, (len(x), self.n_agents)).transpose(1, 2)  # (B, T, N, H)
+        hidden: Tensor = self.fc2(rows)[0].unflatten(0, (len(x), self.n_agents))  # (B, N, T, H)
+        return hidden.transpose(1, 2)

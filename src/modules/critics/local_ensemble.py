@@ -48,7 +48,7 @@ class LocalEnsemble(nn.Module):
             n_actions = actions.shape[1]
             change = th.bmm(self.by_network(actions), self.fc1.weight[:, self.n_seen :])  # (E*G, K*rows, H)
             x = (x.unsqueeze(1) + change.unflatten(1, (n_actions, -1))).flatten(1, 2)
-        values = self.fc3(F.relu(self.fc2(F.relu(x))))  # (E*G, K*rows, 1 or A)
+        values: Tensor = self.fc3(F.relu(self.fc2(F.relu(x))))  # (E*G, K*rows, 1 or A)
         by_agent = values.unflatten(0, (self.members, -1)).unflatten(2, (n_actions, -1))  # (E, G, K, rows, 1 or A)
         if self.shared:
             by_agent = by_agent.squeeze(1).unflatten(2, (n_rows, self.n_agents))  # (E, K, R, N, 1 or A)

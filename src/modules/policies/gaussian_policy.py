@@ -59,7 +59,8 @@ class TanhGaussianPolicy(BoxPolicy):
         """Points of equal mass of the Gaussian before tanh, (..., NODES, A)."""
         mean, log_std = self.mean_and_log_std(outputs)
         shares = (th.arange(NODES, dtype=outputs.dtype, device=outputs.device) + 0.5) / NODES
-        return mean.unsqueeze(-2) + log_std.exp().unsqueeze(-2) * th.special.ndtri(shares).unsqueeze(-1)
+        standard: Tensor = th.special.ndtri(shares)  # (NODES,)
+        return mean.unsqueeze(-2) + log_std.exp().unsqueeze(-2) * standard.unsqueeze(-1)
 
     def mode(self, outputs: Tensor, available: Tensor) -> Tensor:
         """The policy's mean action: E[squash(x)], not squash(E[x])."""
