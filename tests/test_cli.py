@@ -223,6 +223,13 @@ def test_collecting_never_overwrites(cli: CommandLine) -> None:
     assert cli.dataset.read_bytes() == before
 
 
+def test_print_config_shows_a_file_and_its_base_together(cli: CommandLine) -> None:
+    shown = cli.run(verb=("print_config",), config="cfcql")
+    lines = {line.strip().partition(" #")[0] for line in (shown.stdout + shown.stderr).splitlines()}
+    assert {"name = 'cfcql'", "ensemble_size = 2", "partial_replacement = 'full'", "critic_lr = 0.01"} <= lines
+    assert not any(line.startswith("base =") for line in lines)
+
+
 def test_sacred_verbs_and_flags_work(cli: CommandLine, tmp_path: Path) -> None:
     shown = cli.run("critic_lr=0.007", verb=("print_config",))
     assert shown.returncode == 0 and "critic_lr = 0.007" in shown.stdout + shown.stderr

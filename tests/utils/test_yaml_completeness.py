@@ -21,6 +21,8 @@ from loops.resolve import CONTINUOUS_OUTPUTS, SELECTORS
 from modules.agents import REGISTRY as agent_REGISTRY
 from modules.critics import REGISTRY as critic_REGISTRY
 from utils.config import CONFIG, SOURCE, algorithm, config_names, merge, read_yaml
+from utils.keys import POSITIVE, Key, inherited
+from utils.run_keys import RUN_KEYS
 
 # What main.py, run.py and the loops put on `args`.
 SET_BY_THE_RUN = {"n_agents", "n_actions", "state_shape", "action_low", "action_high", "device", "seed", "unique_token",
@@ -109,6 +111,23 @@ def test_what_no_configuration_names_can_be_chosen_from_default_yaml() -> None:
     )
     missing = needed - DEFAULT.keys() - SET_BY_THE_RUN
     assert not missing, f"default.yaml lacks {sorted(missing)}"
+
+
+def undeclared(learner: type) -> set[str]:
+    """What a learner's file reads and neither the learner nor every run declares."""
+    read = reads(ast.parse(Path(inspect.getfile(learner)).read_text(encoding="utf-8")))
+    return read - RUN_KEYS.keys() - SET_BY_THE_RUN - inherited(learner, "KEYS").keys()
+
+
+def test_a_learner_that_declares_keys_declares_all_that_it_reads() -> None:
+    missing = {name: undeclared(learner) for name, learner in learner_REGISTRY.items() if inherited(learner, "KEYS")}
+    assert not any(missing.values()), missing
+
+
+def test_keys_that_are_read_undeclared_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = learner_REGISTRY["matd3_learner"]
+    monkeypatch.setattr(learner, "KEYS", {"reward_scale": Key("factor on rewards", POSITIVE)}, raising=False)
+    assert "target_noise" in undeclared(learner) and "reward_scale" not in undeclared(learner)
 
 
 def test_the_check_sees_what_it_should() -> None:
