@@ -96,9 +96,9 @@ def clip_gradients(gradients: list[Tensor], limit: float, by_member: bool) -> Te
         for gradient in gradients:
             gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))
         return norm
-    norm: Tensor = th.linalg.vector_norm(th.stack(th._foreach_norm(gradients)))
-    th._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp_max(1.0))
-    return norm
+    joint: Tensor = th.linalg.vector_norm(th.stack(th._foreach_norm(gradients)))  # ()
+    th._foreach_mul_(gradients, (limit / (joint + 1e-6)).clamp_max(1.0))
+    return joint
 
 
 def keep_freed_memory() -> None:
