@@ -6,7 +6,7 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import pytest
 
@@ -119,7 +119,7 @@ def test_every_learner_has_its_row(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     small = {"batch_size": 16, "hidden_dim": 8, "ensemble_size": 3, "loss_chunk": 8}
     configuration = benchmark.configuration
     monkeypatch.setattr(benchmark, "RECORDINGS", 1)
-    monkeypatch.setattr(benchmark, "configuration", lambda *a: SimpleNamespace(**vars(configuration(*a)) | small))
+    monkeypatch.setattr(benchmark, "configuration", lambda *a: configuration(*a).extended(**small))
     assert benchmark.main(["--repeats", "2", "--only", "navigation", "ant", "--transitions", "2000"]) == 0
     lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     head, _, *rows = lines
