@@ -76,7 +76,7 @@ def test_search_runs_every_combination(tmp_path: Path) -> None:
     result = python(script, *words, cwd=ROOT / "src", answer="y\n")
     assert result.returncode == 0 and "[0, 0, 0, 0]" in result.stdout, result.stdout + result.stderr
     configs = [json.loads((run / "config.json").read_text()) for run in runs(tmp_path / "results")]
-    found = sorted((written["hypergroup"], written["lr"], written["seed"]) for written in configs)
+    found = sorted((written["hypergroup"], written["q_lr"], written["seed"]) for written in configs)
     groups = (("hp_grp_0", 0.0001), ("hp_grp_1", 0.0003))
     assert found == [(*group, seed) for group in groups for seed in (0, 1)]
 
