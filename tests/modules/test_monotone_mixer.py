@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
+from modules.mixers import build_mixer
+from modules.mixers.mixer_keys import MIXER_KEYS
 from modules.mixers.monotone import ACTIVATIONS, NONNEG
-from modules.mixers.registry import DEFAULTS, build_mixer
 from tests.learners.learner_tester import CONFIG, check_learns, check_resumes
 from utils.errors import ConfigError
 
@@ -30,6 +31,10 @@ TOLERANCE = 1e-9  # of convexity, relative to the values compared; slopes need n
 FAILURE = 1e-3  # the least that a wrong mixer must miss by
 
 Keys = dict[str, Any]
+DEFAULTS: Keys = {
+    "mixing_embed_dim": 32, "hypernet_layers": 2, "hypernet_embed": 64, "mixer_layers": 2, "mixer_nonneg": "abs",
+    "mixer_activation": "elu", "mixer_elu_alpha": 1.0,
+}  # fmt: skip
 LAYERS: list[Keys] = [
     {"mixer_layers": 1},
     *({"mixer_layers": 2, "mixer_activation": name} for name in ACTIVATIONS),
@@ -50,8 +55,8 @@ seeds, scales = st.integers(0, 2**31), st.floats(0.01, 30)
 
 def make(mixer: str = "monotone", **keys: Any) -> Any:
     """A float64 mixer with weights and biases larger than at the start; the draws are torch's own."""
-    args = SimpleNamespace(n_agents=N, state_shape=(S,), mixing_embed_dim=4, hypernet_embed=8, **keys)
-    built = build_mixer(mixer, args)
+    sizes = {"n_agents": N, "state_shape": (S,), "mixing_embed_dim": 4, "hypernet_embed": 8}
+    built = build_mixer(mixer, SimpleNamespace(**{**DEFAULTS, **sizes, **keys}))
     assert built is not None
     for parameter in built.parameters():
         parameter.data.add_(th.randn_like(parameter))
@@ -170,7 +175,7 @@ def test_the_full_objective_is_convex_for_linear_mixers(keys: Keys, seed: int, s
 
 
 def worst_of(check: Any, build: Any, *rest: Any) -> float:
-    """The worst violation over 20 fixed seeds of mixers and draws."""
+    """The worst violation over 20 fixed seeds of mixers and values."""
     worst = -float("inf")
     for seed in range(20):
         th.manual_seed(seed)
@@ -201,7 +206,7 @@ def test_elu_above_one_fails() -> None:
 
 @pytest.mark.parametrize("alpha", [0.1, 1.0, 10.0])
 def test_the_full_objective_is_not_convex_for_two_relu_layers(alpha: float) -> None:
-    """gamma M[nu(s')] - M[nu(s)] is a difference of convex functions; the same draws pass where it is linear."""
+    """gamma M[nu(s')] - M[nu(s)] is a difference of convex functions; the same cases pass where it is linear."""
     assert worst_of(worst_objective, lambda: make(**RELU), "full", alpha) > FAILURE
     assert worst_of(worst_objective, lambda: make(**RELU), "semi_dataset", alpha) <= TOLERANCE
     for linear in ({"mixer_layers": 1}, {**RELU, "mixer_activation": "linear"}):
@@ -283,9 +288,12 @@ def test_other_mixers_are_refused_with_the_reason(keys: Keys, words: str) -> Non
         make(**keys)
 
 
-def test_defaults_are_those_of_the_configuration() -> None:
+def test_the_configurations_defaults_are_as_declared() -> None:
+    """The keys that mixers read have defaults for every configuration; the first three are stock EPyMARL's."""
     default = yaml.safe_load((CONFIG / "default.yaml").read_text())
-    assert {key: default[key] for key in DEFAULTS} == DEFAULTS
+    assert {key: default[key] for key in MIXER_KEYS} == DEFAULTS
+    for name, key in MIXER_KEYS.items():
+        key.check(name, default[name])
 
 
 @pytest.mark.parametrize("keys", [{}, {"mixer_layers": 1, "mixer_nonneg": "softplus"}], ids=str)
