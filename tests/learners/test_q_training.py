@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch as th
-import yaml
 from torch import Tensor
 
 from learners.optimisation import target_schedule
-from tests.learners.learner_tester import ALGS, assert_same, make_batch, make_learner, train
+from tests.learners.learner_tester import assert_same, make_batch, make_learner, train
 from tests.no_device_reads import NoDeviceReads
+from utils.config import CONFIG, read_yaml
 from utils.errors import CheckpointError, ConfigError
 
 
@@ -78,7 +78,7 @@ def test_shares_move_targets_every_update() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "rhythm"),
+    ("keys", "schedule"),
     [
         ({}, (200, 1.0)),
         ({"target_update_interval_or_tau": 7}, (7, 1.0)),
@@ -89,8 +89,8 @@ def test_shares_move_targets_every_update() -> None:
         ({"tau": 0.1}, (1, 0.1)),
     ],
 )
-def test_target_schedule(keys: dict[str, Any], rhythm: tuple[int, float]) -> None:
-    assert target_schedule(SimpleNamespace(**keys)) == rhythm
+def test_target_schedule(keys: dict[str, Any], schedule: tuple[int, float]) -> None:
+    assert target_schedule(SimpleNamespace(**keys)) == schedule
 
 
 @pytest.mark.parametrize("value", [0, -1, 2.5, "often", True])
@@ -130,7 +130,7 @@ def test_running_statistics_continue_bit_exactly(alg: str, tmp_path: Path) -> No
 def test_losses_leave_the_statistics_alone() -> None:
     learner = make_learner("qmix", standardise_returns=True)
     before = {key: value.clone() for key, value in learner.state_dict().items()}
-    learner.q_loss(make_batch(learner.args), {})
+    learner("q", make_batch(learner.args), {})
     assert_same(dict(learner.state_dict()), before)
 
 
@@ -156,7 +156,7 @@ def test_log_has_stocks_names() -> None:
 @pytest.mark.parametrize("mixer", [None, "vdn", "qmix", "monotone"])
 def test_other_algorithms_files_train_on_defaults(mixer: str | None) -> None:
     """`--config=bc_discrete with learner=q_learner mixer=... agent_output_type=q ...` needs no key of its own."""
-    default = yaml.safe_load((ALGS.parent / "default.yaml").read_text())
+    default = read_yaml(CONFIG / "default.yaml")
     keys = {key: default[key] for key in ("gamma", "evaluation_epsilon")}
     q = {"agent_output_type": "q", "action_selector": "epsilon_greedy"}
     learner = make_learner("bc_discrete", learner="q_learner", mixer=mixer, **keys, **q)
@@ -179,8 +179,8 @@ def test_other_algorithms_files_train_on_defaults(mixer: str | None) -> None:
         ),
         ("vdn", {"common_reward": False}, "mixer=vdn needs one team reward: set common_reward=True, or mixer=None"),
         ("qmix", {"common_reward": False}, "mixer=qmix needs one team reward"),
-        ("qmix", {"mixer": "qmx"}, "mixer=qmx: there is no such mixer; choose qmix, vdn, monotone, or None"),
-        ("qmix", {"hypernet_layers": 3}, "have 1 or 2 layers"),
+        ("qmix", {"mixer": "qmx"}, "mixer=qmx: choose one of qmix, vdn, monotone, None"),
+        ("qmix", {"hypernet_layers": 3}, "hypernet_layers=3: this must be a whole number of at least 1 and at most 2"),
         (
             "spacql",
             {"learner": "q_learner", "agent_output_type": "mean", "action_selector": "deterministic"},

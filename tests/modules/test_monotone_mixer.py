@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch as th
 import torch.nn.functional as F
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -21,7 +20,8 @@ from torch.func import functional_call, stack_module_state, vmap
 from modules.mixers import build_mixer
 from modules.mixers.mixer_keys import MIXER_KEYS
 from modules.mixers.monotone import ACTIVATIONS, NONNEG
-from tests.learners.learner_tester import CONFIG, check_learns, check_resumes
+from tests.learners.learner_tester import check_learns, check_resumes
+from utils.config import CONFIG, read_yaml
 from utils.errors import ConfigError
 
 N, S, ROWS = 3, 4, 24
@@ -290,7 +290,7 @@ def test_other_mixers_are_refused_with_the_reason(keys: Keys, words: str) -> Non
 
 def test_the_configurations_defaults_are_as_declared() -> None:
     """The keys that mixers read have defaults for every configuration; the first three are stock EPyMARL's."""
-    default = yaml.safe_load((CONFIG / "default.yaml").read_text())
+    default = read_yaml(CONFIG / "default.yaml")
     assert {key: default[key] for key in MIXER_KEYS} == DEFAULTS
     for name, key in MIXER_KEYS.items():
         key.check(name, default[name])
