@@ -125,8 +125,8 @@ def test_trap_5_an_actor_critic_does_not_train_on_padding() -> None:
     losses = []
     for padding in (0.0, 1e4):
         batch["reward"][0, 2:], batch["state"][0, 2:] = padding, padding
-        noise = {"noise": th.zeros(6, 3, learner.args.n_agents, learner.args.n_actions)}
-        losses.append(learner.critic_loss(batch, noise, {})[0])
+        noise = {"target": th.zeros(6, 3, learner.args.n_agents, learner.args.n_actions)}
+        losses.append(learner("critic", batch, noise)[0])
     assert th.equal(losses[0], losses[1]) and losses[0].isfinite()
 
 
@@ -151,7 +151,7 @@ def test_trap_8_one_team_reward_gives_independent_learners_an_error_each() -> No
     """Stock's loss: N squared errors against the one reward, averaged over agents; kept, so that curves compare."""
     learner = make_learner("iql", standardise_rewards=False, gamma=0.0)
     batch = make_batch(learner.args, steps=3)
-    loss, _ = learner.q_loss(batch, {})
+    loss, _ = learner("q", batch, {})
     values = learner.unroll(learner.mac, batch, slice(None))[:, :-1]
     taken = values.gather(-1, batch["actions"][:, :-1]).squeeze(-1)  # (B, T-1, N)
     rewards = batch["reward"][:, :-1].expand(-1, -1, learner.args.n_agents)

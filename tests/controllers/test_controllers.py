@@ -11,6 +11,7 @@ import torch as th
 from components.episode_buffer import EpisodeBatch
 from components.scheme import build_scheme
 from controllers import REGISTRY
+from modules.layers.normaliser import fill_normalisers
 from utils.errors import ConfigError
 
 INFO = {"state_shape": 6, "obs_shape": 4, "n_actions": 3, "n_agents": 2, "episode_limit": 4}
@@ -28,9 +29,12 @@ def build(mac: str, agent: str, **keys: Any) -> tuple[Any, EpisodeBatch]:
     batch = EpisodeBatch(scheme, groups, 5, 5, preprocess=preprocess)
     batch.update({"obs": th.randn(5, 5, 2, 4), "actions": th.randint(3, (5, 5, 2, 1)),
                   "avail_actions": th.ones(5, 5, 2, 3, dtype=th.int)})  # fmt: skip
-    full = {key: dict(value) for key, value in batch.scheme.items()}
-    full["obs"] |= {"mean": th.arange(8.0).view(2, 4), "std": th.full((2, 4), 2.0)}
-    return REGISTRY[mac](full, groups, args), batch
+    return REGISTRY[mac](batch.scheme, groups, args), batch
+
+
+def fill(controller: Any) -> None:
+    """Give the agents the statistics of observations that differ between agents."""
+    fill_normalisers(controller.agent, {"obs": (th.arange(8.0).view(2, 4), th.full((2, 4), 2.0))})
 
 
 @pytest.mark.parametrize(("mac", "agent"), PAIRS)
@@ -79,7 +83,8 @@ def test_statistics_travel_with_the_weights_and_files_without_any_are_stocks(
     plain, batch = build(mac, agent)
     plain.save_models(str(tmp_path))
     assert not [key for key in th.load(tmp_path / "agent.th", weights_only=True) if "normaliser" in key]
-    filled, _ = build(mac, agent, input_norm="dataset")
+    filled, _ = build(mac, agent)
+    fill(filled)
     before = filled.forward_all(batch)
     filled.save_models(str(tmp_path))
     other, _ = build(mac, agent)
@@ -140,7 +145,8 @@ def test_unshared_agents_do_not_share(agent: str) -> None:
 
 @pytest.mark.parametrize("kind", ["mlp", "rnn"])
 def test_input_statistics_reach_the_agents(kind: str) -> None:
-    unshared, batch = build("non_shared_mac", f"{kind}_ns", input_norm="dataset")
+    unshared, batch = build("non_shared_mac", f"{kind}_ns")
+    fill(unshared)
     assert unshared.agent.normaliser.mean[:, :4].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert not unshared.agent.normaliser.mean[:, 4:].any()  # last action and id stay as they are
     plain, _ = build("non_shared_mac", f"{kind}_ns")
@@ -148,9 +154,10 @@ def test_input_statistics_reach_the_agents(kind: str) -> None:
     outputs = unshared.forward_all(batch)
     batch["obs"][:] = (batch["obs"] - th.arange(8.0).view(2, 4)) / 2
     assert th.allclose(plain.forward_all(batch), outputs, atol=1e-6)
-    shared, _ = build("basic_mac", kind, input_norm="dataset")
+    shared, _ = build("basic_mac", kind)
+    fill(shared)
     assert shared.agent.normaliser.mean[:4].tolist() == [2, 3, 4, 5]
-    # the mixture of two groups with deviation 2 and means 4 apart
+    # the mixture of two groups with standard deviation 2 and means 4 apart
     assert shared.agent.normaliser.std[:4].tolist() == pytest.approx([8**0.5] * 4)
 
 

@@ -12,14 +12,19 @@ from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
 from components.scheme import build_scheme, extend_scheme
+from components.statistics import DataStatistics
 from controllers import REGISTRY as mac_REGISTRY
 from learners import REGISTRY as learner_REGISTRY
 from learners.base_learner import BaseLearner
 from loops.resolve import resolved_outputs
-from utils.config import CONFIG, algorithm, read_yaml
+from utils.config import CONFIG, algorithm, config_names, read_yaml
 
 N_AGENTS, OBS, ACTION = 3, 4, 2
 F64 = th.float64
+
+
+# Every algorithm file whose learner is registered.
+ALGORITHMS = {alg: keys for alg in config_names("algs") if (keys := algorithm(alg)).get("learner") in learner_REGISTRY}
 
 
 class Recorder:
@@ -73,12 +78,20 @@ def make_learner(
     """A learner on its own small networks; its logger is a `Recorder`."""
     args = make_args(alg, discrete, **updates)
     scheme, groups, preprocess = build_scheme(env_info(args), args)
-    scheme["obs"] |= {"mean": th.full((args.n_agents, OBS), 0.3), "std": th.full((args.n_agents, OBS), 1.5)}
-    scheme["state"] |= {"mean": th.full((args.state_shape,), 0.3), "std": th.full((args.state_shape,), 1.5)}
     th.manual_seed(args.seed)
     scheme = extend_scheme(scheme, preprocess)
     mac = mac_REGISTRY[args.mac](scheme, groups, args)
-    return learner_REGISTRY[args.learner](mac, scheme, Recorder(), args).to(dtype)
+    learner: BaseLearner = learner_REGISTRY[args.learner](mac, scheme, Recorder(), args)
+    if args.input_norm == "dataset":
+        learner.use_statistics(statistics(args))
+    return learner.to(dtype)
+
+
+def statistics(args: SimpleNamespace) -> DataStatistics:
+    """Means of 0.3 and standard deviations of 1.5, everywhere."""
+    shapes = {"obs": (args.n_agents, OBS), "state": (args.state_shape,)}
+    inputs = {field: (th.full(shape, 0.3), th.full(shape, 1.5)) for field, shape in shapes.items()}
+    return DataStatistics(inputs, max_return=-1.0, max_return_to_go=-0.5)
 
 
 def make_batch(
@@ -181,8 +194,8 @@ def check_device(alg: str, path: Path, device: str = "cuda", **updates: Any) -> 
         second.load_models(str(path))
         second.load_training_state(state)
         assert_same(on_cpu(first.state_dict()), on_cpu(second.state_dict()))
-        drawn = {} if place == device else {"generator": state["generator"]}  # it cannot go on elsewhere
-        assert_same(state, on_cpu(second.training_state()) | drawn)
+        generator = {} if place == device else {"generator": state["generator"]}  # it cannot go on elsewhere
+        assert_same(state, on_cpu(second.training_state()) | generator)
         train(second, 7, 14)
         second.check_finite(14)
         assert all(value.device.type == place for value in second.state_dict().values())

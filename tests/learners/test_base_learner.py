@@ -10,7 +10,7 @@ import torch as th
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from learners.losses import masked_mean, transition_mask
+from learners.losses import NOW, available, masked_mean, transition_mask
 from learners.optimisation import clip_gradients, is_stacked
 from tests.learners.learner_tester import F64, make_batch, make_learner, setting, train
 from tests.no_device_reads import NoDeviceReads
@@ -91,7 +91,7 @@ def test_padded_rows_have_no_influence(name: str) -> None:
     index = [spec.name for spec in learner.LOSSES].index(name)
     before = learner.gradients(learner.LOSSES[index], batch, True)
     assert transition_mask(batch)[:2, :, 0].tolist() == [[1, 0, 0], [1, 0, 0]]
-    for key in ("obs", "state", "actions", "reward"):
+    for key in ("obs", "state", "actions", "actions_onehot", "reward"):
         batch[key][:2, 2:] = 7.0  # row 1 holds the final state, which the first transition bootstraps from
     after = learner.gradients(learner.LOSSES[index], batch, True)
     th.testing.assert_close(before, after, rtol=0, atol=0)
@@ -203,8 +203,8 @@ def test_policies_learn_the_best_action() -> None:
 
     def distance() -> float:
         with th.no_grad():
-            outputs = learner.outputs(learner.mac, batch, slice(None, -1))
-            actions = learner.policy.alternatives(outputs, batch, slice(None, -1))
+            outputs = learner.outputs(learner.mac, batch, NOW)
+            actions = learner.policy.support(outputs, available(batch, NOW))
         return float(actions.square().mean())
 
     before = distance()
@@ -235,12 +235,12 @@ def test_whole_episodes_and_other_controllers(mac: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     ("updates", "words"),
     [
-        ({"partial_replacement": "half"}, "partial_replacement must be one of adaptive, full, average_single"),
-        ({"cql_penalty": "none"}, "cql_penalty must be one of"),
-        ({"critic_type": "mlp"}, "critic_type must be one of ensemble_q"),
+        ({"partial_replacement": "half"}, "partial_replacement=half: choose one of adaptive, full, average_single"),
+        ({"cql_penalty": "none"}, "cql_penalty=none: choose one of logsumexp, policy"),
+        ({"critic_dtype": "float16"}, "critic_dtype=float16: choose one of float32, bfloat16"),
         ({"ensemble_size": 1}, "set ensemble_size to 2 or more"),
         ({"common_reward": False}, "set common_reward=True"),
-        ({"critic_lr": 0}, "critic_lr must be a positive number, not 0"),
+        ({"critic_lr": 0}, "critic_lr=0: this must be a number above 0"),
     ],
 )
 def test_bad_keys_are_one_clear_sentence(updates: dict[str, Any], words: str) -> None:

@@ -132,7 +132,7 @@ def marginals(joint: np.ndarray) -> np.ndarray:
     ("names", "value_loss", "advantage", "alpha", "earns", "greedy"),
     [
         ("AB", "full", "sample", 0.1, 1.0, (0, 1)),
-        ("AB,BA", "full", "sample", 0.1, 0.0, None),  # half AB, half BA: each agent noise A or B evenly
+        ("AB,BA", "full", "sample", 0.1, 0.0, None),  # half AB, half BA: each agent plays A or B evenly
         ("AB,BA", "full", "joint", 0.1, 0.0, None),  # a learned advantage of the pair agrees
         ("AA,AB,BA", "full", "sample", 1.0, 0.1339, (0, 0)),  # between 2/9, cloned, and 0, where AB and BA are left
         ("AA,AB,BA", "semi_dataset", "mixed", 0.1, 0.0, None),  # q is greedy for BB, not there to be imitated

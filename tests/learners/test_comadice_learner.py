@@ -184,20 +184,20 @@ def test_the_joint_advantage_learns_the_sampled_one() -> None:
 @pytest.mark.parametrize(
     ("updates", "message"),
     [
-        ({"value_loss": "dual"}, "value_loss must be one of full, semi_dataset, official, poster, not 'dual'"),
-        ({"advantage": "q"}, "advantage must be one of sample, joint, mixed, not 'q'"),
-        ({"divergence": "js"}, "divergence must be one of kl, chi2, soft_chi2, not 'js'"),
+        ({"value_loss": "dual"}, "value_loss=dual: choose one of full, semi_dataset, official, poster"),
+        ({"advantage": "q"}, "advantage=q: choose one of sample, joint, mixed"),
+        ({"divergence": "js"}, "divergence=js: choose one of kl, chi2, soft_chi2"),
         ({"gamma": 1.0}, "gamma=1.0: occupancies are discounted"),
-        ({"alpha": 0.0}, "alpha=0.0: the divergence's weight must be a number above 0"),
-        ({"alpha": -1.0}, "alpha=-1.0: the divergence's weight must be a number above 0"),
-        ({"alpha": float("nan")}, "alpha=nan: the divergence's weight must be a number above 0"),
+        ({"alpha": 0.0}, "alpha=0.0: this must be a number above 0"),
+        ({"alpha": -1.0}, "alpha=-1.0: this must be a number above 0"),
+        ({"alpha": float("nan")}, "alpha=nan: this must be a number above 0"),
         ({"value_loss": "official", "advantage": "joint"}, "advantage=joint belongs to value_loss=full"),
         ({"value_memory": True, "agent": "rnn_ns"}, "value_loss=full needs whole episodes: set window=None"),
         (
             {"value_memory": True, "window": None},
             "value_memory=True needs recurrent policies: set agent=rnn_ns, not mlp_ns",
         ),
-        ({"mixer": None}, "mixer must be one of qmix, vdn, monotone, not None"),
+        ({"mixer": None}, "mixer=None: choose one of qmix, vdn, monotone$"),
         ({"value_loss": "official", "mixer": "vdn"}, "set mixer=monotone mixer_layers=1"),
         ({"value_loss": "official", "mixer_layers": 2}, "set mixer=monotone mixer_layers=1"),
     ],
@@ -210,7 +210,7 @@ def test_configurations_that_have_no_meaning_are_refused(updates: dict[str, Any]
 def test_rewards_of_single_agents_and_foreign_configurations_are_refused() -> None:
     scheme = {"actions": {"dtype": th.float32}, "reward": {"vshape": (3,)}}
     with pytest.raises(ConfigError, match="set common_reward=True"):
-        check_config(scheme, make_args("comadice", False))
+        check_config(scheme, None, make_args("comadice", False))
     with pytest.raises(ConfigError, match="use --config=comadice$"):
         make_learner("bc", discrete=False, learner="comadice_learner", agent_output_type="tanh_gaussian")
     with pytest.raises(ConfigError, match="use --config=comadice_discrete$"):

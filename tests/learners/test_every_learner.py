@@ -7,15 +7,11 @@ from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
 from learners import REGISTRY
-from learners.base_learner import Noise, Stats
+from learners.base_learner import Context, Noise, Stats
 from learners.bc_learner import BCLearner
 from learners.optimisation import LossSpec
-from tests.learners.learner_tester import check_device, check_learns, check_resumes
-from utils.config import algorithm, config_names
+from tests.learners.learner_tester import ALGORITHMS, check_device, check_learns, check_resumes
 
-# Every algorithm file whose learner is registered.
-FILES = {name: algorithm(name) for name in config_names("algs")}
-ALGORITHMS = {alg: keys for alg, keys in FILES.items() if keys.get("learner") in REGISTRY}
 OPEN = ("auto", "stochastic")
 SHARED_MEMORY = {"mac": "basic_mac", "agent": "rnn", "obs_agent_id": True, "obs_last_action": True}
 OWN_MEMORY = {"mac": "non_shared_mac", "agent": "rnn_ns"}
@@ -65,8 +61,8 @@ def test_two_losses_of_one_module_resume_bit_exactly(tmp_path: Path, monkeypatch
     class TwoLosses(BCLearner):
         LOSSES = (*BCLearner.LOSSES, LossSpec("again", modules=("agent",), lr="actor_lr"))
 
-        def again_loss(self, batch: EpisodeBatch, noise: Noise) -> tuple[Tensor, Stats]:
-            return self.bc_loss(batch, noise, {})
+        def again_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
+            return self.bc_loss(batch, noise, context)
 
     monkeypatch.setitem(REGISTRY, "bc_learner", TwoLosses)
     check_resumes("bc", tmp_path, discrete=True)

@@ -12,13 +12,13 @@ from utils.errors import ConfigError
 def test_the_target_is_the_smaller_critic_at_the_smoothed_target_actions() -> None:
     learner, batch, noise = setting(alg="matd3", target_noise=0.7, target_noise_clip=0.5, reward_scale=0.1, gamma=0.9)
     batch["terminated"][1, 0] = 1
-    _, stats = learner.critic_loss(batch, noise, {})
-    low, high = learner.low, learner.high
+    _, stats = learner("critic", batch, noise)
+    low, high = learner.policy.low, learner.policy.high
     for row in range(batch.batch_size):
         observations = batch["obs"][row, 1]  # (N, O)
         raw, _ = learner.target_agent(observations, learner.target_agent.init_hidden())  # (N, A)
-        noise = (0.7 * noise["noise"][row, 0]).clamp(-0.5, 0.5) * (high - low) / 2
-        actions = (squash(raw, low, high) + noise).clamp(low, high)
+        shift = (0.7 * noise["target"][row, 0]).clamp(-0.5, 0.5) * (high - low) / 2
+        actions = (squash(raw, low, high) + shift).clamp(low, high)
         values = learner.target_critic(batch["state"][row, 1:2], actions.unsqueeze(0))[:, 0]  # (2,)
         bootstrap = 0.0 if row == 1 else 0.9 * values.min()
         assert th.allclose(stats["target"][row], 0.1 * batch["reward"][row, 0, 0] + bootstrap)
@@ -28,7 +28,7 @@ def test_the_critic_loss_is_the_sum_of_both_mean_squared_errors_over_valid_rows(
     learner, batch, noise = setting(alg="matd3", steps=4)
     batch["filled"][2, 2:] = 0
     batch["terminated"][3, 0] = 1
-    loss, stats = learner.critic_loss(batch, noise, {})
+    loss, stats = learner("critic", batch, noise)
     mask = transition_mask(batch).flatten()
     assert mask.sum() < len(mask)
     values = learner.critic(batch["state"][:, :-1].flatten(0, 1), batch["actions"][:, :-1].flatten(0, 1))
@@ -38,12 +38,12 @@ def test_the_critic_loss_is_the_sum_of_both_mean_squared_errors_over_valid_rows(
 
 def test_each_policy_climbs_the_first_critic_with_the_others_actions_as_played() -> None:
     learner, batch, _ = setting(alg="matd3", pre_tanh_l2=0.0)
-    loss, _ = learner.actor_loss(batch, {})
+    loss, _ = learner("actor", batch, {})
     expected = th.zeros((), dtype=F64)
     for agent in range(learner.args.n_agents):
         raw, _ = learner.agent(batch["obs"][:, 0].flatten(0, 1), learner.agent.init_hidden())
         mixed = batch["actions"][:, 0].clone()
-        mixed[:, agent] = squash(raw, learner.low, learner.high).view_as(mixed)[:, agent]
+        mixed[:, agent] = squash(raw, learner.policy.low, learner.policy.high).view_as(mixed)[:, agent]
         expected = expected - learner.critic(batch["state"][:, 0], mixed)[0].mean() / learner.args.n_agents
     assert th.allclose(loss, expected)
 
@@ -58,7 +58,7 @@ def test_policies_find_the_best_joint_action_of_a_concave_reward() -> None:
         learner.train(batch, step, 0)
     batch = make_batch(learner.args, rows=64, seed=9999)
     raw = learner.unroll(learner.mac, batch, slice(0, 1))[:, 0]  # (B, N, A)
-    error = (squash(raw, learner.low, learner.high) - best).abs().mean()
+    error = (squash(raw, learner.policy.low, learner.policy.high) - best).abs().mean()
     assert error < 0.15, error
 
 

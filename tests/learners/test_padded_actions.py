@@ -15,6 +15,7 @@ CASES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("spacql", {"cql_penalty": "policy"}, ("critic", "actor")),
     ("spacql", {"cql_penalty": "logsumexp"}, ("critic", "actor")),
     ("matd3", {}, ("critic", "actor")),
+    ("matd3_bc", {}, ("critic", "actor")),
     ("bc", {"agent_output_type": "mean"}, ("bc",)),
     ("bc", {"agent_output_type": "gaussian", "action_selector": "gaussian_policy"}, ("bc",)),
     ("comadice", {}, ("value", "actor")),
@@ -33,8 +34,8 @@ def test_losses_do_not_depend_on_what_policies_say_there(
     for key in ("actions", "actions_onehot"):
         batch[key][:, :, AGENT, DIMENSION] = 0
     noise = {
-        name: {key: value.double() if value.is_floating_point() else value for key, value in drawn.items()}
-        for name, drawn in ((name, learner.noise(name, batch)) for name in losses)
+        name: {k: v.double() if v.is_floating_point() else v for k, v in learner.noise(name, batch).items()}
+        for name in losses
     }
 
     def values(dimension: int, shift: float) -> list[Tensor]:

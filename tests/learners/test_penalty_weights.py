@@ -25,9 +25,7 @@ def test_temperature_zero_is_uniform(penalty: str, discrete: bool) -> None:
     uniform, batch, noise = setting(**keys)
     weighted, _, _ = setting(**keys, penalty_weights="density", penalty_temperature=0.0)
     weighted.load_state_dict(uniform.state_dict(), strict=False)
-    th.testing.assert_close(
-        weighted.critic_loss(batch, noise, {})[0], uniform.critic_loss(batch, noise, {})[0], rtol=0, atol=1e-12
-    )
+    th.testing.assert_close(weighted("critic", batch, noise)[0], uniform("critic", batch, noise)[0], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("penalty", ["policy", "logsumexp"])
@@ -36,7 +34,7 @@ def test_weights_and_penalty_equal_brute_force(penalty: str) -> None:
         cql_penalty=penalty, penalty_weights="density", penalty_temperature=2.0, alpha_cql=0.7, final_init=1.0,
     )  # fmt: skip
     learner.density = KnownDensity()
-    loss, stats = learner.critic_loss(batch, noise, {})
+    loss, stats = learner("critic", batch, noise)
     target, _ = learner.target(batch, noise)
     state, actions = batch["state"][:, 0], batch["actions"][:, 0]
     half = (learner.policy.high - learner.policy.low) / 2
@@ -67,7 +65,7 @@ def test_discrete_weights_are_by_the_divergence_of_the_policies() -> None:
     learner, batch, noise = setting(
         alg="spacql", discrete=True, cql_penalty="logsumexp", penalty_weights="density", final_init=1.0
     )
-    _, stats = learner.critic_loss(batch, noise, {})
+    _, stats = learner("critic", batch, noise)
     pi = learner.outputs(learner.mac, batch, slice(None, -1))  # (R, N, A)
     mu = learner.density.outputs(batch["obs"][:, 0]).softmax(-1)
     divergence = (pi * (pi / mu).log()).sum(-1)
@@ -86,11 +84,12 @@ def test_policies_that_are_their_behaviour_weigh_alike_whatever_their_entropy() 
 def test_training_gives_weight_to_the_agent_that_leaves_its_data() -> None:
     """Agent 0's data sit in one corner; a policy that stays in the middle is far from them and gets the weight."""
     learner, batch, noise = setting(cql_penalty="logsumexp", penalty_weights="density", density_lr=0.02)
-    batch["actions"][:, :, 0] = learner.policy.high
-    batch["actions"][:, :, 1:] = 0.5 * (learner.policy.low + learner.policy.high)
+    for key in ("actions", "actions_onehot"):
+        batch[key][:, :, 0] = learner.policy.high
+        batch[key][:, :, 1:] = 0.5 * (learner.policy.low + learner.policy.high)
     for _ in range(60):
         learner.update(2, batch)
-    _, stats = learner.critic_loss(batch, noise, {})
+    _, stats = learner("critic", batch, noise)
     assert (stats["lambda"][:, 0] > 0.8).all()
 
 

@@ -129,7 +129,7 @@ def test_loss_equals_plain_loops(alg: str, updates: dict[str, Any]) -> None:
     for k, stats in enumerate(s for s in (learner.rew_ms, learner.ret_ms) if s is not None):
         stats.mean.add_(0.7 + k + th.arange(len(stats.mean)))
         stats.var.mul_(2.0 + k + th.arange(len(stats.mean)))
-    loss, _ = learner.q_loss(batch, {})
+    loss, _ = learner("q", batch, {})
     expected = plain_loss(learner, batch)
     th.testing.assert_close(loss, expected, rtol=1e-10, atol=1e-10)
     trained = learner.parameters_of(learner.LOSSES[0])
@@ -170,11 +170,11 @@ def test_rows_that_warm_up_do_not_count(alg: str) -> None:
     batch.scheme["learned"] = {"vshape": (1,), "dtype": th.float32}
     batch.data.transition_data["learned"] = learned = th.ones(ROWS, STEPS, 1)
     learned[:, :2] = 0
-    before, _ = learner.q_loss(batch, {})
+    before, _ = learner("q", batch, {})
     batch["reward"][:, :2] += 9.0
-    assert learner.q_loss(batch, {})[0] == before
+    assert learner("q", batch, {})[0] == before
     batch["reward"][:, 2] += 9.0
-    assert learner.q_loss(batch, {})[0] != before
+    assert learner("q", batch, {})[0] != before
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
@@ -218,7 +218,7 @@ def test_windows_are_as_good_as_episodes(last_action: bool) -> None:
     cut = [batch[:, t : t + 2].data.transition_data for t in range(4)]
     data = SimpleNamespace(transition_data={k: th.cat([c[k] for c in cut]) for k in cut[0]}, episode_data={})
     windows = EpisodeBatch(batch.scheme, batch.groups, 8, 2, data=data)
-    th.testing.assert_close(learner.q_loss(windows, {})[0], learner.q_loss(batch, {})[0])
+    th.testing.assert_close(learner("q", windows, {})[0], learner("q", batch, {})[0])
 
 
 # -- the traps -------------------------------------------------------------------------------------------------------
@@ -241,6 +241,6 @@ def test_trap_8_the_team_reward_is_each_agents() -> None:
     team = make("iql", standardise_rewards=False)
     own = make("iql", standardise_rewards=False, common_reward=False)
     batch = awkward_batch(team)
-    loss, stats = team.q_loss(batch, {})
+    loss, stats = team("q", batch, {})
     batch.data.transition_data["reward"] = batch["reward"].expand(-1, -1, N_AGENTS)
-    th.testing.assert_close(own.q_loss(batch, {}), (loss, stats))
+    th.testing.assert_close(own("q", batch, {}), (loss, stats))

@@ -78,7 +78,7 @@ def test_shares_move_targets_every_update() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "rhythm"),
+    ("keys", "schedule"),
     [
         ({}, (200, 1.0)),
         ({"target_update_interval_or_tau": 7}, (7, 1.0)),
@@ -89,8 +89,8 @@ def test_shares_move_targets_every_update() -> None:
         ({"tau": 0.1}, (1, 0.1)),
     ],
 )
-def test_target_schedule(keys: dict[str, Any], rhythm: tuple[int, float]) -> None:
-    assert target_schedule(SimpleNamespace(**keys)) == rhythm
+def test_target_schedule(keys: dict[str, Any], schedule: tuple[int, float]) -> None:
+    assert target_schedule(SimpleNamespace(**keys)) == schedule
 
 
 @pytest.mark.parametrize("value", [0, -1, 2.5, "often", True])
@@ -130,7 +130,7 @@ def test_running_statistics_continue_bit_exactly(alg: str, tmp_path: Path) -> No
 def test_losses_leave_the_statistics_alone() -> None:
     learner = make_learner("qmix", standardise_returns=True)
     before = {key: value.clone() for key, value in learner.state_dict().items()}
-    learner.q_loss(make_batch(learner.args), {})
+    learner("q", make_batch(learner.args), {})
     assert_same(dict(learner.state_dict()), before)
 
 
@@ -179,8 +179,8 @@ def test_other_algorithms_files_train_on_defaults(mixer: str | None) -> None:
         ),
         ("vdn", {"common_reward": False}, "mixer=vdn needs one team reward: set common_reward=True, or mixer=None"),
         ("qmix", {"common_reward": False}, "mixer=qmix needs one team reward"),
-        ("qmix", {"mixer": "qmx"}, "mixer=qmx: there is no such mixer; choose qmix, vdn, monotone, or None"),
-        ("qmix", {"hypernet_layers": 3}, "have 1 or 2 layers"),
+        ("qmix", {"mixer": "qmx"}, "mixer=qmx: choose one of qmix, vdn, monotone, None"),
+        ("qmix", {"hypernet_layers": 3}, "hypernet_layers=3: this must be a whole number of at least 1 and at most 2"),
         (
             "spacql",
             {"learner": "q_learner", "agent_output_type": "mean", "action_selector": "deterministic"},

@@ -11,7 +11,7 @@ import torch as th
 from components.offline_buffer import OfflineBuffer
 from components.scheme import build_scheme
 from learners.losses import transition_mask
-from tests.learners.learner_tester import F64, N_AGENTS, OBS, env_info, make_batch, make_learner
+from tests.learners.learner_tester import ACTION, F64, N_AGENTS, OBS, env_info, make_batch, make_learner
 
 MEMORY = [{"mac": "basic_mac", "agent": "rnn", "obs_agent_id": True}, {"mac": "non_shared_mac", "agent": "rnn_ns"}]
 LENGTHS = (3, 6, 4, 1)
@@ -108,12 +108,13 @@ def test_warm_up_rows_are_not_learned_from(agent: str) -> None:
     learner = make_learner("bc", dtype=F64, discrete=False, mac="basic_mac", agent=agent)
     batch = make_batch(learner.args, steps=6, dtype=F64)
     outputs = learner.mac.forward_all(batch)[:, 3:5]
-    error = learner.imitation.squared_error(outputs, batch["actions"][:, 3:5], batch["avail_actions"][:, 3:5])
+    actions, has = batch["actions_onehot"][:, 3:5], batch["avail_actions"][:, 3:5]
+    cost = -learner.imitation.policy.log_prob(outputs, actions, has) / ACTION
     batch.scheme["learned"] = {"vshape": (1,)}
     batch.data.transition_data["learned"] = th.tensor([0, 0, 0, 1, 1, 0], dtype=F64).view(1, 6, 1).repeat(6, 1, 1)
     batch["obs"].requires_grad_()
     loss, _ = learner("bc", batch, {})
-    th.testing.assert_close(loss, error.mean())
+    th.testing.assert_close(loss, cost.mean())
     (gradient,) = th.autograd.grad(loss, batch["obs"])
     assert not gradient[:, :3].any() and gradient[:, 3:5].abs().sum((-2, -1)).min() > 0
 

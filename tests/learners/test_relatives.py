@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch as th
 
+from learners.losses import NEXT, available
 from tests.learners.learner_tester import F64, make_batch, make_learner
 from utils.config import algorithm, layered_config
 
@@ -33,8 +34,8 @@ def test_each_file_gives_its_target() -> None:
         learner = make_learner(alg, dtype=F64, ensemble_size=2)
         batch = make_batch(learner.args, dtype=F64)
         noise = {k: v.to(F64) if v.is_floating_point() else v for k, v in learner.noise("critic", batch).items()}
-        outputs = learner.outputs(learner.target_mac, batch, slice(1, None))
-        policy = learner.policy.next_actions(outputs, batch, slice(1, None), noise)  # (R, N, A)
+        outputs = learner.outputs(learner.target_mac, batch, NEXT)  # (R, N, A)
+        policy = learner.policy.sample(outputs, available(batch, NEXT), noise["next"][:, 0])  # (R, N, A)
         state, logged = batch["state"][:, 1], batch["actions"][:, 1]
         if alg == "cfcql":
             value = learner.target_critic(state, policy)  # (E, R)

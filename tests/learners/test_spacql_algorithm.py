@@ -57,8 +57,8 @@ class Plain:
 
     def target(self, batch: Any, noise: dict[str, Tensor]) -> Tensor:
         obs, state, logged = batch["obs"][:, 1], batch["state"][:, 1], batch["actions"][:, 1]
-        noise = noise["noise"][:, 0] * self.args.target_noise * (self.high - self.low) / 2
-        policy = th.clamp(self.act(self.target_actors, obs) + noise, self.low, self.high)
+        shift = noise["next"][:, 0] * self.args.target_noise * (self.high - self.low) / 2
+        policy = th.clamp(self.act(self.target_actors, obs) + shift, self.low, self.high)
         numerator = denominator = th.zeros(len(obs), dtype=F64)
         for k in range(1, N_AGENTS + 1):
             chosen = noise["order"][:, 0, k - 1] < k  # (B, N), exactly k true a row
@@ -79,9 +79,9 @@ class Plain:
             data = self.value(critic, state, actions)
             loss = loss + (data - y).square().mean()
             for i in range(N_AGENTS):
-                deviating = actions.clone()
-                deviating[:, i] = policy[:, i]
-                loss = loss + args.alpha_cql / N_AGENTS * (self.value(critic, state, deviating) - data).mean()
+                replaced = actions.clone()
+                replaced[:, i] = policy[:, i]
+                loss = loss + args.alpha_cql / N_AGENTS * (self.value(critic, state, replaced) - data).mean()
         self.critic_optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_([p for critic in self.critics for p in critic.parameters()], args.grad_norm_clip)
@@ -97,8 +97,8 @@ class Plain:
         policy = self.low + (unit + 1) / 2 * (self.high - self.low)
         loss = self.args.action_l2 * unit.square().mean((0, 2)).sum() + self.args.pre_tanh_l2 * raw.square().mean()
         for i in range(N_AGENTS):
-            deviating = [policy[:, j] if j == i else actions[:, j] for j in range(N_AGENTS)]
-            loss = loss - self.value(self.critics[0], state, th.stack(deviating, dim=1)).mean() / N_AGENTS
+            replaced = [policy[:, j] if j == i else actions[:, j] for j in range(N_AGENTS)]
+            loss = loss - self.value(self.critics[0], state, th.stack(replaced, dim=1)).mean() / N_AGENTS
         for optimiser in self.actor_optimisers:
             optimiser.zero_grad()
         loss.backward()
@@ -121,20 +121,20 @@ def test_updates_equal_algorithm_1_written_plainly(monkeypatch: Any) -> None:
         dtype=F64, critic_lr=0.01, actor_lr=0.01, tau=0.1, final_init=0.5, cql_penalty="policy", actor_update_interval=5
     )
     plain = Plain(learner)
-    drawn: list[dict[str, Tensor]] = []
-    make_draws = learner.noise
+    used: list[dict[str, Tensor]] = []
+    make_noise = learner.noise
 
     def recorded(name: str, batch: Any) -> dict[str, Tensor]:
-        noise = {k: v.to(F64) if v.is_floating_point() else v for k, v in make_draws(name, batch).items()}
+        noise = {k: v.to(F64) if v.is_floating_point() else v for k, v in make_noise(name, batch).items()}
         if name == "critic":
-            drawn.append(noise)
+            used.append(noise)
         return noise
 
     monkeypatch.setattr(learner, "noise", recorded)
     for step in range(UPDATES):
         batch = make_batch(learner.args, rows=16, seed=step, dtype=F64)
         learner.train(batch, step + 1, 0)
-        plain.update(batch, drawn[step])
+        plain.update(batch, used[step])
     networks = [
         (learner.critic, plain.critics), (learner.target_critic, plain.target_critics),
         (learner.agent, plain.actors), (learner.target_agent, plain.target_actors),

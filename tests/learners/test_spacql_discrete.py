@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch as th
-from learners.policies import DiscretePolicies
 from torch import Tensor
 from torch.func import functional_call, vmap
 
 from learners.spacql_learner import SPaCQLLearner
+from modules.policies import CategoricalPolicy
 from tests.learners.learner_tester import F64, N_AGENTS, make_batch, make_learner, setting
 from utils.errors import ConfigError
 
@@ -51,10 +51,10 @@ def value(critic: Any, batch: Any, row: int, t: int, actions: Tensor) -> Tensor:
 def sampled(learner: Any, batch: Any, noise: dict[str, Tensor]) -> Tensor:
     """The target policies' next actions, as numbers, (R, N): the first clock to ring, at rate p."""
     p = probabilities(learner.target_mac, batch, 1)
-    return (noise["exponential"][:, 0] / p).argmin(-1)  # rate 0 rings at infinity
+    return (noise["next"][:, 0] / p).argmin(-1)  # rate 0 rings at infinity
 
 
-def deviating(joint: Tensor, i: int, action: int) -> Tensor:
+def replaced(joint: Tensor, i: int, action: int) -> Tensor:
     changed = joint.clone()
     changed[i] = action
     return changed
@@ -67,11 +67,12 @@ def test_sampled_actions_follow_the_policy_and_availability() -> None:
     learner = make_learner("spacql_discrete", n_actions=A)
     p = th.tensor([[0.5, 0.0, 0.2, 0.3], [0.0, 0.0, 1.0, 0.0], [0.25, 0.25, 0.25, 0.25]])  # (N, A)
     outputs = p.expand(40_000, N_AGENTS, A)
-    noise = learner.policy.next_draws((40_000, 1), learner.generator)
-    chosen = learner.policy.next_actions(outputs, None, slice(None), noise)
+    noise = learner.policy.make_noise((40_000, N_AGENTS), learner.generator, "cpu")
+    everywhere = th.ones_like(outputs)
+    chosen = learner.policy.sample(outputs, everywhere, noise)
     assert (chosen.sum(-1) == 1).all() and set(chosen.unique().tolist()) == {0.0, 1.0}
     assert (chosen.mean(0) - p).abs().max() < 0.01 and chosen.mean(0)[p == 0].eq(0).all()
-    assert th.equal(chosen, learner.policy.next_actions(outputs, None, slice(None), noise))
+    assert th.equal(chosen, learner.policy.sample(outputs, everywhere, noise))
     pairs = (chosen[:, 0, 0] * chosen[:, 2, 0]).mean()  # agents sample independently
     assert pairs.item() == pytest.approx(0.125, abs=0.01)
 
@@ -102,7 +103,7 @@ def test_relatives_of_the_target(kind: str) -> None:
     policy = sampled(learner, batch, noise)
     for row in range(batch.batch_size):
         logged = batch["actions"][row, 1, :, 0]
-        joints = [policy[row]] if kind == "full" else [deviating(logged, i, policy[row, i]) for i in range(N_AGENTS)]
+        joints = [policy[row]] if kind == "full" else [replaced(logged, i, policy[row, i]) for i in range(N_AGENTS)]
         values = th.stack([value(learner.target_critic, batch, row, 1, joint) for joint in joints])  # (M, E)
         expected = batch["reward"][row, 0, 0] + learner.args.gamma * values.mean(0).min()
         th.testing.assert_close(target[row], expected, rtol=0, atol=1e-10)
@@ -124,7 +125,7 @@ def test_without_a_next_action_everybody_follows_the_policy() -> None:
 @pytest.mark.parametrize("kind", ["policy", "logsumexp"])
 def test_critic_loss_equals_enumeration(kind: str) -> None:
     learner, batch, noise = awkward(cql_penalty=kind, alpha_cql=0.7)
-    loss, _ = learner.critic_loss(batch, noise, {})
+    loss, _ = learner("critic", batch, noise)
     target, _ = learner.target(batch, noise)
     p = probabilities(learner.mac, batch, 0)
     expected = th.zeros((), dtype=F64)
@@ -134,7 +135,7 @@ def test_critic_loss_equals_enumeration(kind: str) -> None:
         expected = expected + (data - target[row]).square().sum()
         for i in range(N_AGENTS):
             available = batch["avail_actions"][row, 0, i].nonzero().flatten().tolist()
-            values = {a: value(learner.critic, batch, row, 0, deviating(logged, i, a)) for a in available}
+            values = {a: value(learner.critic, batch, row, 0, replaced(logged, i, a)) for a in available}
             if kind == "policy":
                 pushed = sum(p[row, i, a] * values[a] for a in available)
             else:
@@ -145,7 +146,7 @@ def test_critic_loss_equals_enumeration(kind: str) -> None:
 
 def test_actor_loss_and_its_gradient_equal_enumeration() -> None:
     learner, batch, _ = awkward()
-    loss, _ = learner.actor_loss(batch, {})
+    loss, _ = learner("actor", batch, {})
     p = learner.mac.forward_all(batch)[:, 0]  # (R, N, A)
     th.testing.assert_close(p, probabilities(learner.mac, batch, 0))
     expected = th.zeros((), dtype=F64)
@@ -153,7 +154,7 @@ def test_actor_loss_and_its_gradient_equal_enumeration() -> None:
         logged = batch["actions"][row, 0, :, 0]
         for i in range(N_AGENTS):
             for a in range(A):
-                first = value(learner.critic, batch, row, 0, deviating(logged, i, a))[0].detach()
+                first = value(learner.critic, batch, row, 0, replaced(logged, i, a))[0].detach()
                 expected = expected - p[row, i, a] * first / (N_AGENTS * batch.batch_size)
     th.testing.assert_close(loss, expected, rtol=0, atol=1e-10)
     ours = th.autograd.grad(loss, list(learner.agent.parameters()))
@@ -169,8 +170,9 @@ def test_unavailable_actions_have_no_probability_and_no_influence(mask_first: bo
     availability = batch["avail_actions"].flatten(0, 1)
     assert outputs[availability == 0].eq(0).all()
     th.testing.assert_close(outputs.sum(-1), th.ones(12, N_AGENTS, dtype=F64))
-    chosen = learner.policy.next_actions(outputs, batch, slice(None), {"exponential": th.rand(12, 1, N_AGENTS, A)})
-    assert chosen[availability == 0].eq(0).all()
+    for has in (availability, th.ones_like(availability)):  # the probabilities alone keep them out too
+        chosen = learner.policy.sample(outputs, has, th.rand(12, N_AGENTS, A))
+        assert chosen[availability == 0].eq(0).all()
 
 
 @pytest.mark.parametrize("kind", ["policy", "logsumexp"])
@@ -223,19 +225,20 @@ def test_policies_learn_the_best_action() -> None:
 def test_one_configuration_serves_both_action_types() -> None:
     assert SPaCQLLearner.action_types == {"continuous", "discrete"}
     learner = make_learner("spacql", discrete=True)
-    assert isinstance(learner.policy, DiscretePolicies) and learner.args.action_selector == "multinomial"
+    assert isinstance(learner.policy, CategoricalPolicy) and learner.args.action_selector == "multinomial"
     assert learner.args.target_noise > 0  # of no consequence here
 
 
 @pytest.mark.parametrize(
     ("alg", "updates", "words"),
     [
-        ("qmix", {}, "spacql_learner needs partial_replacement, .*actor_lr.*: use --config=spacql_discrete$"),
-        ("bc", {"discrete": False}, "needs partial_replacement, .*target_noise, .*: use --config=spacql$"),
+        ("qmix", {}, "spacql_learner needs .*partial_replacement, .*actor_update_interval.*: use --config=spacql_discrete$"),
+        ("bc", {"discrete": False}, "needs .*target_noise, .*partial_replacement, .*: use --config=spacql$"),
         ("matd3", {"action_selector": "deterministic"}, "which this configuration lacks: use --config=spacql$"),
         ("spacql_discrete", {"agent_output_type": "q", "action_selector": "epsilon_greedy"},
-         "needs agent_output_type=pi_logits, not q: use --config=spacql_discrete$"),
-        ("spacql", {"agent_output_type": "gaussian"}, "needs agent_output_type=mean, not gaussian: use --config"),
+         "^agent_output_type=q: for discrete actions spacql_learner needs pi_logits$"),
+        ("spacql", {"agent_output_type": "gaussian"},
+         "^agent_output_type=gaussian: for continuous actions spacql_learner needs mean$"),
     ],
 )  # fmt: skip
 def test_configurations_that_do_not_fit_are_one_clear_sentence(alg: str, updates: dict[str, Any], words: str) -> None:

@@ -26,8 +26,8 @@ def policy_actions(learner: Any, batch: Any, noise: dict[str, Tensor]) -> Tensor
             x = th.relu(x @ layer.weight[i] + layer.bias[i])
         x = th.tanh(x @ agent.fc3.weight[i] + agent.fc3.bias[i])
         columns.append((low + high) / 2 + x * (high - low) / 2)
-    noise = noise["noise"][:, 0] * learner.args.target_noise * (high - low) / 2
-    return th.maximum(th.minimum(th.stack(columns, dim=1) + noise, high), low)
+    shift = noise["next"][:, 0] * learner.args.target_noise * (high - low) / 2
+    return th.maximum(th.minimum(th.stack(columns, dim=1) + shift, high), low)
 
 
 # -- weights and target ----------------------------------------------------------------------------------------------
@@ -36,20 +36,20 @@ def policy_actions(learner: Any, batch: Any, noise: dict[str, Tensor]) -> Tensor
 def test_weights_sum_to_one_and_shrink_with_uncertainty() -> None:
     learner = make_learner()
     uncertainty = th.rand(50, N_AGENTS) + 0.01
-    weights = learner.weights(uncertainty, th.ones(50, dtype=th.bool))
+    weights = learner.replacement.weights(uncertainty, th.ones(50, dtype=th.bool))
     th.testing.assert_close(weights.sum(-1), th.ones(50))
     more = uncertainty.clone()
     more[:, 1] *= 2
-    changed = learner.weights(more, th.ones(50, dtype=th.bool))
+    changed = learner.replacement.weights(more, th.ones(50, dtype=th.bool))
     assert (changed[:, 1] < weights[:, 1]).all() and (changed[:, 0] > weights[:, 0]).all()
     by_hand = th.tensor([[1.0, 2.0, 4.0]])  # 1/u = 1, 1/2, 1/4
     expected = th.tensor([[4 / 7, 2 / 7, 1 / 7]])
-    th.testing.assert_close(learner.weights(by_hand, th.ones(1, dtype=th.bool)), expected)
+    th.testing.assert_close(learner.replacement.weights(by_hand, th.ones(1, dtype=th.bool)), expected)
 
 
 def test_weights_survive_perfect_agreement() -> None:
     learner = make_learner()
-    weights = learner.weights(th.zeros(2, N_AGENTS), th.ones(2, dtype=th.bool))
+    weights = learner.replacement.weights(th.zeros(2, N_AGENTS), th.ones(2, dtype=th.bool))
     th.testing.assert_close(weights, th.full((2, N_AGENTS), 1 / 3))
 
 
@@ -69,7 +69,7 @@ def test_target_of_a_hand_made_ensemble() -> None:
     learner, batch, noise = setting(gamma=0.5, ensemble_size=2)
     one = make_batch(learner.args, rows=1, dtype=F64)
     one["reward"][:] = 1.0
-    # Online opinions differ by 2, 4, 2: deviations in the proportion 1 : 2 : 1, so w = (2, 1, 2)/5.
+    # Online opinions differ by 2, 4, 2: standard deviations in the proportion 1 : 2 : 1, so w = (2, 1, 2)/5.
     learner.critic = HandMadeCritic(th.tensor([[[1.0, 0.0, 5.0]], [[3.0, 4.0, 7.0]]], dtype=F64))
     # Minima over the targets: 10, 20, -5.
     learner.target_critic = HandMadeCritic(th.tensor([[[10.0, 30.0, 0.0]], [[12.0, 20.0, -5.0]]], dtype=F64))
@@ -111,7 +111,7 @@ def test_weights_forced_to_all_agents_give_the_full_joint_target(monkeypatch: py
     learner, batch, noise = setting()
     full, _, _ = setting(partial_replacement="full")
     last = th.tensor([0.0, 0.0, 1.0], dtype=F64)
-    monkeypatch.setattr(learner, "weights", lambda u, valid: last.expand_as(u))
+    monkeypatch.setattr(learner.replacement, "weights", lambda u, valid: last.expand_as(u))
     forced, _ = learner.target(batch, noise)
     target, _ = full.target(batch, noise)
     th.testing.assert_close(forced, target, rtol=0, atol=1e-12)
@@ -140,7 +140,8 @@ def test_without_a_next_action_everybody_follows_the_policy(kind: str) -> None:
     learner, batch, noise = setting(partial_replacement=kind)
     full, _, _ = setting(partial_replacement="full")
     batch["next_action_valid"][::2] = 0
-    batch["actions"][::2, 1] = th.nan  # what does not exist must not be used
+    for key in ("actions", "actions_onehot"):
+        batch[key][::2, 1] = th.nan  # what does not exist must not be used
     target, stats = learner.target(batch, noise)
     joint, _ = full.target(batch, noise)
     th.testing.assert_close(target[::2], joint[::2], rtol=0, atol=1e-12)
@@ -152,8 +153,8 @@ def test_without_a_next_action_everybody_follows_the_policy(kind: str) -> None:
 def test_subsets_are_uniform_and_fresh() -> None:
     learner = make_learner()
     batch = make_batch(learner.args, rows=6000)
-    valid = th.ones(6000, dtype=th.bool)
-    first, second = (learner.subsets(learner.noise("critic", batch), valid) for _ in range(2))
+    noises = (learner.noise("critic", batch) for _ in range(2))
+    first, second = (learner.replacement.subsets(noise, N_AGENTS, th.device("cpu")) for noise in noises)
     assert not th.equal(first, second)
     sizes = th.arange(1, N_AGENTS + 1)
     assert (first.sum(-1) == sizes).all()
@@ -167,7 +168,7 @@ def test_subsets_are_uniform_and_fresh() -> None:
 @pytest.mark.parametrize("kind", ["policy", "logsumexp"])
 def test_critic_loss_equals_brute_force(kind: str) -> None:
     learner, batch, noise = setting(cql_penalty=kind, alpha_cql=0.7, n_penalty_samples=4)
-    loss, _ = learner.critic_loss(batch, noise, {})
+    loss, _ = learner("critic", batch, noise)
     target, _ = learner.target(batch, noise)
     state, actions = batch["state"][:, 0], batch["actions"][:, 0]
     data = joint_values(learner.critic, state, actions)  # (E, R)
@@ -193,7 +194,7 @@ def test_critic_loss_equals_brute_force(kind: str) -> None:
 
 def test_actor_loss_equals_brute_force() -> None:
     learner, batch, _ = setting(action_l2=0.3, pre_tanh_l2=0.2, final_init=1.0)
-    loss, _ = learner.actor_loss(batch, {})
+    loss, _ = learner("actor", batch, {})
     raw = learner.mac.forward_all(batch)[:, 0]  # (R, N, A)
     unit = th.tanh(raw)
     half = (learner.policy.high - learner.policy.low) / 2

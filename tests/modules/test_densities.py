@@ -16,7 +16,7 @@ N_AGENTS, OBS, ACTIONS = 2, 3, 2
 
 
 def make(kind: str, n_actions: int = ACTIONS) -> BaseDensity:
-    args: dict[str, Any] = {"n_agents": N_AGENTS, "n_actions": n_actions, "hidden_dim": 16, "input_norm": "dataset"}
+    args: dict[str, Any] = {"n_agents": N_AGENTS, "n_actions": n_actions, "hidden_dim": 16}
     bounds = {"action_low": [-1.0, -2.0][:n_actions], "action_high": [1.0, 4.0][:n_actions], "device": "cpu"}
     th.manual_seed(0)
     return REGISTRY[kind]({"obs": {"vshape": OBS}}, SimpleNamespace(**args, **bounds))

@@ -9,18 +9,19 @@ from torch import Tensor, nn
 
 from modules.critics.counterfactual_layers import counterfactual_values, plain_values
 from modules.critics.ensemble_critic import EnsembleCritic
+from modules.layers.normaliser import fill_normalisers
 
 R, S, N, A, K, E, H = 5, 7, 3, 2, 4, 3, 6
+ARGS = SimpleNamespace(n_agents=N, n_actions=A, hidden_dim=H)
 TIGHT = {"rtol": 0.0, "atol": 1e-12}
 
 
 def make(dtype: th.dtype = th.float64) -> EnsembleCritic:
     th.manual_seed(0)
-    scheme = {"state": {"vshape": S, "mean": th.randn(S), "std": th.rand(S) + 0.5}}
-    args = SimpleNamespace(
-        n_agents=N, n_actions=A, hidden_dim=H, ensemble_size=E, input_norm="dataset", critic_dtype="float32"
-    )
-    return EnsembleCritic(scheme, args).to(dtype)
+    statistics = {"state": (th.randn(S), th.rand(S) + 0.5)}
+    critic = EnsembleCritic({"state": {"vshape": S}}, ARGS, members=E)
+    fill_normalisers(critic, statistics)
+    return critic.to(dtype)
 
 
 def sequential(critic: EnsembleCritic, member: int) -> nn.Sequential:
@@ -143,8 +144,5 @@ def test_bfloat16_products_stay_close(values: Any) -> None:
 def test_statistics_of_the_dataset_standardise_the_state() -> None:
     critic = make()
     assert not th.equal(critic.normaliser.mean, th.zeros(S, dtype=th.float64))
-    args = SimpleNamespace(
-        n_agents=N, n_actions=A, hidden_dim=H, ensemble_size=E, input_norm="none", critic_dtype="float32"
-    )
-    plain = EnsembleCritic({"state": {"vshape": S, "mean": th.ones(S), "std": th.ones(S)}}, args)
+    plain = EnsembleCritic({"state": {"vshape": S}}, ARGS, members=E)
     assert th.equal(plain.normaliser.mean, th.zeros(S))

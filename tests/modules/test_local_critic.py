@@ -6,6 +6,7 @@ import pytest
 import torch as th
 
 from modules.critics.local_critic import LocalCritic
+from modules.layers.normaliser import fill_normalisers
 from tests.learners.learner_tester import ACTION, F64, N_AGENTS, OBS, make_args
 
 B, T = 5, 4
@@ -14,10 +15,11 @@ B, T = 5, 4
 def make(with_actions: bool, recurrent: bool, discrete: bool, normalise: bool = False) -> LocalCritic:
     args = make_args("comadice", discrete)
     scheme = {"obs": {"vshape": OBS}, "actions": {"dtype": th.long if discrete else th.float32}}
-    if normalise:
-        scheme["obs"] |= {"mean": th.rand(N_AGENTS, OBS), "std": 1 + th.rand(N_AGENTS, OBS)}
     th.manual_seed(3)
-    return LocalCritic(scheme, args, with_actions, recurrent).to(F64)
+    critic = LocalCritic(scheme, args, with_actions, recurrent)
+    if normalise:
+        fill_normalisers(critic, {"obs": (th.rand(N_AGENTS, OBS), 1 + th.rand(N_AGENTS, OBS))})
+    return critic.to(F64)
 
 
 def inputs() -> tuple[th.Tensor, th.Tensor]:

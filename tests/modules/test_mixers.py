@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modules.mixers import REGISTRY
+from modules.mixers import REGISTRY, build_mixer
 from utils.errors import ConfigError
 
 B, T, N, S = 4, 3, 3, 5
@@ -18,7 +18,9 @@ B, T, N, S = 4, 3, 3, 5
 def make(name: str, **keys: Any) -> Any:
     args = SimpleNamespace(n_agents=N, state_shape=(S,), mixing_embed_dim=8, hypernet_layers=1, hypernet_embed=16)
     vars(args).update(keys)
-    return REGISTRY["vdn"]() if name == "vdn" else REGISTRY[name](args)
+    mixer = build_mixer(name, args)
+    assert isinstance(mixer, REGISTRY[name])
+    return mixer
 
 
 def slopes(mixer: Any, seed: int, scale: float) -> th.Tensor:

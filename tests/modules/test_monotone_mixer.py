@@ -172,7 +172,7 @@ def test_the_full_objective_is_convex_for_linear_mixers(keys: Keys, seed: int, s
 
 
 def worst_of(check: Any, build: Any, *rest: Any) -> float:
-    """The worst violation over 20 fixed seeds of mixers and draws."""
+    """The worst violation over 20 fixed seeds of mixers and values."""
     worst = -float("inf")
     for seed in range(20):
         th.manual_seed(seed)
@@ -203,7 +203,7 @@ def test_elu_above_one_fails() -> None:
 
 @pytest.mark.parametrize("alpha", [0.1, 1.0, 10.0])
 def test_the_full_objective_is_not_convex_for_two_relu_layers(alpha: float) -> None:
-    """gamma M[nu(s')] - M[nu(s)] is a difference of convex functions; the same draws pass where it is linear."""
+    """gamma M[nu(s')] - M[nu(s)] is a difference of convex functions; the same cases pass where it is linear."""
     assert worst_of(worst_objective, lambda: make(**RELU), "full", alpha) > FAILURE
     assert worst_of(worst_objective, lambda: make(**RELU), "semi_dataset", alpha) <= TOLERANCE
     for linear in ({"mixer_layers": 1}, {**RELU, "mixer_activation": "linear"}):

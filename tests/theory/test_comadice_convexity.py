@@ -77,7 +77,7 @@ def test_full_is_convex_for_linear_mixers(keys: Keys) -> None:
 
 
 def test_full_is_not_convex_for_two_relu_layers() -> None:
-    """Its advantage, gamma M[nu(s')] - M[nu(s)], is a difference of convex functions. One of the noise shows it."""
+    """Its advantage, gamma M[nu(s')] - M[nu(s)], is a difference of convex functions. One of the cases shows it."""
     assert worst("full", RELU, 3, 1.0) > FAILURE
 
 

@@ -1,4 +1,4 @@
-"""The learner's target, averaged over the sets it noise, is the exact backup on a process made of its own batch."""
+"""The learner's target, averaged over sets of replaced agents, is the exact backup on a process made of its batch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import torch as th
 from torch import Tensor
 
+from learners.losses import NEXT, available
 from tests.learners.learner_tester import F64, N_AGENTS, setting
 from tests.theory.tabular import Array, DecMDP, adaptive_backup, soft_backup, subsets
 
@@ -18,7 +19,7 @@ J = A**N_AGENTS
 
 
 def orders() -> list[Tensor]:
-    """One `order` draw, (n, N), a choice of sets (one a size): the set of size k holds the agents of rank below k."""
+    """One `order`, (n, N), a choice of sets (one a size): the set of size k holds the agents of rank below k."""
     found = []
     for choice in itertools.product(*(subsets(N_AGENTS, k) for k in range(1, N_AGENTS + 1))):
         ranks = []
@@ -35,8 +36,8 @@ def prepared() -> tuple[Any, Any, dict[str, Tensor], DecMDP, Array, Array, Array
     states = batch["state"][:, 1]  # (R, S)
     rows = len(states)
     with th.no_grad():
-        outputs = learner.outputs(learner.target_mac, batch, slice(1, None))
-        own = learner.policy.next_actions(outputs, batch, slice(1, None), noise)  # (R, N, A), one-hot
+        outputs = learner.outputs(learner.target_mac, batch, NEXT)  # (R, N, A)
+        own = learner.policy.sample(outputs, available(batch, NEXT), noise["next"][:, 0])  # (R, N, A), one-hot
         joint = th.eye(A, dtype=F64)[th.tensor(list(itertools.product(range(A), repeat=N_AGENTS)))]  # (J, N, A)
         table = th.stack([learner.target_critic(states, one.expand(rows, -1, -1)) for one in joint], -1)  # (E, R, J)
     logged = th.zeros(rows, J, dtype=F64)
@@ -62,7 +63,7 @@ def mean_target(learner: Any, batch: Any, noise: dict[str, Tensor]) -> Array:
 def test_with_fixed_weights_it_is_the_soft_partial_backup(monkeypatch: pytest.MonkeyPatch) -> None:
     learner, batch, noise, mdp, pi, logged, table = prepared()
     weights = np.random.default_rng(0).dirichlet(np.ones(N_AGENTS), size=batch.batch_size)  # (R, n)
-    monkeypatch.setattr(learner, "weights", lambda uncertainty, has_next: th.tensor(weights))
+    monkeypatch.setattr(learner.replacement, "weights", lambda uncertainty, has_next: th.tensor(weights))
     exact = soft_backup(mdp, pi, logged, weights, table.min(0))[:, 0]
     assert np.allclose(mean_target(learner, batch, noise), exact, atol=1e-10)
     shifted = soft_backup(mdp, pi, logged, np.roll(weights, 1, axis=1), table.min(0))[:, 0]
