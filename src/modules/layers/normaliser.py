@@ -16,8 +16,8 @@ class Normaliser(nn.Module):
     """Standardise inputs by a mean and a standard deviation kept as buffers; the identity until `fill` is called.
 
     shape: the trailing shape of the statistics, broadcast against the inputs. field: the entry of a batch that the
-    inputs begin with, `obs` or `state`; None: it stays the identity. Only filled statistics are saved: the files of networks without any are stock
-    EPyMARL's, and such files load as the identity.
+    inputs begin with, `obs` or `state`; None: it stays the identity. Only filled statistics are saved: the files of
+    networks without any are stock EPyMARL's, and such files load as the identity.
     """
 
     mean: Tensor
