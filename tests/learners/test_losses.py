@@ -115,7 +115,7 @@ def test_the_minimum_of_the_loss_is_the_expectile(tau: float) -> None:
         loss.backward()
         return loss
 
-    optimiser.step(closure)  # type: ignore[arg-type]
+    optimiser.step(closure)
     ratio = math.sqrt(tau / (1 - tau))
     assert abs(prediction.item() - ratio / (1 + ratio)) < 1e-4
     above, below = (x - prediction).clamp_min(0).mean(), (prediction - x).clamp_min(0).mean()

@@ -17,9 +17,10 @@ class RNNNSAgent(nn.Module):
         self.is_recurrent = args.use_rnn
         self.n_agents, self.hidden_dim = args.n_agents, args.hidden_dim
         self.normaliser = Normaliser(args.n_agents, input_shape)
-        self.agents = nn.ModuleList(RNNAgent(input_shape, args) for _ in range(args.n_agents))
-        for agent in self.agents:
+        agents = [RNNAgent(input_shape, args) for _ in range(args.n_agents)]
+        for agent in agents:
             agent.normaliser.field = None  # it stays the identity: inputs are standardised above it
+        self.agents = nn.ModuleList(agents)
 
     def init_hidden(self) -> Tensor:
         return next(self.parameters()).new_zeros(self.n_agents, self.hidden_dim)  # (N, H)
