@@ -96,6 +96,7 @@ class OfflineBuffer:
         """
         reward = self._rows["reward"].double().cpu()  # (R, 1 or N)
         to_go = discounted_to_go(reward, self._offsets, gamma)
+        to_go[self._offsets[1:] - 1] = -th.inf  # final rows hold no step: their 0 is no return
         return float((to_go[self._offsets[:-1]] if starts_only else to_go).max())
 
     def sample(self, batch_size: int) -> EpisodeBatch:

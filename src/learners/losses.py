@@ -61,7 +61,7 @@ def clip_target(next_value: Tensor, bound: Tensor) -> Tensor:
 
 def expectile_loss(error: Tensor, expectile: float) -> Tensor:
     """|tau - 1(error < 0)| error^2, elementwise; error: target minus prediction (implicit Q-learning, eq. 5)."""
-    return th.where(error < 0, 1 - expectile, expectile) * error.square()
+    return (expectile - (error < 0).to(error.dtype)).abs() * error.square()
 
 
 # -- weights -----------------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def log_mean_exp(values: Tensor, mask: Tensor) -> Tensor:
 
     It is a number of the whole batch: compute it in `batch_context`, never inside a loss.
     """
-    return values.masked_fill(mask == 0, -th.inf).logsumexp(0) - mask.sum().clamp_min(1).log()
+    return values.masked_fill(mask == 0, -th.inf).logsumexp(0) - mask.sum().clamp_min(1).to(values.dtype).log()
 
 
 # -- conservative penalties --------------------------------------------------------------------------------------------

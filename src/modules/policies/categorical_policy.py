@@ -34,8 +34,8 @@ class CategoricalPolicy(Policy):
     def sample(self, outputs: Tensor, available: Tensor, noise: Tensor) -> Tensor:
         """The action with the largest p_a / e_a: a race of exponential clocks, which a wins with probability p_a."""
         clocks = noise.clamp_min(th.finfo(outputs.dtype).tiny)
-        possible = outputs * (available > 0)
-        return one_hot((possible / clocks).argmax(-1, keepdim=True), outputs)
+        speed = (outputs / clocks).masked_fill(available == 0, -1.0)  # below those whose probability rounds to 0
+        return one_hot(speed.argmax(-1, keepdim=True), outputs)
 
     def log_prob(self, outputs: Tensor, actions: Tensor, available: Tensor) -> Tensor:
         return (outputs * actions).sum(-1).clamp_min(SMALLEST_PROBABILITY).log()
