@@ -232,7 +232,8 @@ def test_one_configuration_serves_both_action_types() -> None:
 @pytest.mark.parametrize(
     ("alg", "updates", "words"),
     [
-        ("qmix", {}, "spacql_learner needs .*partial_replacement, .*actor_update_interval.*: use --config=spacql_discrete$"),
+        ("qmix", {},
+         "^spacql_learner needs .*partial_replacement, .*actor_update_interval, .*: use --config=spacql_discrete$"),
         ("bc", {"discrete": False}, "needs .*target_noise, .*partial_replacement, .*: use --config=spacql$"),
         ("matd3", {"action_selector": "deterministic"}, "which this configuration lacks: use --config=spacql$"),
         ("spacql_discrete", {"agent_output_type": "q", "action_selector": "epsilon_greedy"},
