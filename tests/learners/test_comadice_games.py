@@ -191,9 +191,9 @@ def test_greedy_policies_reach_bridges_optimum(tmp_path: Path) -> None:
     played = {"test_nepisode": 1, "batch_size_run": 1}
     training = trained(tmp_path, "comadice", "bridge", tmp_path / "mix.h5", **BRIDGE_KEYS, **played)
     assert training.evaluator is not None
-    returns = [training.evaluator.evaluate(training.t)]
+    returns = [training.evaluator.evaluate(training.t).return_mean]
     for _ in range(5):
         for _ in range(100):
             training.advance()
-        returns.append(training.evaluator.evaluate(training.t))
+        returns.append(training.evaluator.evaluate(training.t).return_mean)
     assert np.sort(returns)[2:4] == pytest.approx(-1.23545, abs=1e-4), returns

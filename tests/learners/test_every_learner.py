@@ -10,7 +10,16 @@ from learners import REGISTRY
 from learners.base_learner import Context, Noise, Stats
 from learners.bc_learner import BCLearner
 from learners.optimisation import LossSpec
-from tests.learners.learner_tester import ALGORITHMS, check_device, check_learns, check_resumes
+from tests.learners.learner_tester import (
+    ALGORITHMS,
+    F64,
+    check_device,
+    check_learns,
+    check_resumes,
+    is_recurrent,
+    make_batch,
+    make_learner,
+)
 
 OPEN = ("auto", "stochastic")
 SHARED_MEMORY = {"mac": "basic_mac", "agent": "rnn", "obs_agent_id": True, "obs_last_action": True}
@@ -47,6 +56,42 @@ def test_learns(alg: str, updates: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("alg", "updates"), cases())
 def test_resumes_bit_exactly(alg: str, updates: dict[str, Any], tmp_path: Path) -> None:
     check_resumes(alg, tmp_path, **updates)
+
+
+def chunk_error(learner: Any, chunk: int) -> float:
+    """How far gradients over chunks are from those of the whole batch, relative, at worst over losses."""
+    batch = make_batch(learner.args, steps=4 if is_recurrent(learner.args) else 2, dtype=F64)
+    batch["filled"][0, 1:] = 0  # chunks of unequal numbers of valid rows
+    worst = 0.0
+    for spec in learner.LOSSES:
+        noise = {k: v.to(F64) if v.is_floating_point() else v for k, v in learner.noise(spec.name, batch).items()}
+        learner.noise = lambda *_, noise=noise: noise
+        found = []
+        for rows in (None, chunk):
+            learner.args.loss_chunk = rows
+            gradients = learner.gradients(spec, batch, False)[1]
+            found.append(th.cat([gradient.flatten() for gradient in gradients]))
+        del learner.noise
+        worst = max(worst, ((found[1] - found[0]).norm() / found[0].norm()).item())
+    return worst
+
+
+@pytest.mark.parametrize("chunk", [1, 4])
+@pytest.mark.parametrize(("alg", "updates"), cases())
+def test_chunks_of_the_batch_give_its_gradients(alg: str, updates: dict[str, Any], chunk: int) -> None:
+    assert chunk_error(make_learner(alg, dtype=F64, **updates), chunk) < 1e-9
+
+
+def test_a_number_of_the_batch_in_a_loss_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check above fails for a learner that takes a chunk's own mean for the batch's (see `batch_context`)."""
+    learner = make_learner("matd3_bc", dtype=F64)
+
+    def wrong(batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
+        own = learner.batch_context("actor", batch)
+        return learner.actor_loss(batch, noise, {key: value.detach() for key, value in own.items()})
+
+    monkeypatch.setitem(learner._functions, "actor", wrong)
+    assert chunk_error(learner, 4) > 1e-3
 
 
 @pytest.mark.skipif(not th.cuda.is_available(), reason="no GPU")
