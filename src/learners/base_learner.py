@@ -105,10 +105,12 @@ class BaseLearner(nn.Module):
         self.register_buffer("first_bad", th.full((len(self.LOSSES),), -1, dtype=th.long), persistent=False)
 
     def use_statistics(self, statistics: DataStatistics) -> None:
-        """Standardise inputs by the dataset's statistics; call once, before training.
+        """Take in what the dataset says of itself; call once, before training.
 
-        Raises ConfigError where the agents cannot.
+        Inputs are standardised by it where `input_norm` is `dataset`. Raises ConfigError where the agents cannot.
         """
+        if self.args.input_norm != "dataset":
+            return
         if not any(isinstance(layer, Normaliser) for layer in self.agent.modules()):
             raise ConfigError(f"agent={self.args.agent} does not standardise its inputs; set input_norm=none")
         fill_normalisers(self, statistics.inputs)

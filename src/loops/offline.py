@@ -10,6 +10,7 @@ from sacred.run import Run
 from components.offline_buffer import OfflineBuffer
 from datasets.dataset import OfflineDataset
 from datasets.loading import build_buffer, check_environment, data_statistics, load_dataset
+from learners.base_learner import BaseLearner
 from loops.build import build_learner, build_mac, build_runner, build_schemes, check_learner, check_recurrence
 from loops.evaluate import Evaluator, reference_of
 from loops.training import Training
@@ -39,7 +40,7 @@ class OfflineTraining(Training):
         mac = build_mac(self.buffer.scheme, groups, args)
         check_recurrence(mac, args)
         self.learner = build_learner(learner_class, mac, self.buffer.scheme, logger, args)
-        if args.input_norm == "dataset":
+        if isinstance(self.learner, BaseLearner) or args.input_norm == "dataset":  # stock's learners need none
             self.learner.use_statistics(data_statistics(self.dataset, self.buffer, args.gamma))
         if args.device == "cuda":
             self.learner.cuda()
