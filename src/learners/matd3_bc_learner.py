@@ -32,7 +32,8 @@ class MATD3BCLearner(MATD3Learner):
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
         self.imitation = Imitation(scheme, args)
-        self.register_buffer("bound", th.tensor(math.inf, device=args.device), persistent=False)
+        unset = math.inf if args.target_clip == "none" else math.nan  # a bound that nobody sets stops training
+        self.register_buffer("bound", th.tensor(unset, device=args.device), persistent=False)
 
     def use_statistics(self, statistics: DataStatistics) -> None:
         super().use_statistics(statistics)
