@@ -102,16 +102,20 @@ def main() -> int:
     parser.add_argument("new", type=Path)
     parser.add_argument("--only", default="", help="algorithm files that begin with this")
     arguments = parser.parse_args()
+    checkouts = (arguments.old.resolve(), arguments.new.resolve())
     different = 0
     with tempfile.TemporaryDirectory() as folder:
         discrete = Path(folder) / "discrete.h5"
         collecting = ["collect=True", "collect_episodes=400", f"collect_to={discrete}", "batch_size_run=400", "seed=0",
                       "env_args.continuous_actions=False"]  # fmt: skip
-        run(arguments.old.resolve(), "random", collecting, Path(folder) / "results")
+        run(checkouts[0], "random", collecting, Path(folder) / "results")
         for alg, settings in CASES.items():
+            if not all((checkout / f"src/config/algs/{alg}.yaml").is_file() for checkout in checkouts):
+                print(f"in one checkout only: {alg}")
+                continue
             for setting in settings if alg.startswith(arguments.only) else []:
                 keys = setting.format(discrete=discrete).split()
-                found = difference(*(learned(where.resolve(), alg, keys) for where in (arguments.old, arguments.new)))
+                found = difference(*(learned(checkout, alg, keys) for checkout in checkouts))
                 different += bool(found)
                 print(f"{found or 'equal'}: {alg} {setting}", flush=True)
     return int(different > 0)
