@@ -10,13 +10,13 @@ import torch as th
 from torch import Tensor
 
 from components.scheme import Groups, Preprocess, Scheme, extend_scheme
+from modules.layers.sizes import shape_of
 
 Rows = slice | int | list[int] | np.ndarray
 
 
 def _full_shape(field: dict[str, Any], groups: Groups) -> tuple[int, ...]:
-    vshape = field["vshape"]
-    shape = (vshape,) if isinstance(vshape, int) else tuple(vshape)
+    shape = shape_of(field["vshape"])
     return (groups[field["group"]], *shape) if field.get("group") else shape
 
 

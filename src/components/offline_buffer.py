@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import torch as th
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
 from components.scheme import Groups, Preprocess, Scheme, extend_scheme
+from modules.layers.sizes import field_size, shape_of
 from utils.errors import DatasetError
 from utils.rng import load_generator
 
@@ -203,7 +203,7 @@ class OfflineBuffer:
 
     def _batch_scheme(self, scheme: Scheme) -> Scheme:
         full = extend_scheme(scheme, self._encoders)
-        full["avail_actions"] = {**full["avail_actions"], "vshape": _shape(full["avail_actions"])}
+        full["avail_actions"] = {**full["avail_actions"], "vshape": shape_of(full["avail_actions"]["vshape"])}
         full["next_action_valid"] = {"vshape": (1,)}
         if self.burn_in:
             full["learned"] = {"vshape": (1,)}
@@ -216,11 +216,6 @@ class OfflineBuffer:
         return full | {key: entries[key] for key in self.extras}
 
 
-def _shape(field: dict[str, Any]) -> tuple[int, ...]:
-    vshape = field["vshape"]
-    return (vshape,) if isinstance(vshape, int) else tuple(vshape)
-
-
 def _flat_tensors(
     arrays: Mapping[str, np.ndarray], scheme: Scheme, n_agents: int, reward_scalarisation: str | None
 ) -> dict[str, Tensor]:
@@ -230,7 +225,7 @@ def _flat_tensors(
     rows["terminated"] = th.from_numpy(arrays["terminated"]).unsqueeze(-1)
     for key, value in rows.items():
         group = (n_agents,) if "group" in scheme[key] else ()
-        wanted = (*group, *_shape(scheme[key]))
+        wanted = (*group, *shape_of(scheme[key]["vshape"]))
         if tuple(value.shape[1:]) != wanted:
             raise DatasetError(
                 f"the dataset's {key} has shape {tuple(value.shape[1:])} a step, the environment's is {wanted}; "
@@ -242,10 +237,10 @@ def _flat_tensors(
             "choose the environment that the dataset's card names"
         )
     obs_values = rows["obs"][0].numel()
-    if "state" not in rows and _shape(scheme["state"]) != (obs_values,):
+    if "state" not in rows and shape_of(scheme["state"]["vshape"]) != (obs_values,):
         raise DatasetError(
             f"the dataset holds no state, so it is the observations side by side ({obs_values} values), but the "
-            f"environment's has {_shape(scheme['state'])[0]}; choose the environment that the dataset's card names"
+            f"environment's has {field_size(scheme, 'state')}; choose the environment that the dataset's card names"
         )
     return rows
 

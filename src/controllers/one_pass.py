@@ -1,4 +1,4 @@
-"""What controllers do to feed-forward agents' outputs, for those of this repository and of plugged checkouts alike."""
+"""One pass over all steps for feed-forward agents, and outputs as policies."""
 
 from typing import Any
 

@@ -241,6 +241,6 @@ def check_memory(mac: Any, args: SimpleNamespace) -> None:
     if not getattr(mac.agent, "is_recurrent", True):
         raise ConfigError(f"value_memory=True needs recurrent policies: set agent=rnn_ns, not {args.agent}")
     if args.value_loss == "full":
-        if getattr(args, "window", None) is not None:
+        if args.window is not None:
             raise ConfigError("value_memory=True with value_loss=full needs whole episodes: set window=None")
         _LOG.warning("value_memory=True with value_loss=full has no solution where a time limit cuts episodes")

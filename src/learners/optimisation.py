@@ -17,8 +17,8 @@ HARD_OR_SOFT = "updates per hard copy to the targets; at most 1: Polyak coeffici
 # Keys that every learner reads, and those of learners with bootstrapped targets.
 SHARED_KEYS = {
     "grad_norm_clip": Key("largest gradient norm", POSITIVE),
-    "loss_chunk": Key("batch rows evaluated at a time", COUNT_OR_NULL, optional=True),
-    "compile": Key("compile the losses with torch.compile", bool, optional=True),
+    "loss_chunk": Key("batch rows evaluated at a time", COUNT_OR_NULL),
+    "compile": Key("compile the losses with torch.compile", bool),
     "learner_log_interval": Key("interval of the learner's statistics", COUNT),
 }
 TARGET_KEYS = {

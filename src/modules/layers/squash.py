@@ -22,13 +22,8 @@ def half_range(low: Tensor, high: Tensor) -> Tensor:
 
 
 def action_bounds(args: SimpleNamespace) -> tuple[Tensor, Tensor]:
-    """Lower and upper action bounds, (A,) each, on `args.device`.
-
-    A stock EPyMARL checkout does not set `action_low` and `action_high`; [-1, 1] is meant there.
-    """
-    low = getattr(args, "action_low", [-1.0] * args.n_actions)
-    high = getattr(args, "action_high", [1.0] * args.n_actions)
+    """Lower and upper action bounds, (A,) each, on `args.device`; args: action_low, action_high."""
     return (
-        th.tensor(low, dtype=th.float32, device=args.device),  # (A,)
-        th.tensor(high, dtype=th.float32, device=args.device),  # (A,)
+        th.tensor(args.action_low, dtype=th.float32, device=args.device),  # (A,)
+        th.tensor(args.action_high, dtype=th.float32, device=args.device),  # (A,)
     )
