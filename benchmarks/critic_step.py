@@ -1,12 +1,12 @@
-"""One SPaCQL critic update at the paper's settings, against the same mathematics written plainly.
+"""Time of one SPaCQL critic update at the paper's settings, against the same mathematics written plainly.
 
     python benchmarks/critic_step.py [--penalty policy logsumexp] [--repeats 21] [--no-compile]
 
-Both sides do one whole critic update of Cooperative Navigation's shapes (3 agents, observations of 18, actions of 2,
-1 024 transitions, 10 critics, two hidden layers of 64): target policies, the ensemble's uncertainty, the target,
-temporal difference error and penalty, gradient, clipping, Adam. The plain side loops over ten `nn.Sequential` critics
-and materialises every counterfactual row. Same weights, same draws, one process, one thread, float32; runs alternate,
-medians are compared, the losses must agree to 1e-4 relative. The two updates start from equal weights.
+Both sides do one whole critic update with Cooperative Navigation's shapes (3 agents, observations of 18, actions of 2,
+1 024 transitions, 10 critics, two hidden layers of 64): target policies, the ensemble's uncertainty, the target, the
+temporal-difference error, the penalty, the gradient, clipping and Adam. The plain side loops over ten `nn.Sequential`
+critics and makes every counterfactual row. Both start from the same weights and use the same noise, in one process, on
+one thread, in float32. Runs alternate and medians are compared. The losses must agree to 1e-4 relative.
 """
 
 import argparse
@@ -36,21 +36,21 @@ N_AGENTS, OBS, ACTION, BATCH, HIDDEN = 3, 18, 2, 1024, 64
 STATE = N_AGENTS * OBS
 TOLERANCE = 1e-4
 REQUIRED = {"logsumexp": 2.0, "policy": 1.5}
-CHUNK = {"logsumexp": 256, "policy": 1024}  # batch rows at a time; one has 31 counterfactual rows, the other 4
+CHUNK = {"logsumexp": 256, "policy": 1024}  # batch rows at a time; a batch row makes 31 critic rows or 4
 Plain = Callable[[], Tensor]
 
 
-class FixedDraws(SPaCQLLearner):
-    """The learner with its draws made once, so that both sides use the same and neither pays for them."""
+class FixedNoise(SPaCQLLearner):
+    """The learner with noise that is made once, so that both sides use the same and no timing includes it."""
 
     fixed: Noise
 
-    def draws(self, name: str, batch: EpisodeBatch) -> Noise:
+    def noise(self, name: str, batch: EpisodeBatch) -> Noise:
         return self.fixed if name == "critic" else {}
 
 
-def build(penalty: str, compiled: bool, chunk: int | None) -> tuple[FixedDraws, EpisodeBatch]:
-    """A learner with the algorithm file's values and a batch of random transitions."""
+def build(penalty: str, compiled: bool, chunk: int | None) -> tuple[FixedNoise, EpisodeBatch]:
+    """Make a learner with the paper's settings and a batch of random transitions."""
     args = SimpleNamespace(**algorithm("spacql"))
     vars(args).update(resolved_outputs(args.agent_output_type, args.action_selector, continuous=True))
     fixed = {
@@ -64,7 +64,7 @@ def build(penalty: str, compiled: bool, chunk: int | None) -> tuple[FixedDraws, 
     env_info = {"state_shape": STATE, "obs_shape": OBS, "n_actions": ACTION, "n_agents": N_AGENTS}
     scheme, groups, preprocess = build_scheme({**env_info, "episode_limit": 25, "action_space": "continuous"}, args)
     th.manual_seed(0)
-    learner = FixedDraws(mac_REGISTRY[args.mac](scheme, groups, args), scheme, _Silent(), args)
+    learner = FixedNoise(mac_REGISTRY[args.mac](scheme, groups, args), scheme, _Silent(), args)
     batch = EpisodeBatch(scheme, groups, BATCH, 2, preprocess=preprocess, device="cpu")
     obs = th.randn(BATCH, 2, N_AGENTS, OBS)
     data = {
@@ -80,11 +80,11 @@ def build(penalty: str, compiled: bool, chunk: int | None) -> tuple[FixedDraws, 
 
 class _Silent:
     def log_stat(self, key: str, value: float, t: int, /) -> None:
-        """No log interval ends within the benchmark."""
+        """Ignore statistics."""
 
 
 def as_sequential(layers: list[StackedLinear], member: int) -> nn.Sequential:
-    """Member `member` of stacked layers as an ordinary network with the same weights."""
+    """Copy member `member` of stacked layers to an ordinary network."""
     modules: list[nn.Module] = []
     for layer in layers:
         linear = nn.Linear(*layer.weight.shape[1:])
@@ -94,9 +94,9 @@ def as_sequential(layers: list[StackedLinear], member: int) -> nn.Sequential:
     return nn.Sequential(*modules[:-1])
 
 
-def plain_update(learner: FixedDraws, batch: EpisodeBatch) -> Plain:
-    """The same update by a loop over critics and agents, on repeated rows; returns a function that does one."""
-    args, draws = learner.args, learner.fixed
+def plain_update(learner: FixedNoise, batch: EpisodeBatch) -> Plain:
+    """Return a function that does the same update by a loop over critics and agents, on repeated rows."""
+    args, noise = learner.args, learner.fixed
 
     def split(module: Any, count: int) -> list[nn.Sequential]:
         return [as_sequential([module.fc1, module.fc2, module.fc3], j) for j in range(count)]
@@ -114,11 +114,11 @@ def plain_update(learner: FixedDraws, batch: EpisodeBatch) -> Plain:
         state, next_state = batch["state"][:, 0], batch["state"][:, 1]
         actions, next_actions = batch["actions"][:, 0], batch["actions"][:, 1]
         with th.no_grad():
-            policy = policies(target_actors, batch["obs"][:, 1]) + args.target_noise * draws["noise"][:, 0]
+            policy = policies(target_actors, batch["obs"][:, 1]) + args.target_noise * noise["next"][:, 0]
             policy = policy.clamp(-1, 1)
             weighted, total = th.zeros(BATCH), th.zeros(BATCH)
             for k in range(1, N_AGENTS + 1):
-                chosen = (draws["order"][:, 0, k - 1] < k).unsqueeze(-1)  # (B, N, 1)
+                chosen = (noise["order"][:, 0, k - 1] < k).unsqueeze(-1)  # (B, N, 1)
                 rows = th.cat([next_state, th.where(chosen, policy, next_actions).flatten(1)], dim=-1)
                 inverse = 1 / th.cat([critic(rows) for critic in critics], dim=-1).std(-1).clamp_min(1e-6)
                 weighted += inverse * th.cat([target(rows) for target in targets], dim=-1).amin(-1)
@@ -126,11 +126,11 @@ def plain_update(learner: FixedDraws, batch: EpisodeBatch) -> Plain:
             alive = 1 - batch["terminated"][:, 0, 0].float()
             target = batch["reward"][:, 0, 0] + args.gamma * alive * weighted / total
             if args.cql_penalty == "policy":
-                deviating = policies(actors, batch["obs"][:, 0]).unsqueeze(1)  # (B, 1, N, A)
+                replacement = policies(actors, batch["obs"][:, 0]).unsqueeze(1)  # (B, 1, N, A)
             else:
-                deviating = draws["uniform"][:, 0] * 2 - 1  # (B, K, N, A)
-            samples = deviating.shape[1]
-            joint = th.where(eye, deviating.unsqueeze(2), actions[:, None, None])  # (B, K, N, N, A)
+                replacement = noise["uniform"][:, 0] * 2 - 1  # (B, K, N, A)
+            samples = replacement.shape[1]
+            joint = th.where(eye, replacement.unsqueeze(2), actions[:, None, None])  # (B, K, N, N, A)
             repeated = state.repeat_interleave(samples * N_AGENTS, 0)
             counterfactual = th.cat([repeated, joint.reshape(len(repeated), -1)], dim=-1)  # (B*K*N, S+N*A)
             data = th.cat([state, actions.flatten(1)], dim=-1)  # (B, S+N*A)
@@ -150,11 +150,14 @@ def plain_update(learner: FixedDraws, batch: EpisodeBatch) -> Plain:
 
 
 def flops(penalty: str, split: bool) -> float:
-    """Floating point operations of the matrix products of one update's ten critics."""
+    """Floating-point operations in the critics' matrix products of one update.
+
+    split: whether the first layer multiplies the state part once per state.
+    """
     rows = BATCH * (1 + N_AGENTS * (1 if penalty == "policy" else 10))
     target_rows = 2 * BATCH * N_AGENTS
     upper = HIDDEN * HIDDEN + HIDDEN
-    if split:  # the state part once a state; forward, weight gradient
+    if split:  # forward pass and weight gradient
         first = 2 * BATCH * STATE * HIDDEN + rows * 2 * ACTION * HIDDEN
         target_first = 2 * BATCH * STATE * HIDDEN + target_rows * N_AGENTS * ACTION * HIDDEN
     else:
@@ -164,7 +167,7 @@ def flops(penalty: str, split: bool) -> float:
 
 
 def gemm_peak() -> float:
-    """The machine's float32 matrix product rate on one thread, GFLOP/s."""
+    """Speed of float32 matrix products on one thread, in GFLOP/s."""
     a, b = th.randn(768, 768), th.randn(768, 768)
     times = [timed(lambda: a @ b) for _ in range(30)]
     return 2 * 768**3 / min(times) / 1e9
@@ -176,8 +179,8 @@ def timed(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def relative_difference(penalty: str, learner: FixedDraws, batch: EpisodeBatch, plain_loss: Tensor) -> float:
-    """How far the learner's loss is from the plain one, relative; stops the benchmark where it is too far."""
+def relative_difference(penalty: str, learner: FixedNoise, batch: EpisodeBatch, plain_loss: Tensor) -> float:
+    """Relative difference of the learner's loss from the plain one. Raises SystemExit where it is too large."""
     loss, _, _ = learner.gradients(learner.LOSSES[0], batch, False)
     difference = abs(float(loss) / float(plain_loss) - 1)
     if difference > TOLERANCE:
@@ -186,7 +189,7 @@ def relative_difference(penalty: str, learner: FixedDraws, batch: EpisodeBatch, 
 
 
 def compare(penalty: str, options: argparse.Namespace) -> bool:
-    """Print one penalty's table; true where the eager ratio reaches what is required."""
+    """Print the table of one penalty; return whether the eager ratio reaches the required one."""
     chunk = options.loss_chunk or CHUNK[penalty]
     learner, batch = build(penalty, compiled=False, chunk=chunk)
     plain = plain_update(learner, batch)
@@ -216,9 +219,15 @@ def compare(penalty: str, options: argparse.Namespace) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--penalty", nargs="+", choices=sorted(REQUIRED), default=sorted(REQUIRED))
-    parser.add_argument("--repeats", type=int, default=21, help="alternating runs a side, medians are compared")
-    parser.add_argument("--loss-chunk", type=int, help="rows of the batch evaluated at a time (default: 256, 1024)")
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="also `compile: True`")
+    parser.add_argument(
+        "--repeats", type=int, default=21, help="alternating runs per side, of which medians are compared"
+    )
+    parser.add_argument(
+        "--loss-chunk", type=int, help="batch rows evaluated at a time (default: 256 for logsumexp, 1024 for policy)"
+    )
+    parser.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, default=True, help="also measure compile=True"
+    )
     options = parser.parse_args()
     th.set_num_threads(1)
     print(f"torch {th.__version__}, one thread, float32 GEMM peak {gemm_peak():.0f} GFLOP/s")

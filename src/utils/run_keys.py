@@ -1,4 +1,4 @@
-"""The keys of every run, as config/default.yaml sets them. Learners declare theirs in their own files (`KEYS`)."""
+"""Keys of every run, which config/default.yaml sets. Learners declare theirs in their own files (`KEYS`)."""
 
 from utils.keys import COUNT, COUNT_OR_NULL, INDEX, POSITIVE, SHARE, TEXT_OR_NULL, WEIGHT, Key, Keys, Range
 
@@ -7,7 +7,9 @@ ONE_OR_TWO = Range(1, 2, whole=True)
 RUN_KEYS: Keys = {
     # -- what to run --
     "name": Key("how runs are filed", str),
-    "seed": Key("seed of all randomness", Range(0, 2**32 - 1, whole=True)),  # numpy's global stream takes no others
+    "seed": Key(
+        "seed of all randomness", Range(0, 2**32 - 1, whole=True)
+    ),  # the seeds that numpy's global stream accepts
     "offline": Key("learn from a dataset", bool),
     "collect": Key("write a dataset with the configured policy instead of training", bool),
     "evaluate": Key("play test_nepisode episodes with the policy of checkpoint_path instead of training", bool),

@@ -109,7 +109,7 @@ def test_declarations_hold_together(name: str) -> None:
         assert key.actions in (None, *learner.action_types)
         assert key.fallback is None or key.fallback in DEFAULTS
     for spec in learner.LOSSES:
-        assert spec.lr in learner.KEYS and (spec.interval is None or spec.interval in learner.KEYS)
+        assert spec.lr in keys and (spec.interval is None or spec.interval in keys)
         assert callable(getattr(learner, f"{spec.name}_loss"))
 
 

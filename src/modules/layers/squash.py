@@ -1,4 +1,4 @@
-"""The one place where unbounded network outputs become actions inside their bounds."""
+"""Unbounded network outputs to actions within their bounds."""
 
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ def squash(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 
 def half_range(low: Tensor, high: Tensor) -> Tensor:
-    """Half the action range, (A,), never 0: a dimension whose bounds coincide has nothing to imitate or estimate."""
+    """Half the action range, (A,); at least `SMALLEST_HALF_RANGE`, as bounds may coincide."""
     return (0.5 * (high - low)).clamp_min(SMALLEST_HALF_RANGE)
 
 
