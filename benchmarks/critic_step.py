@@ -5,8 +5,9 @@
 Both sides do one whole critic update of Cooperative Navigation's shapes (3 agents, observations of 18, actions of 2,
 1 024 transitions, 10 critics, two hidden layers of 64): target policies, the ensemble's uncertainty, the target,
 temporal difference error and penalty, gradient, clipping, Adam. The plain side loops over ten `nn.Sequential` critics
-and materialises every counterfactual row. Same weights, same draws, one process, one thread, float32; runs alternate,
-medians are compared, the losses must agree to 1e-4 relative. The two updates start from equal weights.
+and materialises every counterfactual row. Same weights, same noise, one process, one thread, float32; runs alternate,
+medians of processor time are compared, the losses must agree to 1e-4 relative. The two updates start from equal
+weights.
 """
 
 import argparse
@@ -40,16 +41,16 @@ CHUNK = {"logsumexp": 256, "policy": 1024}  # batch rows at a time; one has 31 c
 Plain = Callable[[], Tensor]
 
 
-class FixedDraws(SPaCQLLearner):
-    """The learner with its draws made once, so that both sides use the same and neither pays for them."""
+class FixedNoise(SPaCQLLearner):
+    """The learner with its noise made once, so that both sides use the same and neither pays for them."""
 
     fixed: Noise
 
-    def draws(self, name: str, batch: EpisodeBatch) -> Noise:
+    def noise(self, name: str, batch: EpisodeBatch) -> Noise:
         return self.fixed if name == "critic" else {}
 
 
-def build(penalty: str, compiled: bool, chunk: int | None) -> tuple[FixedDraws, EpisodeBatch]:
+def build(penalty: str, compiled: bool, chunk: int | None) -> tuple[FixedNoise, EpisodeBatch]:
     """A learner with the algorithm file's values and a batch of random transitions."""
     args = SimpleNamespace(**algorithm("spacql"))
     vars(args).update(resolved_outputs(args.agent_output_type, args.action_selector, continuous=True))
@@ -64,7 +65,7 @@ def build(penalty: str, compiled: bool, chunk: int | None) -> tuple[FixedDraws, 
     env_info = {"state_shape": STATE, "obs_shape": OBS, "n_actions": ACTION, "n_agents": N_AGENTS}
     scheme, groups, preprocess = build_scheme({**env_info, "episode_limit": 25, "action_space": "continuous"}, args)
     th.manual_seed(0)
-    learner = FixedDraws(mac_REGISTRY[args.mac](scheme, groups, args), scheme, _Silent(), args)
+    learner = FixedNoise(mac_REGISTRY[args.mac](scheme, groups, args), scheme, _Silent(), args)
     batch = EpisodeBatch(scheme, groups, BATCH, 2, preprocess=preprocess, device="cpu")
     obs = th.randn(BATCH, 2, N_AGENTS, OBS)
     data = {
@@ -94,9 +95,9 @@ def as_sequential(layers: list[StackedLinear], member: int) -> nn.Sequential:
     return nn.Sequential(*modules[:-1])
 
 
-def plain_update(learner: FixedDraws, batch: EpisodeBatch) -> Plain:
+def plain_update(learner: FixedNoise, batch: EpisodeBatch) -> Plain:
     """The same update by a loop over critics and agents, on repeated rows; returns a function that does one."""
-    args, draws = learner.args, learner.fixed
+    args, noise = learner.args, learner.fixed
 
     def split(module: Any, count: int) -> list[nn.Sequential]:
         return [as_sequential([module.fc1, module.fc2, module.fc3], j) for j in range(count)]
@@ -114,11 +115,11 @@ def plain_update(learner: FixedDraws, batch: EpisodeBatch) -> Plain:
         state, next_state = batch["state"][:, 0], batch["state"][:, 1]
         actions, next_actions = batch["actions"][:, 0], batch["actions"][:, 1]
         with th.no_grad():
-            policy = policies(target_actors, batch["obs"][:, 1]) + args.target_noise * draws["noise"][:, 0]
+            policy = policies(target_actors, batch["obs"][:, 1]) + args.target_noise * noise["next"][:, 0]
             policy = policy.clamp(-1, 1)
             weighted, total = th.zeros(BATCH), th.zeros(BATCH)
             for k in range(1, N_AGENTS + 1):
-                chosen = (draws["order"][:, 0, k - 1] < k).unsqueeze(-1)  # (B, N, 1)
+                chosen = (noise["order"][:, 0, k - 1] < k).unsqueeze(-1)  # (B, N, 1)
                 rows = th.cat([next_state, th.where(chosen, policy, next_actions).flatten(1)], dim=-1)
                 inverse = 1 / th.cat([critic(rows) for critic in critics], dim=-1).std(-1).clamp_min(1e-6)
                 weighted += inverse * th.cat([target(rows) for target in targets], dim=-1).amin(-1)
@@ -128,7 +129,7 @@ def plain_update(learner: FixedDraws, batch: EpisodeBatch) -> Plain:
             if args.cql_penalty == "policy":
                 deviating = policies(actors, batch["obs"][:, 0]).unsqueeze(1)  # (B, 1, N, A)
             else:
-                deviating = draws["uniform"][:, 0] * 2 - 1  # (B, K, N, A)
+                deviating = noise["uniform"][:, 0] * 2 - 1  # (B, K, N, A)
             samples = deviating.shape[1]
             joint = th.where(eye, deviating.unsqueeze(2), actions[:, None, None])  # (B, K, N, N, A)
             repeated = state.repeat_interleave(samples * N_AGENTS, 0)
@@ -171,12 +172,12 @@ def gemm_peak() -> float:
 
 
 def timed(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     function()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
-def relative_difference(penalty: str, learner: FixedDraws, batch: EpisodeBatch, plain_loss: Tensor) -> float:
+def relative_difference(penalty: str, learner: FixedNoise, batch: EpisodeBatch, plain_loss: Tensor) -> float:
     """How far the learner's loss is from the plain one, relative; stops the benchmark where it is too far."""
     loss, _, _ = learner.gradients(learner.LOSSES[0], batch, False)
     difference = abs(float(loss) / float(plain_loss) - 1)
