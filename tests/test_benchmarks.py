@@ -23,10 +23,27 @@ def load(name: str) -> ModuleType:
 
 
 @pytest.mark.parametrize("penalty", ["policy", "logsumexp"])
-def test_the_critic_step_trains(penalty: str) -> None:
-    learner, batch = load("critic_step").build(penalty, False, None)
+def test_the_critic_step_is_the_plain_mathematics_and_trains(penalty: str) -> None:
+    benchmark = load("critic_step")
+    learner, batch = benchmark.build(penalty, False, None)
+    plain_loss = benchmark.plain_update(learner, batch)()
+    assert benchmark.relative_difference(penalty, learner, batch, plain_loss) <= benchmark.TOLERANCE
     learner.train(batch, 1, 0)
     learner.check_finite(1)
+
+
+def test_alternatives_to_operators_give_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark = load("operators")
+    learner, batch = benchmark.build("policy", False, None)
+    found = {}
+    for name, changes in benchmark.ALTERNATIVES.items():
+        with monkeypatch.context() as patch:
+            for module, attribute, value in changes:
+                assert hasattr(module, attribute), f"{name}: {attribute} is no longer there"
+                patch.setattr(module, attribute, value)
+            found[name] = benchmark.gradient(learner, batch)
+    for name, gradient in found.items():
+        assert benchmark.distance(gradient, found[benchmark.AS_IS]) < 1e-5, name
 
 
 def test_the_sampling_buffers_hold_the_same_episodes() -> None:

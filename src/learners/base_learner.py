@@ -207,7 +207,8 @@ class BaseLearner(nn.Module):
                 loss, gradients = value.detach(), list(part_gradients)
             else:
                 loss = loss + value.detach()
-                th._foreach_add_(gradients, part_gradients)
+                for whole, addend in zip(gradients, part_gradients, strict=True):
+                    whole.add_(addend)
             if wants_stats:
                 for key, row_values in rows_stats.items():
                     mean = (row_values.detach().movedim(0, -1) * part_mask.flatten()).sum(-1) / total  # () or (m,)
@@ -224,7 +225,8 @@ class BaseLearner(nn.Module):
         """Move targets by the Polyak coefficient; 1 is a hard copy."""
         online = [parameter for name in self.TARGETS for parameter in getattr(self, name).parameters()]
         target = [parameter for name in self.TARGETS for parameter in getattr(self, f"target_{name}").parameters()]
-        th._foreach_lerp_(target, online, self.target_tau)
+        for old, new in zip(target, online, strict=True):
+            old.lerp_(new, self.target_tau)
 
     # -- watching ------------------------------------------------------------------------------------------------------
 

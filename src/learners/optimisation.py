@@ -97,22 +97,21 @@ def clip_gradients(gradients: list[Tensor], limit: float, by_member: bool) -> Te
     if by_member:
         squares = [gradient.flatten(1).square().sum(1) for gradient in gradients]  # (members,) each
         norm = th.stack(squares).sum(0).sqrt()  # (members,)
-        scale = (limit / (norm + 1e-6)).clamp_max(1.0)
-        for gradient in gradients:
-            gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))
-        return norm
-    joint: Tensor = th.linalg.vector_norm(th.stack(th._foreach_norm(gradients)))  # ()
-    th._foreach_mul_(gradients, (limit / (joint + 1e-6)).clamp_max(1.0))
-    return joint
+    else:
+        norm = nn.utils.get_total_norm(gradients)  # ()
+    scale = (limit / (norm + 1e-6)).clamp_max(1.0)  # () or (members,)
+    for gradient in gradients:
+        gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)) if by_member else scale)
+    return norm
 
 
 def keep_freed_memory() -> None:
     """Let glibc keep memory that updates free and soon ask for again.
 
     Its allocator gives freed memory back to the kernel above a threshold that follows the largest block freed so far;
-    getting it again costs a page fault every 4 KiB, about a third of an update at the paper's settings. One block of
-    nearly 32 MiB (the largest that counts; it is never touched, so it costs nothing) sets the threshold. Other
-    allocators do not mind.
+    getting it again costs a page fault every 4 KiB: without this, SPaCQL's critic update at the paper's settings takes
+    1.1 to 1.2 times as long (`python benchmarks/operators.py`). One block of nearly 32 MiB (the largest that counts; it
+    is never touched, so it costs nothing) sets the threshold. Other allocators do not mind.
     """
     th.empty(31 * 2**20, dtype=th.uint8)
 

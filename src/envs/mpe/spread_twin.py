@@ -19,8 +19,6 @@ from utils.errors import EnvError
 
 N, M = c.N_AGENTS, c.N_LANDMARKS
 PAIRS = tuple(combinations(range(N), 2))
-FIRST = np.array([i for i, _ in PAIRS])
-SECOND = np.array([j for _, j in PAIRS])
 N_COMM = 2 * (N - 1)  # the others' communication, always zero; the papers' observations hold it
 OBS_DIM = 4 + 2 * M + 2 * (N - 1) + N_COMM
 MOVES = np.array(c.MOVES)  # (5, 2)

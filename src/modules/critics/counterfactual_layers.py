@@ -25,16 +25,18 @@ def counterfactual_values(
     """
     if base.is_cuda:
         return plain_values(base, change, first, upper, with_base, dtype)
-    return _on_cpu(base, change, first, upper, with_base, dtype)
+    values: Tensor = _on_cpu(base, change, first, upper, with_base, dtype)
+    return values
 
 
-@th.compiler.disable  # the loop is more than twice as fast as the compiled formula
+@th.compiler.disable  # type: ignore[untyped-decorator]  # the loop is more than twice as fast as the compiled formula
 def _on_cpu(
     base: Tensor, change: Tensor, first: Tensor, upper: Weights, with_base: bool, dtype: th.dtype | None
 ) -> Tensor:
-    if th._C._are_functorch_transforms_active():  # torch.func's vmap and grad need ordinary operations
+    # torch.func's vmap and grad need ordinary operations; torch has no public way to ask whether they are at work.
+    if th._C._are_functorch_transforms_active():
         return plain_values(base, change, first, upper, with_base, dtype)
-    values: Tensor = _MemberLoop.apply(base, change, first, *upper, with_base, dtype or base.dtype)
+    values: Tensor = _MemberLoop.apply(base, change, first, *upper, with_base, dtype or base.dtype)  # type: ignore[no-untyped-call]
     return values
 
 
@@ -134,9 +136,10 @@ class _MemberLoop(th.autograd.Function):
         )  # fmt: skip
 
 
-# torch multiplies float32 matrices with MKL, which does not use the wide vector units of AMD processors. oneDNN, which
-# is part of torch too, uses them and is up to twice as fast on tall matrices. Both keep float32 precision. bfloat16
-# goes to oneDNN where the processor supports it.
+# torch multiplies float32 matrices with MKL, which leaves the wide vector units of some AMD processors idle. oneDNN,
+# which is part of torch too, uses them: there it is up to twice as fast on tall matrices. On an EPYC of family 25 it is
+# not: without it an update takes 0.91 to 0.98 times as long (`python benchmarks/operators.py`). It stays because results
+# would round differently without it. Both keep float32 precision; bfloat16 goes to oneDNN where the processor has it.
 def _onednn_dtypes() -> tuple[th.dtype, ...]:
     if not (th.backends.mkldnn.is_available() and hasattr(th.ops.mkldnn, "_linear_pointwise")):
         return ()
@@ -147,7 +150,11 @@ _ONEDNN_DTYPES = _onednn_dtypes()
 
 
 def _where_positive(values: Tensor, gate: Tensor, out: Tensor) -> None:
-    """Write values where gate > 0 and 0 elsewhere to `out`: the backward pass of a ReLU."""
+    """Write values where gate > 0 and 0 elsewhere to `out`: the backward pass of a ReLU.
+
+    A private operator: with the public formula, values * (gate > 0), a critic update takes 1.14 (penalty `policy`) to
+    1.22 (`logsumexp`) times as long (`python benchmarks/operators.py`).
+    """
     th.ops.aten.threshold_backward.grad_input(values, gate, 0, grad_input=out)
 
 
