@@ -75,14 +75,11 @@ def test_resuming_is_bit_exact(cli: CommandLine, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_marks_the_run_and_can_be_continued(cli: CommandLine, number: signal.Signals) -> None:
-    updates = ("t_max=200000", "test_interval=200000", "save_model_interval=200000", "log_interval=200000")
+    updates = ("t_max=200000", "test_interval=200000", "save_model_interval=200000", "log_interval=10")
     process = subprocess.Popen(cli.command(*updates), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not any((run / "metrics.json").exists() for run in cli.runs()) and time.monotonic() < deadline:
-        time.sleep(0.2)  # the first evaluation has been logged: training has begun
-    time.sleep(0.5)
+    assert process.stderr is not None and any("Recent Stats" in line for line in process.stderr)  # it trains
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in errors and f"interrupted: {number.name}" in errors
     assert status(cli.runs()[0]) == "INTERRUPTED"
@@ -158,12 +155,10 @@ def test_overrides_may_come_from_a_json_file(cli: CommandLine, tmp_path: Path) -
 def test_sigterm_during_collection_marks_the_run(cli: CommandLine, tmp_path: Path) -> None:
     updates = ("collect=True", "collect_episodes=2000000", f"collect_to={tmp_path / 'large.h5'}", "batch_size_run=100")
     process = subprocess.Popen(cli.command(*updates, config="random"), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not any((run / "run.json").exists() for run in cli.runs()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(1.0)
+    assert process.stderr is not None and any("Started run" in line for line in process.stderr)
+    time.sleep(0.5)  # wherever it is by then
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 130 and "Traceback" not in errors
     assert status(cli.runs()[0]) == "INTERRUPTED" and not list(tmp_path.glob("*.h5"))
 

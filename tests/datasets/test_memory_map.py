@@ -67,7 +67,7 @@ def test_runs_that_start_together_share_one_cache(tmp_path):
     )
     command = [sys.executable, "-c", script, str(tmp_path / "d.h5"), str(SRC)]
     readers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    sums = {reader.communicate(timeout=60)[0] for reader in readers}
+    sums = {reader.communicate(timeout=120)[0] for reader in readers}
     assert len(sums) == 1 and all(reader.returncode == 0 for reader in readers)
 
 

@@ -218,6 +218,7 @@ def test_a_killed_writer_leaves_whole_checkpoints_only(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert process.stdout is not None and process.stdout.readline()
     while len(list(tmp_path.glob("[0-9]*"))) < 3:
+        assert process.poll() is None
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
