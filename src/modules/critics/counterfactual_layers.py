@@ -138,7 +138,7 @@ class _MemberLoop(th.autograd.Function):
 
 # torch multiplies float32 matrices with MKL, which leaves the wide vector units of some AMD processors idle. oneDNN,
 # which is part of torch too, uses them: there it is up to twice as fast on tall matrices. On an EPYC of family 25 it is
-# not: without it an update takes 0.91 to 0.98 times as long (`python benchmarks/operators.py`). It stays because results
+# not: without it an update takes 0.91 to 0.98 times as long (`python benchmarks/operators.py`). It stays, for results
 # would round differently without it. Both keep float32 precision; bfloat16 goes to oneDNN where the processor has it.
 def _onednn_dtypes() -> tuple[th.dtype, ...]:
     if not (th.backends.mkldnn.is_available() and hasattr(th.ops.mkldnn, "_linear_pointwise")):
