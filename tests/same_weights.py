@@ -24,7 +24,7 @@ BURN_IN = "agent=rnn_ns window=5 burn_in=5 batch_size=16"
 ONLINE = "offline=False t_max=1600 batch_size=8 batch_size_run=8 env_args.continuous_actions=False dataset=None"
 VARIED = [CONTINUOUS, f"{CONTINUOUS} loss_chunk=100", DISCRETE, *(f"{CONTINUOUS} {k}" for k in (OWN_MEMORY, BURN_IN))]
 VALUE_LOSSES = [f"{CONTINUOUS} value_loss={name}" for name in ("semi_dataset", "official", "poster")]
-# Algorithm file -> what is set beside it.
+# Algorithm file -> what is set beside it; a file that is not here trains on the bundled data as it is.
 CASES: dict[str, list[str]] = {
     "bc": [*VARIED, *(f"{CONTINUOUS} agent_output_type={kind}" for kind in ("gaussian", "tanh_gaussian")),
            f"{CONTINUOUS} {SHARED_MEMORY}", f"{DISCRETE} agent_output_type=q"],
@@ -109,7 +109,8 @@ def main() -> int:
         collecting = ["collect=True", "collect_episodes=400", f"collect_to={discrete}", "batch_size_run=400", "seed=0",
                       "env_args.continuous_actions=False"]  # fmt: skip
         run(checkouts[0], "random", collecting, Path(folder) / "results")
-        for alg, settings in CASES.items():
+        for alg in sorted(path.stem for path in (checkouts[1] / "src/config/algs").glob("*.yaml")):
+            settings = CASES.get(alg, [CONTINUOUS]) if alg != "random" else []  # which learns nothing
             if not all((checkout / f"src/config/algs/{alg}.yaml").is_file() for checkout in checkouts):
                 print(f"in one checkout only: {alg}")
                 continue

@@ -6,8 +6,8 @@ from tests.learners.learner_tester import ALGORITHMS
 from tests.same_weights import CASES, difference, tensors
 
 
-def test_every_algorithm_file_is_compared() -> None:
-    assert CASES.keys() == ALGORITHMS.keys()
+def test_special_cases_are_of_algorithm_files() -> None:
+    assert CASES.keys() <= ALGORITHMS.keys()
 
 
 def test_what_differs_is_found() -> None:
