@@ -39,7 +39,7 @@ class BasicMAC:
         """Actions at step `t_ep` for the rows `bs`, detached: (len(bs), N) long or (len(bs), N, A) float."""
         avail_actions = ep_batch["avail_actions"][:, t_ep]  # (B, N, A)
         with th.no_grad():
-            outputs = self.forward(ep_batch, t_ep, test_mode=test_mode)  # (B, N, A)
+            outputs = self.forward(ep_batch, t_ep, test_mode=test_mode)  # (B, N, P)
             chosen: Tensor = self.action_selector.select_action(
                 outputs[bs], avail_actions[bs], t_env, test_mode=test_mode
             )
@@ -48,7 +48,7 @@ class BasicMAC:
     def forward(self, ep_batch: EpisodeBatch, t: int, test_mode: bool = False) -> Tensor:
         """Agent outputs at step `t`, (B, N, P), for `modules.policies`; for `pi_logits` they are probabilities."""
         inputs = self._build_inputs(ep_batch, t)  # (B*N, I)
-        outputs, self.hidden_states = self.agent(inputs, self.hidden_states)  # (B*N, A)
+        outputs, self.hidden_states = self.agent(inputs, self.hidden_states)  # (B*N, P)
         outputs = outputs.view(ep_batch.batch_size, self.n_agents, -1)
         return to_policy(self, outputs, ep_batch["avail_actions"][:, t])
 

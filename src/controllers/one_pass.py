@@ -12,7 +12,7 @@ from modules.layers.masks import FORBIDDEN
 def one_pass(mac: Any, ep_batch: EpisodeBatch) -> Tensor:
     """Outputs of a controller with feed-forward agents at all steps, (B, T, N, A), in one pass."""
     inputs = th.stack([mac._build_inputs(ep_batch, t) for t in range(ep_batch.max_seq_length)])  # (T, B*N, I)
-    outputs, _ = mac.agent(inputs.flatten(0, 1), mac.agent.init_hidden())  # (T*B*N, A)
+    outputs, _ = mac.agent(inputs.flatten(0, 1), mac.agent.init_hidden())  # (T*B*N, P)
     by_step = outputs.view(ep_batch.max_seq_length, ep_batch.batch_size, mac.n_agents, -1)
     return to_policy(mac, by_step.transpose(0, 1), ep_batch["avail_actions"])  # (B, T, N, A)
 

@@ -48,7 +48,7 @@ class ComaDICELearner(BaseLearner):
     KEYS = {
         **TARGET_KEYS,
         **MIXER_KEYS,
-        **of_every_run("hidden_dim", "input_norm"),
+        **of_every_run("hidden_dim"),
         "value_loss": Key("loss of the values", ("full", *VARIANTS)),
         "value_memory": Key("give nu_i and q_i a GRU, as in recurrent policies", bool),
         "advantage": Key("advantage that `full` weighs actions by", ("sample", "joint", "mixed")),

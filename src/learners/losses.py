@@ -9,6 +9,7 @@ import torch as th
 from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
+from modules.layers.masks import FORBIDDEN
 
 EVERY, NOW, NEXT, FIRST = slice(None), slice(None, -1), slice(1, None), slice(None, 1)  # time steps of a batch
 
@@ -89,7 +90,7 @@ def logsumexp_actions(values: Tensor, forbidden: Tensor | None) -> Tensor:
     For uniform samples these are the log-density and -log K, which have no gradient. forbidden: (R, K, N) bool, the
     actions that an agent lacks, or None.
     """
-    return (values if forbidden is None else values.masked_fill(forbidden, -1e10)).logsumexp(-2)
+    return (values if forbidden is None else values.masked_fill(forbidden, FORBIDDEN)).logsumexp(-2)
 
 
 def importance_logsumexp(values: Tensor, log_densities: Tensor) -> Tensor:

@@ -11,9 +11,8 @@ from components.episode_buffer import EpisodeBatch
 from components.statistics import DataStatistics
 from learners.base_learner import Context, Logger, Noise, Stats
 from learners.imitation import Imitation
-from learners.losses import NOW, clip_target, masked_mean, transition_mask
+from learners.losses import NOW, available, clip_target, masked_mean, transition_mask
 from learners.matd3_learner import MATD3Learner
-from learners.optimisation import of_every_run
 from utils.keys import POSITIVE, WEIGHT, Key
 
 
@@ -25,7 +24,6 @@ class MATD3BCLearner(MATD3Learner):
         "bc_weight": Key("weight of cloning in the policies' loss", WEIGHT),
         "target_clip": Key("what bounds bootstrapped values", ("none", "max_return", "max_return_to_go")),
         "target_clip_multiple": Key("the bound, in multiples of that return", POSITIVE),
-        **of_every_run("input_norm"),
     }
     CONFIGS = ("matd3_bc", "matd3_bc")
     bound: Tensor
@@ -33,7 +31,7 @@ class MATD3BCLearner(MATD3Learner):
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
         self.imitation = Imitation(scheme, args)
-        unset = math.inf if args.target_clip == "none" else math.nan  # a bound that nobody sets stops training
+        unset = math.inf if args.target_clip == "none" else math.nan  # without a dataset there is none: training stops
         self.register_buffer("bound", th.tensor(unset, device=args.device), persistent=False)
 
     def use_statistics(self, statistics: DataStatistics) -> None:
@@ -53,8 +51,9 @@ class MATD3BCLearner(MATD3Learner):
         return {"scale": masked_mean(value.abs(), transition_mask(batch).flatten())}
 
     def actor_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """-q_weight Q_1(s, pi_i(o_i), a_-i) / mean|Q_1| + bc_weight |pi_i(o_i) - a_i|^2."""
+        """-q_weight Q_1(s, pi_i(o_i), a_-i) / mean|Q_1| + bc_weight |pi_i(o_i) - a_i|^2, and MATD3's penalty."""
         outputs = self.unroll(self.mac, batch, NOW)  # (B, T-1, N, A)
         value, cost = self.own_value(outputs.flatten(0, 1), batch), self.imitation(outputs, batch).mean(-1)  # (R,) each
         rows = self.args.bc_weight * cost - self.args.q_weight * value / context["scale"].clamp_min(1e-6)
+        rows = rows + self.policy.regulariser(outputs.flatten(0, 1), available(batch, NOW), 0.0, self.args.pre_tanh_l2)
         return masked_mean(rows, transition_mask(batch).flatten()), {"q_policy": value.detach(), "bc": cost.detach()}

@@ -12,6 +12,7 @@ from learners.checks import check_team_reward
 from learners.losses import NEXT, NOW, available, masked_mean, rows_of, td_target, transition_mask
 from learners.optimisation import TARGET_KEYS, LossSpec, of_every_run, rate
 from modules.critics.ensemble_critic import CRITIC_KEYS, EnsembleCritic
+from modules.policies import build_policy
 from modules.policies.deterministic_policy import DeterministicPolicy
 from utils.keys import COUNT, POSITIVE, WEIGHT, Key
 
@@ -51,6 +52,7 @@ class MATD3Learner(BaseLearner):
         super().__init__(mac, scheme, logger, args)
         check_team_reward(scheme, "matd3_learner")
         self.critic = EnsembleCritic(scheme, args)
+        build_policy(args, self.continuous, kinds=("mean",))  # refuses other kinds
         self.policy = DeterministicPolicy(args, args.target_noise, args.target_noise_clip)
         self.prepare()
 

@@ -22,13 +22,12 @@ def of_every_run(*names: str) -> dict[str, Key]:
     return {name: RUN_KEYS[name] for name in names}
 
 
-SHARED_KEYS = of_every_run("grad_norm_clip", "loss_chunk", "compile", "learner_log_interval")
+SHARED_KEYS = of_every_run("grad_norm_clip", "loss_chunk", "compile", "learner_log_interval", "input_norm")
 # Of learners with bootstrapped targets, and of those with a mixer.
 TARGET_KEYS = {
     **of_every_run("gamma"),
     "target_update_interval": Key("target update interval", COUNT, optional=True),
     "tau": Key("Polyak coefficient of the targets", Range(0, 1, above=True), optional=True),
-    EITHER: Key(HARD_OR_SOFT, POSITIVE, optional=True),
 }
 MIXER_KEYS = of_every_run(
     "mixing_embed_dim", "hypernet_layers", "hypernet_embed", "mixer_layers", "mixer_nonneg", "mixer_activation",

@@ -10,12 +10,12 @@ from components.episode_buffer import EpisodeBatch
 from components.standarize_stream import RunningMeanStd
 from learners.base_learner import BaseLearner, Context, Logger, Noise, Stats
 from learners.losses import EVERY, NEXT, NOW, masked_mean, td_target, transition_mask
-from learners.optimisation import MIXER_KEYS, TARGET_KEYS, LossSpec, rate
+from learners.optimisation import EITHER, HARD_OR_SOFT, MIXER_KEYS, TARGET_KEYS, LossSpec, rate
 from modules.layers.sizes import field_size
 from modules.mixers import REGISTRY as mixer_REGISTRY
 from modules.mixers import build_mixer
 from utils.errors import ConfigError
-from utils.keys import Key
+from utils.keys import POSITIVE, Key
 
 RUNNING = "running mean and standard deviation"
 
@@ -31,6 +31,7 @@ class QLearner(BaseLearner):
     action_types = frozenset({"discrete"})
     KEYS = {
         **TARGET_KEYS,
+        EITHER: Key(HARD_OR_SOFT, POSITIVE, optional=True),
         **MIXER_KEYS,
         "mixer": Key("mixer of the agents' values", (*mixer_REGISTRY, None), optional=True),
         "double_q": Key("let online values choose the next action, and target values judge it", bool, optional=True),

@@ -14,7 +14,8 @@ from torch import Tensor
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Context, Logger, Noise, Stats
 from learners.checks import check_team_reward
-from learners.losses import NEXT, NOW, available, logsumexp_actions, masked_mean, rows_of, td_target, transition_mask
+from learners.conservative_penalty import REGISTRY as penalty_REGISTRY
+from learners.losses import NEXT, NOW, available, masked_mean, rows_of, td_target, transition_mask
 from learners.optimisation import TARGET_KEYS, TARGET_NOISE, LossSpec, of_every_run, rate
 from learners.partial_replacement import REGISTRY as replacement_REGISTRY
 from learners.partial_replacement import standard_deviation
@@ -45,11 +46,11 @@ class SPaCQLLearner(BaseLearner):
     KEYS = {
         **TARGET_KEYS,
         **CRITIC_KEYS,
-        **of_every_run("hidden_dim", "input_norm"),
+        **of_every_run("hidden_dim"),
         **CONTINUOUS_ONLY,
         "partial_replacement": Key("agents replaced in the target", tuple(replacement_REGISTRY)),
         "uncertainty_ensemble": Key("critics whose disagreement is u_k (eq. 7)", ("online", "target")),
-        "cql_penalty": Key("penalty xi_c of eq. 5", ("logsumexp", "policy")),
+        "cql_penalty": Key("penalty xi_c of eq. 5", tuple(penalty_REGISTRY)),
         "alpha_cql": Key("weight of the penalty", WEIGHT),
         "penalty_weights": Key("agents' weights lambda_i of eq. 5", ("uniform", "density")),
         "penalty_temperature": Key("temperature of the softmax of penalty_weights=density", WEIGHT),
@@ -81,7 +82,10 @@ class SPaCQLLearner(BaseLearner):
         if isinstance(self.policy, DeterministicPolicy):
             self.policy.noise_std = args.target_noise
         self.critic = EnsembleCritic(scheme, args)
+        self.xi = penalty_REGISTRY[args.cql_penalty]
         self.n_agents: int = args.n_agents
+        self.n_samples: int = args.n_penalty_samples if self.continuous else 0  # all discrete actions are tried
+        self.l2 = (args.action_l2, args.pre_tanh_l2) if self.continuous else (0.0, 0.0)
         self.weighs_agents: bool = args.penalty_weights == "density"
         if self.weighs_agents:
             self.density = density_REGISTRY["mixture" if self.continuous else "categorical"](scheme, args)
@@ -95,10 +99,7 @@ class SPaCQLLearner(BaseLearner):
         lead = (batch.batch_size, batch.max_seq_length - 1)
         noise = {"next": self.policy.make_noise((*lead, self.n_agents), self.generator, self.generator.device)}
         noise |= self.replacement.noise(lead, self.n_agents, self.generator)
-        if self.args.cql_penalty == "logsumexp":
-            n_samples = self.args.n_penalty_samples if self.continuous else 0  # all discrete actions are tried
-            noise |= self.policy.cover_noise((*lead, self.n_agents), n_samples, self.generator)
-        return noise
+        return noise | self.xi.noise(self.policy, (*lead, self.n_agents), self.n_samples, self.generator)
 
     def outputs(self, mac: Any, batch: EpisodeBatch, steps: slice) -> Tensor:
         """What the policies say on the time steps `steps`: means before tanh, or probabilities, (R, N, A)."""
@@ -108,16 +109,22 @@ class SPaCQLLearner(BaseLearner):
     # -- the critics (Algorithm 1, lines 5-16) -----------------------------------------------------------------------
 
     def critic_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """Eq. 5: sum_j mean((Q_j - Y)^2 + alpha xi_j), each critic with its own penalty."""
-        mask = transition_mask(batch).flatten()  # (R,)
+        """Eq. 5: sum_j mean((Q_j - Y)^2 + alpha xi_j), each critic with its own penalty.
+
+        xi_j = sum_i lambda_i (Q_j(s, a_i ~ pi_i, a_-i) - Q_j(s, a)), written as a mean over agents of n lambda_i.
+        """
+        mask, has = transition_mask(batch).flatten(), available(batch, NOW)  # (R,), (R, N, A)
         state, actions = rows_of(batch, "state", NOW), rows_of(batch, "actions_onehot", NOW)  # (R, S), (R, N, A)
         with th.no_grad():
             target, stats = self.target(batch, noise)  # (R,)
-            replacements, outputs = self.penalty_actions(batch, noise)  # (R, K, N, A), (R, N, A)
-            weights = self.agent_weights(outputs, batch)  # (R, N)
+            read = self.xi.reads_policies or self.weighs_agents
+            outputs = self.outputs(self.mac, batch, NOW) if read else actions  # (R, N, A), else nobody looks at them
+            replacements = self.xi.actions(self.policy, actions, outputs, has, noise)  # (R, K, N, A)
+            weights = self.agent_weights(outputs, batch) if self.weighs_agents else None  # (R, N)
         data, replaced = self.critic.data_and_single_replacements(state, actions, replacements)  # (E, R), (E, R, K, N)
         error = data - target  # (E, R)
-        penalty = self.penalty(data, replaced, outputs, weights, batch)  # (E, R)
+        single = self.xi.value(self.policy, replaced, outputs, has)  # (E, R, N)
+        penalty = (single if weights is None else weights * single).mean(-1) - data  # (E, R), xi before alpha
         loss = masked_mean(error.square() + self.args.alpha_cql * penalty, mask).sum()
         stats["q_data"] = data.detach().mean(0)
         stats["td_error_abs"] = error.detach().abs().mean(0)
@@ -153,43 +160,14 @@ class SPaCQLLearner(BaseLearner):
             return th.ones_like(batch["filled"][:, NOW], dtype=th.bool).flatten()
         return batch["next_action_valid"][:, NOW].flatten() > 0
 
-    def penalty_actions(self, batch: EpisodeBatch, noise: Noise) -> tuple[Tensor, Tensor | None]:
-        """Replacement actions that the penalty pushes down, (R, K, N, A), and what the policies say, (R, N, A).
+    def agent_weights(self, outputs: Tensor, batch: EpisodeBatch) -> Tensor:
+        """n lambda_i of eq. 5 where agents are weighted, (R, N), mean 1 over the agents.
 
-        `policy`: a_i ~ pi_i (one action, or all with their probabilities); `logsumexp`: K uniform ones, or all. The
-        policies are read only where the penalty or its weights depend on them.
-        """
-        has = available(batch, NOW)  # (R, N, A)
-        if self.args.cql_penalty == "policy":
-            outputs = self.outputs(self.mac, batch, NOW)  # (R, N, A)
-            return self.policy.support(outputs, has), outputs
-        actions = self.policy.cover(rows_of(batch, "actions_onehot", NOW), has, noise)  # (R, K, N, A)
-        return actions, self.outputs(self.mac, batch, NOW) if self.weighs_agents else None
-
-    def penalty(
-        self, data: Tensor, replaced: Tensor, outputs: Tensor | None, weights: Tensor | None, batch: EpisodeBatch
-    ) -> Tensor:
-        """xi_c of eq. 5, before alpha. data (E, R), replaced (E, R, K, N), weights (R, N) or None -> (E, R).
-
-        `policy` is the equation as printed, the expectation under each policy; `logsumexp` is CFCQL's published code,
-        a log-sum-exp over uniform actions or, where they are discrete, over all available ones.
-        """
-        if self.args.cql_penalty == "logsumexp" or outputs is None:
-            single = logsumexp_actions(replaced, self.policy.forbidden(available(batch, NOW)))  # (E, R, N)
-        else:
-            single = self.policy.expected(replaced, outputs)  # (E, R, N)
-        return (single if weights is None else weights * single).mean(-1) - data
-
-    def agent_weights(self, outputs: Tensor | None, batch: EpisodeBatch) -> Tensor | None:
-        """n lambda_i of eq. 5, (R, N), mean 1 over the agents; None where all are 1.
-
-        `density` is CFCQL's: lambda = softmax_i(tau * KL(pi_i || mu_i)), more weight on the agent whose policy is
+        This is CFCQL's: lambda = softmax_i(tau * KL(pi_i || mu_i)), more weight on the agent whose policy is
         farther from its behaviour mu_i. For deterministic policies -log mu_i(a_i | o_i) stands for the divergence; tau
         is `penalty_temperature`. CFCQL's code trains a VAE for continuous actions beforehand, with a standard deviation
         of 0.354 half action ranges where `density` resolves 0.1: the same tau is sharper here.
         """
-        if not self.weighs_agents or outputs is None:
-            return None
         has = available(batch, NOW)  # (R, N, A)
         log_mu = self.density.log_prob(rows_of(batch, "obs", NOW), self.policy.support(outputs, has), has)  # (R, K, N)
         divergence = self.policy.divergence(log_mu, outputs)  # (R, N)
@@ -213,8 +191,7 @@ class SPaCQLLearner(BaseLearner):
         own = self.policy.support(outputs, has)  # (R, K, N, A)
         first = self.critic.single_replacements(state, logged, own, members=1)  # (1, R, K, N)
         value = self.policy.expected(first, outputs)[0].mean(-1)  # (R,)
-        action_l2, pre_tanh_l2 = (self.args.action_l2, self.args.pre_tanh_l2) if self.continuous else (0.0, 0.0)
-        regulariser = self.policy.regulariser(outputs, has, action_l2, pre_tanh_l2)  # (R,)
+        regulariser = self.policy.regulariser(outputs, has, *self.l2)  # (R,)
         stats = self.policy.statistics(outputs, has)
         stats["q_policy"] = value.detach()
         return masked_mean(regulariser - value, mask), stats

@@ -93,7 +93,7 @@ RUN_KEYS: Keys = {
     "hypernet_layers": Key("layers of the networks that make weights and biases from the state", ONE_OR_TWO),
     "hypernet_embed": Key("width of those networks where they have two layers", COUNT),
     "mixer_layers": Key("layers of the mixing network", ONE_OR_TWO),
-    "mixer_nonneg": Key("function that makes weights non-negative", ("abs", "softplus", "square")),
+    "mixer_nonneg": Key("function that makes weights non-negative", str),
     "mixer_activation": Key("activation between two layers", str),  # the mixer says why others do not serve
     "mixer_elu_alpha": Key("alpha of elu", WEIGHT),  # the mixer refuses those above 1, with its reason
     # -- bookkeeping of sweeps --

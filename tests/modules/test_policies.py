@@ -243,6 +243,7 @@ def test_width_of_an_agents_outputs(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_that_does_not_suit_is_refused(kind: str) -> None:
     args = SimpleNamespace(agent_output_type=kind, n_actions=A, learner="some_learner", device="cpu")
+    args.action_low, args.action_high = [-1.0] * A, [1.0] * A
     continuous = REGISTRY[kind].continuous
     assert type(build_policy(args, continuous)) is REGISTRY[kind]
     with pytest.raises(ConfigError, match=f"^agent_output_type={kind}: for .* some_learner needs [a-z_ ]+$"):

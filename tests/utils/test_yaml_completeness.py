@@ -19,7 +19,6 @@ from controllers import REGISTRY as mac_REGISTRY
 from learners import REGISTRY as learner_REGISTRY
 from loops.resolve import CONTINUOUS_OUTPUTS, SELECTORS
 from modules.agents import REGISTRY as agent_REGISTRY
-from modules.critics import REGISTRY as critic_REGISTRY
 from utils.config import CONFIG, SOURCE, algorithm, config_names, merge, read_yaml
 from utils.keys import POSITIVE, Key, inherited
 from utils.run_keys import RUN_KEYS
@@ -83,7 +82,6 @@ def components(config: dict[str, Any]) -> set[type]:
     """The classes that a configuration names."""
     chosen: list[tuple[dict[str, Any], str]] = [
         (learner_REGISTRY, "learner"), (mac_REGISTRY, "mac"), (agent_REGISTRY, "agent"),
-        (critic_REGISTRY, "critic_type"),
     ]  # fmt: skip
     return {registry[config[key]] for registry, key in chosen if config.get(key) is not None}
 

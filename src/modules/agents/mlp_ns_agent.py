@@ -35,4 +35,4 @@ class MLPNSAgent(nn.Module):
         by_agent = self.normaliser(inputs.reshape(-1, self.n_agents, inputs.shape[-1]))  # (B, N, I)
         x = F.relu(self.fc1(by_agent.transpose(0, 1)))  # (N, B, H)
         x = F.relu(self.fc2(x))  # (N, B, H)
-        return self.fc3(x).transpose(0, 1).flatten(0, 1), hidden_state  # (B*N, A)
+        return self.fc3(x).transpose(0, 1).flatten(0, 1), hidden_state  # (B*N, P)

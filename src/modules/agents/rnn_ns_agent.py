@@ -30,6 +30,6 @@ class RNNNSAgent(nn.Module):
         hidden_by_agent = hidden_state.reshape(-1, self.n_agents, self.hidden_dim)
         hidden_by_agent = hidden_by_agent.expand(len(by_agent), -1, -1)  # (B, N, H)
         results = [agent(by_agent[:, i], hidden_by_agent[:, i]) for i, agent in enumerate(self.agents)]
-        out = th.stack([result[0] for result in results], dim=1)  # (B, N, A)
+        out = th.stack([result[0] for result in results], dim=1)  # (B, N, P)
         hidden = th.stack([result[1] for result in results], dim=1)  # (B, N, H)
         return out.flatten(0, 1), hidden.flatten(0, 1)

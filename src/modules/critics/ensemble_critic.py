@@ -21,7 +21,7 @@ CRITIC_KEYS = {
 class EnsembleCritic(nn.Module):
     """E networks Q_j(s, a_1..a_N), two hidden ReLU layers each, as stacked parameters with a leading dimension E.
 
-    The first layer is split: W s + sum_i V_i a_i. The state part is computed once a state, a replaced action adds
+    The first layer is split: W s + sum_i V_i a_i. The state part is computed once per state, a replaced action adds
     only its own agent's columns, and no state or activation is repeated for the sake of a counterfactual row.
     Members differ only by their initial weights (torch's `nn.Linear` start over the whole input).
 

@@ -29,5 +29,5 @@ class StateCritic(nn.Module):
         """State (R, S) -> (E, R), or (E, R, n_outputs) where there are several."""
         inputs = self.normaliser(state).expand(len(self.fc1.weight), -1, -1)  # (E, R, S)
         hidden = F.relu(self.fc2(F.relu(self.fc1(inputs))))  # (E, R, H)
-        values: Tensor = self.fc3(hidden)  # (E, R, 1)
+        values: Tensor = self.fc3(hidden)  # (E, R, n_outputs)
         return values.squeeze(-1)

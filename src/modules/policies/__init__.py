@@ -30,10 +30,13 @@ def build_policy(args: SimpleNamespace, continuous: bool, kinds: tuple[str, ...]
     the actions.
     """
     fitting = [kind for kind in kinds if REGISTRY[kind].continuous == continuous]
+    actions = "continuous" if continuous else "discrete"
+    if not fitting:
+        raise ConfigError(f"{args.learner} has no policies for {actions} actions: choose another --config")
     if args.agent_output_type not in fitting:
         raise ConfigError(
-            f"agent_output_type={args.agent_output_type}: for {'continuous' if continuous else 'discrete'} actions "
-            f"{args.learner} needs {' or '.join(fitting)}"
+            f"agent_output_type={args.agent_output_type}: for {actions} actions {args.learner} needs "
+            f"{' or '.join(fitting)}"
         )
     policy: Policy = REGISTRY[args.agent_output_type](args)
     return policy

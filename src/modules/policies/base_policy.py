@@ -19,6 +19,9 @@ class Policy(nn.Module):
     actions: (..., A) as networks take them: one-hot where they are discrete.
     available: (..., A), 1 for each action (discrete) or action dimension (continuous) that the agent has, else 0.
     Continuous dimensions that an agent lacks are 0 in every action, as they are in the data.
+
+    `expected` and `divergence` take what `read` returns; the other methods take outputs as they are, and probabilities
+    that `read` has normalised as well. Gaussian kinds have no `support`, `expected`, `divergence` and `regulariser`.
     """
 
     continuous: bool
