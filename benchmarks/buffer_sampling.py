@@ -1,9 +1,9 @@
-"""How long a batch of 1 024 Cooperative Navigation transitions takes: the offline buffer against stock's way.
+"""Time to sample 1 024 Cooperative Navigation transitions: the offline buffer against stock EPyMARL's replay buffer.
 
-Stock's way is `ReplayBuffer.sample(1024)`, which copies 1 024 whole episodes, cut to one step. Both give every key in
-float32, on one thread, in one process; times are medians of runs taken in alternating blocks, so that each finds the
-cache as it leaves it itself, in seconds of that thread's own processor time, so that a busy machine does not count. The
-data are noise of the dataset's shape: sampling does not look at values.
+Stock's way is `ReplayBuffer.sample(1024)[:, :2]`, which copies 1 024 whole episodes and then cuts them to one step.
+Both give every key in float32, on one thread of one process. Runs alternate in blocks, so that each buffer mostly meets
+the cache as it left it itself. Times are medians of the thread's processor time, which other programs do not add to.
+The data are random values of the dataset's shape, because sampling does not depend on values.
 
     python benchmarks/buffer_sampling.py [--episodes 4000] [--repeats 200]
 
@@ -33,7 +33,7 @@ WANTED_RATIO = 10
 
 
 def build(n_episodes: int) -> tuple[ReplayBuffer, OfflineBuffer]:
-    """Both buffers over the same episodes."""
+    """Make both buffers over the same episodes."""
     rng, n_rows = np.random.default_rng(0), n_episodes * (STEPS + 1)
     arrays: dict[str, np.ndarray] = {
         "obs": rng.normal(size=(n_rows, N_AGENTS, OBS)).astype(np.float32),
@@ -70,7 +70,7 @@ def build(n_episodes: int) -> tuple[ReplayBuffer, OfflineBuffer]:
 
 
 def measure(n_episodes: int = 4000, repeats: int = 200) -> tuple[float, float]:
-    """Median seconds of processor time of stock's way and of the offline buffer's."""
+    """Median processor time, in seconds, of stock's replay buffer and of the offline buffer."""
     stock, ours = build(n_episodes)
 
     def stocks_way() -> EpisodeBatch:
@@ -97,7 +97,7 @@ def measure(n_episodes: int = 4000, repeats: int = 200) -> tuple[float, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--episodes", type=int, default=4000, help="episodes of 25 steps in the buffers")
+    parser.add_argument("--episodes", type=int, default=4000, help="number of episodes of 25 steps in each buffer")
     parser.add_argument("--repeats", type=int, default=200)
     arguments = parser.parse_args()
     stock, ours = measure(arguments.episodes, arguments.repeats)

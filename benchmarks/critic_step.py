@@ -1,13 +1,13 @@
-"""One SPaCQL critic update at the paper's settings, against the same mathematics written plainly.
+"""Time of one SPaCQL critic update at the paper's settings, against the same mathematics written plainly.
 
     python benchmarks/critic_step.py [--penalty policy logsumexp] [--repeats 21] [--no-compile]
 
-Both sides do one whole critic update of Cooperative Navigation's shapes (3 agents, observations of 18, actions of 2,
-1 024 transitions, 10 critics, two hidden layers of 64): target policies, the ensemble's uncertainty, the target,
-temporal difference error and penalty, gradient, clipping, Adam. The plain side loops over ten `nn.Sequential` critics
-and materialises every counterfactual row. Same weights, same noise, one process, one thread, float32; runs alternate,
-medians of processor time are compared, the losses must agree to 1e-4 relative. The two updates start from equal
-weights.
+Both sides do one whole critic update with Cooperative Navigation's shapes (3 agents, observations of 18, actions of 2,
+1 024 transitions, 10 critics, two hidden layers of 64): target policies, the ensemble's uncertainty, the target, the
+temporal-difference error, the penalty, the gradient, clipping and Adam. The plain side loops over ten `nn.Sequential`
+critics and makes every counterfactual row. Both start from the same weights and use the same noise, in one process, on
+one thread, in float32. Runs alternate and medians of processor time are compared. The losses must agree to 1e-4
+relative.
 """
 
 import argparse
@@ -37,12 +37,12 @@ N_AGENTS, OBS, ACTION, BATCH, HIDDEN = 3, 18, 2, 1024, 64
 STATE = N_AGENTS * OBS
 TOLERANCE = 1e-4
 REQUIRED = {"logsumexp": 2.0, "policy": 1.5}
-CHUNK = {"logsumexp": 256, "policy": 1024}  # batch rows at a time; one has 31 counterfactual rows, the other 4
+CHUNK = {"logsumexp": 256, "policy": 1024}  # batch rows at a time; a batch row makes 31 critic rows or 4
 Plain = Callable[[], Tensor]
 
 
 class FixedNoise(SPaCQLLearner):
-    """The learner with its noise made once, so that both sides use the same and neither pays for them."""
+    """The learner with noise that is made once, so that both sides use the same and no timing includes it."""
 
     fixed: Noise
 
@@ -51,7 +51,7 @@ class FixedNoise(SPaCQLLearner):
 
 
 def build(penalty: str, compiled: bool, chunk: int | None) -> tuple[FixedNoise, EpisodeBatch]:
-    """A learner with the algorithm file's values and a batch of random transitions."""
+    """Make a learner with the paper's settings and a batch of random transitions."""
     args = SimpleNamespace(**algorithm("spacql"))
     vars(args).update(resolved_outputs(args.agent_output_type, args.action_selector, continuous=True))
     fixed = {
@@ -81,11 +81,11 @@ def build(penalty: str, compiled: bool, chunk: int | None) -> tuple[FixedNoise, 
 
 class _Silent:
     def log_stat(self, key: str, value: float, t: int, /) -> None:
-        """No log interval ends within the benchmark."""
+        """Ignore statistics."""
 
 
 def as_sequential(layers: list[StackedLinear], member: int) -> nn.Sequential:
-    """Member `member` of stacked layers as an ordinary network with the same weights."""
+    """Copy member `member` of stacked layers to an ordinary network."""
     modules: list[nn.Module] = []
     for layer in layers:
         linear = nn.Linear(*layer.weight.shape[1:])
@@ -96,7 +96,7 @@ def as_sequential(layers: list[StackedLinear], member: int) -> nn.Sequential:
 
 
 def plain_update(learner: FixedNoise, batch: EpisodeBatch) -> Plain:
-    """The same update by a loop over critics and agents, on repeated rows; returns a function that does one."""
+    """Return a function that does the same update by a loop over critics and agents, on repeated rows."""
     args, noise = learner.args, learner.fixed
 
     def split(module: Any, count: int) -> list[nn.Sequential]:
@@ -127,11 +127,11 @@ def plain_update(learner: FixedNoise, batch: EpisodeBatch) -> Plain:
             alive = 1 - batch["terminated"][:, 0, 0].float()
             target = batch["reward"][:, 0, 0] + args.gamma * alive * weighted / total
             if args.cql_penalty == "policy":
-                deviating = policies(actors, batch["obs"][:, 0]).unsqueeze(1)  # (B, 1, N, A)
+                replacement = policies(actors, batch["obs"][:, 0]).unsqueeze(1)  # (B, 1, N, A)
             else:
-                deviating = noise["uniform"][:, 0] * 2 - 1  # (B, K, N, A)
-            samples = deviating.shape[1]
-            joint = th.where(eye, deviating.unsqueeze(2), actions[:, None, None])  # (B, K, N, N, A)
+                replacement = noise["uniform"][:, 0] * 2 - 1  # (B, K, N, A)
+            samples = replacement.shape[1]
+            joint = th.where(eye, replacement.unsqueeze(2), actions[:, None, None])  # (B, K, N, N, A)
             repeated = state.repeat_interleave(samples * N_AGENTS, 0)
             counterfactual = th.cat([repeated, joint.reshape(len(repeated), -1)], dim=-1)  # (B*K*N, S+N*A)
             data = th.cat([state, actions.flatten(1)], dim=-1)  # (B, S+N*A)
@@ -151,11 +151,14 @@ def plain_update(learner: FixedNoise, batch: EpisodeBatch) -> Plain:
 
 
 def flops(penalty: str, split: bool) -> float:
-    """Floating point operations of the matrix products of one update's ten critics."""
+    """Floating-point operations in the critics' matrix products of one update.
+
+    split: whether the first layer multiplies the state part once per state.
+    """
     rows = BATCH * (1 + N_AGENTS * (1 if penalty == "policy" else 10))
     target_rows = 2 * BATCH * N_AGENTS
     upper = HIDDEN * HIDDEN + HIDDEN
-    if split:  # the state part once a state; forward, weight gradient
+    if split:  # forward pass and weight gradient
         first = 2 * BATCH * STATE * HIDDEN + rows * 2 * ACTION * HIDDEN
         target_first = 2 * BATCH * STATE * HIDDEN + target_rows * N_AGENTS * ACTION * HIDDEN
     else:
@@ -165,7 +168,7 @@ def flops(penalty: str, split: bool) -> float:
 
 
 def gemm_peak() -> float:
-    """The machine's float32 matrix product rate on one thread, GFLOP/s."""
+    """Speed of float32 matrix products on one thread, in GFLOP/s."""
     a, b = th.randn(768, 768), th.randn(768, 768)
     times = [timed(lambda: a @ b) for _ in range(30)]
     return 2 * 768**3 / min(times) / 1e9
@@ -178,7 +181,7 @@ def timed(function: Callable[[], object]) -> float:
 
 
 def relative_difference(penalty: str, learner: FixedNoise, batch: EpisodeBatch, plain_loss: Tensor) -> float:
-    """How far the learner's loss is from the plain one, relative; stops the benchmark where it is too far."""
+    """Relative difference of the learner's loss from the plain one. Raises SystemExit where it is too large."""
     loss, _, _ = learner.gradients(learner.LOSSES[0], batch, False)
     difference = abs(float(loss) / float(plain_loss) - 1)
     if difference > TOLERANCE:
@@ -187,7 +190,7 @@ def relative_difference(penalty: str, learner: FixedNoise, batch: EpisodeBatch, 
 
 
 def compare(penalty: str, options: argparse.Namespace) -> bool:
-    """Print one penalty's table; true where the eager ratio reaches what is required."""
+    """Print the table of one penalty; return whether the eager ratio reaches the required one."""
     chunk = options.loss_chunk or CHUNK[penalty]
     learner, batch = build(penalty, compiled=False, chunk=chunk)
     plain = plain_update(learner, batch)
@@ -217,9 +220,15 @@ def compare(penalty: str, options: argparse.Namespace) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--penalty", nargs="+", choices=sorted(REQUIRED), default=sorted(REQUIRED))
-    parser.add_argument("--repeats", type=int, default=21, help="alternating runs a side, medians are compared")
-    parser.add_argument("--loss-chunk", type=int, help="rows of the batch evaluated at a time (default: 256, 1024)")
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="also `compile: True`")
+    parser.add_argument(
+        "--repeats", type=int, default=21, help="alternating runs per side, of which medians are compared"
+    )
+    parser.add_argument(
+        "--loss-chunk", type=int, help="batch rows evaluated at a time (default: 256 for logsumexp, 1024 for policy)"
+    )
+    parser.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, default=True, help="also measure compile=True"
+    )
     options = parser.parse_args()
     th.set_num_threads(1)
     print(f"torch {th.__version__}, one thread, float32 GEMM peak {gemm_peak():.0f} GFLOP/s")

@@ -1,11 +1,12 @@
-"""What a single sampled next state costs DICE: the table of docs/results/comadice.md.
+"""Bias of DICE with one sampled next state per transition: the table of docs/results/comadice.md.
 
     python benchmarks/dice_bias.py
 
-A few seconds of one core, no data. Random fully observed Dec-MDPs with stochastic transitions (two agents of three
-actions, 6 states, gamma = 0.9, discounted occupancies known exactly), soft chi-square, each alpha. Solved twice: the
-dual, whose f* takes the expectation over next states, and what stands in for it where every transition is taken by
-itself. From the weights of each, one policy an agent, the marginals of the weighted data, and what they earn exactly.
+Needs a few seconds on one core and no data. The problems are random fully observed Dec-MDPs with stochastic
+transitions: two agents with three actions each, 6 states, gamma = 0.9, exact discounted occupancies, and soft
+chi-square with each alpha. Each is solved twice. The dual takes the expectation over next states inside f*. The sampled
+objective takes f* of every transition by itself. Each solution's weights give one policy per agent (the marginals of
+the weighted data) and its exact return.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ DIVERGENCE = REGISTRY["soft_chi2"]
 
 
 def sampled_weights(problem: Problem, alpha: float) -> tuple[float, Array]:
-    """The least (1 - gamma) E nu(s_0) + E alpha f*((r + gamma nu(s') - nu(s)) / alpha), and E[w | s, a], (S, J)."""
+    """Minimum of (1 - gamma) E nu(s_0) + E alpha f*((r + gamma nu(s') - nu(s)) / alpha), and E[w | s, a], (S, J)."""
     mdp = problem.mdp
     reward, chance, start = map(th.from_numpy, (mdp.reward, mdp.transition, mdp.start))
     weight = th.from_numpy(problem.occupancy).unsqueeze(-1) * chance  # (S, J, S)
@@ -49,14 +50,14 @@ def sampled_weights(problem: Problem, alpha: float) -> tuple[float, Array]:
 
 
 def earned(problem: Problem, weights: Array) -> float:
-    """E_d[r] of the agents that imitate the data weighted by `weights` (S, J), each its own actions."""
+    """E_d[r] of agents that each imitate their own actions in the data weighted by `weights` (S, J)."""
     d = problem.occupancy * weights
     policies = product(marginals(d / d.sum(1, keepdims=True), problem.mdp.n_agents))
     return float(pair_occupancy(problem.mdp, policies) @ problem.mdp.reward.ravel())
 
 
 def measure(alpha: float) -> list[float]:
-    """Means over the problems of the columns of HEADER after the first."""
+    """Means over the problems, one per column of HEADER after the first."""
     rows = []
     for seed in SEEDS:
         problem = random_problem(seed)
@@ -69,7 +70,7 @@ def measure(alpha: float) -> list[float]:
 
 
 def table() -> list[str]:
-    """The lines of a Markdown table."""
+    """Lines of a Markdown table."""
     lines = [f"| {' | '.join(HEADER)} |", f"|{'---|' * len(HEADER)}"]
     for alpha in ALPHAS:
         lines.append(f"| {alpha:g} | {' | '.join(f'{value:.3f}' for value in measure(alpha))} |")

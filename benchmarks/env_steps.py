@@ -1,9 +1,10 @@
-"""Environment steps a second of Cooperative Navigation: the NumPy twin beside the same scenario on mpe2.
+"""Environment steps per second of Cooperative Navigation: the vectorised environment and the scenario on mpe2.
 
     python benchmarks/env_steps.py [--episodes 1024] [--dtype float64]
 
-Both play whole episodes with uniform actions drawn beforehand, restarts, rewards and observations included, on one
-thread, in alternating runs of one process; the medians are printed. One step moves all three agents of one episode.
+Both play whole episodes with the same kind of uniform actions, made beforehand. Times include resets, rewards and
+observations. Runs alternate in one process on one thread, and medians are printed. A step moves all three agents of one
+episode.
 """
 
 import argparse
@@ -23,19 +24,19 @@ from envs import REGISTRY, MultiAgentEnv, VectorEnv
 from envs.mpe.spread_twin import SpreadTwin
 
 
-def time_twin(twin: VectorEnv, actions: np.ndarray, rounds: int) -> float:
-    """Steps a second of `rounds` times all episodes; actions (T, E, N, 2)."""
+def time_vectorised(env: VectorEnv, actions: np.ndarray, rounds: int) -> float:
+    """Steps per second of `rounds` rounds of all episodes; actions (T, E, N, 2)."""
     start = time.perf_counter()
     for _ in range(rounds):
-        twin.reset()
+        env.reset()
         for joint in actions:
-            twin.step(joint)
-            twin.get_obs()
+            env.step(joint)
+            env.get_obs()
     return rounds * int(np.prod(actions.shape[:2])) / (time.perf_counter() - start)
 
 
 def time_mpe2(env: MultiAgentEnv, actions: np.ndarray, episodes: int) -> float:
-    """Steps a second of `episodes` episodes one after the other; actions (T, E, N, 2)."""
+    """Steps per second of `episodes` episodes one after the other; actions (T, E, N, 2)."""
     start = time.perf_counter()
     for episode in range(episodes):
         env.reset()
@@ -47,25 +48,30 @@ def time_mpe2(env: MultiAgentEnv, actions: np.ndarray, episodes: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--episodes", type=int, default=1024, help="episodes side by side in the twin")
-    parser.add_argument("--mpe2-episodes", type=int, default=100, help="episodes of a run of the mpe2 environment")
-    parser.add_argument("--rounds", type=int, default=20, help="restarts of the twin in a run")
-    parser.add_argument("--repeats", type=int, default=5, help="alternating runs that the medians are taken over")
-    parser.add_argument("--dtype", choices=["float64", "float32"], default="float64", help="the twin's physics")
+    parser.add_argument("--episodes", type=int, default=1024, help="episodes at once in the vectorised environment")
+    parser.add_argument("--mpe2-episodes", type=int, default=100, help="episodes per run of the mpe2 environment")
+    parser.add_argument("--rounds", type=int, default=20, help="resets of the vectorised environment per run")
+    parser.add_argument("--repeats", type=int, default=5, help="alternating runs, of which medians are printed")
+    parser.add_argument(
+        "--dtype",
+        choices=["float64", "float32"],
+        default="float64",
+        help="dtype of the vectorised environment's physics",
+    )
     args = parser.parse_args()
 
     th.set_num_threads(1)
     actions = np.random.default_rng(0).uniform(-1, 1, (25, args.episodes, 3, 2))  # (T, E, N, 2)
-    twin = SpreadTwin(args.episodes, seed=0, dtype=args.dtype)
+    vectorised = SpreadTwin(args.episodes, seed=0, dtype=args.dtype)
     env = REGISTRY["mpe"](key="simple_spread", seed=0, common_reward=False)
-    time_twin(twin, actions, 2)
+    time_vectorised(vectorised, actions, 2)
     time_mpe2(env, actions, 5)
-    twin_speeds, mpe2_speeds = [], []
+    vectorised_speeds, mpe2_speeds = [], []
     for _ in range(args.repeats):
-        twin_speeds.append(time_twin(twin, actions, args.rounds))
+        vectorised_speeds.append(time_vectorised(vectorised, actions, args.rounds))
         mpe2_speeds.append(time_mpe2(env, actions, args.mpe2_episodes))
-    ours, theirs = statistics.median(twin_speeds), statistics.median(mpe2_speeds)
-    print(f"NumPy twin, {args.episodes} episodes, {args.dtype}: {ours:12,.0f} env steps/s")
+    ours, theirs = statistics.median(vectorised_speeds), statistics.median(mpe2_speeds)
+    print(f"vectorised, {args.episodes} episodes, {args.dtype}: {ours:12,.0f} env steps/s")
     print(f"mpe2, one episode at a time:       {theirs:12,.0f} env steps/s")
     print(f"ratio:                             {ours / theirs:12,.0f}")
 

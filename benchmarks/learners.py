@@ -1,29 +1,30 @@
-"""Milliseconds an update of BC, SPaCQL and ComaDICE, and how much of it is spent outside matrix products.
+"""Milliseconds per update of BC, SPaCQL and ComaDICE, and the share of the time outside matrix products.
 
     python benchmarks/learners.py [--repeats 9] [--only comadice ant] [--transitions 100000]
 
-Shapes: Cooperative Navigation (the bundled datasets' cards: 3 agents, observations of 18, the state all of them side by
-side, 2 actions) and three robots of multi-agent MuJoCo as the offline papers observe them: every agent sees the whole
-state and its one-hot index. State sizes are those of gymnasium-robotics' version 5 robots (Hopper 11, Ant 105,
-HalfCheetah 17). The data are noise, in an `OfflineBuffer` made as a run makes it: speed does not depend on values.
+Shapes: Cooperative Navigation (3 agents, observations of 18, the state their concatenation, 2 actions) and three robots
+of multi-agent MuJoCo with the observations of the offline papers, where every agent sees the state and its one-hot
+index. State sizes are those of gymnasium-robotics' version 5 (Hopper 11, Ant 105, HalfCheetah 17). The data are random
+values in an `OfflineBuffer`, because speed does not depend on values.
 
-Every algorithm has its own file's values, networks and batch sizes included: a row of the table is what a run of that
-file costs, not the same work done in another way. SPaCQL stands there again at the paper's length and rhythm, with the
-values tuned for Cooperative Navigation, on these shapes only. `rows` are the transitions of a batch.
+Every algorithm has the networks, batch size and other values of its own file, so a row of the table is the cost of a
+run of that file, not of equal work. On Cooperative Navigation SPaCQL is measured a second time, with the values
+tuned for it (the paper's length and intervals). `rows` is the number of transitions per batch.
 
-Times are processor time in one process on one thread, float32, eager. An update is `learner.train` on a batch of its
-own: every loss whose turn it is, and targets, but no log. A repeat is a block of at least five updates, so many that
-every loss and the targets have their turn equally often, and its time is their mean. The algorithms alternate block by
-block, so that load from elsewhere meets all of them; the minimum and the median over repeats are given. Drawing a batch
-is timed apart, the median of the blocks' means. The last line says how much of a processor the process had: where it is
-far from 100 %, others ran there too, which times withstand and shares, recorded on a clock, do not.
+Times are processor time of one process on one thread, in float32, not compiled. An update is one call of
+`learner.train` on a new batch, with all losses and target updates that are due and without logging. A repeat is a block
+of at least five updates, long enough that each loss and the target update are due equally often in every block, and its
+time is the mean per update. Algorithms alternate block by block, so that other load on the machine affects all of them.
+The table gives the minimum and the median over repeats. Sampling a batch is timed separately, as the median over
+blocks. The last line says what share of one processor the process had. Far below 100 %, other programs ran too: times
+are still right, but the shares, which are measured by the wall clock, are not.
 
-The share outside matrix products is 1 - (self CPU time of `PRODUCTS`, forward and backward) / (CPU time of a block of
-updates), both as torch's profiler records them: operations with their children's time taken off, and one span around
-the updates, so that Python's own time counts. Batches are drawn before; of several recorded blocks the fastest counts.
-oneDNN's product with a bias and a ReLU fused into it is a product; copies of operands, and of a bias ahead of a
-product, are not. Recording costs every operation about a microsecond, most of it outside products: the share leans
-high, the more the smaller the operations. `recorded` says how much slower the recorded block was than the fastest.
+The share outside matrix products is 1 - (self time of `PRODUCTS`, forward and backward) / (time of a block of updates).
+Torch's profiler records both: operations without the time of operations inside them, and one span around the updates,
+which includes Python. Batches are sampled before, and the fastest of several recorded blocks counts. oneDNN's product
+with a fused bias and ReLU counts as a product; copies of operands, and of a bias before a product, do not. Recording
+costs about a microsecond per operation, mostly outside products, so the share is too high where operations are small.
+`recorded` is the ratio of the recorded block's time to the fastest block's.
 """
 
 import argparse
@@ -37,7 +38,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-os.environ["KINETO_LOG_LEVEL"] = "6"  # or the profiler reports every start and stop
+os.environ["KINETO_LOG_LEVEL"] = "6"  # otherwise the profiler logs every start and stop
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import numpy as np
@@ -55,11 +56,11 @@ from utils.config import CONFIG, algorithm, merge, read_yaml, tuned_layer
 from utils.rng import seed_everything
 from utils.settings import Settings
 
-UPDATES = 5  # a block holds a multiple of these
-WARM_UP = 1  # blocks before the first that counts
-PAPER_LENGTH = "mpe/simple_spread/medium"  # whose tuned values SPaCQL takes; the four differ in alpha_cql alone
+UPDATES = 5  # updates in a block, or a multiple of it
+WARM_UP = 1  # blocks that are not counted
+PAPER_LENGTH = "mpe/simple_spread/medium"  # dataset of the tuned values; the four files differ only in alpha_cql
 RECORDINGS = 3
-SPAN = "updates"  # the recorded name of all that happens in a block
+SPAN = "updates"  # name of the span around a recorded block
 PRODUCTS = frozenset(
     f"aten::{name}{how}" for name in ("mm", "addmm", "bmm", "baddbmm", "mv", "addmv") for how in ("", "_")
 )
@@ -67,7 +68,10 @@ PRODUCTS |= {"aten::mkldnn_linear", "mkldnn::_linear_pointwise"}
 
 
 class Shape(NamedTuple):
-    """state: its size where agents see all of it and their index; None where it is the observations side by side."""
+    """Sizes of an environment.
+
+    state: its size where agents observe the state and their index; None where it is the joined observations.
+    """
 
     title: str
     n_agents: int
@@ -88,7 +92,7 @@ HEADER = ("shapes", "algorithm", "rows", "ms min", "ms median", "sampling ms", "
 
 
 class Row(NamedTuple):
-    """One line of the table; times in milliseconds an update."""
+    """One line of the table; times are in milliseconds per update."""
 
     shapes: str
     algorithm: str
@@ -107,11 +111,11 @@ class Row(NamedTuple):
 
 class _Silent:
     def log_stat(self, key: str, value: float, t: int, /) -> None:
-        """The log is not part of what is measured."""
+        """Ignore statistics."""
 
 
 def random_dataset(shape: Shape, n_transitions: int) -> OfflineDataset:
-    """Whole episodes of noise, at least two, with the card that a run reads."""
+    """Make at least two whole episodes of random values, with the dataset card that a run reads."""
     rng, n_episodes = np.random.default_rng(0), max(2, n_transitions // shape.steps)
     n_rows = n_episodes * (shape.steps + 1)
     actions = rng.uniform(-1, 1, (n_rows, shape.n_agents, shape.actions)).astype(np.float32)
@@ -136,16 +140,16 @@ def random_dataset(shape: Shape, n_transitions: int) -> OfflineDataset:
 
 
 def configuration(name: str, tuned: str | None) -> Settings:
-    """The algorithm file's values over the defaults, and over both those tuned for the dataset `tuned`."""
+    """The algorithm file's values over the defaults, and the values tuned for the dataset `tuned` over both."""
     config = merge(read_yaml(CONFIG / "default.yaml"), algorithm(name))
     config = merge(config, tuned_layer(name, tuned)) if tuned else config
     return Settings(**config | {"device": "cpu", "seed": 0, "use_cuda": False, "learner_log_interval": 10**9})
 
 
 def self_times(events: list[tuple[int, int, str]]) -> dict[str, int]:
-    """Time by name, without what other events inside took. events: (start, -duration, name) of one thread."""
+    """Self time by name, without events inside. events: (start, -duration, name) of one thread."""
     own: dict[str, int] = {}
-    around: list[tuple[int, str]] = []  # (end, name) of the events that are under way
+    around: list[tuple[int, str]] = []  # (end, name) of the events that have not ended
     for start, negative, name in sorted(events):
         while around and around[-1][0] <= start:
             around.pop()
@@ -157,7 +161,7 @@ def self_times(events: list[tuple[int, int, str]]) -> dict[str, int]:
 
 
 class Case:
-    """One algorithm on one shape: its buffer, its learner, and the times measured so far."""
+    """One algorithm on one shape: its buffer, its learner and its measured times."""
 
     def __init__(self, shape: Shape, dataset: OfflineDataset, algorithm: str, tuned: str | None) -> None:
         env_info = dataset.env_info()
@@ -171,8 +175,8 @@ class Case:
         statistics = data_statistics(dataset, self.buffer, args.gamma)
         _, self.learner = build_learning(learner, self.buffer.scheme, groups, _Silent(), args, statistics)
         self.rows: int = args.batch_size
-        rhythms = [getattr(args, spec.interval) for spec in self.learner.LOSSES if spec.interval is not None]
-        self.block = math.lcm(UPDATES, *rhythms, self.learner.target_interval if self.learner.TARGETS else 1)
+        intervals = [getattr(args, spec.interval) for spec in self.learner.LOSSES if spec.interval is not None]
+        self.block = math.lcm(UPDATES, *intervals, self.learner.target_interval if self.learner.TARGETS else 1)
         self.t = 0
         self.updates: list[float] = []
         self.samplings: list[float] = []
@@ -183,7 +187,7 @@ class Case:
         self.learner.train(batch, self.t, self.t)
 
     def measure(self) -> None:
-        """One block: seconds of processor time an update and a batch."""
+        """Measure one block: seconds of processor time per update and per batch."""
         sampling = training = 0.0
         for _ in range(self.block):
             start = time.process_time()
@@ -196,12 +200,12 @@ class Case:
         self.samplings.append(sampling / self.block)
 
     def record(self) -> None:
-        """One block under the profiler: seconds an update, and the share of them outside matrix products."""
+        """Profile one block: seconds per update, and the share outside matrix products."""
         batches = [self.buffer.sample(self.rows) for _ in range(self.block)]
         with profile() as recording, record_function(SPAN):
             for batch in batches:
                 self.train(batch)
-        assert recording.kineto_results is not None  # `key_averages` would take seconds to say the same
+        assert recording.kineto_results is not None  # `key_averages` gives the same but takes seconds
         events = [(event.start_ns(), -event.duration_ns(), event.name()) for event in recording.kineto_results.events()]
         own = self_times(events)
         products = sum(duration for name, duration in own.items() if name in PRODUCTS)
@@ -209,7 +213,7 @@ class Case:
         self.recordings.append((total / self.block / 1e9, 1 - products / total))
 
     def forget(self) -> None:
-        """Drop what the warm-up took."""
+        """Drop the times of the warm-up."""
         for taken in (self.updates, self.samplings, self.recordings):
             taken.clear()
 
@@ -222,7 +226,7 @@ class Case:
 
 
 def cases(name: str, algorithms: list[str], n_transitions: int) -> list[Case]:
-    """The algorithms on one shape, over the same data."""
+    """Make the cases of the algorithms on one shape, over the same data."""
     dataset = random_dataset(SHAPES[name], n_transitions)
     wanted: list[tuple[str, str | None]] = [(algorithm, None) for algorithm in algorithms]
     if name == "navigation" and "spacql" in algorithms:
@@ -231,7 +235,7 @@ def cases(name: str, algorithms: list[str], n_transitions: int) -> list[Case]:
 
 
 def alternate(there: list[Case], repeats: int, recordings: int) -> None:
-    """Round after round, one block of every case; first the measured rounds, then the recorded ones."""
+    """Run rounds of one block per case: first the measured rounds, then the recorded ones."""
     for _ in range(repeats):
         for case in there:
             case.measure()
@@ -241,7 +245,7 @@ def alternate(there: list[Case], repeats: int, recordings: int) -> None:
 
 
 def measure(shapes: list[str], algorithms: list[str], repeats: int, n_transitions: int) -> Iterator[Row]:
-    """Rows of the table, each shape's as soon as they are known; on one thread."""
+    """Yield the rows of the table, shape by shape; all on one thread."""
     threads = th.get_num_threads()
     th.set_num_threads(1)
     try:
@@ -258,10 +262,10 @@ def measure(shapes: list[str], algorithms: list[str], repeats: int, n_transition
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=9, help="alternating blocks an algorithm")
+    parser.add_argument("--repeats", type=int, default=9, help="alternating blocks per algorithm")
     choices = (*SHAPES, *ALGORITHMS)
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=choices, default=[], help=", ".join(choices))
-    parser.add_argument("--transitions", type=int, default=100_000, help="in each buffer")
+    parser.add_argument("--transitions", type=int, default=100_000, help="number of transitions in each buffer")
     options = parser.parse_args(argv)
     shapes = [name for name in SHAPES if name in options.only] or list(SHAPES)
     algorithms = [name for name in ALGORITHMS if name in options.only] or list(ALGORITHMS)

@@ -1,8 +1,8 @@
-"""Learning curves of several runs from their Sacred records: mean and range over seeds, one line a directory.
+"""Learning curves of runs from their Sacred records: one panel per directory, with each seed and the mean.
 
     python benchmarks/learning_curves.py results/sacred/qmix/simple_spread_v3 -o docs/images/qmix.png
 
-Every finished run below a directory is a seed of the same line. Prints first, best and last values a run.
+Every completed run below a directory is one seed of its panel. Prints the first, best and last value of each run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Curve = tuple[list[int], list[float]]
 
 
 def curves(directory: Path, metric: str) -> dict[str, Curve]:
-    """Steps and values of `metric` of every completed run below `directory`, by "seed N"."""
+    """Steps and values of `metric` for every completed run below `directory`, by "seed N"."""
     found: dict[str, Curve] = {}
     for file in sorted(directory.rglob("metrics.json")):
         run = json.loads((file.parent / "run.json").read_text())
@@ -31,7 +31,7 @@ def curves(directory: Path, metric: str) -> dict[str, Curve]:
 
 
 def draw(lines: dict[str, dict[str, Curve]], metric: str, xlabel: str, file: Path) -> None:
-    """One line a directory: the mean over its runs, and the range between them; writes a PNG."""
+    """Write a PNG with one panel per directory: the curve of every run and their mean."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.2 * len(lines), 3.6), layout="constrained")
@@ -51,7 +51,7 @@ def draw(lines: dict[str, dict[str, Curve]], metric: str, xlabel: str, file: Pat
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directories", nargs="+", type=Path, help="directories of Sacred runs, one line each")
+    parser.add_argument("directories", nargs="+", type=Path, help="directories of Sacred runs, one panel each")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the PNG to write")
     parser.add_argument("--metric", default="test_return_mean")
     parser.add_argument("--xlabel", default="environment steps")

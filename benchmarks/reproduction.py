@@ -1,14 +1,14 @@
-"""Sacred records to small JSON files, and these to the tables and figures of docs/results/cooperative-navigation.md.
+"""Sacred records as small JSON files, and their tables and figures for docs/results/cooperative-navigation.md.
 
     python benchmarks/reproduction.py gather results/sacred --into docs/results/cn
     python benchmarks/reproduction.py table docs/results/cn
     python benchmarks/reproduction.py figures docs/results/cn --into docs/images
     python benchmarks/reproduction.py seconds docs/results/cn-schedules --into docs/images
 
-`gather` writes one file an algorithm and dataset, all seeds in it: scores by update, final score, seconds from start to
-end, the weights and uncertainties that were logged, and the configuration. Runs of another configuration under the same
-name are refused, unless they differ only in keys given to `--ignore` (such as one that older code did not know and the
-learner does not read); runs that did not complete or were not evaluated are left out, which is said.
+`gather` writes one file per algorithm and dataset, with all seeds: scores by update, final score, seconds from start to
+end, logged weights and uncertainties, and the configuration. It stops where runs of one algorithm and dataset have
+different configurations, except for keys given to `--ignore`, such as one that is newer than some of the runs and that
+the learner does not read. It leaves out runs that did not complete or were not evaluated, with a message.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
-Curves = list[tuple[list[float], list[float]]]  # of one line's seeds: where, and the values there
-Panel = dict[str, Curves]  # by the line's label
+Curves = list[tuple[list[float], list[float]]]  # per seed of a line: updates or seconds, and values
+Panel = dict[str, Curves]  # by label of the line
 
 SCORE, FINAL = "test_normalised_score", "final_normalised_score"
 KEPT = (SCORE, *(f"{key}_{k}" for key in "wu" for k in range(1, 11)), "w_max", "u_target", "k_eff", "q_data",
         "q_policy", "actor_saturation", "nu_start", "q_error_abs")  # fmt: skip
-# What tells runs of one line apart without making them different.
+# Keys in which seeds of one line may differ.
 BOOKKEEPING = {"seed", "local_results_path", "save_model", "save_model_interval", "checkpoint_path", "load_step",
                "mongo", "use_tensorboard", "log_interval", "learner_log_interval", "label"}  # fmt: skip
 RULES = ("final", "best", "last ten")
@@ -37,14 +37,14 @@ ORDER = ("random", "medium-replay", "medium", "expert")
 
 
 class Mismatch(Exception):
-    """Records that cannot stand in one file or table."""
+    """An error of records that do not belong in one file or table."""
 
 
 # -- from Sacred ----------------------------------------------------------------------------------------------------
 
 
 def read_run(folder: Path) -> Record | str:
-    """One run's record from its Sacred directory, or why there is none."""
+    """Record of a run from its Sacred directory, or the reason why there is none."""
     try:
         run, metrics, config = (
             json.loads((folder / f"{name}.json").read_text()) for name in ("run", "metrics", "config")
@@ -62,7 +62,7 @@ def read_run(folder: Path) -> Record | str:
         for key in KEPT
         if key in metrics
     }
-    # A continued run repeats its predecessor's log at its own start: its times say nothing.
+    # A continued run logs the values of the earlier run again at its start, so its times mean nothing.
     whole = not config["checkpoint_path"]
     times = [datetime.fromisoformat(time) - start for time in metrics[SCORE]["timestamps"]]
     curves[SCORE]["seconds"] = [round(time.total_seconds()) for time in times] if whole else None
@@ -77,7 +77,10 @@ def read_run(folder: Path) -> Record | str:
 
 
 def gather(source: Path, target: Path, name: str | None, ignored: frozenset[str] = frozenset()) -> list[Path]:
-    """Write one file for each algorithm (or `name`) and dataset below `source`, see `merge`. Raises Mismatch."""
+    """Write one file per algorithm (or `name`) and dataset of the runs below `source`; return the paths.
+
+    Raises Mismatch where there are no runs or they do not fit together (see `merge`).
+    """
     groups: dict[tuple[str, str], list[Record]] = {}
     for file in sorted(source.rglob("metrics.json")):
         record = read_run(file.parent)
@@ -96,7 +99,7 @@ def gather(source: Path, target: Path, name: str | None, ignored: frozenset[str]
 
 
 def merge(algorithm: str, dataset: str, records: list[Record], ignored: frozenset[str]) -> Record:
-    """One file's content. Raises Mismatch where runs differ in more than seed and `ignored`, or a seed occurs twice."""
+    """Content of one file. Raises Mismatch where configurations differ outside `ignored`, or a seed occurs twice."""
     configs = [record.pop("config") for record in records]
     for config in configs[1:]:
         keys = (config.keys() | configs[0].keys()) - ignored
@@ -111,7 +114,7 @@ def merge(algorithm: str, dataset: str, records: list[Record], ignored: frozense
 
 
 def to_text(content: Record) -> str:
-    """JSON with a line for every curve, so that a difference is readable and a file stays small."""
+    """JSON with one line per curve, which keeps the file small and its differences readable."""
     return json.dumps(content).replace("}, ", "},\n ") + "\n"
 
 
@@ -119,7 +122,7 @@ def to_text(content: Record) -> str:
 
 
 def load(folder: Path) -> dict[tuple[str, str], Record]:
-    """Every file of a folder by (algorithm, dataset), datasets in `ORDER`. Raises Mismatch for other files."""
+    """Contents of a folder's files by (algorithm, dataset), in `ORDER` of datasets. Raises Mismatch for other files."""
     found = {}
     for file in sorted(folder.glob("*.json")):
         try:
@@ -134,20 +137,20 @@ def load(folder: Path) -> dict[tuple[str, str], Record]:
 
 
 def scores(run: Record) -> dict[str, float]:
-    """A run's score by each of the three rules. The curve's last point is the final evaluation."""
+    """Score of a run by each of the three `RULES`. The curve's last point is the final evaluation."""
     values = run["curves"][SCORE]["values"]
     return {"final": run["final"], "best": max(values), "last ten": statistics.fmean(values[-10:])}
 
 
 def spread(values: list[float]) -> str:
-    """Mean and, of several values, sample deviation."""
-    deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.1f}{deviation}"
+    """Mean and, of several values, sample standard deviation."""
+    std = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.1f}{std}"
 
 
 def table(folder: Path) -> str:
-    """A Markdown table of every file: mean ± deviation over seeds by each rule, final scores by seed, minutes."""
-    lines = ["| dataset | algorithm | " + " | ".join(RULES) + " | final by seed | minutes a run |", "|---" * 7 + "|"]
+    """Markdown table of all files: mean ± standard deviation over seeds by each rule, final scores, minutes per run."""
+    lines = ["| dataset | algorithm | " + " | ".join(RULES) + " | final by seed | minutes per run |", "|---" * 7 + "|"]
     for (algorithm, dataset), record in load(folder).items():
         by_rule = [spread([scores(run)[rule] for run in record["runs"]]) for rule in RULES]
         finals = " / ".join(f"{run['final']:.1f}" for run in record["runs"])
@@ -158,7 +161,7 @@ def table(folder: Path) -> str:
 
 
 def uncertainty_table(folder: Path) -> str:
-    """Deviations, values and, of adaptive runs, weights: means over the second half of training."""
+    """Markdown table of standard deviations, values and adaptive weights: means over the second half of training."""
     head = "| dataset | algorithm | u_target by seed | q_data | u_k | u_n / u_1 by seed | w_k | w_max | k_eff |"
     lines = [head, "|---" * 9 + "|"]
     for (algorithm, dataset), record in load(folder).items():
@@ -174,18 +177,18 @@ def uncertainty_table(folder: Path) -> str:
 
 
 def seed_mean(logged: list[dict[str, float]], key: str, form: str) -> str:
-    """A quantity's mean over the seeds that logged it, formatted; empty where none did."""
+    """Mean over the seeds that logged `key`, formatted as `form`; empty where none did."""
     found = [late[key] for late in logged if key in late]
     return format(statistics.fmean(found), form) if found else ""
 
 
 def adaptive_sizes(record: Record) -> list[int]:
-    """The numbers of replaced agents that a record has weights for, 1..n; none where nothing is weighted."""
+    """Numbers of replaced agents, 1..n, for which a record has weights; empty where it has none."""
     return [k for k in range(1, 11) if f"w_{k}" in record["runs"][0]["curves"]]
 
 
 def second_half(run: Record, key: str) -> float:
-    """The mean of a curve's second half."""
+    """Mean of a curve's second half."""
     values = run["curves"][key]["values"]
     return statistics.fmean(values[len(values) // 2 :])
 
@@ -194,9 +197,12 @@ def second_half(run: Record, key: str) -> float:
 
 
 def figures(folder: Path, target: Path) -> list[Path]:
-    """Scores and the paper's figures 2 and 3. Raises Mismatch where two algorithms with weights share a dataset."""
+    """Draw scores and the paper's figures 2 and 3; return the paths.
+
+    Raises Mismatch where two algorithms with weights have the same dataset.
+    """
     records = load(folder)
-    own: dict[tuple[str, str], Record] = {}  # those with weights
+    own: dict[tuple[str, str], Record] = {}  # records with weights
     for (algorithm, dataset), record in records.items():
         if adaptive_sizes(record) and own.setdefault(("", dataset), record) is not record:
             raise Mismatch(f"{folder}: {algorithm} is the second algorithm with weights on {dataset}; draw them apart")
@@ -207,7 +213,7 @@ def figures(folder: Path, target: Path) -> list[Path]:
 
     pictures = (
         ("scores", "normalised score", by_algorithm(SCORE)),
-        ("targets", "deviation of the target, $u$", by_algorithm("u_target")),
+        ("targets", "standard deviation of the target, $u$", by_algorithm("u_target")),
         ("uncertainty", "uncertainty $u_k$", panels(own, lambda record: by_size(record, "u"))),
         ("weights", "weight $w_k$", panels(own, lambda record: by_size(record, "w"))),
     )
@@ -215,7 +221,7 @@ def figures(folder: Path, target: Path) -> list[Path]:
 
 
 def seconds(folder: Path, target: Path) -> list[Path]:
-    """Score against seconds since a run's start, reading data and evaluations included; means over seeds, time too."""
+    """Draw scores against seconds since the start of a run, with reading data and evaluations; means over seeds."""
 
     def lines(record: Record) -> Panel:
         curves = [run["curves"][SCORE] for run in record["runs"]]
@@ -227,7 +233,7 @@ def seconds(folder: Path, target: Path) -> list[Path]:
 
 
 def panels(records: dict[tuple[str, str], Record], lines: Callable[[Record], Panel]) -> dict[str, Panel]:
-    """Lines by dataset, without those that were not logged."""
+    """Lines by dataset; those that were not logged are left out."""
     found: dict[str, Panel] = {}
     for (_, dataset), record in records.items():
         for label, curves in lines(record).items():
@@ -237,17 +243,17 @@ def panels(records: dict[tuple[str, str], Record], lines: Callable[[Record], Pan
 
 
 def curves_of(record: Record, key: str) -> Curves:
-    """A quantity's curves over updates, one a seed that logged it."""
+    """Curves of `key` over updates, one per seed that logged it."""
     return [(curve["updates"], curve["values"]) for run in record["runs"] if (curve := run["curves"].get(key))]
 
 
 def by_size(record: Record, key: str) -> Panel:
-    """`w` or `u` for every number of replaced agents."""
+    """Curves of `w` or `u`, one line per number of replaced agents."""
     return {f"k = {k}": curves_of(record, f"{key}_{k}") for k in adaptive_sizes(record)}
 
 
 def draw(content: dict[str, Panel], label: str, file: Path, xlabel: str = "updates") -> Path:
-    """One panel a dataset; each line the mean over seeds, shaded from the lowest to the highest."""
+    """Draw one panel per dataset; a line is the mean over seeds, its shade their range."""
     import numpy as np
     from matplotlib.figure import Figure
 
@@ -267,7 +273,7 @@ def draw(content: dict[str, Panel], label: str, file: Path, xlabel: str = "updat
 
 
 def main() -> int:
-    """Run one command; 1 with a sentence where its files do not fit."""
+    """Run one command; return 1, with an error message, where its files do not fit together."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("gather", help="Sacred records to JSON files")

@@ -1,9 +1,9 @@
-"""How loose SPaCQL's bounds are, on small processes solved exactly: tables and figures of docs/results/theory.md.
+"""How loose SPaCQL's bounds are on small processes solved exactly: tables and figures of docs/results/theory.md.
 
     python benchmarks/theory_figures.py [-o docs/images]
 
-Needs a few seconds of one core and no data. Random processes have 5 states, 2 actions an agent, gamma = 0.95 and
-Dirichlet transitions; policies are the behaviour mixed with a random policy. Ratios are medians over the draws.
+Needs a few seconds on one core and no data. Random processes have 5 states, 2 actions per agent, gamma = 0.95 and
+Dirichlet transitions. Policies are the behaviour mixed with a random policy. Ratios are medians over random processes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.theory import tabular
 from tests.theory.tabular import Array, DecMDP
 
 ROOT = Path(__file__).resolve().parents[1]
-GAMMA, STATES, DRAWS = 0.95, 5, 60
+GAMMA, STATES, PROCESSES = 0.95, 5, 60
 NEAR, FAR, RATE = 0.01, 1.0, 1e-3
 GAP = 8.0
 Rows = dict[tuple[int, int], list[float]]
@@ -31,7 +31,7 @@ Measured = Callable[[], Rows]
 
 
 def instance(n: int, seed: int, share: float) -> tuple[DecMDP, Array, Array]:
-    """A random process, policies of which `share` is not the behaviour's, and the behaviour."""
+    """A random process, policies that are `share` random and else the behaviour, and the behaviour."""
     rng = np.random.default_rng([n, seed])
     mdp = tabular.random_mdp(rng, n, n_states=STATES, gamma=GAMMA)
     mu = tabular.random_policies(rng, mdp)
@@ -39,7 +39,7 @@ def instance(n: int, seed: int, share: float) -> tuple[DecMDP, Array, Array]:
 
 
 def shift_ratio(mdp: DecMDP, pi: Array, mu: Array, k: int) -> float:
-    """Lemma 1's bound over the true distance of state occupancies, mean over the sets of k agents."""
+    """Lemma 1's bound divided by the true distance of state occupancies, averaged over the sets of k agents."""
     base = tabular.occupancy(mdp, tabular.product(mu))
     each = tabular.deviations(pi, mu)
     ratios = []
@@ -50,12 +50,12 @@ def shift_ratio(mdp: DecMDP, pi: Array, mu: Array, k: int) -> float:
 
 
 def shift_ratios() -> Rows:
-    """By (n, k): random processes with policies near and far, and the chain on which the lemma is tight."""
+    """Ratios by (n, k): for near and far policies on random processes, and for the chain where the lemma is tight."""
     rows: Rows = {}
     for n in (2, 3, 4):
         for k in range(1, n + 1):
             random = [
-                float(np.median([shift_ratio(*instance(n, seed, share), k) for seed in range(DRAWS)]))
+                float(np.median([shift_ratio(*instance(n, seed, share), k) for seed in range(PROCESSES)]))
                 for share in (NEAR, FAR)
             ]
             rows[n, k] = [*random, shift_ratio(*tabular.leaving_chain(n, RATE, GAMMA), k)]
@@ -63,11 +63,11 @@ def shift_ratios() -> Rows:
 
 
 def value_errors() -> Rows:
-    """By (n, k): the error of the limit of T^(k), eps_Subopt + eps_FQI, the shift term, what the data error gives."""
+    """Values by (n, k): error of the limit of T^(k), eps_Subopt + eps_FQI, the shift term, and the data-error bound."""
     rows: Rows = {}
     for n in (2, 3, 4):
         for k in range(1, n + 1):
-            found = [value_error(*instance(n, seed, NEAR), k) for seed in range(DRAWS)]
+            found = [value_error(*instance(n, seed, NEAR), k) for seed in range(PROCESSES)]
             rows[n, k] = [float(value) for value in np.median(found, axis=0)]
     return rows
 
@@ -84,7 +84,7 @@ def value_error(mdp: DecMDP, pi: Array, mu: Array, k: int) -> list[float]:
 
 
 def expansion(spread: float) -> float:
-    """By how much the uncertainty-weighted backup expands where one of two equal spreads is halved."""
+    """Expansion factor of the uncertainty-weighted backup where one of two equal spreads is halved."""
     mdp, pi, logged, q = tabular.disagreeing_critics(GAP, (spread, spread))
     other = tabular.disagreeing_critics(GAP, (spread, spread / 2))[-1]
     return tabular.modulus(partial(tabular.adaptive_backup, mdp, pi, logged), q, other)

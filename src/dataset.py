@@ -22,7 +22,7 @@ from utils.errors import DatasetError, UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand; returns the exit status, 1 with one sentence on stderr for input that cannot work."""
+    """Run one subcommand. Return the exit status: 1, with an error message on stderr, for input that cannot work."""
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
@@ -106,11 +106,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     name = "dataset name (mpe/simple_spread/random-100k) or path"
 
-    inspect = commands.add_parser("inspect", help="print the card, counts, returns, actions, damage")
+    inspect = commands.add_parser("inspect", help="print the dataset card, counts, returns, actions and damage")
     inspect.add_argument("file", help=name)
     inspect.set_defaults(run=_inspect)
 
-    verify = commands.add_parser("verify", help="check a file as training would; exit status 1 where it is not sound")
+    verify = commands.add_parser("verify", help="check a file as training does; exit status 1 where it is not sound")
     verify.add_argument("file", help=name)
     verify.set_defaults(run=_verify)
 
@@ -118,26 +118,30 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument("files", nargs="+", help=name)
     merge.set_defaults(run=_merge)
 
-    part = commands.add_parser("slice", help="take some of a dataset's episodes")
+    part = commands.add_parser("slice", help="write some of a dataset's episodes to a new one")
     part.add_argument("file", help=name)
-    part.add_argument("--episodes", type=int, required=True, help="how many episodes to take")
-    part.add_argument("--seed", type=int, help="draw them at random with this seed; without it, the first ones")
+    part.add_argument("--episodes", type=int, required=True, help="number of episodes")
+    part.add_argument("--seed", type=int, help="choose them at random with this seed; without it, the first ones")
     part.set_defaults(run=_slice)
 
-    published = commands.add_parser("import-alberdice", help="take over a folder of AlberDICE's npy buffers")
-    published.add_argument("folder", help="the folder with obs.npy, actions.npy, ...: the XOR game's or Bridge's")
+    published = commands.add_parser("import-alberdice", help="convert a folder of AlberDICE's npy buffers")
+    published.add_argument("folder", help="the folder with obs.npy, actions.npy, ... of the XOR game or of Bridge")
     published.set_defaults(run=_import_alberdice)
 
-    xor = commands.add_parser("generate-xor", help="make a set of the XOR game from its definition")
-    xor.add_argument("joint_actions", help="those that occur, equally often: AB or AB,BA or AA,AB,BA or random")
-    xor.add_argument("--episodes", type=int, default=100, help="how many episodes of 50 steps (100)")
-    xor.add_argument("--seed", type=int, default=0, help="of their order (0)")
+    xor = commands.add_parser("generate-xor", help="make a dataset of the XOR game from its definition")
+    xor.add_argument(
+        "joint_actions", help="joint actions that occur equally often: AB, or AB,BA, or AA,AB,BA, or random"
+    )
+    xor.add_argument("--episodes", type=int, default=100, help="number of episodes of 50 steps (100)")
+    xor.add_argument("--seed", type=int, default=0, help="seed of their order (0)")
     xor.set_defaults(run=_generate_xor)
 
-    bridge = commands.add_parser("generate-bridge", help="make a set of Bridge from its definition")
-    bridge.add_argument("kind", choices=BRIDGE_KINDS, help="shortest routes, or as many random episodes before them")
-    bridge.add_argument("--episodes", type=int, default=1000, help="how many episodes (1000)")
-    bridge.add_argument("--seed", type=int, default=0, help="of the choices (0)")
+    bridge = commands.add_parser("generate-bridge", help="make a dataset of Bridge from its definition")
+    bridge.add_argument(
+        "kind", choices=BRIDGE_KINDS, help="optimal: shortest routes; mix: half random episodes, half shortest routes"
+    )
+    bridge.add_argument("--episodes", type=int, default=1000, help="number of episodes (1000)")
+    bridge.add_argument("--seed", type=int, default=0, help="seed of the choices (0)")
     bridge.set_defaults(run=_generate_bridge)
 
     for command in (merge, part, published, xor, bridge):

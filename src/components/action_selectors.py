@@ -1,4 +1,4 @@
-"""From network outputs to actions. `agent_inputs` are what the controller's `forward` returns, (B, N, P)."""
+"""Action selectors: from the outputs of a controller's `forward`, (B, N, P), to actions."""
 
 from types import SimpleNamespace
 from typing import Protocol
@@ -16,10 +16,10 @@ DISCRETE, CONTINUOUS = frozenset({"discrete"}), frozenset({"continuous"})
 
 
 class ActionSelector(Protocol):
-    """(B, N, P) outputs and (B, N, A) availability to actions: (B, N) long, or (B, N, A) float when continuous.
+    """Interface of selectors: agent_inputs (B, N, P), the controller's outputs, and avail_actions (B, N, A) to actions.
 
-    Continuous action dimensions that an agent lacks (availability 0, padding) are 0. A selector may declare the
-    `output_types` that it reads, values of `agent_output_type`; one that does not reads all.
+    Actions are (B, N) long where discrete and (B, N, A) float where continuous; padded dimensions (availability 0) are
+    0. A selector may list in `output_types` which values of `agent_output_type` it reads; without the list, all.
     """
 
     action_types: frozenset[str]
@@ -30,7 +30,7 @@ class ActionSelector(Protocol):
 
 
 class PolicySelector:
-    """Samples of a policy, from torch's global stream; its greedy action in test mode when `test_greedy`."""
+    """Samples of a policy, with torch's global generator; its mode in test mode where `test_greedy`."""
 
     policy: Policy
 
@@ -45,7 +45,7 @@ class PolicySelector:
 
 
 class AnnealedSelector:
-    """Discrete selectors with an `epsilon` that falls over environment steps; runners log it."""
+    """Base of discrete selectors with an `epsilon` that falls over environment steps and that runners log."""
 
     action_types = DISCRETE
 
@@ -57,7 +57,7 @@ class AnnealedSelector:
 
 
 class MultinomialActionSelector(AnnealedSelector, PolicySelector):
-    """Samples of policy probabilities; the likeliest action in test mode when `test_greedy`."""
+    """Samples of policy probabilities; the likeliest action in test mode where `test_greedy`."""
 
     output_types = frozenset({"pi_logits"})
 
@@ -72,7 +72,7 @@ class MultinomialActionSelector(AnnealedSelector, PolicySelector):
 
 
 class SoftPoliciesSelector(PolicySelector):
-    """Samples of policy probabilities, in test mode too (EPyMARL's behaviour)."""
+    """Samples of policy probabilities, also in test mode, as in EPyMARL."""
 
     action_types = DISCRETE
     output_types = frozenset({"pi_logits"})
@@ -83,7 +83,7 @@ class SoftPoliciesSelector(PolicySelector):
 
 
 class EpsilonGreedyActionSelector(AnnealedSelector):
-    """The best available action, or with probability epsilon a uniform available one."""
+    """The best available action, or with probability epsilon a uniformly random available one."""
 
     output_types = frozenset({"q", "pi_logits"})
 
@@ -95,7 +95,7 @@ class EpsilonGreedyActionSelector(AnnealedSelector):
     def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
         epsilon = self.evaluation_epsilon if test_mode else self.schedule.eval(t_env)
         if not test_mode:
-            self.epsilon = epsilon  # what runners log is training's
+            self.epsilon = epsilon  # runners log the epsilon of training
         greedy = as_chosen(self.policy.mode(agent_inputs, avail_actions), self.policy)  # (B, N)
         explore = th.rand_like(agent_inputs[..., 0]) < epsilon  # (B, N)
         uniform = as_chosen(sample(self.policy, avail_actions.float(), avail_actions), self.policy)  # (B, N)
@@ -118,7 +118,7 @@ class DeterministicActionSelector(PolicySelector):
 
 
 class GaussianActionSelector(DeterministicActionSelector):
-    """Continuous actions: the squashed outputs plus Gaussian noise, clipped to the bounds; no noise in test mode.
+    """Continuous actions: the squashed outputs plus Gaussian noise, clipped to the bounds. Test mode has no noise.
 
     `exploration_noise` is the noise's standard deviation in half action ranges.
     """
@@ -134,7 +134,7 @@ class GaussianActionSelector(DeterministicActionSelector):
 
 
 class GaussianPolicySelector(PolicySelector):
-    """Samples of a Gaussian policy; its mean in test mode when `test_greedy`."""
+    """Samples of a Gaussian policy; its mean in test mode where `test_greedy`."""
 
     action_types = CONTINUOUS
     output_types = frozenset({"gaussian"})
@@ -145,7 +145,7 @@ class GaussianPolicySelector(PolicySelector):
 
 
 class TanhGaussianPolicySelector(PolicySelector):
-    """Samples of a tanh-Gaussian policy; its mean action in test mode when `test_greedy`."""
+    """Samples of a tanh-Gaussian policy; its mean action in test mode where `test_greedy`."""
 
     action_types = CONTINUOUS
     output_types = frozenset({"tanh_gaussian"})
@@ -156,7 +156,7 @@ class TanhGaussianPolicySelector(PolicySelector):
 
 
 class UniformActionSelector:
-    """Behaviour that ignores the network: uniform over the action box, or over the available discrete actions."""
+    """Actions that ignore the network: uniform within the action bounds, or over the available discrete actions."""
 
     action_types = DISCRETE | CONTINUOUS
 
@@ -171,13 +171,13 @@ class UniformActionSelector:
 
 
 def sample(policy: Policy, outputs: Tensor, avail_actions: Tensor) -> Tensor:
-    """A sample of the policy with noise from torch's global stream, (B, N, A)."""
+    """A sample of the policy with noise from torch's global generator, (B, N, A)."""
     noise = policy.make_noise(tuple(outputs.shape[:-1]), None, outputs.device)
     return policy.sample(outputs, avail_actions, noise)
 
 
 def as_chosen(actions: Tensor, policy: Policy) -> Tensor:
-    """Actions as environments take them: continuous ones as they are, one-hot ones (B, N, A) by index, (B, N)."""
+    """Actions as environments take them: continuous (B, N, A) unchanged, one-hot (B, N, A) as indices (B, N)."""
     return actions if policy.continuous else actions.argmax(-1)
 
 

@@ -1,4 +1,4 @@
-"""Batches of episodes, (B, T, ...) tensors under EPyMARL's names, and the online replay buffer."""
+"""Batches of episodes, as tensors (B, T, ...) under EPyMARL's names, and the online replay buffer."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import torch as th
 from torch import Tensor
 
 from components.scheme import Groups, Preprocess, Scheme, extend_scheme
+from modules.layers.sizes import shape_of
 
 Rows = slice | int | list[int] | np.ndarray
 
 
 def _full_shape(field: dict[str, Any], groups: Groups) -> tuple[int, ...]:
-    vshape = field["vshape"]
-    shape = (vshape,) if isinstance(vshape, int) else tuple(vshape)
+    shape = shape_of(field["vshape"])
     return (groups[field["group"]], *shape) if field.get("group") else shape
 
 
 class EpisodeBatch:
-    """B episodes of at most T steps. `batch["obs"]` is (B, T, N, O); rows and time slices give smaller batches.
+    """B episodes of up to T time steps. `batch["obs"]` is (B, T, N, O); indexing rows and steps gives smaller batches.
 
-    data: ready tensors (`transition_data` (B, T, ...), `episode_data` (B, ...)) to wrap; without it, zeros.
-    A batch wrapped around data must come with a scheme that `extend_scheme` has completed.
+    data: existing tensors to wrap, `transition_data` (B, T, ...) and `episode_data` (B, ...); None makes zeros. With
+    data, the scheme must be one that `extend_scheme` has completed.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class EpisodeBatch:
     def update(
         self, data: dict[str, Any], bs: Rows = slice(None), ts: slice | int = slice(None), mark_filled: bool = True
     ) -> None:
-        """Write values at episodes `bs` and steps `ts`; lists are converted, preprocessed keys recomputed.
+        """Write values at episodes `bs` and steps `ts`. Lists are converted, and preprocessed keys are recomputed.
 
         Raises KeyError for a key the scheme lacks, ValueError for a shape that does not fit.
         """
@@ -146,7 +146,7 @@ class EpisodeBatch:
         return rows, steps
 
     def max_t_filled(self) -> Tensor:
-        """The longest episode's number of filled steps, a 0-d tensor."""
+        """Number of filled steps of the longest episode, a 0-d tensor."""
         filled: Tensor = self.data.transition_data["filled"]  # (B, T, 1)
         return filled.sum(1).max(0)[0].squeeze()
 
@@ -162,13 +162,13 @@ def _length(index: Any, size: int) -> int:
 
 
 def _check_view(value: Tensor, target: Tensor, key: str) -> None:
-    """Refuse a write that would move values between dimensions: shapes may differ only by dimensions of size 1."""
+    """Raise ValueError where shapes differ by more than dimensions of size 1."""
     if [n for n in value.shape if n != 1] != [n for n in target.shape if n != 1]:
         raise ValueError(f"unsafe reshape of '{key}': {tuple(value.shape)} does not fit {tuple(target.shape)}")
 
 
 class ReplayBuffer(EpisodeBatch):
-    """A ring of `buffer_size` episodes for off-policy learning; sampling always copies, from numpy's global stream."""
+    """A ring buffer of `buffer_size` episodes; samples are copies, chosen by numpy's global stream."""
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ class ReplayBuffer(EpisodeBatch):
         self.buffer_size = buffer_size
         self.buffer_index = 0
         self.episodes_in_buffer = 0
-        self._rows = np.zeros(buffer_size, dtype=np.int64)  # filled rows of each episode, one more than its steps
+        self._rows = np.zeros(buffer_size, dtype=np.int64)  # filled rows of each episode: its steps and one more
 
     def insert_episode_batch(self, ep_batch: EpisodeBatch) -> None:
         """Append episodes, overwriting the oldest once the ring is full."""
@@ -195,7 +195,7 @@ class ReplayBuffer(EpisodeBatch):
         rows = slice(self.buffer_index, self.buffer_index + ep_batch.batch_size)
         for store in (self.data.transition_data, self.data.episode_data):
             for value in store.values():
-                value[rows] = 0  # a shorter episode must not keep the tail of the one it replaces
+                value[rows] = 0  # a shorter episode must not keep the end of the one that it overwrites
         self.update(ep_batch.data.transition_data, rows, slice(0, ep_batch.max_seq_length), mark_filled=False)
         self.update(ep_batch.data.episode_data, rows)
         self._rows[rows] = ep_batch["filled"].sum(1).squeeze(-1).cpu().numpy()
@@ -207,27 +207,31 @@ class ReplayBuffer(EpisodeBatch):
 
     @property
     def n_transitions(self) -> int:
-        """How many steps the episodes in the ring have together."""
+        """Number of steps of all episodes in the buffer."""
         return int((self._rows[: self.episodes_in_buffer] - 1).sum())
 
     def sample(self, batch_size: int) -> EpisodeBatch:
-        """`batch_size` distinct episodes, uniformly. Raises ValueError where the buffer holds fewer."""
+        """Sample `batch_size` distinct episodes uniformly. Raises ValueError where the buffer holds fewer."""
         if not self.can_sample(batch_size):
-            raise ValueError(f"{batch_size} episodes asked for, {self.episodes_in_buffer} in the buffer")
+            raise ValueError(
+                f"cannot sample {batch_size} episodes from the {self.episodes_in_buffer} in the buffer; collect more"
+            )
         drawn = np.random.choice(self.episodes_in_buffer, batch_size, replace=False)
         batch = self[drawn]
         _leave_out_ends_of_cut_episodes(batch, self._rows[drawn], int(self._rows[drawn].max()))
         return batch
 
     def sample_windows(self, batch_size: int, window: int) -> EpisodeBatch:
-        """`batch_size` runs of `window` steps (window + 1 rows), every such run equally likely, with replacement.
+        """Sample windows of `window` consecutive steps (window + 1 rows), uniformly and with replacement.
 
-        An episode shorter than `window` steps comes whole and padded. The batch also holds its first `obs` and `state`
-        (`init_obs`, `init_state`) and, where the scheme has `actions_onehot`, `prev_actions_onehot`, the action before
-        each row (zeros at an episode's start).
+        An episode shorter than `window` steps is taken whole and padded. The batch also holds the episode's first `obs`
+        and `state` (`init_obs`, `init_state`) and, where the scheme has `actions_onehot`, the action before each row
+        (`prev_actions_onehot`, zeros at an episode's start).
+
+        Raises ValueError where the buffer is empty.
         """
         if self.episodes_in_buffer == 0:
-            raise ValueError("windows asked for, and the buffer is empty")
+            raise ValueError("cannot sample windows from an empty buffer; collect an episode first")
         counts = np.maximum(self._rows[: self.episodes_in_buffer] - window, 1)  # (E,)
         ends = counts.cumsum()
         drawn = np.random.randint(ends[-1], size=batch_size)
@@ -262,7 +266,7 @@ class ReplayBuffer(EpisodeBatch):
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        """The episodes held, and the ring's position: what a checkpoint needs. Copies, on the CPU."""
+        """State for a checkpoint: the episodes and the position in the ring, copied to the CPU."""
         held = self.episodes_in_buffer
         stores = {"transition": self.data.transition_data, "episode": self.data.episode_data}
         data = {
@@ -272,13 +276,15 @@ class ReplayBuffer(EpisodeBatch):
         return data | {"rows": th.from_numpy(self._rows[:held].copy()), "index": self.buffer_index}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Hold what `state_dict` returned. Raises ValueError where it does not fit this ring."""
+        """Restore what `state_dict` returned. Raises ValueError where it does not fit this buffer."""
         held = len(state["rows"])
         if held > self.buffer_size:
             raise ValueError(f"a replay buffer of {held} episodes does not fit buffer_size={self.buffer_size}")
         for key, value in state["transition"].items():
             if key not in self.scheme or value.shape[1:] != self.data.transition_data[key].shape[1:]:
-                raise ValueError(f"the replay buffer's {key} is {tuple(value.shape[1:])} an episode, not so here")
+                raise ValueError(
+                    f"the replay buffer's {key} has shape {tuple(value.shape[1:])} per episode, which does not fit here"
+                )
         for name, store in (("transition", self.data.transition_data), ("episode", self.data.episode_data)):
             for key, value in state[name].items():
                 store[key][:held] = value.to(self.device)
@@ -287,10 +293,10 @@ class ReplayBuffer(EpisodeBatch):
 
 
 def _leave_out_ends_of_cut_episodes(batch: EpisodeBatch, rows: np.ndarray, longest: int) -> None:
-    """Clear `filled` on the last of an episode's `rows` (B,) where it was cut by a time limit and the batch goes on.
+    """Clear `filled` on the final row of episodes that a time limit cut before the batch ends.
 
-    That row holds a state and no step; followed by padding it would pass for a transition into nothing, because only a
-    true terminal tells the mask that the episode is over.
+    rows: (B,) rows of each episode; longest: rows of the batch. A final row holds a state and no step. Only a terminal
+    tells the mask that an episode is over, so before padding a final row would count as a transition.
     """
     cut = np.flatnonzero((rows < longest) & ~batch["terminated"].flatten(1).any(1).cpu().numpy())
     batch["filled"][cut, rows[cut] - 1] = 0

@@ -4,9 +4,9 @@ import math
 
 
 class DecayThenFlatSchedule:
-    """From `start` to `finish` over `time_length` steps, linearly or exponentially, then flat.
+    """A decay from `start` to `finish` over `time_length` steps, linear or exponential, and constant afterwards.
 
-    A length of 0 is `finish` from the first step on. Raises ValueError for an unknown `decay`.
+    A length of 0 gives `finish` from the first step on. Raises ValueError for an unknown `decay`.
     """
 
     def __init__(self, start: float, finish: float, time_length: int, decay: str = "exp") -> None:
@@ -16,8 +16,8 @@ class DecayThenFlatSchedule:
         # exp(-T / scale) meets `finish` at T = time_length
         self.exp_scaling = -time_length / math.log(finish) if 0 < finish < 1 and time_length > 0 else 1.0
 
-    def eval(self, T: int) -> float:  # stock's names
-        """The value at step `T`."""
+    def eval(self, T: int) -> float:  # stock EPyMARL's names
+        """Value at environment step `T`."""
         if self.time_length <= T:
             return self.finish
         if self.decay == "linear":

@@ -1,8 +1,7 @@
-"""The offline buffer: a dataset's rows in RAM or on the GPU, drawn as real `EpisodeBatch`es."""
+"""The offline buffer: a dataset's rows in main memory or on the GPU, sampled as `EpisodeBatch`es."""
 
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import torch as th
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
 from components.scheme import Groups, Preprocess, Scheme, extend_scheme
+from modules.layers.sizes import field_size, shape_of
 from utils.errors import DatasetError
 from utils.rng import load_generator
 
@@ -17,22 +17,22 @@ EXTRAS = ("init_obs", "init_state", "prev_actions_onehot", "return_to_go")
 
 
 class OfflineBuffer:
-    """Draws windows of consecutive rows, or whole episodes, with replacement and from a Generator of its own.
+    """A sampler of windows of consecutive rows, or of whole episodes, with replacement and a Generator of its own.
 
-    arrays, episode_offsets, last_action_known: a dataset's (rows R, an episode of L steps holding L + 1 of them).
-    scheme, groups, preprocess: as `components.scheme.build_scheme` gives them.
-    window: L for batches of L + 1 consecutive rows of one episode, every such run equally likely (an episode shorter
-    than L steps comes whole and padded); None for whole episodes, padded to the longest drawn.
-    burn_in: the windows begin this many rows earlier, or at their episode's start where that is nearer; the earlier
-    rows only warm up a recurrent state. Batches then have burn_in + L + 1 rows, padded at the end, and `learned`
-    (B, T, 1) float32, 1 on the L rows to learn from. Which windows are drawn does not depend on it.
-    reward_scalarisation: over agents "sum", "mean" or "agent0" (reward (B, T, 1)), or None for all (reward (B, T, N)).
+    arrays, episode_offsets, last_action_known: the dataset's; an episode of L steps has L + 1 of the R rows.
+    scheme, groups, preprocess: from `components.scheme.build_scheme`.
+    window: L for windows of L steps (L + 1 rows) of one episode, all equally likely; an episode shorter than L steps is
+    taken whole and padded. None for whole episodes, padded to the longest in the batch.
+    burn_in: rows before each window that only warm up a recurrent state; fewer where the episode starts later. Batches
+    then have burn_in + L + 1 rows, padded at the end, and the entry `learned` (B, T, 1) float32, which is 1 on the L
+    rows to learn from. The choice of windows does not depend on burn_in.
+    reward_scalarisation: "sum", "mean" or "agent0" for a team reward (B, T, 1); None for rewards per agent (B, T, N).
     extras: any of `EXTRAS`.
 
-    `sample(B)` holds, beside stock's keys, next_action_valid (B, T, 1) float32: 1 where the next row's action is what
-    the behaviour did or would have done there, 0 on an episode's final row and where that is not known.
+    Beside stock EPyMARL's keys, batches hold next_action_valid (B, T, 1) float32: 1 where the action on the next row is
+    known to be the behaviour's, 0 where it is not known and on an episode's final row.
 
-    Tensors live on `device`, except that memory-mapped arrays stay where they are and batches are moved.
+    Tensors are kept on `device`. Memory-mapped arrays stay on disk, and their batches are moved to `device`.
     Raises DatasetError where the arrays do not fit the scheme.
     """
 
@@ -56,11 +56,9 @@ class OfflineBuffer:
         if unknown:
             raise DatasetError(f"the offline buffer knows no extra '{unknown[0]}'; it offers {', '.join(EXTRAS)}")
         if window is not None and window < 1:
-            raise DatasetError(
-                f"window is {window}; it must be a number of steps from 1 on, or null for whole episodes"
-            )
+            raise DatasetError(f"window is {window}; it must be at least 1 step, or null for whole episodes")
         if burn_in < 0 or (burn_in and window is None):
-            raise DatasetError(f"burn_in is {burn_in}; it must be a number of steps before a window, 0 without windows")
+            raise DatasetError(f"burn_in is {burn_in}; it must be at least 0, and 0 where window is null")
         mapped = any(isinstance(array, np.memmap) for array in arrays.values())
         self.device, self._home = device, "cpu" if mapped else device
         self.window, self.burn_in, self.extras, self.groups = window, burn_in, tuple(extras), groups
@@ -77,8 +75,8 @@ class OfflineBuffer:
         self.scheme = self._batch_scheme(scheme)
         for key, value in self._rows.items():
             self._rows[key] = value.to(self._home)
-        # Whole episodes of unequal length are drawn on the host: the longest drawn decides T, and reading that from a
-        # GPU would stall it on every batch.
+        # Whole episodes of unequal length are chosen on the CPU: the longest in the batch decides T, and reading that
+        # from a GPU would stall it for every batch.
         self._draw_device = self._home if self._equal or window is not None else "cpu"
         self._table = {key: value.to(self._draw_device) for key, value in table.items()}
         self._steps = th.arange(longest, device=self._draw_device)
@@ -86,13 +84,13 @@ class OfflineBuffer:
 
     @property
     def n_windows(self) -> int:
-        """How many different windows (or episodes) there are to sample."""
+        """Number of different windows, or of episodes where window is None."""
         return len(self._table["start"])
 
     def largest_return(self, gamma: float, starts_only: bool = False) -> float:
-        """The largest discounted sum of rewards from a step to its episode's end; starts_only: from first steps only.
+        """Largest discounted sum of rewards from a step to its episode's end, of rewards as batches hold them.
 
-        Of rewards as batches hold them; where they are one per agent, the largest over agents.
+        starts_only: from first steps only. Rewards per agent give the largest over agents.
         """
         reward = self._rows["reward"].double().cpu()  # (R, 1 or N)
         to_go = discounted_to_go(reward, self._offsets, gamma)
@@ -100,14 +98,14 @@ class OfflineBuffer:
         return float((to_go[self._offsets[:-1]] if starts_only else to_go).max())
 
     def sample(self, batch_size: int) -> EpisodeBatch:
-        """`batch_size` windows or episodes, uniformly and with replacement; always a copy."""
+        """Sample `batch_size` windows or episodes uniformly and with replacement, as copies."""
         drawn = th.randint(self.n_windows, (batch_size,), generator=self._generator, device=self._draw_device)
         starts = self._table["start"].index_select(0, drawn)  # (B,)
         if self._equal:
             steps, index = self._steps, starts.unsqueeze(1) + self._steps  # (B, T)
             real = None
         else:
-            lengths = self._table["length"].index_select(0, drawn).unsqueeze(1)  # (B, 1) rows, final one included
+            lengths = self._table["length"].index_select(0, drawn).unsqueeze(1)  # (B, 1) rows with the final one
             steps = self._steps if self.window is not None else self._steps[: int(lengths.max())]
             index = starts.unsqueeze(1) + th.minimum(steps, lengths - 1)
             real = (steps < lengths).to(self._home)
@@ -115,10 +113,10 @@ class OfflineBuffer:
         if real is None:
             data["filled"] = th.ones(1, dtype=th.long, device=self._home).expand(batch_size, len(steps), 1)
         else:
-            # Stock's mask, filled[:, :-1] without the steps after a terminal, keeps every other filled row. An episode
-            # cut without a terminal before the batch ends would so count its final row, which no step leaves, as a
-            # transition of reward 0 into padding: that row is not marked filled. Its data stay, for bootstrapping.
-            # With a burn-in the same goes for windows that are shorter than the batch.
+            # A final row holds no step. Stock EPyMARL's mask drops the last row of a batch and all rows after a
+            # terminal. An episode that was cut earlier has neither, and its final row would count as a transition of
+            # reward 0 into padding. It is therefore not marked as filled; its data stay, for bootstrapping. The same
+            # holds for a window with burn-in that is shorter than the batch.
             cut = self._table["cut"].index_select(0, drawn).unsqueeze(1) & (lengths < len(steps))
             filled = steps < lengths - cut.long()
             data["filled"] = filled.long().unsqueeze(-1).to(self._home)
@@ -138,19 +136,19 @@ class OfflineBuffer:
         return batch
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The sampler's state: a buffer over the same data that loads it samples the same batches from there on."""
+        """State of the sampler: a buffer over the same data that loads it samples the same batches afterwards."""
         return {"generator": self._generator.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Tensor], update: int = 0) -> None:
-        """Continue from `state_dict`, saved at `update`.
+        """Continue from a `state_dict` saved at `update`.
 
-        Where another kind of device sampled then, warn, and sample other batches than it would have.
+        Where another kind of device sampled before, log a warning and sample other batches than it would have.
         """
         keys = "use_cuda, buffer_cpu_only, memory_map or window"
         load_generator(self._generator, state["generator"], update, "the batches", keys)
 
     def _gather(self, index: Tensor, lead: tuple[int, int], real: Tensor | None) -> dict[str, Tensor]:
-        """Rows `index` (B * T,) of every key as (B, T, ...), zeros where not `real` (B, T)."""
+        """Rows `index` (B * T,) of every key as (B, T, ...), with zeros where `real` (B, T) is False."""
         data = {key: rows.index_select(0, index).view(*lead, *rows.shape[1:]) for key, rows in self._rows.items()}
         for key, (new_key, transforms) in self._encoders.items():
             encoded = data[key]
@@ -165,7 +163,7 @@ class OfflineBuffer:
         field = self.scheme["avail_actions"]
         if "avail_actions" in data:
             data["avail_actions"] = data["avail_actions"].to(field["dtype"])
-            if real is not None:  # nothing available on padding would make a masked softmax NaN
+            if real is not None:  # without an available action on padding, a masked softmax would be NaN
                 data["avail_actions"].masked_fill_(~real.view(*lead, 1, 1), 1)
         else:
             one = th.ones(1, dtype=field["dtype"], device=self._home)
@@ -173,7 +171,7 @@ class OfflineBuffer:
         return data
 
     def _learned(self, drawn: Tensor, steps: Tensor) -> Tensor:
-        """1 on the rows of a window that are learned from, 0 on those before, the final one and padding, (B, T, 1)."""
+        """Rows to learn from, (B, T, 1) float32: 0 on burn-in rows, the final row and padding, 1 elsewhere."""
         before = self._table["before"].index_select(0, drawn).unsqueeze(1)  # (B, 1)
         final = self._table["length"].index_select(0, drawn).unsqueeze(1) - 1  # (B, 1)
         return ((steps >= before) & (steps < final)).float().unsqueeze(-1).to(self._home)
@@ -181,10 +179,10 @@ class OfflineBuffer:
     def _add_extras(
         self, data: dict[str, Tensor], drawn: Tensor, index: Tensor, real: Tensor | None
     ) -> dict[str, Tensor]:
-        """Add the wanted extras to `data`; return those that are one value an episode."""
+        """Add the extras to `data`; return those with one value per episode."""
         if not {"init_obs", "init_state", "prev_actions_onehot"} & set(self.extras):
             return {}
-        first = self._table["first"].index_select(0, drawn)  # (B,) row at which the episode starts
+        first = self._table["first"].index_select(0, drawn)  # (B,) first row of the episode
         if "prev_actions_onehot" in self.extras:
             previous = self._rows["actions"].index_select(0, (index - 1).clamp(min=0).flatten().to(self._home))
             for transform in self._encoders["actions"][1]:
@@ -203,7 +201,7 @@ class OfflineBuffer:
 
     def _batch_scheme(self, scheme: Scheme) -> Scheme:
         full = extend_scheme(scheme, self._encoders)
-        full["avail_actions"] = {**full["avail_actions"], "vshape": _shape(full["avail_actions"])}
+        full["avail_actions"] = {**full["avail_actions"], "vshape": shape_of(full["avail_actions"]["vshape"])}
         full["next_action_valid"] = {"vshape": (1,)}
         if self.burn_in:
             full["learned"] = {"vshape": (1,)}
@@ -216,42 +214,37 @@ class OfflineBuffer:
         return full | {key: entries[key] for key in self.extras}
 
 
-def _shape(field: dict[str, Any]) -> tuple[int, ...]:
-    vshape = field["vshape"]
-    return (vshape,) if isinstance(vshape, int) else tuple(vshape)
-
-
 def _flat_tensors(
     arrays: Mapping[str, np.ndarray], scheme: Scheme, n_agents: int, reward_scalarisation: str | None
 ) -> dict[str, Tensor]:
-    """Rows as the batch wants them, (R, ...): checked against the scheme, rewards over agents reduced."""
+    """The dataset's rows as tensors (R, ...), rewards reduced. Raises DatasetError where they do not fit the scheme."""
     rows = {key: th.from_numpy(arrays[key]) for key in ("obs", "state", "actions", "avail_actions") if key in arrays}
     rows["reward"] = _scalarise(arrays["reward"], reward_scalarisation)
     rows["terminated"] = th.from_numpy(arrays["terminated"]).unsqueeze(-1)
     for key, value in rows.items():
         group = (n_agents,) if "group" in scheme[key] else ()
-        wanted = (*group, *_shape(scheme[key]))
+        wanted = (*group, *shape_of(scheme[key]["vshape"]))
         if tuple(value.shape[1:]) != wanted:
             raise DatasetError(
-                f"the dataset's {key} has shape {tuple(value.shape[1:])} a step, the environment's is {wanted}; "
-                "choose the environment (or its env_args) that the dataset's card names"
+                f"the dataset's {key} has shape {tuple(value.shape[1:])} per step, the environment's is {wanted}; "
+                "choose the environment (or its env_args) that the dataset card names"
             )
     if rows["actions"].dtype != scheme["actions"]["dtype"]:
         raise DatasetError(
             f"the dataset's actions are {rows['actions'].dtype}, the environment's {scheme['actions']['dtype']}; "
-            "choose the environment that the dataset's card names"
+            "choose the environment that the dataset card names"
         )
     obs_values = rows["obs"][0].numel()
-    if "state" not in rows and _shape(scheme["state"]) != (obs_values,):
+    if "state" not in rows and shape_of(scheme["state"]["vshape"]) != (obs_values,):
         raise DatasetError(
-            f"the dataset holds no state, so it is the observations side by side ({obs_values} values), but the "
-            f"environment's has {_shape(scheme['state'])[0]}; choose the environment that the dataset's card names"
+            f"the dataset holds no state, so the state is the joined observations ({obs_values} values), but the "
+            f"environment's has {field_size(scheme, 'state')}; choose the environment that the dataset card names"
         )
     return rows
 
 
 def _scalarise(reward: np.ndarray, how: str | None) -> Tensor:
-    """Rewards (R, N) as (R, N) for None, else (R, 1), float32."""
+    """Reduce rewards (R, N) over agents to (R, 1) float32; None leaves them unchanged."""
     if how is None:
         return th.from_numpy(reward)
     if how == "agent0":
@@ -259,7 +252,9 @@ def _scalarise(reward: np.ndarray, how: str | None) -> Tensor:
     elif how in ("sum", "mean"):
         reduced = getattr(np, how)(reward, axis=1, keepdims=True, dtype=np.float64)
     else:
-        raise DatasetError(f"reward_scalarisation is '{how}'; it must be sum, mean or agent0, or null for all agents'")
+        raise DatasetError(
+            f"reward_scalarisation is '{how}'; it must be sum, mean or agent0, or null for rewards per agent"
+        )
     return th.from_numpy(np.ascontiguousarray(reduced, np.float32))
 
 
@@ -271,7 +266,7 @@ def _next_action_valid(offsets: Tensor, last_action_known: np.ndarray) -> Tensor
 
 
 def _return_to_go(reward: Tensor, offsets: Tensor) -> Tensor:
-    """Undiscounted sum of rewards from each row to its episode's end, (R, 1 | N)."""
+    """Undiscounted sum of rewards from each row to its episode's end, (R, 1) or (R, N)."""
     total = reward.double().cumsum(0)
     before = total - reward
     lengths = offsets.diff()
@@ -280,7 +275,7 @@ def _return_to_go(reward: Tensor, offsets: Tensor) -> Tensor:
 
 
 def discounted_to_go(reward: Tensor, offsets: Tensor, gamma: float) -> Tensor:
-    """G_t = r_t + gamma G_{t+1} within each episode, (R, ...); an episode's final row holds no step."""
+    """Discounted returns to go within episodes, G_t = r_t + gamma G_{t+1}, (R, ...); final rows hold no step."""
     to_go = reward.clone()
     ends = offsets[1:] - 1  # the final rows
     for back in range(1, int(offsets.diff().max())):
@@ -290,13 +285,16 @@ def discounted_to_go(reward: Tensor, offsets: Tensor, gamma: float) -> Tensor:
 
 
 def _window_table(offsets: Tensor, terminated: Tensor, window: int | None, burn_in: int) -> dict[str, Tensor]:
-    """For each window (W,): `start` row, `length` in rows, how many come `before` those learned from, whether it is
-    `cut` (its last step no terminal), and its episode's `first` row."""
+    """Tables of all windows, (W,) each.
+
+    start: first row; length: rows; before: burn-in rows; cut: whether the last step is no terminal; first: the first
+    row of its episode.
+    """
     n_rows, ends = offsets.diff(), offsets[1:]
     counts = th.ones_like(n_rows) if window is None else (n_rows - window).clamp(min=1)
     episode = th.arange(len(n_rows)).repeat_interleave(counts)
     first = offsets[:-1][episode]
-    learned = first + th.arange(len(episode)) - (counts.cumsum(0) - counts)[episode]  # the first row learned from
+    learned = first + th.arange(len(episode)) - (counts.cumsum(0) - counts)[episode]  # the first row to learn from
     stop = ends[episode] if window is None else th.minimum(ends[episode], learned + window + 1)
     before = (learned - first).clamp(max=burn_in)
     start = learned - before

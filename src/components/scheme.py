@@ -1,4 +1,4 @@
-"""What one time step holds: the scheme shared by runners, buffers, controllers and learners."""
+"""The scheme: entries of a time step, shared by runners, buffers, controllers and learners."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +14,7 @@ Preprocess = dict[str, tuple[str, list[Transform]]]
 
 
 class Identity(Transform):
-    """Continuous actions are network-ready as they are."""
+    """The encoding of continuous actions: unchanged."""
 
     def transform(self, tensor: Tensor) -> Tensor:
         return tensor
@@ -24,15 +24,15 @@ class Identity(Transform):
 
 
 def is_continuous(env_info: dict[str, Any]) -> bool:
-    """Whether actions are real vectors; environments that do not say (stock's) are discrete."""
+    """Whether actions are real vectors; False where env_info lacks `action_space`, as in stock EPyMARL."""
     return bool(env_info.get("action_space", "discrete") == "continuous")
 
 
 def build_scheme(env_info: dict[str, Any], args: SimpleNamespace) -> tuple[Scheme, Groups, Preprocess]:
-    """Scheme, groups and preprocessing for an environment (stock's `run.py`, extended to continuous actions).
+    """Scheme, groups and preprocessing for an environment, as in stock's `run.py` and for continuous actions too.
 
-    Continuous actions are float32 of width `action_dim`; `n_actions` then means that width, `avail_actions` are ones,
-    and `actions_onehot`, the network-ready encoding, is the action itself.
+    Continuous actions are float32 with `n_actions` dimensions; their `avail_actions` are ones, and `actions_onehot`,
+    the encoding for networks, is the action itself.
     """
     continuous = is_continuous(env_info)
     n_actions = int(env_info["n_actions"])
@@ -54,16 +54,16 @@ def build_scheme(env_info: dict[str, Any], args: SimpleNamespace) -> tuple[Schem
 
 
 def extend_scheme(scheme: Scheme, preprocess: Preprocess) -> Scheme:
-    """The scheme with the entries that preprocessing and masking add (`actions_onehot`, `filled`).
+    """Add the entries of preprocessing and masking (`actions_onehot`, `filled`) to a scheme.
 
-    Raises ValueError where the reserved key `filled` is declared or a preprocessed key is not.
+    Raises ValueError where the scheme declares the reserved key `filled`, or lacks a key to preprocess.
     """
     if "filled" in scheme:
-        raise ValueError('"filled" is a reserved key: it marks the time steps that hold data')
+        raise ValueError('the scheme declares the reserved key "filled", which marks steps that hold data; rename it')
     extended = {key: dict(field) for key, field in scheme.items()}
     for key, (new_key, transforms) in preprocess.items():
         if key not in scheme:
-            raise ValueError(f"preprocess names '{key}', which the scheme does not declare")
+            raise ValueError(f"preprocess names '{key}', which the scheme does not declare; add it to the scheme")
         vshape, dtype = scheme[key]["vshape"], scheme[key]["dtype"]
         for transform in transforms:
             vshape, dtype = transform.infer_output_info(vshape, dtype)

@@ -1,14 +1,14 @@
-"""Running mean and variance of a stream, for rewards and returns (stock's file name, spelling included)."""
+"""Running mean and variance of rewards and returns (the file name is stock EPyMARL's)."""
 
 import torch as th
 from torch import Tensor, nn
 
 
 class RunningMeanStd(nn.Module):
-    """Mean and population variance of everything `update` has been shown, merged batch by batch (Chan et al. 1979).
+    """Mean and population variance of all samples given to `update`, merged batch by batch (Chan et al. 1979).
 
-    shape: of one sample; each entry has statistics of its own. epsilon: the weight of the mean 0 and variance 1 that it
-    starts from. The statistics are buffers: they move, save and load with the module that holds them.
+    shape: of one sample; each entry has its own statistics. epsilon: weight of the initial mean 0 and variance 1. The
+    statistics are buffers, which move, save and load with the module that holds them.
     """
 
     mean: Tensor
@@ -24,9 +24,9 @@ class RunningMeanStd(nn.Module):
 
     @th.no_grad()
     def update(self, arr: Tensor, mask: Tensor | None = None) -> None:
-        """Take in the samples `arr`, (..., *shape), where `mask`, one 0 or 1 a sample, is 1; all without a mask.
+        """Add the samples `arr`, (..., *shape), where `mask` (0 or 1 per sample) is 1; all samples without a mask.
 
-        One value a sample, (..., 1), counts for every entry: stock's mixers give the team's value to all agents'.
+        One value per sample, (..., 1), counts for every entry: stock's mixers give one team value to all agents.
         """
         if len(self.shape) == 1 and arr.shape[-1] == 1:
             arr = arr.expand(*arr.shape[:-1], *self.shape)
@@ -44,9 +44,9 @@ class RunningMeanStd(nn.Module):
         self.count.copy_(total)
 
     def standardise(self, values: Tensor) -> Tensor:
-        """Values (..., *shape) in deviations from the mean."""
+        """Standardise values (..., *shape): subtract the mean and divide by the standard deviation."""
         return (values - self.mean) / self.var.sqrt()
 
     def restore(self, values: Tensor) -> Tensor:
-        """The inverse of `standardise`."""
+        """Invert `standardise`."""
         return values * self.var.sqrt() + self.mean

@@ -1,11 +1,11 @@
-"""Preprocessing of batch entries: what turns `actions` into `actions_onehot`, the network-ready encoding."""
+"""Preprocessing of batch entries, such as `actions` to `actions_onehot`, the encoding for networks."""
 
 import torch as th
 from torch import Tensor
 
 
 class Transform:
-    """Stock EPyMARL's interface: a tensor map and the shape and dtype it produces."""
+    """Interface of stock EPyMARL: a function of a tensor, and the shape and dtype of its result."""
 
     def transform(self, tensor: Tensor) -> Tensor:
         raise NotImplementedError
@@ -15,7 +15,7 @@ class Transform:
 
 
 class OneHot(Transform):
-    """Integer actions (..., 1) to one-hot vectors (..., out_dim), float32."""
+    """Encoding of integer actions (..., 1) as one-hot vectors (..., out_dim), float32."""
 
     def __init__(self, out_dim: int) -> None:
         self.out_dim = out_dim

@@ -20,9 +20,9 @@ Rows = slice | list[int]
 
 
 class BasicMAC:
-    """All agents share one network; the agent's index may be part of its input (`obs_agent_id`)."""
+    """A controller whose agents share one network; its input may hold the agent's index (`obs_agent_id`)."""
 
-    unshared = False  # whether the agents that belong here have networks of their own
+    unshared = False  # whether each agent has its own network
 
     def __init__(self, scheme: dict[str, Any], groups: dict[str, int], args: SimpleNamespace) -> None:
         self.n_agents = args.n_agents
@@ -46,16 +46,16 @@ class BasicMAC:
         return chosen
 
     def forward(self, ep_batch: EpisodeBatch, t: int, test_mode: bool = False) -> Tensor:
-        """Agent outputs at step `t`, (B, N, P), as `modules.policies` reads them; `pi_logits` are probabilities."""
+        """Agent outputs at step `t`, (B, N, P), for `modules.policies`; for `pi_logits` they are probabilities."""
         inputs = self._build_inputs(ep_batch, t)  # (B*N, I)
         outputs, self.hidden_states = self.agent(inputs, self.hidden_states)  # (B*N, A)
         outputs = outputs.view(ep_batch.batch_size, self.n_agents, -1)
         return to_policy(self, outputs, ep_batch["avail_actions"][:, t])
 
     def forward_all(self, ep_batch: EpisodeBatch) -> Tensor:
-        """Agent outputs at every step, (B, T, N, A): one pass for feed-forward agents, an unroll for recurrent ones.
+        """Agent outputs at all steps, (B, T, N, A): one pass for feed-forward agents, an unroll for recurrent ones.
 
-        No gradient flows through the recurrent state of rows that only warm it up (`learned` 0, see the buffers).
+        No gradient flows through the recurrent state of burn-in rows (`learned` is 0, see `OfflineBuffer`).
         """
         if getattr(self.agent, "is_recurrent", True):
             self.init_hidden(ep_batch.batch_size)
@@ -72,7 +72,7 @@ class BasicMAC:
         return outputs
 
     def init_hidden(self, batch_size: int) -> None:
-        """Reset the recurrent state for a fresh unroll of `batch_size` episodes."""
+        """Reset the recurrent state for an unroll of `batch_size` episodes."""
         self.hidden_states = self.agent.init_hidden().unsqueeze(0).expand(batch_size, self.n_agents, -1)  # (B, N, H)
 
     def parameters(self) -> Iterator[th.nn.Parameter]:
@@ -93,7 +93,7 @@ class BasicMAC:
         self.agent.load_state_dict(state)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "BasicMAC":
-        # A recurrent state from a rollout may hang in a graph, which torch refuses to copy; a copy starts afresh.
+        # torch refuses to copy a recurrent state that is part of a graph; the copy starts without a state.
         copied = object.__new__(type(self))
         memo[id(self)] = copied
         for name, value in self.__dict__.items():
@@ -114,7 +114,7 @@ class BasicMAC:
     def _last_action(self, batch: EpisodeBatch, t: int) -> Tensor:
         if t > 0:
             return batch["actions_onehot"][:, t - 1]
-        if "prev_actions_onehot" in batch.scheme:  # a window from the middle of an episode
+        if "prev_actions_onehot" in batch.scheme:  # a window may start in the middle of an episode
             return batch["prev_actions_onehot"][:, 0]
         return th.zeros_like(batch["actions_onehot"][:, 0])
 
@@ -128,7 +128,7 @@ class BasicMAC:
 
 
 def check_selector(args: SimpleNamespace) -> None:
-    """Raise ConfigError, one sentence, where the selector cannot read what the agents put out."""
+    """Raise ConfigError where the action selector cannot read outputs of this type."""
     readable = getattr(action_REGISTRY[args.action_selector], "output_types", (args.agent_output_type,))
     if args.agent_output_type not in readable:
         raise ConfigError(

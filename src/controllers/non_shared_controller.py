@@ -1,9 +1,9 @@
-"""A controller whose agents have parameters of their own (agents `mlp_ns`, `rnn_ns`)."""
+"""A controller for agents with one network each (agents `mlp_ns` and `rnn_ns`)."""
 
 from controllers.basic_controller import BasicMAC
 
 
 class NonSharedMAC(BasicMAC):
-    """Each agent has its own network, fed with its own statistics."""
+    """A controller whose agents each have their own network and input statistics."""
 
     unshared = True

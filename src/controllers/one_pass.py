@@ -1,4 +1,4 @@
-"""What controllers do to feed-forward agents' outputs, for those of this repository and of plugged checkouts alike."""
+"""Evaluation of feed-forward agents at all steps at once, for our controllers and those of stock EPyMARL."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from modules.layers.masks import FORBIDDEN
 
 
 def one_pass(mac: Any, ep_batch: EpisodeBatch) -> Tensor:
-    """What a controller with feed-forward agents says at every step, (B, T, N, A), all steps at once."""
+    """Outputs of a controller with feed-forward agents at all steps, (B, T, N, A), in one pass."""
     inputs = th.stack([mac._build_inputs(ep_batch, t) for t in range(ep_batch.max_seq_length)])  # (T, B*N, I)
     outputs, _ = mac.agent(inputs.flatten(0, 1), mac.agent.init_hidden())  # (T*B*N, A)
     by_step = outputs.view(ep_batch.max_seq_length, ep_batch.batch_size, mac.n_agents, -1)
@@ -18,7 +18,7 @@ def one_pass(mac: Any, ep_batch: EpisodeBatch) -> Tensor:
 
 
 def to_policy(mac: Any, outputs: Tensor, avail_actions: Tensor) -> Tensor:
-    """Probabilities where the agents' outputs are logits (`pi_logits`), else the outputs; (..., A) both."""
+    """Turn outputs (..., A) into probabilities where they are logits (`pi_logits`); else return them unchanged."""
     if mac.agent_output_type != "pi_logits":
         return outputs
     if getattr(mac.args, "mask_before_softmax", True):

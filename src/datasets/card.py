@@ -1,4 +1,4 @@
-"""The card: what a dataset is, where it came from, and the statistics that training and scores need."""
+"""The dataset card: what a dataset is, where it came from, and the statistics that training and scores need."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,25 +10,25 @@ from datasets.hdf5 import FORMAT_VERSION, row_blocks
 from datasets.references import reference_returns
 from utils.errors import DatasetError
 
-NOT_COMPARED = ("seed", "render_mode", "replay_path")  # env_args that do not make it another environment
+NOT_COMPARED = ("seed", "render_mode", "replay_path")  # env_args that may differ in the same environment
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _COMPUTED = ("format_version", "counts", "returns", "shapes", "obs_mean", "obs_std", "checksum")
 
 
 def start_card(fields: Mapping[str, Any], action_size: int) -> dict[str, Any]:
-    """The part of the card that a dataset's maker states, checked, as plain JSON and with its defaults.
+    """Check the entries that a dataset's maker states; return them as plain JSON values, with defaults filled in.
 
-    fields: `environment` {"env", "env_args", ...} and `action_space` are required, `action_low` and `action_high` for
-    continuous actions, `n_actions` for discrete ones. A `reference` that is None is filled in where one is published.
-    Raises DatasetError for an entry that is missing or of another kind.
+    fields: must hold `environment` {"env", "env_args", ...} and `action_space`, with `action_low` and `action_high` for
+    continuous actions or `n_actions` for discrete ones. A `reference` of None is replaced by the published reference
+    returns where there are any. Raises DatasetError for an entry that is missing or of a wrong type.
     """
     if not isinstance(fields, Mapping):
-        raise DatasetError(f"the card is of type {type(fields).__name__}; it must be a mapping of its entries")
+        raise DatasetError(f"the dataset card is of type {type(fields).__name__}; it must be a mapping of its entries")
     stated = {key: value for key, value in fields.items() if key not in _COMPUTED and not str(key).startswith("state_")}
     card = {"format_version": FORMAT_VERSION, **plain(stated, "")}
     if card.get("action_space") == "continuous":
         card.setdefault("n_actions", action_size)
-        for key in ("action_low", "action_high"):  # one number for one dimension
+        for key in ("action_low", "action_high"):  # a plain number, for one dimension
             if isinstance(card.get(key), int | float):
                 card[key] = [card[key]]
     if isinstance(card.get("environment"), dict):
@@ -47,28 +47,31 @@ def start_card(fields: Mapping[str, Any], action_size: int) -> dict[str, Any]:
 
 
 def check_statistics(card: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Raise DatasetError unless the shapes and moments of a card that was read agree with the arrays."""
+    """Raise DatasetError unless the shapes and moments of a card read from a file agree with the arrays."""
     shapes = _shapes(arrays)
     if card["shapes"] != shapes:
-        raise DatasetError(f"its card states the shapes {card['shapes']}, its arrays have {shapes}; collect it anew")
+        raise DatasetError(
+            f"its dataset card states the shapes {card['shapes']}, its arrays have {shapes}; collect the file anew"
+        )
     for key in ("obs", "state"):
         if key not in arrays:
             continue
         for name in (f"{key}_mean", f"{key}_std"):
             if name not in card:
-                raise DatasetError(f"its card lacks '{name}'; write the file with write_dataset")
+                raise DatasetError(f"its dataset card lacks '{name}'; write the file with write_dataset")
             try:
                 moments = np.asarray(card[name], np.float32)
             except (ValueError, TypeError):
-                raise DatasetError(f"its card's {name} is no array of numbers; collect the file anew") from None
+                raise DatasetError(f"its dataset card's {name} is no array of numbers; collect the file anew") from None
             if moments.shape != arrays[key].shape[1:] or not np.isfinite(moments).all():
                 raise DatasetError(
-                    f"its card's {name} has shape {moments.shape}; it must be {arrays[key].shape[1:]} and finite"
+                    f"its dataset card's {name} has shape {moments.shape}; it must be {arrays[key].shape[1:]} and "
+                    "finite"
                 )
 
 
 def add_statistics(card: dict[str, Any], arrays: Mapping[str, np.ndarray], episode_offsets: np.ndarray) -> None:
-    """Fill in counts, return statistics, shapes, and means and deviations of observations (and of a stored state)."""
+    """Fill in counts, returns, shapes, and means and standard deviations of observations and of a stored state."""
     lengths = np.diff(episode_offsets) - 1
     terminals = int(arrays["terminated"].sum())
     card["counts"] = {
@@ -88,7 +91,7 @@ def add_statistics(card: dict[str, Any], arrays: Mapping[str, np.ndarray], episo
 
 
 def episode_returns(reward: np.ndarray, episode_offsets: np.ndarray) -> np.ndarray:
-    """Undiscounted sums over time of the agents' mean reward, (E,) float64. reward: (R, N)."""
+    """Undiscounted returns of the mean reward over agents, (E,) float64. reward: (R, N)."""
     return np.add.reduceat(reward.mean(axis=-1, dtype=np.float64), episode_offsets[:-1])
 
 
@@ -110,7 +113,7 @@ def _return_statistics(returns: np.ndarray) -> dict[str, Any]:
 
 
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over all rows, in float64 and in two passes: the data may not fit in memory."""
+    """Mean and standard deviation over all rows in float64, block by block, as the data may not fit in memory."""
     total = sum(values[a:b].sum(axis=0, dtype=np.float64) for a, b in row_blocks(values))
     mean = np.asarray(total) / len(values)
     squares = sum(np.square(values[a:b] - mean).sum(axis=0) for a, b in row_blocks(values))
@@ -118,6 +121,6 @@ def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _short(values: np.ndarray) -> list[Any]:
-    """Nested lists rounded to float32's digits: enough for an input normaliser, and a short card."""
+    """Nested lists rounded to 8 digits: enough for float32 input statistics, and a short dataset card."""
     rounded: list[Any] = np.vectorize(lambda value: float(f"{value:.8g}"), otypes=[np.float64])(values).tolist()
     return rounded

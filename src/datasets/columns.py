@@ -1,13 +1,13 @@
-"""Storing observations without what follows from other columns.
+"""Compression of observations: columns that follow from other columns are not stored.
 
-Observations of particle worlds and robots repeat themselves: positions relative to a second agent are differences of
-positions relative to the first, and a landmark's position plus the agent's own is one constant an episode. Float noise
-does not compress, so such columns cost as much as real ones. `encode` finds, knowing nothing of the environment,
-integers C and two sets of series with
+Observations of particle worlds and robots hold redundant columns. Positions relative to a second agent are differences
+of positions relative to the first. A landmark's relative position plus the agent's own position is constant within an
+episode. Such columns do not compress by themselves, because float noise does not. `encode` knows nothing of the
+environment. It searches for integers C and two sets of series such that
 
     column_m(row) = sum_k C[m, k] * stored_k(row) + sum_p C[m, K + p] * per_episode_p(episode of row)
 
-to within `max_error`, and keeps only the series. Columns without structure are stored as they are, exactly.
+to within `max_error`, and stores only C and the series. Columns without such a relation are stored exactly.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MAX_ERROR = 1e-6  # absolute, on every value: about float32's own rounding for values of a few units
-_ROUNDING = 2.0**-22  # the same for columns of larger values, as a share of the column's largest
+MAX_ERROR = 1e-6  # absolute error of a value: about float32's rounding of values of a few units
+_ROUNDING = 2.0**-22  # the same for columns of larger values, relative to the largest
 _MAX_COLUMNS = 256  # the search is cubic in the number of columns
 _MAX_COEFFICIENT = 8
 _SAMPLE = 2048
@@ -24,7 +24,7 @@ _SAMPLE = 2048
 
 @dataclass(frozen=True)
 class ColumnCode:
-    """stored (K, R) f32, per_episode (P, E) f32, coefficients (M, K + P) int8."""
+    """An encoded array: stored (K, R) f32, per_episode (P, E) f32, coefficients (M, K + P) int8."""
 
     stored: np.ndarray
     per_episode: np.ndarray
@@ -32,12 +32,12 @@ class ColumnCode:
 
 
 def max_error(values: np.ndarray) -> float:
-    """The largest error a column's values may have after decoding: float32's own rounding at the largest of them."""
+    """Largest error of a column's values after decoding: about float32's rounding of its largest value."""
     return max(MAX_ERROR, _ROUNDING * float(np.abs(values).max(initial=0)))
 
 
 def encode(values: np.ndarray, episode_offsets: np.ndarray) -> ColumnCode | None:
-    """Code for `values` (R, ...) float32, or None where nothing can be left out."""
+    """Code of `values` (R, ...) float32, or None where every column must be stored."""
     n_rows = len(values)
     columns = np.ascontiguousarray(values.reshape(n_rows, -1).T)  # (M, R)
     if len(columns) > _MAX_COLUMNS or len(columns) < 2:
@@ -50,18 +50,18 @@ def encode(values: np.ndarray, episode_offsets: np.ndarray) -> ColumnCode | None
         wrong = _wrong_columns(code, columns, episode_offsets)
         if not wrong:
             return code
-        forced |= wrong  # their derivations' rounding errors added up: keep them as they are
+        forced |= wrong  # their rounding errors add up to too much: store these columns
 
 
 def decode(
     stored: np.ndarray, per_episode: np.ndarray, coefficients: np.ndarray, episode_of_row: np.ndarray
 ) -> np.ndarray:
-    """The columns, (R, M) float32, of the rows whose `stored` values (K, R) and episode numbers (R,) are given."""
+    """Columns (R, M) float32 of rows with `stored` values (K, R) and episode numbers (R,)."""
     n_stored, n_rows = stored.shape
     out = np.empty((n_rows, len(coefficients)), np.float32)
     for column, weights in enumerate(coefficients):
         used = np.flatnonzero(weights)
-        # one term after the other in float64: the same bits on every machine, which a matrix product would not give
+        # summed term by term in float64, which gives the same bits on every machine; a matrix product does not
         total = np.zeros(n_rows)
         for index in used:
             series = stored[index] if index < n_stored else per_episode[index - n_stored][episode_of_row]
@@ -71,7 +71,7 @@ def decode(
 
 
 def episode_numbers(episode_offsets: np.ndarray, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """The episode of each row in [start, stop), (R,) int64."""
+    """Episode number of each row in [start, stop), (R,) int64."""
     rows = np.arange(start, episode_offsets[-1] if stop is None else stop)
     return np.searchsorted(episode_offsets, rows, side="right") - 1
 
@@ -80,7 +80,7 @@ def _encode(columns: np.ndarray, episode_offsets: np.ndarray, forced: set[int]) 
     basis, outer = _combinations(columns, forced)  # columns = outer @ columns[basis]
     kept_columns = columns[basis].astype(np.float64)
     n_episodes, n_rows = len(episode_offsets) - 1, columns.shape[1]
-    if 4 * n_episodes > n_rows:  # episodes so short that a value an episode saves nothing
+    if 4 * n_episodes > n_rows:  # episodes so short that a value per episode saves nothing
         return ColumnCode(columns[basis], np.zeros((0, n_episodes), np.float32), outer.astype(np.int8))
     lengths = np.diff(episode_offsets)
     means = np.add.reduceat(kept_columns, episode_offsets[:-1], axis=1) / lengths  # (K', E)
@@ -100,7 +100,7 @@ def _encode(columns: np.ndarray, episode_offsets: np.ndarray, forced: set[int]) 
 
 
 def _combinations(columns: np.ndarray, forced: set[int]) -> tuple[list[int], np.ndarray]:
-    """Indices of columns (M, R) to keep, and integers (M, kept) that give every column from the kept ones."""
+    """Indices of the columns (M, R) to keep, and the integers (M, kept) that give every column from those."""
     sample = np.random.default_rng(0).choice(columns.shape[1], min(_SAMPLE, columns.shape[1]), replace=False)
     gram = (rows := columns[:, np.sort(sample)].astype(np.float64)) @ rows.T
     kept: list[int] = []
@@ -120,7 +120,7 @@ def _combinations(columns: np.ndarray, forced: set[int]) -> tuple[list[int], np.
 
 
 def _combination(columns: np.ndarray, gram: np.ndarray, kept: Sequence[int], column: int) -> np.ndarray | None:
-    """Integers that give `column` from the kept columns on every row, or None."""
+    """Integers that give `column` from the kept columns on every row; None where there are none."""
     weights = np.zeros(len(kept), np.int64)
     if kept:
         within = gram[np.ix_(kept, kept)]
@@ -134,7 +134,7 @@ def _combination(columns: np.ndarray, gram: np.ndarray, kept: Sequence[int], col
     for index, weight in zip(kept, weights, strict=True):
         if weight:
             residual -= weight * columns[index].astype(np.float64)
-    # half the error: two stages' may add up
+    # half the error, because the errors of two stages may add up
     return weights if np.abs(residual).max() <= 0.5 * max_error(columns[column]) else None
 
 

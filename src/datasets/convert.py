@@ -1,4 +1,4 @@
-"""From what a dataset's maker passes to the format's types; what cannot be converted is refused by name."""
+"""Conversion of what a dataset's maker passes to the format's types."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from utils.errors import DatasetError
 
 
 def convert_arrays(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays of rows in the types of docs/reference/dataset-format.md."""
+    """Convert arrays to the types of docs/reference/dataset-format.md. Raises DatasetError, naming the array."""
     if not isinstance(arrays, Mapping):
         raise DatasetError(f"the arrays are of type {type(arrays).__name__}; they must be a mapping of names to arrays")
     converted: dict[str, np.ndarray] = {}
@@ -21,23 +21,26 @@ def convert_arrays(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
             kind: type = np.uint8
         else:
             kind = np.int64 if key == "actions" and array.dtype.kind in "biu" else np.float32
-        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, which the check names
+        with np.errstate(over="ignore"):  # a float64 too large for float32 becomes inf, which `check_values` reports
             converted[str(key)] = np.asarray(array, kind, order="C")
     return converted
 
 
 def convert_offsets(episode_offsets: Any) -> np.ndarray:
-    """Row offsets of episodes, (E + 1,) int64."""
+    """Convert the row offsets of episodes to (E + 1,) int64. Raises DatasetError where they are no offsets."""
     offsets = _numbers(episode_offsets, "episode_offsets")
     if offsets.dtype.kind not in "iu":
-        raise DatasetError(f"episode_offsets is of type {offsets.dtype}; it must hold whole numbers, the first rows")
+        raise DatasetError(
+            f"episode_offsets is of type {offsets.dtype}; it must hold whole numbers: each "
+            "episode's first row, and the number of rows"
+        )
     offsets = offsets.astype(np.int64)
     check_offsets(offsets)
     return offsets
 
 
 def convert_known(last_action_known: Any, offsets: np.ndarray) -> np.ndarray:
-    """One bool an episode, (E,), from as many or from one that holds for all."""
+    """One bool per episode, (E,), from an array of them or from one for all. Raises DatasetError for another shape."""
     known, n_episodes = _numbers(last_action_known, "last_action_known"), len(offsets) - 1
     if known.shape not in ((), (n_episodes,)):
         raise DatasetError(
@@ -52,7 +55,7 @@ def _numbers(value: Any, key: str) -> np.ndarray:
     try:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:
-        raise DatasetError(f"{key} cannot be made an array ({error}); its rows must all have one shape") from error
+        raise DatasetError(f"{key} cannot be made an array ({error}); all its rows must have one shape") from error
     if array.dtype.kind not in "biuf":
         raise DatasetError(f"{key} is of type {array.dtype}; datasets hold numbers only")
     return array

@@ -26,13 +26,13 @@ __all__ = ["OfflineDataset", "read_dataset", "resolve_dataset", "write_dataset"]
 
 @dataclass(frozen=True)
 class OfflineDataset:
-    """Flat rows: an episode of L steps holds L + 1 of the R rows, the last being what its last step led to.
+    """A dataset in memory. An episode of L steps has L + 1 of the R rows; the final row is what its last step led to.
 
     arrays: obs (R, N, O) f32; actions (R, N, A) f32 or (R, N, 1) i64; reward (R, N) f32, 0 on final rows; terminated
-    (R,) u8, 1 on a step that ended its episode for good (never on a time limit); where not derivable state (R, S) f32
-    (else: the observations side by side) and avail_actions (R, N, n_actions) u8 (else: ones).
-    episode_offsets: (E + 1,) int64, episode e being rows offsets[e]:offsets[e + 1]. last_action_known: (E,) bool,
-    whether the final row's action is what the behaviour would have done there (zeros otherwise).
+    (R,) u8, 1 on a step into a terminal state, 0 at a time limit; optionally state (R, S) f32 (without it, the state is
+    the joined observations) and avail_actions (R, N, n_actions) u8 (without it, all are available).
+    episode_offsets: (E + 1,) int64; episode e has the rows offsets[e]:offsets[e + 1].
+    last_action_known: (E,) bool, whether the final row's action is what the behaviour would do there (else it is 0).
     """
 
     card: dict[str, Any]
@@ -55,11 +55,11 @@ class OfflineDataset:
 
     @property
     def max_length(self) -> int:
-        """Steps of the longest episode."""
+        """Number of steps of the longest episode."""
         return int(np.diff(self.episode_offsets).max()) - 1
 
     def env_info(self) -> dict[str, Any]:
-        """What `MultiAgentEnv.get_env_info` says, as far as the card tells: enough to train without a simulator."""
+        """The part of `MultiAgentEnv.get_env_info` that the dataset card tells: enough to train without a simulator."""
         info = {
             "state_shape": self.card["shapes"]["state"],
             "obs_shape": self.card["shapes"]["obs"],
@@ -97,10 +97,10 @@ def write_dataset(
 ) -> dict[str, Any]:
     """Write a dataset and return its completed card.
 
-    arrays, episode_offsets, last_action_known: as in `OfflineDataset`; one bool for last_action_known holds for every
-    episode. Numbers are converted to the format's types. card: see `datasets.card.start_card`; counts, returns, moments
-    and checksum are computed here. compress_columns: leave out observation columns that follow from others to within
-    float32's rounding (see `datasets.columns`). compression: gzip level; 9 for files to be published.
+    arrays, episode_offsets, last_action_known: as in `OfflineDataset`; numbers are converted to the format's types, and
+    one bool for last_action_known holds for every episode. card: the entries for `datasets.card.start_card`; counts,
+    returns, moments and checksum are computed here. compress_columns: leave out columns of observations that follow
+    from others to within float32's rounding (see `datasets.columns`). compression: gzip level; 9 for published files.
     Raises DatasetError where the arrays are no valid dataset or the file cannot be written.
     """
     if compression not in range(10):
@@ -127,10 +127,9 @@ def write_dataset(
 def read_dataset(path: str | Path, memory_map: bool = False) -> OfflineDataset:
     """Read and check the dataset at `path`.
 
-    memory_map: keep the arrays in a `.npy` cache beside the file and map them instead of loading them; done unasked
-    where they would not fit in memory. The file is checked against its checksum either way, the cache against its own.
-    Raises DatasetError for a file that is missing, truncated, altered, of another
-    kind or newer than this release, or whose content is no valid dataset.
+    memory_map: map the arrays from a `.npy` cache beside the file instead of loading them; also done where they do not
+    fit in memory. The file and the cache are checked against their checksums. Raises DatasetError for a file that is
+    missing, truncated, altered, of another kind or newer than this release, and for one that holds no valid dataset.
     """
     path = Path(path)
     with open_container(path) as (entries, card):
@@ -148,7 +147,7 @@ def read_dataset(path: str | Path, memory_map: bool = False) -> OfflineDataset:
 def _load(path: Path, entries: dict[str, Any], card: dict[str, Any], memory_map: bool) -> OfflineDataset:
     mapped = memory_map or not cache.fits_in_memory(entries)
     if mapped and not memory_map:
-        _LOG.warning(f"{path} would take more than its share of the free memory: mapping it through {path}.cache")
+        _LOG.warning(f"{path} would take more than half of the free memory: mapping it through {path}.cache")
     if not mapped:
         entries = {name: entry[...] for name, entry in entries.items()}
     if checksum(entries, card) != card.get("checksum"):
@@ -159,7 +158,7 @@ def _load(path: Path, entries: dict[str, Any], card: dict[str, Any], memory_map:
 
 
 def _drop_derivable(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Without a state that is the observations side by side, and without avail_actions that are all ones."""
+    """Leave out a state that is the joined observations, and avail_actions that are all ones."""
     kept = dict(arrays)
     if "state" in kept and np.array_equal(kept["state"], kept["obs"].reshape(len(kept["obs"]), -1)):
         del kept["state"]

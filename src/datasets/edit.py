@@ -1,4 +1,4 @@
-"""New datasets from old ones: joining several, and taking some of one's episodes."""
+"""New datasets from existing ones: several merged, or some episodes of one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +14,12 @@ _SAME_IN_MERGED = ("action_space", "n_actions", "action_low", "action_high", "sh
 
 
 def merge_datasets(sources: Sequence[Path], out: Path, command: str = "") -> dict[str, Any]:
-    """Write all episodes of the sources, in their order, to `out`; return the new card.
+    """Write all episodes of the sources, in their order, to `out`; return the new dataset card.
 
-    Raises DatasetError where environments or their arguments, action spaces, shapes or reference returns differ.
+    Raises DatasetError where environments, env_args, action spaces, shapes or reference returns differ.
     """
     if len(sources) < 2:
-        raise DatasetError("merging takes at least two datasets")
+        raise DatasetError("merge needs at least two datasets; name another one")
     datasets = [read_dataset(source) for source in sources]
     for other in datasets[1:]:
         _check_alike(datasets[0], other)
@@ -35,7 +35,7 @@ def merge_datasets(sources: Sequence[Path], out: Path, command: str = "") -> dic
 
 
 def slice_dataset(source: Path, out: Path, episodes: int, seed: int | None = None, command: str = "") -> dict[str, Any]:
-    """Write the first `episodes` episodes, or with a seed as many drawn at random, to `out`; return the new card.
+    """Write the first `episodes` episodes, or random ones where a seed is given, to `out`; return the new dataset card.
 
     Raises DatasetError where the source holds fewer, or for a negative seed.
     """
@@ -69,19 +69,19 @@ def _check_alike(one: OfflineDataset, other: OfflineDataset) -> None:
         if first.get(name) != second.get(name):
             raise DatasetError(
                 f"{one.path} and {other.path} cannot be merged: {name} is {first.get(name)} in the first and "
-                f"{second.get(name)} in the second; merge only data that agree in it"
+                f"{second.get(name)} in the second; merge only datasets that agree in it"
             )
 
 
 def _stated(dataset: OfflineDataset) -> dict[str, Any]:
-    """What the one card of a merged set says of all its episodes, by the names that people know."""
+    """Entries that must agree for one dataset card to hold for all episodes, by the names in messages."""
     environment = dataset.card["environment"]
     env_args = {f"env_args.{key}": value for key, value in environment["env_args"].items() if key not in NOT_COMPARED}
     return {"env": environment["env"], **env_args, **{key: dataset.card.get(key) for key in _SAME_IN_MERGED}}
 
 
 def _array(dataset: OfflineDataset, key: str) -> np.ndarray:
-    """An array of the dataset, made where this dataset derives what another one stores."""
+    """An array of the dataset; made here where this dataset leaves out what another one stores."""
     if key in dataset.arrays:
         return dataset.arrays[key]
     obs = dataset.arrays["obs"]

@@ -1,4 +1,4 @@
-"""The container: named plain arrays and a JSON card in one HDF5 file, checksummed, written whole or not at all."""
+"""The HDF5 file: named plain arrays and the dataset card as JSON, with a checksum, written whole or not at all."""
 
 import hashlib
 import json
@@ -22,10 +22,10 @@ Stored = Mapping[str, "np.ndarray | h5py.Dataset"]
 
 
 def write_container(path: Path, stored: Mapping[str, np.ndarray], card: dict[str, Any], compression: int) -> None:
-    """Write arrays and card (its `checksum` is computed here) to `path`.
+    """Write arrays and dataset card to `path`; the card's `checksum` is computed here.
 
-    The file appears under its name only when it is complete and on disk; a killed writer leaves a hidden `.tmp` file
-    beside it, which the next attempt overwrites. compression: gzip level, 0 (none) to 9.
+    The file gets its name once it is complete and on disk. A killed writer leaves a hidden `.tmp` file beside it, which
+    the next attempt overwrites. compression: gzip level, 0 (none) to 9.
     Raises DatasetError where the folder cannot be written.
     """
     card["checksum"] = checksum(stored, card)
@@ -33,7 +33,7 @@ def write_container(path: Path, stored: Mapping[str, np.ndarray], card: dict[str
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            # format 1.8 object headers: they hold attributes of more than 64 KiB, which a card of wide observations is
+            # object headers of format 1.8 hold attributes above 64 KiB, which the card of wide observations needs
             with h5py.File(temporary, "w", libver=("v108", "v110")) as file:
                 for name, array in stored.items():
                     _create(file, name, array, compression)
@@ -47,18 +47,20 @@ def write_container(path: Path, stored: Mapping[str, np.ndarray], card: dict[str
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise DatasetError(f"cannot write {path}: {error}; choose a folder with room and write permission") from error
+        raise DatasetError(
+            f"cannot write {path}: {error}; choose a folder with free space and write permission"
+        ) from error
 
 
 @contextmanager
 def open_container(path: Path) -> Iterator[tuple[dict[str, h5py.Dataset], dict[str, Any]]]:
-    """The arrays (unread) and the card of the file at `path`.
+    """Open the file at `path`; yield its arrays, which are not read yet, and its dataset card.
 
-    Raises DatasetError for a file that is missing, truncated, not of this format or of a newer version, and for reads
-    inside the block that fail on damaged data.
+    Raises DatasetError for a file that is missing, truncated, of another format or version, and where reading an array
+    inside the `with` block fails on damaged data.
     """
     if not path.is_file():
-        raise DatasetError(f"there is no dataset file {path}")
+        raise DatasetError(f"there is no dataset file {path}; give the name or path of an existing one")
     try:
         with h5py.File(path, "r") as file:
             card = _read_card(file, path)
@@ -71,7 +73,7 @@ def open_container(path: Path) -> Iterator[tuple[dict[str, h5py.Dataset], dict[s
 
 
 def checksum(stored: Stored, card: Mapping[str, Any]) -> str:
-    """SHA-256 over the card without its checksum and every array's name, type, shape and bytes as stored."""
+    """SHA-256 over the card without its checksum, and over every array's name, type, shape and bytes."""
     content = {key: value for key, value in card.items() if key != "checksum"}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode())
     for name in sorted(stored):
@@ -117,14 +119,18 @@ def _read_card(file: h5py.File, path: Path) -> dict[str, Any]:
     try:
         card = json.loads(file.attrs["card"], parse_constant=_finite, parse_float=_finite)
     except (ValueError, TypeError, KeyError) as error:
-        raise DatasetError(f"the card of {path} is missing or not valid JSON; fetch or collect it anew") from error
+        raise DatasetError(
+            f"the dataset card of {path} is missing or not valid JSON; fetch or collect it anew"
+        ) from error
     if not isinstance(card, dict) or card.get("format_version") != FORMAT_VERSION:
-        raise DatasetError(f"the card of {path} does not state format version {FORMAT_VERSION}; collect the file anew")
+        raise DatasetError(
+            f"the dataset card of {path} does not state format version {FORMAT_VERSION}; collect the file anew"
+        )
     return card
 
 
 def _finite(text: str) -> float:
-    """A card's number; Python's JSON would also take NaN and what overflows to inf, which no writer writes."""
+    """A number of the card. Raises ValueError for NaN and infinity, which Python's JSON reader would accept."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text} is not finite")
@@ -132,7 +138,7 @@ def _finite(text: str) -> float:
 
 
 def _plain_array(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
-    """Only numbers held in this very file: no objects, no links to or storage in other files."""
+    """The array `name` of the file. Raises DatasetError for objects, links and data stored in other files."""
     entry = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
     if (
         not isinstance(entry, h5py.Dataset)
@@ -141,5 +147,5 @@ def _plain_array(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
         or entry.dtype.kind not in "fiu"
         or not entry.shape
     ):
-        raise DatasetError(f"'{name}' in {path} is not a plain array of numbers; datasets hold nothing else")
+        raise DatasetError(f"'{name}' in {path} is not a plain array of numbers; fetch or collect the file anew")
     return entry

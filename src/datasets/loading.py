@@ -1,4 +1,4 @@
-"""From the `dataset` key to the buffer: reading, checks against the environment, statistics, reward scaling."""
+"""From the key `dataset` to the buffer: reading, checks against the environment, statistics, reward scaling."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from datasets.dataset import OfflineDataset, read_dataset
 from datasets.names import accepted, resolve_dataset
 from utils.errors import ConfigError, DatasetError
 
-# What must agree between a dataset's environment and the one that its policies are evaluated in.
+# What must agree between the environment of a dataset and the one that policies are evaluated in.
 DIMENSIONS = ("n_agents", "obs_shape", "n_actions", "action_space")
 ADVICE = "make them agree, or train without evaluation: with env=None"
 
 
 def load_dataset(args: SimpleNamespace) -> OfflineDataset:
-    """The dataset that `dataset` names. Raises ConfigError without one, DatasetError for one that cannot be read."""
+    """Read the dataset that the key `dataset` names.
+
+    Raises ConfigError where the key is not set, and DatasetError where the dataset cannot be read.
+    """
     if args.dataset is None:
         raise ConfigError(
             f"--config={args.name} learns from a dataset and none is set: add `with dataset=...`, {accepted()}"
@@ -32,9 +35,9 @@ def load_dataset(args: SimpleNamespace) -> OfflineDataset:
 
 
 def environment_mismatch(args: SimpleNamespace, card: dict[str, Any]) -> str | None:
-    """In what the configured environment differs from the card's, for people; None where they agree.
+    """Differences between the configured environment and the dataset card's, as text; None where they agree.
 
-    Arguments that the card does not mention are not compared, nor those that change only what is drawn.
+    Arguments that the card does not mention are not compared, nor are the seed and those of rendering.
     """
     environment = card["environment"]
     pairs = [("env", environment["env"], args.env)]
@@ -46,7 +49,7 @@ def environment_mismatch(args: SimpleNamespace, card: dict[str, Any]) -> str | N
 
 
 def check_environment(args: SimpleNamespace, dataset: OfflineDataset, env_info: dict[str, Any]) -> None:
-    """Refuse to score a policy in another environment than the one its data came from (DatasetError)."""
+    """Raise DatasetError unless the environment that scores the policy is the one that the data came from."""
     different = environment_mismatch(args, dataset.card)
     if different:
         raise DatasetError(f"dataset {args.dataset} was made in another environment ({different}); {ADVICE}")
@@ -54,7 +57,7 @@ def check_environment(args: SimpleNamespace, dataset: OfflineDataset, env_info: 
 
 
 def check_dimensions(args: SimpleNamespace, dataset: OfflineDataset, env_info: dict[str, Any], advice: str) -> None:
-    """Refuse an environment whose agents, observations or actions are not the dataset's (DatasetError)."""
+    """Raise DatasetError unless agents, observations and actions of the environment are like the dataset's."""
     expected = dataset.env_info()
     for key in DIMENSIONS:
         if expected.get(key) != env_info.get(key):
@@ -78,7 +81,7 @@ def build_buffer(
     log: logging.Logger,
     extras: tuple[str, ...] = (),
 ) -> OfflineBuffer:
-    """The buffer over a dataset. extras: what the learner reads beside a window's rows."""
+    """Make the buffer over a dataset. extras: entries that the learner reads beside a window's rows."""
     arrays = dict(dataset.arrays)
     if args.reward_scaling != "none":
         arrays["reward"] = scaled_reward(args, dataset, log)
@@ -92,7 +95,7 @@ def build_buffer(
         window=args.window,
         burn_in=args.burn_in,
         reward_scalarisation=args.train_reward if args.common_reward else None,
-        # A window starts in the middle of an episode: what was done before it is not among its rows.
+        # A window may start in the middle of an episode: its rows do not hold the action before it.
         extras=(*extras, "prev_actions_onehot") if args.obs_last_action and args.window is not None else extras,
         device="cpu" if args.buffer_cpu_only else args.device,
         seed=args.seed,
@@ -100,17 +103,18 @@ def build_buffer(
 
 
 def data_statistics(dataset: OfflineDataset, buffer: OfflineBuffer, gamma: float) -> DataStatistics:
-    """What learners may know of the whole dataset, as `buffer` yields it."""
+    """Statistics of the whole dataset for learners, with rewards as `buffer` yields them."""
     fields = {"obs": dataset.obs_statistics(), "state": dataset.state_statistics()}
     inputs = {key: (th.from_numpy(mean), th.from_numpy(std)) for key, (mean, std) in fields.items()}
     return DataStatistics(inputs, buffer.largest_return(1.0, starts_only=True), buffer.largest_return(gamma))
 
 
 def scaled_reward(args: SimpleNamespace, dataset: OfflineDataset, log: logging.Logger) -> np.ndarray:
-    """Shift per-agent rewards (R, N) so that the reward learned from has mean 0; scale them if `reward_scaling` asks.
+    """Shift rewards per agent (R, N) so that the team reward has mean 0; `standardise` scales it to variance 1.
 
-    The statistics are those of the dataset's transitions, computed once. Where episodes end only by a time limit that
-    learning bootstraps through, a constant shift moves every value by the same c / (1 - gamma) and changes no policy.
+    Mean and standard deviation are over the dataset's transitions. Where episodes end only at a time limit, which
+    learning bootstraps through, a constant shift c moves every value by c / (1 - gamma) and changes no policy.
+    Raises DatasetError where all rewards are equal and are to be scaled.
     """
     reward = dataset.arrays["reward"]  # (R, N)
     steps = np.ones(len(reward), dtype=bool)
@@ -119,11 +123,13 @@ def scaled_reward(args: SimpleNamespace, dataset: OfflineDataset, log: logging.L
     shift = float(team.mean(dtype=np.float64))
     scale = float(team.std(dtype=np.float64)) if args.reward_scaling == "standardise" else 1.0
     if scale == 0.0:
-        raise DatasetError(f"every reward in {args.dataset} is {shift}: there is nothing to standardise or to learn")
+        raise DatasetError(
+            f"every reward in {args.dataset} is {shift}, so there is nothing to standardise or to learn; use other data"
+        )
     if dataset.card["counts"]["terminals"]:
         log.warning(
-            f"reward_scaling={args.reward_scaling} shifts rewards in data with terminal states, which changes what is "
-            "optimal there: shorter or longer episodes become worth more; reward_scaling=none keeps the problem"
+            f"reward_scaling={args.reward_scaling} shifts rewards in data with terminal states, which makes shorter or "
+            "longer episodes worth more and so changes which policy is optimal; reward_scaling=none avoids this"
         )
     per_agent = shift / dataset.n_agents if args.train_reward == "sum" else shift
     return ((reward - per_agent) / scale * steps[:, None]).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A cache of plain `.npy` files beside a dataset, for data larger than memory: mapped, never loaded."""
+"""A cache of memory-mapped `.npy` files beside a dataset, for data larger than memory."""
 
 import fcntl
 import hashlib
@@ -20,12 +20,12 @@ from utils.errors import DatasetError
 _LOG = logging.getLogger(__name__)
 _MANIFEST = "manifest.json"
 Layout = dict[str, tuple[tuple[int, ...], np.dtype]]
-_MEMORY_SHARE = 0.5  # of the memory that is free: the buffer scalarises, encodes and may copy
-_MEMINFO = Path("/proc/meminfo")  # Linux's
+_MEMORY_SHARE = 0.5  # of the free memory, because the buffer makes further arrays from these
+_MEMINFO = Path("/proc/meminfo")  # on Linux
 
 
 def fits_in_memory(entries: Mapping[str, h5py.Dataset]) -> bool:
-    """Whether the decoded arrays leave room in the memory that is free now."""
+    """Whether the decoded arrays take at most half of the memory that is free now."""
     size = sum(entry.dtype.itemsize * entry.size for entry in entries.values())
     for key in coded_keys(entries):
         columns, _, coefficients = (entries[name] for name in stored_names(key))
@@ -34,7 +34,7 @@ def fits_in_memory(entries: Mapping[str, h5py.Dataset]) -> bool:
 
 
 def free_memory() -> int:
-    """Bytes that can be had without swapping, those of the page cache that the kernel would give up among them."""
+    """Bytes available without swapping, with the page cache that the kernel can release."""
     if _MEMINFO.is_file():
         for line in _MEMINFO.read_text().splitlines():
             name, _, amount = line.partition(":")
@@ -46,26 +46,26 @@ def free_memory() -> int:
 def cached_arrays(
     path: Path, card: Mapping[str, Any], entries: Mapping[str, h5py.Dataset], offsets: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The mapped arrays of the file at `path`, whose content was verified to be that of its card's checksum.
+    """The mapped arrays of the file at `path`, whose content must have been checked against its card's checksum.
 
-    A cache that was made before is used where every file in it still has the size and checksum of its manifest;
-    otherwise the arrays are decoded block by block into a new one, with a warning where an old one was damaged.
+    An existing cache is used where every file in it has the size and checksum of its manifest. Otherwise the arrays are
+    decoded block by block into a new cache, with a warning where the old one was damaged.
     Raises DatasetError where the folder cannot be written.
     """
     folder, layout = _folder(path, card), _layout(entries, offsets)
     try:
         return _open(folder, layout)
     except (OSError, ValueError):
-        pass  # judged again below, under the lock: another run may be building right now
+        pass  # tried again below under the lock, as another run may be building the cache now
     try:
         folder.parent.mkdir(exist_ok=True)
         with open(folder.parent / "lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # runs that start together: one builds, the others wait and find it
+            fcntl.flock(lock, fcntl.LOCK_EX)  # of runs that start together, one builds the cache and the others wait
             try:
                 return _open(folder, layout)
             except (OSError, ValueError) as error:
                 if folder.exists():
-                    _LOG.warning(f"The memory-mapped cache {folder} is damaged ({error}); making it anew from {path}")
+                    _LOG.warning(f"the memory-mapped cache {folder} is damaged ({error}); making it anew from {path}")
             _build(folder, entries, offsets, layout)
             return _open(folder, layout)
     except OSError as error:
@@ -74,19 +74,19 @@ def cached_arrays(
         ) from error
     except ValueError as error:
         raise DatasetError(
-            f"the memory-mapped cache {folder} was damaged as it was written ({error}); use another disk"
+            f"the memory-mapped cache {folder} was damaged while it was written ({error}); use another disk"
         ) from error
 
 
 def _open(folder: Path, layout: Layout) -> dict[str, np.ndarray]:
-    """The mapped arrays of a cache. Raises OSError or ValueError where it is not all there or not as it was made."""
+    """Map the arrays of a cache. Raises OSError or ValueError where a file is missing or was changed."""
     manifest = json.loads((folder / _MANIFEST).read_text())
     arrays: dict[str, np.ndarray] = {}
     for key, (shape, dtype) in layout.items():
         file = folder / f"{key}.npy"
         if not isinstance(manifest, dict) or manifest.get(file.name) != _fingerprint(file):
-            raise ValueError(f"{file.name} is not as it was written")
-        # copy-on-write: torch wants writable memory, and the files stay as they are
+            raise ValueError(f"{file.name} was changed after it was written")
+        # copy-on-write: torch needs writable memory, and the files must not change
         arrays[key] = np.load(file, mmap_mode="c", allow_pickle=False)
         if arrays[key].shape != shape or arrays[key].dtype != dtype:
             raise ValueError(f"{file.name} holds another array")
@@ -101,7 +101,7 @@ def _fingerprint(file: Path) -> dict[str, Any]:
 
 def _build(folder: Path, entries: Mapping[str, h5py.Dataset], offsets: np.ndarray, layout: Layout) -> None:
     for other in folder.parent.iterdir():
-        if other.is_dir():  # an earlier or damaged content, or what a killed builder left
+        if other.is_dir():  # an outdated or damaged cache, or one whose builder was killed
             shutil.rmtree(other)
     building = folder.with_name("building")
     building.mkdir()
@@ -125,7 +125,7 @@ def _write_arrays(folder: Path, entries: Mapping[str, h5py.Dataset], offsets: np
 
 
 def _layout(entries: Mapping[str, h5py.Dataset], offsets: np.ndarray) -> Layout:
-    """Shape and type of every decoded array."""
+    """Shape and dtype of every decoded array."""
     coded, n_rows = coded_keys(entries), int(offsets[-1])
     parts = {name for key in coded for name in stored_names(key)}
     layout: Layout = {name: (entry.shape, entry.dtype) for name, entry in entries.items() if name not in parts}

@@ -1,4 +1,4 @@
-"""From a dataset's name to its file: `mpe/simple_spread/random` is offline_data/mpe/simple_spread/random.h5."""
+"""Names of datasets: `mpe/simple_spread/random` is the file offline_data/mpe/simple_spread/random.h5."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from utils.errors import DatasetError, close_matches
 
 DATA_ROOT = Path(__file__).resolve().parents[2] / "offline_data"
 
-# Datasets too large to be bundled, and the command that makes each.
+# Commands that make the datasets that are too large to be bundled.
 RECIPES = {
     "mpe/simple_spread/random": (
         "python src/main.py --config=random --env-config=mpe with collect=True collect_episodes=40000 "
@@ -35,24 +35,27 @@ RECIPES = {
 
 
 def dataset_path(name_or_path: str | Path) -> Path:
-    """Where the dataset of that name, or at that path, lies or would lie. A path ends in `.h5` or names a file."""
+    """Path of a dataset, whether it exists or not. A path ends in `.h5` or names a file; all else is a name.
+
+    Raises DatasetError for a name that leads out of offline_data/.
+    """
     text = str(name_or_path)
     path = Path(text).expanduser()
     if text.endswith((".h5", ".hdf5")) or path.is_file():
         return path
     named = DATA_ROOT / f"{text}.h5"
-    if not Path(os.path.normpath(named)).is_relative_to(DATA_ROOT):  # as written: the file itself may be a link
-        raise DatasetError(f"'{text}' is neither a dataset name nor a path ending in .h5")
+    if not Path(os.path.normpath(named)).is_relative_to(DATA_ROOT):  # links are not followed: the file may be one
+        raise DatasetError(f"'{text}' is neither a dataset name nor a path ending in .h5; give {accepted()}")
     return named
 
 
 def dataset_name(path: str | Path) -> str | None:
-    """The name of the dataset that lies, or would lie, at a path under offline_data/; None for any other path.
+    """Name of the dataset at a path under offline_data/, whether it exists or not; None for any other path.
 
-    path: absolute or relative to the working directory, with or without `.h5`. A bare name is no such path.
+    path: absolute or relative to the working directory, with or without `.h5`; not a dataset name.
     """
     expanded = Path(path).expanduser()
-    # as it is written, and with links followed: either side may be reached through one
+    # without and with links followed, as either path may contain links
     for file, root in ((Path(os.path.abspath(expanded)), DATA_ROOT), (expanded.resolve(), DATA_ROOT.resolve())):
         if file.is_relative_to(root) and file != root:
             other_kind = file.suffix != ".h5" and file.exists()  # a folder or a README
@@ -61,13 +64,15 @@ def dataset_name(path: str | Path) -> str | None:
 
 
 def resolve_dataset(name_or_path: str | Path) -> Path:
-    """The existing file of that name or path. Raises DatasetError with the nearest names or the recipe otherwise."""
+    """File of an existing dataset. Raises DatasetError, with its recipe or the nearest names, where there is none."""
     path = dataset_path(name_or_path)
     if path.is_file():
         return path
     text = str(name_or_path)
-    if not DATA_ROOT.is_dir():  # plugged into a stock checkout, which has neither the folder nor the recipes' learners
-        raise DatasetError(f"there is no dataset '{text}': give {accepted()}, seen from {Path.cwd()}")
+    if (
+        not DATA_ROOT.is_dir()
+    ):  # in a checkout of stock EPyMARL, which has neither the folder nor the learners of the recipes
+        raise DatasetError(f"there is no dataset '{text}': give {accepted()}, relative to {Path.cwd()}")
     if text in RECIPES:
         raise DatasetError(f"the dataset '{text}' has not been made yet; make it with: {RECIPES[text]}")
     near = close_matches(text, [*dataset_names(), *RECIPES], n=3, cutoff=0.3)
@@ -76,7 +81,7 @@ def resolve_dataset(name_or_path: str | Path) -> Path:
 
 
 def accepted() -> str:
-    """What the key `dataset` takes here, for people."""
+    """Values of the key `dataset`, for messages."""
     by_path = "the path of a file that ends in .h5"
     return f"a name under {DATA_ROOT.name}/ or {by_path}" if DATA_ROOT.is_dir() else by_path
 

@@ -1,9 +1,8 @@
-"""Published random and expert returns, against which scores are normalised.
+"""Reference returns: published random and expert returns, by which scores are normalised.
 
-Normalised score = 100 (S - S_random) / (S_expert - S_random), S an episode's undiscounted sum of rewards averaged over
-the agents (Cooperative Navigation) or of the shared reward (the others). The values are those that OMAR (Pan et al.
-2022), CFCQL (Shao et al. 2023) and SPaCQL (Jin & Montana) report scores with, as listed in MADiff (Zhu et al. 2024),
-appendix G.1.
+The normalised score is 100 (S - S_random) / (S_expert - S_random). S is the undiscounted return of the mean reward over
+agents (Cooperative Navigation) or of the shared reward (the others). OMAR (Pan et al. 2022), CFCQL (Shao et al. 2023)
+and SPaCQL (Jin & Montana) normalise by these values, which MADiff (Zhu et al. 2024) lists in appendix G.1.
 """
 
 from collections.abc import Mapping
@@ -20,12 +19,12 @@ _PUBLISHED: dict[tuple[str, str], tuple[float, float]] = {
 }
 
 
-# The arguments under which the particle environments' values were measured; others make other returns.
+# Arguments with which the returns of the particle environments were measured; others change the returns.
 _MPE_ARGUMENTS = {"time_limit": 25, "continuous_actions": True}
 
 
 def reference_returns(env: str, env_args: Mapping[str, Any]) -> dict[str, Any] | None:
-    """{"random", "expert", "source"} of an environment, or None where none is published for these arguments."""
+    """Reference returns {"random", "expert", "source"}; None where none are published for these arguments."""
     found = _PUBLISHED.get((env, env_args.get("key") or ""))
     if found is None:
         return None

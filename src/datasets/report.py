@@ -1,4 +1,4 @@
-"""What `dataset.py inspect` prints: card, counts, returns, actions, episode ends, damage."""
+"""The report of `dataset.py inspect`: dataset card, counts, returns, actions, episode ends and damage."""
 
 import json
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ from utils.errors import DatasetError
 _BAR = 40
 _BINS = 15
 _LONG = ("obs_mean", "obs_std", "state_mean", "state_std")  # printed as ranges
-_SATURATION = 0.01  # of the range, next to a bound
+_SATURATION = 0.01  # share of the action range that counts as being at a bound
 
 
 def inspect_file(path: Path) -> tuple[list[str], bool]:
-    """Report on the dataset at `path` and whether it is sound. Reads altered files as far as they can be read.
+    """Lines of the report on the dataset at `path`, and whether it is sound; altered files are reported as well.
 
     Raises DatasetError for a file that cannot be opened or whose arrays do not fit together.
     """
@@ -46,7 +46,7 @@ def inspect_file(path: Path) -> tuple[list[str], bool]:
 
 
 def _fault(dataset: OfflineDataset) -> str | None:
-    """What training would refuse the dataset for, its checksum aside."""
+    """The error that training would stop with, the checksum aside; None where there is none."""
     try:
         check_card(dataset.card)
         check_values(dataset.arrays, dataset.episode_offsets, dataset.last_action_known, dataset.card)
@@ -66,7 +66,7 @@ def _card_lines(card: dict[str, Any]) -> Iterator[str]:
 
 
 def _range(value: Any) -> str | None:
-    """Shape and extremes of nested lists of numbers, None for anything else."""
+    """Shape, minimum and maximum of nested lists of numbers; None for anything else."""
     try:
         numbers = np.asarray(value, np.float64)
     except (ValueError, TypeError):
@@ -79,11 +79,11 @@ def _content(dataset: OfflineDataset) -> Iterator[str]:
     terminals = int(dataset.arrays["terminated"].sum())
     steps = str(lengths[0]) if lengths.min() == lengths.max() else f"{lengths.min()} to {lengths.max()}"
     yield f"episodes {dataset.n_episodes}, transitions {dataset.n_transitions}"
-    yield f"agents {dataset.n_agents}, steps an episode {steps}"
+    yield f"agents {dataset.n_agents}, steps per episode {steps}"
     yield f"episodes that end in a terminal {terminals}, at a time limit or cut {dataset.n_episodes - terminals}"
-    yield f"episodes whose final row knows the behaviour's next action: {int(dataset.last_action_known.sum())}"
+    yield f"episodes whose final row holds the behaviour's next action: {int(dataset.last_action_known.sum())}"
     yield ""
-    with np.errstate(invalid="ignore"):  # inf - inf: such returns are counted as not finite
+    with np.errstate(invalid="ignore"):  # inf - inf; such returns are counted as not finite
         returns = episode_returns(dataset.arrays["reward"], dataset.episode_offsets)
     yield from _histogram(returns)
     yield ""
@@ -111,7 +111,7 @@ def _histogram(returns: np.ndarray) -> Iterator[str]:
 
 
 def _taken(dataset: OfflineDataset) -> np.ndarray:
-    """Actions that led to a step, without those of final rows."""
+    """Actions of all rows but final ones."""
     rows = np.ones(len(dataset.arrays["actions"]), bool)
     rows[dataset.episode_offsets[1:] - 1] = False
     return dataset.arrays["actions"][rows]

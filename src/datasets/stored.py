@@ -1,4 +1,4 @@
-"""From the arrays of a file to those of a dataset: columns that were left out are computed again."""
+"""From the arrays of a file to those of a dataset: columns that were left out are decoded."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,14 +14,14 @@ Entries = Mapping[str, "np.ndarray | h5py.Dataset"]
 
 
 def stored_names(key: str) -> tuple[str, str, str]:
-    """Names in the file of a coded array's columns (K, R), values an episode (P, E) and coefficients (M, K + P)."""
+    """Names in a file of an encoded array's columns (K, R), episode values (P, E) and coefficients (M, K + P)."""
     return f"{key}_columns", f"{key}_episode_values", f"{key}_coefficients"
 
 
 def pop_episodes(entries: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Take episode_offsets (E + 1,) and last_action_known (E,) bool out of a file's arrays.
 
-    Raises DatasetError where one is missing or the offsets are none.
+    Raises DatasetError where one is missing or the offsets are not those of episodes.
     """
     for name in ("episode_offsets", "last_action_known"):
         if name not in entries:
@@ -32,7 +32,7 @@ def pop_episodes(entries: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def coded_keys(entries: Entries) -> list[str]:
-    """The arrays of which columns were left out. Raises DatasetError where their parts do not fit together."""
+    """Names of encoded arrays. Raises DatasetError where the parts of one do not fit together."""
     keys = [key for key in ("obs", "state") if stored_names(key)[0] in entries]
     for key in keys:
         missing = [name for name in stored_names(key) if name not in entries]
@@ -46,20 +46,22 @@ def coded_keys(entries: Entries) -> list[str]:
 
 
 def row_shape(entries: Entries, key: str) -> tuple[int, ...]:
-    """Shape of one row of an array that was coded; observations are divided among the agents of `actions`."""
+    """Shape of one row of an encoded array; observations have the number of agents of `actions`."""
     size = entries[stored_names(key)[2]].shape[0]
     if key != "obs":
         return (size,)
     n_agents = entries["actions"].shape[1] if "actions" in entries and len(entries["actions"].shape) == 3 else 0
     if n_agents == 0 or size % n_agents:
-        raise DatasetError(f"{size} observation columns cannot be divided among {n_agents} agents")
+        raise DatasetError(
+            f"{size} observation columns cannot be divided among {n_agents} agents; fetch or collect the file anew"
+        )
     return n_agents, size // n_agents
 
 
 def decode_rows(
     entries: Entries, offsets: np.ndarray, start: int = 0, stop: int | None = None
 ) -> dict[str, np.ndarray]:
-    """Every array's rows [start, stop), in memory."""
+    """Rows [start, stop) of every array, decoded and in memory."""
     keys = coded_keys(entries)
     parts = {name for key in keys for name in stored_names(key)}
     rows = {name: entry[start:stop] for name, entry in entries.items() if name not in parts}

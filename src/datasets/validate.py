@@ -1,4 +1,4 @@
-"""What a dataset's arrays must be; each violation is one sentence naming the array and the first row at fault."""
+"""Checks of a dataset's arrays; messages name the array and the first row at fault."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -44,7 +44,7 @@ def check_values(
     last_action_known: np.ndarray,
     card: Mapping[str, Any],
 ) -> None:
-    """Raise DatasetError unless the values within a sound layout are those of docs/reference/dataset-format.md."""
+    """Raise DatasetError unless the values are as in docs/reference/dataset-format.md; the layout must be checked."""
     for key, array in arrays.items():
         if array.dtype.kind == "f":
             _refuse(array, lambda block: ~np.isfinite(block), key, "holds a value that is not finite (NaN or inf)")
@@ -56,7 +56,7 @@ def check_values(
 
 
 def check_offsets(offsets: np.ndarray, n_rows: int | None = None) -> None:
-    """Raise DatasetError unless these are offsets of episodes, of that many rows where it is known."""
+    """Raise DatasetError unless these are episode offsets. n_rows: the number of rows, None where it is not known."""
     good = offsets.ndim == 1 and offsets.dtype == np.int64 and len(offsets) >= 2
     good = good and offsets[0] == 0 and np.diff(offsets).min() >= 2
     if not good or (n_rows is not None and offsets[-1] != n_rows):
@@ -68,29 +68,31 @@ def check_offsets(offsets: np.ndarray, n_rows: int | None = None) -> None:
 
 
 def check_action_layout(arrays: Mapping[str, np.ndarray], card: Mapping[str, Any]) -> None:
-    """Raise DatasetError unless shape and type of the actions are those of the card's action space."""
+    """Raise DatasetError unless the actions have shape and type of the dataset card's action space."""
     actions, n_actions = arrays["actions"], card["n_actions"]
     if card["action_space"] == "continuous":
         low, high = card["action_low"], card["action_high"]
         if actions.dtype != np.float32 or {len(low), len(high), actions.shape[2]} != {n_actions}:
             raise DatasetError(
-                f"the card says {n_actions} continuous action dimensions with bounds of {len(low)} and {len(high)} "
-                f"values, the actions have shape {actions.shape} and type {actions.dtype}; all must agree"
+                f"the dataset card says {n_actions} continuous action dimensions with bounds of {len(low)} and "
+                f"{len(high)} values, the actions have shape {actions.shape} and type {actions.dtype}; all must agree"
             )
         return
     if actions.dtype != np.int64:
-        raise DatasetError("the card says discrete actions; actions must then be int64 of shape (rows, agents, 1)")
+        raise DatasetError(
+            "the dataset card says discrete actions; actions must then be int64 of shape (rows, agents, 1)"
+        )
     if "avail_actions" in arrays and arrays["avail_actions"].shape[-1] != n_actions:
         entries = arrays["avail_actions"].shape[-1]
-        raise DatasetError(f"avail_actions has {entries} entries an agent, the card says {n_actions}")
+        raise DatasetError(
+            f"avail_actions has {entries} entries per agent, the dataset card says {n_actions}; both must agree"
+        )
 
 
 def _check_shapes(arrays: Mapping[str, np.ndarray]) -> None:
     for key, array in arrays.items():
         if array.ndim != len(_AXES[key]) or 0 in array.shape:
-            raise DatasetError(
-                f"{key} has shape {array.shape}; it must be ({', '.join(_AXES[key])}) with none of them 0"
-            )
+            raise DatasetError(f"{key} has shape {array.shape}; it must be ({', '.join(_AXES[key])}) with no size 0")
         if array.dtype != _TYPES[key] and not (key == "actions" and array.dtype == np.int64):
             raise DatasetError(f"{key} is of type {array.dtype}; it must be {_TYPES[key]}")
     n_rows, n_agents = arrays["obs"].shape[:2]
@@ -122,8 +124,8 @@ def _check_ends(arrays: Mapping[str, np.ndarray], offsets: np.ndarray) -> None:
     paid = np.any(arrays["reward"][last] != 0, axis=-1)
     if paid.any():
         raise DatasetError(
-            f"reward is not 0 on row {int(last[np.argmax(paid)])}, an episode's final row, from which no step is "
-            "taken; an episode of L steps holds L + 1 rows"
+            f"reward is not 0 on row {int(last[np.argmax(paid)])}, an episode's final row, from which no step "
+            "starts; an episode of L steps holds L + 1 rows"
         )
 
 
@@ -135,7 +137,7 @@ def _check_actions(arrays: Mapping[str, np.ndarray], known: np.ndarray, card: Ma
         low, high = low - slack, high + slack
         _refuse(
             actions, lambda block: (block < low) | (block > high), "actions",
-            f"leaves the card's bounds {card['action_low']} to {card['action_high']}", known,
+            f"leaves the dataset card's bounds {card['action_low']} to {card['action_high']}", known,
         )  # fmt: skip
         return
     _refuse(actions, lambda block: (block < 0) | (block >= n_actions), "actions", f"is not in 0..{n_actions - 1}")
@@ -156,4 +158,4 @@ def _refuse(
         if rows is not None:
             bad &= rows[start:stop]
         if bad.any():
-            raise DatasetError(f"{key} {fault} on row {start + int(np.argmax(bad))}; remove that episode or mend it")
+            raise DatasetError(f"{key} {fault} on row {start + int(np.argmax(bad))}; remove or repair that episode")

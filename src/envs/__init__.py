@@ -1,4 +1,4 @@
-"""Environments by name. Importing this package imports no simulator: each factory imports its own when called."""
+"""Environments by name. This package imports no simulator: each factory imports its own when it is called."""
 
 import inspect
 from collections.abc import Callable
@@ -12,11 +12,14 @@ __all__ = ["REGISTRY", "VECTOR_REGISTRY", "MultiAgentEnv", "SyncVectorEnv", "Vec
 
 GYMMA_SIMULATOR = ("gymnasium", "pettingzoo")
 MPE_SIMULATOR = ("mpe2", "pettingzoo", "pygame", "gymnasium")
-UNUSED_BY_TWIN = ("key", "render_mode", "replay_path")
+UNUSED_BY_TWIN = ("key", "render_mode", "replay_path")  # env_args that `SpreadTwin` does not take
 
 
 def mpe_fn(**env_args: Any) -> MultiAgentEnv:
-    """A `MultiAgentEnv` on mpe2; see `envs.mpe.mpe_env.MPEEnv` for the keywords. Raises `EnvError`."""
+    """Make a `MultiAgentEnv` on mpe2; `envs.mpe.mpe_env.MPEEnv` lists the keywords.
+
+    Raises `EnvError` where a package is missing or an argument is wrong.
+    """
     try:
         from envs.mpe.mpe_env import MPEEnv
 
@@ -26,7 +29,7 @@ def mpe_fn(**env_args: Any) -> MultiAgentEnv:
         if missing not in MPE_SIMULATOR:
             raise
         raise EnvError(
-            f"The mpe environments need the package {missing}, which is not installed: "
+            f"the mpe environments need the package {missing}, which is not installed: "
             "pip install -c constraints.txt mpe2 pettingzoo gymnasium pygame-ce"
         ) from error
 
@@ -34,7 +37,7 @@ def mpe_fn(**env_args: Any) -> MultiAgentEnv:
 def mpe_vector_fn(
     n_envs: int, common_reward: bool = True, reward_scalarisation: str = "sum", **env_args: Any
 ) -> VectorEnv:
-    """The NumPy twin for `key=simple_spread` without rendering, else a loop over `n_envs` ordinary environments."""
+    """Make the vectorised environment for `key=simple_spread` without rendering, else a loop over ordinary ones."""
     if env_args.get("key") == "simple_spread" and env_args.get("render_mode") is None:
         from envs.mpe.keys import check_arguments
         from envs.mpe.spread_twin import SpreadTwin
@@ -48,9 +51,12 @@ def mpe_vector_fn(
 
 
 def gymma_fn(**env_args: Any) -> MultiAgentEnv:
-    """Any PettingZoo or Gymnasium environment; see `envs.gymma.GymmaEnv` for the keywords. Raises `EnvError`."""
+    """Make any PettingZoo or Gymnasium environment; `envs.gymma.GymmaEnv` lists the keywords.
+
+    Raises `EnvError` where a package is missing or an argument is wrong.
+    """
     if "key" not in env_args:
-        raise EnvError("env_args.key is missing: name an environment, such as lbforaging:Foraging-8x8-2p-3f-v3.")
+        raise EnvError("env_args.key is missing: name an environment, such as lbforaging:Foraging-8x8-2p-3f-v3")
     try:
         from envs.gymma import GymmaEnv
 
@@ -60,27 +66,27 @@ def gymma_fn(**env_args: Any) -> MultiAgentEnv:
         if missing not in GYMMA_SIMULATOR:
             raise
         raise EnvError(
-            f"The gymma environments need the package {missing}, which is not installed: "
+            f"the gymma environments need the package {missing}, which is not installed: "
             "pip install -c constraints.txt gymnasium pettingzoo"
         ) from error
 
 
 def matrix_game_fn(**env_args: Any) -> MultiAgentEnv:
-    """The XOR or the penalty game; see `envs.matrix_game.MatrixGameEnv` for the keywords. Raises `EnvError`."""
+    """Make the XOR or the penalty game; `envs.matrix_game.MatrixGameEnv` lists the keywords. Raises `EnvError`."""
     from envs.matrix_game import MatrixGameEnv
 
     return _game("matrix_game", MatrixGameEnv, env_args)
 
 
 def bridge_fn(**env_args: Any) -> MultiAgentEnv:
-    """The Bridge game; see `envs.bridge.BridgeEnv` for the keywords. Raises `EnvError`."""
+    """Make the Bridge game; `envs.bridge.BridgeEnv` lists the keywords. Raises `EnvError`."""
     from envs.bridge import BridgeEnv
 
     return _game("bridge", BridgeEnv, env_args)
 
 
 def _game(name: str, game: Callable[..., MultiAgentEnv], env_args: dict[str, Any]) -> MultiAgentEnv:
-    """The game, after a misspelt keyword was refused by name and pictures with a reason."""
+    """Make a game. Raises `EnvError` for an unknown keyword, and for a render mode: games cannot be drawn."""
     from envs.game_env import NO_PICTURES
     from envs.mpe.keys import check_arguments
 
@@ -91,7 +97,7 @@ def _game(name: str, game: Callable[..., MultiAgentEnv], env_args: dict[str, Any
 
 
 def _looped(factory: Callable[..., MultiAgentEnv]) -> Callable[..., VectorEnv]:
-    """What `VECTOR_REGISTRY` holds for an environment without a vectorised twin."""
+    """Make the `VECTOR_REGISTRY` entry of an environment that has no vectorised implementation."""
 
     def vector_fn(
         n_envs: int, common_reward: bool = True, reward_scalarisation: str = "sum", **env_args: Any
@@ -104,7 +110,7 @@ def _looped(factory: Callable[..., MultiAgentEnv]) -> Callable[..., VectorEnv]:
 def sync_vector_env(
     factory: Callable[..., MultiAgentEnv], n_envs: int, common_reward: bool, reward_scalarisation: str, **env_args: Any
 ) -> VectorEnv:
-    """`n_envs` environments of one `factory` in a loop; number i has seed + i, as in EPyMARL's parallel runner."""
+    """Make `n_envs` environments that step in a loop; number i has seed + i, as in EPyMARL's parallel runner."""
     seed = env_args.pop("seed", None)
 
     def make_env(i: int) -> MultiAgentEnv:

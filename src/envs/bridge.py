@@ -1,8 +1,7 @@
 """Bridge: two agents must pass each other on a bridge one row wide (from AlberDICE, Matsunaga et al. 2023).
 
-Who yields to whom is free, so that there are two optimal modes and agents that choose different ones block each other.
-The game is small enough to be known exactly: `bridge_tables` holds every transition and reward, and the environment
-reads them from there.
+Either agent may yield, so there are two optimal modes. Agents that choose different modes block each other. The game is
+small enough to list: `bridge_tables` holds every transition and reward, and the environment reads them from there.
 """
 
 from dataclasses import dataclass
@@ -22,16 +21,16 @@ MOVES: tuple[Cell, ...] = ((0, 0), (-1, 0), (1, 0), (0, 1), (0, -1))  # stay, up
 CELLS: tuple[Cell, ...] = tuple((row, column) for row in range(3) for column in range(6) if MAP[row][column] != "#")
 GOALS: Places = ((2, 5), (0, 0))
 STARTS: dict[bool, Places] = {True: ((1, 2), (1, 3)), False: ((1, 1), (1, 4))}  # by start_adjacent
-STEP_COST = 0.1  # an agent's loss each step, by cell of distance to its goal
+STEP_COST = 0.1  # per agent, step and cell of distance to the goal
 N_ACTIONS = len(MOVES)
 
 
 @dataclass(frozen=True)
 class BridgeTables:
-    """The game over all 196 joint states s = 14 * cell of agent 0 + cell of agent 1 and joint actions a = 5 a_0 + a_1.
+    """The game as tables: joint states s = 14 * cell of agent 0 + cell of agent 1, joint actions a = 5 a_0 + a_1.
 
-    next_state (196, 25) int64; reward (196, 25) float64, the team's; done (196, 25) bool, whether both agents are on
-    their goals after the step; states (196, 8) float32, what is seen. The tables know of no time limit.
+    next_state (196, 25) int64; reward (196, 25) float64, the team's; done (196, 25) bool: both agents are on their
+    goals after the step; states (196, 8) float32: what the agents observe. The tables hold no time limit.
     """
 
     next_state: np.ndarray
@@ -41,24 +40,26 @@ class BridgeTables:
 
 
 def state_index(places: Places) -> int:
-    """The joint state's row in the tables."""
+    """Row of a joint state in the tables."""
     return len(CELLS) * CELLS.index(places[0]) + CELLS.index(places[1])
 
 
 def _target(agent: int, cell: Cell, action: int) -> Cell:
-    """Where an agent alone on the map would be: no further than a wall, the map's edge or, once there, its goal."""
+    """Cell after one move of an agent alone on the map: walls and edges stop it, and it never leaves its goal."""
     target = (cell[0] + MOVES[action][0], cell[1] + MOVES[action][1])
     return cell if cell == GOALS[agent] or target not in CELLS else target
 
 
 def transition(places: Places, actions: tuple[int, int]) -> Places:
-    """Where the agents are after both moved at once.
+    """Cells of both agents after a simultaneous move, as in the published transitions.
 
-    A move is cancelled that leads out of the map, into a wall or onto an agent that stays; an exchange of places
-    cancels both moves; of two moves into one free cell, agent 1's is cancelled. Following into a cell that is being
-    left is allowed. An agent on its goal stays there and is in nobody's way. Agents are judged in index order, and a
-    move onto one's own goal is not stopped by what is there: agent 0's succeeds always (also as an exchange), agent
-    1's unless agent 0 moves into the same cell or exchanges places with it. So the published transitions have it.
+    - A move off the map, into a wall or onto an agent that stays is cancelled.
+    - Agents cannot exchange places: both moves are cancelled.
+    - Where both move into one free cell, agent 1's move is cancelled.
+    - An agent may move into a cell that the other leaves in the same step.
+    - An agent on its goal stays there and blocks nobody.
+    - Agents are moved in index order, and an agent that moves onto its own goal is not blocked. Agent 0 always reaches
+      its goal, even by an exchange. Agent 1 does unless agent 0 moves into the same cell or exchanges places with it.
     """
     first, second = (_target(agent, places[agent], actions[agent]) for agent in range(2))
     if places[0] == GOALS[0] or places[1] == GOALS[1]:
@@ -73,9 +74,9 @@ def transition(places: Places, actions: tuple[int, int]) -> Places:
 
 
 def step_reward(before: Places, after: Places) -> float:
-    """The team's reward: the mean over agents of minus a tenth of the distance to the goal, after the move.
+    """Team reward of one step: the mean over agents of -0.1 * distance to the goal after the move.
 
-    An agent that was on its goal before the step counts 0, and so does the step that brings the last agent there.
+    An agent that was on its goal before the step counts 0. The step that brings the last agent home pays 0.
     """
     if after == GOALS:
         return 0.0
@@ -86,7 +87,7 @@ def step_reward(before: Places, after: Places) -> float:
 
 @lru_cache(maxsize=1)
 def bridge_tables() -> BridgeTables:
-    """Every transition and reward of the game, made once; the arrays are shared and read-only."""
+    """Every transition and reward of the game. The result is cached; its arrays are shared and read-only."""
     pairs = list(product(CELLS, CELLS))
     joint_actions = list(product(range(N_ACTIONS), range(N_ACTIONS)))
     after = [[transition(places, actions) for actions in joint_actions] for places in pairs]
@@ -102,14 +103,13 @@ def bridge_tables() -> BridgeTables:
 
 
 class BridgeEnv(GameEnv):
-    """Agent 0 goes from (1, 2) to (2, 5), agent 1 from (1, 3) to (0, 0), or with `start_adjacent=False` from (1, 1)
-    and (1, 4); `MAP`, `transition` and `step_reward` are the rules.
+    """The Bridge game. `MAP`, `transition` and `step_reward` are its rules; the rest is as in `GameEnv`.
 
-    State and observations (8,) are row and column of agent 0, of its goal, of agent 1 and of its goal, in cells. The
-    episode terminates when both agents are on their goals. `episode_limit` (default 50, the published data's; the
-    authors evaluate with 20) is a time limit, a truncation. As in the published game the step that ends an episode
-    pays 0, even where the time limit ended it: the distance of that step is not charged. The optimum is -1.23545 in 8
-    steps. The rest is as `GameEnv` says.
+    Goals: (2, 5) for agent 0 and (0, 0) for agent 1. Starts: (1, 2) and (1, 3), or (1, 1) and (1, 4) with
+    `start_adjacent=False`. State and observations (8,): row and column of agent 0, its goal, agent 1 and its goal.
+    The episode terminates when both agents are on their goals. `episode_limit` truncates it: 50 as in the published
+    data, while the authors evaluate with 20. As in the published game the last step of an episode pays 0, also where
+    the time limit ends it. The optimum is -1.23545 in 8 steps.
     """
 
     def __init__(

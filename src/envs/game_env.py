@@ -1,4 +1,4 @@
-"""What the small games with known optima share: two agents that see everything, one team reward, no chance."""
+"""Base of the small games with known optima: two agents that observe the state, one team reward, no randomness."""
 
 from abc import abstractmethod
 from typing import Any
@@ -15,16 +15,16 @@ from envs.multiagentenv import (
 )
 from utils.errors import EnvError
 
-NO_PICTURES = "The matrix game and Bridge cannot be drawn: leave out render=True and env_args.render_mode."
+NO_PICTURES = "the matrix game and Bridge cannot be drawn: leave out render=True and env_args.render_mode"
 
 
 class GameEnv(MultiAgentEnv):
     """A deterministic game of two agents; a subclass states its rules in `_start`, `_play` and `get_state`.
 
-    Both agents observe the state (O = S), all actions are always available, and each is paid the team's reward:
-    `reward_scalarisation="mean"` makes the team's reward of the two again, "sum" twice that. Episodes are cut after
-    `episode_limit` steps: truncated, never terminated, with `info["episode_limit"]` True. `seed` changes nothing.
-    Raises `EnvError` for a limit below 1, an unknown scalarisation, and actions of a wrong shape or value.
+    Both agents observe the state (O = S) and all actions are always available. Each agent is paid the team's reward, so
+    `reward_scalarisation="mean"` gives the team's reward and "sum" twice that. Episodes are truncated after
+    `episode_limit` steps, with `info["episode_limit"]` True. `seed` changes nothing. Raises `EnvError` for a limit
+    below 1, an unknown scalarisation, and actions of a wrong shape or value.
     """
 
     n_agents = 2
@@ -43,11 +43,11 @@ class GameEnv(MultiAgentEnv):
 
     @abstractmethod
     def _start(self) -> None:
-        """Puts the game in its first state."""
+        """Put the game in its first state."""
 
     @abstractmethod
     def _play(self, first: int, second: int, last_step: bool) -> tuple[float, bool]:
-        """Moves on by the two agents' actions; returns the team's reward and whether the game is over for good.
+        """Apply both actions. Return the team's reward and whether the episode terminates.
 
         last_step: whether the time limit cuts the episode after this step.
         """
@@ -63,7 +63,7 @@ class GameEnv(MultiAgentEnv):
 
     def step(self, actions: Any) -> tuple[list[np.ndarray], float | list[float], bool, bool, dict[str, Any]]:
         if not self._running:
-            raise EnvError("There is no episode to step: call reset first, and again after every episode's end.")
+            raise EnvError("no episode is running: call reset first, and again after the end of every episode")
         widths = np.full(self.n_agents, self._n_actions)
         first, second = check_discrete_actions(as_array(actions), (self.n_agents,), widths)
         self._t += 1
@@ -87,11 +87,11 @@ class GameEnv(MultiAgentEnv):
         return self._n_actions
 
     def render(self) -> np.ndarray | None:
-        """Raises `EnvError`: there are no pictures."""
+        """Raise `EnvError`: games cannot be drawn."""
         raise EnvError(NO_PICTURES)
 
     def save_replay(self) -> None:
-        """Raises `EnvError`: there are no pictures."""
+        """Raise `EnvError`: games cannot be drawn."""
         raise EnvError(NO_PICTURES)
 
     def close(self) -> None:

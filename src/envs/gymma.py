@@ -19,20 +19,20 @@ KEY_FORMS = (
     "write package:EnvId-v0 or EnvId-v0 for Gymnasium, "
     "pz-family-name-v0 or a module such as mpe2.simple_spread_v3 for PettingZoo"
 )
-# The keyword by which many environments take an episode's limit.
+# The keyword for the length of an episode in many environments.
 PETTINGZOO_LIMIT = "max_cycles"
 GYMNASIUM_LIMIT = "max_episode_steps"
 
 
 class GymmaEnv(WrappedEnv):
-    """The environment `key` names; see `envs.wrappers.wrapped_env.WrappedEnv` for what is made of it.
+    """The environment that `key` names, wrapped as `envs.wrappers.wrapped_env.WrappedEnv` describes.
 
-    Keys: `module:EnvId-v0` (the module is imported, which registers the id) or `EnvId-v0` of Gymnasium;
-    `pz-<family>-<name>`, as in stock, or the dotted path of any module with a `parallel_env` of PettingZoo.
-    `time_limit` None is the environment's own limit. Further keywords go to the environment.
+    Keys for Gymnasium: `EnvId-v0`, or `module:EnvId-v0` where importing the module registers the id. Keys for
+    PettingZoo: `pz-<family>-<name>` as in stock EPyMARL, or the dotted path of a module that has a `parallel_env`.
+    `time_limit` None keeps the environment's own limit. Further keywords go to the environment.
 
-    Raises `EnvError` for a key, package or keyword that does not exist, for a single-agent environment, and for spaces
-    that are not handled.
+    Raises `EnvError` for an unknown key, package or keyword, for a single-agent environment, and for spaces other than
+    those of `envs.wrappers.spaces`.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class GymmaEnv(WrappedEnv):
         if time_limit is not None:
             check_time_limit(time_limit)
         if not isinstance(key, str) or not key:
-            raise EnvError(f"env_args.key={key!r} names no environment: {KEY_FORMS}.")
+            raise EnvError(f"env_args.key={key!r} names no environment: {KEY_FORMS}")
         if render_mode != "human":
             os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
@@ -60,9 +60,11 @@ class GymmaEnv(WrappedEnv):
         modes = (getattr(simulator.env, "metadata", None) or {}).get("render_modes", ())
         if render_mode is not None and render_mode not in modes:
             known = ", ".join(modes) or "none"
-            raise EnvError(f"env_args.render_mode={render_mode}: {key} draws in the modes {known}.")
+            raise EnvError(
+                f"env_args.render_mode={render_mode}: {key} draws in the modes {known}; choose one of them, or null"
+            )
         if limit is None:
-            raise EnvError(f"{key} names no limit of its own to its episodes: set env_args.time_limit.")
+            raise EnvError(f"{key} has no time limit of its own: set env_args.time_limit")
         super().__init__(
             key, simulator, seed, limit, common_reward, reward_scalarisation, render_mode, replay_path, use_env_state
         )
@@ -78,7 +80,7 @@ def _is_gymnasium(key: str) -> bool:
 def _make_pettingzoo(
     key: str, time_limit: int | None, render_mode: str | None, own_args: dict[str, Any]
 ) -> tuple[Simulator, int | None]:
-    """The simulator and its episodes' limit. Its own limit is moved to `time_limit` where it takes one."""
+    """The simulator and its time limit; its own limit is set to `time_limit` where it accepts one."""
     module = _pettingzoo_module(key)
     parameters = _parameters(module.parallel_env)
     if _takes_anything(parameters) and hasattr(module, "raw_env"):  # PettingZoo's own conversion hides its arguments
@@ -111,7 +113,7 @@ def _takes_anything(parameters: dict[str, inspect.Parameter]) -> bool:
 
 def _refuse_limit(name: str, own_args: dict[str, Any]) -> None:
     if name in own_args:
-        raise EnvError(f"env_args.{name} is set by env_args.time_limit: give that one.")
+        raise EnvError(f"env_args.{name} is set by env_args.time_limit: give time_limit instead")
 
 
 def _default(parameter: inspect.Parameter) -> int | None:
@@ -124,11 +126,11 @@ def _pettingzoo_module(key: str) -> ModuleType:
     if key.startswith("pz-"):
         family, _, name = key.removeprefix("pz-").partition("-")
         if not name:
-            raise EnvError(f"env_args.key={key!r} names no environment: {KEY_FORMS}.")
+            raise EnvError(f"env_args.key={key!r} names no environment: {KEY_FORMS}")
         path = f"{'mpe2' if family == 'mpe' else f'pettingzoo.{family}'}.{name.replace('-', '_')}"
     module = _import(key, path)
     if not callable(getattr(module, "parallel_env", None)):
-        raise EnvError(f"env_args.key={key!r}: the module {path} has no parallel_env; {KEY_FORMS}.")
+        raise EnvError(f"env_args.key={key!r}: the module {path} has no parallel_env; {KEY_FORMS}")
     return module
 
 
@@ -137,16 +139,16 @@ def _import(key: str, path: str) -> ModuleType:
         return importlib.import_module(path)
     except ModuleNotFoundError as error:
         missing = error.name or path
-    except Exception as error:  # a retired version, a text that is no module path, or an error of the module itself
-        raise EnvError(f"env_args.key={key!r} cannot be imported: {_one_line(error)}; {KEY_FORMS}.") from error
+    except Exception as error:  # a retired version, an invalid module path, or an error inside the module
+        raise EnvError(f"env_args.key={key!r} cannot be imported: {_one_line(error)}; {KEY_FORMS}") from error
     package, _, leaf = missing.rpartition(".")
-    own = path.startswith(missing)  # else it is a package that the environment itself imports
+    own = path.startswith(missing)  # otherwise the environment imports the missing package
     if own and package:
-        raise EnvError(f"env_args.key={key!r}: the package {package} has no module {leaf}; {KEY_FORMS}.")
+        raise EnvError(f"env_args.key={key!r}: the package {package} has no module {leaf}; {KEY_FORMS}")
     elsewhere = f", put its folder on PYTHONPATH, or {KEY_FORMS}" if own else ""
     raise EnvError(
         f"env_args.key={key!r} needs the package {missing.partition('.')[0]}, which is not installed: "
-        f"pip install it{elsewhere}."
+        f"pip install it{elsewhere}"
     )
 
 
@@ -156,10 +158,10 @@ def _import(key: str, path: str) -> ModuleType:
 def _make_gymnasium(
     key: str, time_limit: int | None, render_mode: str | None, own_args: dict[str, Any]
 ) -> tuple[Simulator, int | None]:
-    """The simulator and its episodes' limit.
+    """The simulator and its time limit.
 
-    An environment that takes its limit as a keyword may end there as if in a terminal state (level-based foraging
-    does): that limit is moved one step beyond `time_limit`, so that the wrapper's cut, a truncation, comes first.
+    Some environments report their own limit as a terminal state (level-based foraging does). Their limit is therefore
+    set one step beyond `time_limit`, so that the wrapper truncates first.
     """
     spec = copy.deepcopy(_gymnasium_spec(key))
     _refuse_limit(GYMNASIUM_LIMIT, own_args)
@@ -171,7 +173,7 @@ def _make_gymnasium(
     try:
         env = gymnasium.make(spec, disable_env_checker=True, **taken)
     except ModuleNotFoundError as error:
-        raise EnvError(f"{key} needs the package {error.name}, which is not installed: pip install it.") from error
+        raise EnvError(f"{key} needs the package {error.name}, which is not installed: pip install it") from error
     except (gymnasium.error.Error, TypeError, ValueError, AssertionError) as error:
         raise EnvError(f"{key} refuses its env_args: {_one_line(error)}") from error
     return GymnasiumSimulator(key, env), limit
@@ -188,7 +190,7 @@ def _gymnasium_spec(key: str) -> Any:
 
 
 def _near(module: str, name: str) -> str:
-    """The nearest registered id, and where a package that registers the id is not imported, how to name it."""
+    """Hint for an unknown id: the nearest registered one, or how to name the module that registers it."""
     if not module:
         return f"if a package registers it, {KEY_FORMS}"
     return nearest(name, gymnasium.registry)
@@ -196,4 +198,4 @@ def _near(module: str, name: str) -> str:
 
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
-    return text.partition(" was raised from the environment creator")[0]  # Gymnasium repeats every keyword after it
+    return text.partition(" was raised from the environment creator")[0]  # after this Gymnasium repeats every keyword

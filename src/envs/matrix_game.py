@@ -1,8 +1,8 @@
-"""Two-player matrix games, played again and again: the XOR game and the penalty game of AlberDICE's `mmdp_game_1`.
+"""Repeated two-player matrix games: the XOR game and the penalty game of AlberDICE's `mmdp_game_1`.
 
-XOR (A = 0, B = 1): a unit for the agents that choose differently, nothing for both A, a loss for both B. The best
-joint policies, AB and BA, are two modes of which every mixture of one agent's choices over both is worse: factored
-behaviour cloning of {AB, BA} earns 0 and an additive value of {AA, AB, BA} is greedy for BB.
+XOR (A = 0, B = 1) pays 1 where the agents choose differently, 0 for AA and -2 for BB. AB and BA are optimal, and agents
+that mix independently between these two modes earn less. Factored behaviour cloning of {AB, BA} earns 0, and an
+additive value function fitted to {AA, AB, BA} makes BB the greedy joint action.
 """
 
 import numpy as np
@@ -13,8 +13,8 @@ from utils.errors import EnvError, nearest
 # The team's reward of a step, [action of agent 0][action of agent 1].
 PAYOFFS: dict[str, np.ndarray] = {
     "xor": np.array([[0.0, 1.0], [1.0, -2.0]]),
-    # The two corners that agree pay; the borders around them cost, 2 in the first row and the last column, where
-    # agent 0 is at its first or agent 1 at its last action, 1 in the first column and the last row; the centre is 0.
+    # The first and the last action pay 1 where both agents take them. The rest of the first row and last column costs
+    # 2, the rest of the first column and last row costs 1, and the centre pays 0.
     "penalty": np.array(
         [
             [1.0, -2.0, -2.0, -2.0],
@@ -24,15 +24,15 @@ PAYOFFS: dict[str, np.ndarray] = {
         ]
     ),
 }
-# The published game has two states, of which the matrix game never leaves the second: its one-hot, once an agent.
+# The published game has two states, and the matrix game stays in the second: its one-hot vector, once per agent.
 STATE = np.array([0.0, 1.0, 0.0, 1.0], np.float32)
 
 
 class MatrixGameEnv(GameEnv):
-    """`key: xor` (2 actions) or `key: penalty` (4 actions); `PAYOFFS[key]` is the reward, 1 a step the optimum.
+    """The game `key: xor` (2 actions) or `key: penalty` (4 actions). `PAYOFFS[key]` is the reward, at most 1.
 
-    State and observations (4,) are the constant `STATE`. There is no terminal: `episode_limit` (default 50, the
-    published data's) is a time limit. The rest is as `GameEnv` says. Raises `EnvError` for an unknown key.
+    State and observations (4,) are the constant `STATE`. Episodes never terminate; `episode_limit` (50, as in the
+    published data) truncates them. The rest is as in `GameEnv`. Raises `EnvError` for an unknown key.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class MatrixGameEnv(GameEnv):
         super().__init__(len(self._payoffs), seed, episode_limit, common_reward, reward_scalarisation)
 
     def _start(self) -> None:
-        """There is one state only."""
+        """Do nothing: there is only one state."""
 
     def _play(self, first: int, second: int, last_step: bool) -> tuple[float, bool]:
         return float(self._payoffs[first, second]), False

@@ -1,7 +1,7 @@
-"""Environments in processes of their own, behind the `VectorEnv` interface; and the program of such a process.
+"""Environments in separate processes behind the `VectorEnv` interface, and the program that each process runs.
 
-The processes are started afresh and are no copies of this one: forking a process that has loaded torch can deadlock,
-and multiprocessing's other start methods import the main module (here Sacred's experiment and torch) in each of them.
+Each process starts as a new Python interpreter. Forking a process that has loaded torch can deadlock, and
+multiprocessing's other start methods would import the main module (Sacred's experiment and torch) in every process.
 """
 
 import os
@@ -21,14 +21,15 @@ from envs.vector_env import VectorEnv, stack_infos
 from utils.errors import EnvError
 
 SRC = Path(__file__).resolve().parents[1]
-PATIENCE = 5.0  # seconds that a process has to close its environment
+PATIENCE = 5.0  # seconds in which a process must close its environment
 
 
 class ProcessVectorEnv(VectorEnv):
-    """`n_envs` environments `envs.REGISTRY[env](**env_args)`, one a process; number i has seed + i, as in stock.
+    """`n_envs` environments `envs.REGISTRY[env](**env_args)`, each in its own process.
 
-    Episodes, rewards and information are those of `SyncVectorEnv` over the same environments. Whatever goes wrong in
-    a process is an `EnvError` here. The processes end when they are closed and when this process does, however it does.
+    Number i has seed + i, as in stock EPyMARL. Episodes, rewards and info equal those of `SyncVectorEnv` over the same
+    environments. Raises `EnvError` for every failure inside a process. The processes end when this object is closed or
+    this process ends, even if it is killed.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class ProcessVectorEnv(VectorEnv):
         self._check_started()
         joint = as_array(actions)  # (E, N, A) or (E, N, 1) or (E, N)
         if len(joint) != self._n_active:
-            raise EnvError(f"step needs actions for {self._n_active} episodes, not {len(joint)}.")
+            raise EnvError(f"step needs actions for {self._n_active} episodes, not {len(joint)}")
         reward = np.zeros((self._n_active, self.n_agents))
         alive = np.flatnonzero(~(self._terminated | self._truncated))
         for i in alive:
@@ -97,7 +98,7 @@ class ProcessVectorEnv(VectorEnv):
         self._finalizer()
 
     def _answer(self, worker: "Worker") -> Any:
-        """A worker's answer. Closes all of them if it is an error: their answers are out of step from then on."""
+        """A worker's answer. On an error all workers are closed, because their answers no longer match the commands."""
         try:
             return worker.receive()
         except EnvError:
@@ -106,11 +107,11 @@ class ProcessVectorEnv(VectorEnv):
 
     def _check_started(self) -> None:
         if not self._n_active:
-            raise EnvError("The vector environment has no episodes yet: call reset first.")
+            raise EnvError("the vectorised environment has no episodes yet: call reset first")
 
 
 class Worker:
-    """This side of one process: its handle and the connection to it."""
+    """Handle of one process and the connection to it."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -118,12 +119,12 @@ class Worker:
         with theirs:
             environment = {
                 **os.environ,
-                "OMP_NUM_THREADS": "1",  # as many processes as cores: more threads would fight for them
+                "OMP_NUM_THREADS": "1",  # the processes already fill the cores
                 "PYTHONPATH": os.pathsep.join([str(SRC), *(path or os.getcwd() for path in sys.path)]),
             }
             command = [sys.executable, "-P", "-m", "envs.process_env", str(theirs.fileno())]
-            # A session of its own: Ctrl-C in the terminal reaches the parent only, which then closes the workers.
-            # Its output is dropped: Sacred's capture of ours would wait for whoever holds it open.
+            # A new session, so that Ctrl-C in the terminal reaches only the parent, which then closes the workers.
+            # Output is dropped, because Sacred waits until every process that holds its captured stream has closed it.
             nothing = subprocess.DEVNULL
             self.process = subprocess.Popen(
                 command, env=environment, pass_fds=[theirs.fileno()], stdin=nothing, stdout=nothing, stderr=nothing,
@@ -138,7 +139,7 @@ class Worker:
             raise self._died() from error
 
     def receive(self) -> Any:
-        """The answer to the last command. Raises `EnvError` if that failed or the process has died."""
+        """The answer to the last command. Raises `EnvError` if the command failed or the process has died."""
         try:
             failure, payload = self._connection.recv()
         except (EOFError, OSError) as error:
@@ -153,8 +154,8 @@ class Worker:
         except subprocess.TimeoutExpired:
             status = "none yet"
         return EnvError(
-            f"The process of environment {self.number} has died (exit status {status}): "
-            "set runner=vector to see why, or a smaller batch_size_run if memory is short."
+            f"the process of environment {self.number} has died (exit status {status}): "
+            "set runner=vector to see why, or a smaller batch_size_run if memory is short"
         )
 
     def close_connection(self) -> None:
@@ -169,7 +170,7 @@ class Worker:
 
 
 def _close_all(workers: list[Worker]) -> None:
-    """A closed connection is the workers' sign to close their environments and exit."""
+    """Close the connections, at which the workers close their environments and exit, and wait for them."""
     for worker in workers:
         worker.close_connection()
     for worker in workers:
@@ -181,7 +182,7 @@ def _close_all(workers: list[Worker]) -> None:
 
 
 def serve(connection: Connection) -> None:
-    """Answer commands with (failed, answer or sentence) until the other side closes the connection."""
+    """Answer commands with (failed, answer or error message) until the other side closes the connection."""
     env: MultiAgentEnv | None = None
     try:
         while True:
@@ -200,7 +201,7 @@ def serve(connection: Connection) -> None:
                 connection.send((True, str(error)))
             except Exception as error:
                 what = " ".join(str(error).split())
-                sentence = f"An environment failed with {type(error).__name__}: {what}; set runner=vector to see where."
+                sentence = f"an environment failed with {type(error).__name__}: {what}; set runner=vector to see where"
                 connection.send((True, sentence))
             else:
                 connection.send((False, answer))

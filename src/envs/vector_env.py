@@ -1,4 +1,4 @@
-"""Many episodes of one environment in one process: the interface, and a loop over ordinary wrappers that offers it."""
+"""Vectorised environments: the interface to many episodes at once, and its implementation as a loop."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from utils.errors import EnvError
 
 
 class VectorEnv(ABC):
-    """Up to `n_envs` episodes side by side; E is the number of episodes started by the last reset.
+    """Up to `n_envs` episodes at once; E is the number of episodes that the last reset started.
 
     Rewards are always per agent; `scalarise` applies `common_reward` and `reward_scalarisation`.
     """
@@ -21,25 +21,25 @@ class VectorEnv(ABC):
 
     def __init__(self, n_envs: int, common_reward: bool, reward_scalarisation: str) -> None:
         if n_envs < 1:
-            raise EnvError(f"A vector environment needs at least one episode, not n_envs={n_envs}.")
+            raise EnvError(f"a vectorised environment needs at least one episode, not n_envs={n_envs}")
         self.n_envs = n_envs
         self.common_reward = common_reward
         self.reward_scalarisation = check_reward_scalarisation(reward_scalarisation)
 
     @abstractmethod
     def reset(self, seeds: Sequence[int] | None = None) -> None:
-        """Starts len(seeds) <= n_envs episodes, or n_envs that continue the environment's own random stream.
+        """Start one episode per seed, or for None `n_envs` episodes from the environment's own random stream.
 
         The episode with seed s starts exactly as `MultiAgentEnv.reset(seed=s)` of the same key does. Raises `EnvError`
-        for no seed or more than `n_envs`.
+        for an empty list, more than `n_envs` seeds and a negative seed.
         """
 
     @abstractmethod
     def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-        """Takes actions (E, N, A), or integers (E, N) or (E, N, 1); tensors and arrays alike.
+        """Take actions (E, N, A), or integers (E, N) or (E, N, 1), as a tensor or an array.
 
         Returns reward (E, N) float64, terminated (E,) bool, truncated (E,) bool and infos of (E,) arrays. An episode
-        that has ended while others go on ignores its actions, gives reward 0 and keeps its flags.
+        that has ended while others continue ignores its actions, gives reward 0 and keeps its flags.
         """
 
     @abstractmethod
@@ -52,42 +52,42 @@ class VectorEnv(ABC):
 
     @abstractmethod
     def get_avail_actions(self) -> np.ndarray:
-        """Zeros and ones, int64 (E, N, A)."""
+        """Available actions as zeros and ones, int64 (E, N, A)."""
 
     @abstractmethod
     def get_env_info(self) -> dict[str, Any]:
-        """The same dictionary as `MultiAgentEnv.get_env_info` of the same key."""
+        """The dictionary of `MultiAgentEnv.get_env_info` for the same key."""
 
     @abstractmethod
     def close(self) -> None:
-        """Releases the simulators."""
+        """Release the simulators."""
 
     def scalarise(self, reward: np.ndarray) -> np.ndarray:
-        """Per-agent rewards (E, N) as (E,) if `common_reward`, else unchanged."""
+        """Rewards per agent (E, N) as team rewards (E,) if `common_reward`, else unchanged."""
         if not self.common_reward:
             return reward
         return np.asarray(reward.sum(axis=1) if self.reward_scalarisation == "sum" else reward.mean(axis=1))
 
     def check_seeds(self, seeds: Sequence[int]) -> list[int]:
-        """Returns the seeds as ints; raises `EnvError` unless there are 1 to n_envs of them, none negative."""
+        """Return the seeds as ints. Raises `EnvError` unless there are 1 to n_envs of them and none is negative."""
         if not 1 <= len(seeds) <= self.n_envs:
-            raise EnvError(f"reset needs 1 to n_envs={self.n_envs} seeds, not {len(seeds)}.")
+            raise EnvError(f"reset needs 1 to n_envs={self.n_envs} seeds, not {len(seeds)}")
         checked = [int(seed) for seed in seeds]
         if min(checked) < 0:
-            raise EnvError(f"Environment seeds must not be negative, but got {min(checked)}.")
+            raise EnvError(f"environment seeds must not be negative, but got {min(checked)}")
         return checked
 
 
 def stack_infos(infos: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """E flat information dictionaries as one of (E,) arrays; what an episode does not report is 0."""
+    """Merge E flat info dictionaries into one of (E,) arrays; entries that an episode lacks are 0."""
     keys = dict.fromkeys(key for info in infos for key in info)
     return {key: np.array([info.get(key, 0) for info in infos]) for key in keys}
 
 
 class SyncVectorEnv(VectorEnv):
-    """Steps `n_envs` ordinary environments one after the other.
+    """A loop over `n_envs` ordinary environments.
 
-    `make_env(i)` builds environment i; it must be built with `common_reward=False`, as rewards here are per agent.
+    make_env: builds environment i, with `common_reward=False`, because rewards are per agent here.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class SyncVectorEnv(VectorEnv):
         self._check_started()
         joint = as_array(actions)  # (E, N, A) or (E, N, 1) or (E, N)
         if len(joint) != len(self._active):
-            raise EnvError(f"step needs actions for {len(self._active)} episodes, not {len(joint)}.")
+            raise EnvError(f"step needs actions for {len(self._active)} episodes, not {len(joint)}")
         reward = np.zeros((len(self._active), self.n_agents))
         for i, env in enumerate(self._active):
             if self._terminated[i] or self._truncated[i]:
@@ -132,7 +132,7 @@ class SyncVectorEnv(VectorEnv):
             _, rewards, self._terminated[i], self._truncated[i], self._infos[i] = env.step(joint[i])
             if np.shape(rewards) != (self.n_agents,):
                 raise EnvError(
-                    "A vector environment needs rewards per agent: build its parts with common_reward=False."
+                    "a vectorised environment needs rewards per agent: build its parts with common_reward=False"
                 )
             reward[i] = rewards
         return reward, self._terminated.copy(), self._truncated.copy(), stack_infos(self._infos)
@@ -158,4 +158,4 @@ class SyncVectorEnv(VectorEnv):
 
     def _check_started(self) -> None:
         if not self._active:
-            raise EnvError("The vector environment has no episodes yet: call reset first.")
+            raise EnvError("the vectorised environment has no episodes yet: call reset first")

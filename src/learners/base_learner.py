@@ -102,7 +102,7 @@ class BaseLearner(nn.Module):
         self._functions: dict[str, LossFunction] = {
             spec.name: getattr(self, f"{spec.name}_loss") for spec in self.LOSSES
         }
-        if getattr(self.args, "compile", False):
+        if self.args.compile:
             self._functions = {name: th.compile(function) for name, function in self._functions.items()}
         # The first update at which each loss or its gradient was not finite, -1 for never.
         self.register_buffer("first_bad", th.full((len(self.LOSSES),), -1, dtype=th.long), persistent=False)
@@ -112,7 +112,7 @@ class BaseLearner(nn.Module):
 
         Where `input_norm` is `dataset` all networks' inputs are standardised by it.
         """
-        if getattr(self.args, "input_norm", "none") == "dataset":
+        if self.args.input_norm == "dataset":
             fill_normalisers(self, statistics.inputs)
 
     # -- the losses' side --------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ class BaseLearner(nn.Module):
         loss: Tensor | None = None
         gradients: list[Tensor] = []
         stats: Stats = {}
-        for rows in chunks(batch.batch_size, getattr(self.args, "loss_chunk", None)):
+        for rows in chunks(batch.batch_size, self.args.loss_chunk):
             part, part_noise = (batch, noise) if rows is None else (batch[rows], {k: v[rows] for k, v in noise.items()})
             part_mask = mask if rows is None else mask[rows]
             value, rows_stats = self._functions[spec.name](part, part_noise, context)

@@ -21,7 +21,7 @@ from learners.checks import check_team_reward
 from learners.comadice_variants import VARIANTS, Variant
 from learners.imitation import Imitation
 from learners.losses import EVERY, FIRST, NEXT, NOW, masked_mean, rows_of, td_target, transition_mask
-from learners.optimisation import TARGET_KEYS, LossSpec, rate
+from learners.optimisation import MIXER_KEYS, TARGET_KEYS, LossSpec, of_every_run, rate
 from modules.critics.ensemble_critic import EnsembleCritic
 from modules.critics.local_critic import LocalCritic
 from modules.divergences import REGISTRY as divergence_REGISTRY
@@ -29,9 +29,8 @@ from modules.layers.normaliser import Normaliser
 from modules.mixers import REGISTRY as mixer_REGISTRY
 from modules.mixers import build_mixer
 from modules.mixers.hypernet import state_size
-from modules.mixers.mixer_keys import MIXER_KEYS
 from utils.errors import ConfigError
-from utils.keys import COUNT, POSITIVE, Key
+from utils.keys import POSITIVE, Key
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ class ComaDICELearner(BaseLearner):
     KEYS = {
         **TARGET_KEYS,
         **MIXER_KEYS,
-        "hidden_dim": Key("width of both hidden layers", COUNT),
+        **of_every_run("hidden_dim", "input_norm"),
         "value_loss": Key("loss of the values", ("full", *VARIANTS)),
         "value_memory": Key("give nu_i and q_i a GRU, as in recurrent policies", bool),
         "advantage": Key("advantage that `full` weighs actions by", ("sample", "joint", "mixed")),
@@ -59,7 +58,6 @@ class ComaDICELearner(BaseLearner):
         "value_lr": rate("the values"),
         "q_lr": rate("q and of the joint advantage"),
         "actor_lr": rate("the policies"),
-        "input_norm": Key("standardisation of inputs", ("dataset", "none")),
     }
     CONFIGS = ("comadice", "comadice_discrete")
     ALIASES = {"lr": "value_lr"}
@@ -241,6 +239,6 @@ def check_memory(mac: Any, args: SimpleNamespace) -> None:
     if not getattr(mac.agent, "is_recurrent", True):
         raise ConfigError(f"value_memory=True needs recurrent policies: set agent=rnn_ns, not {args.agent}")
     if args.value_loss == "full":
-        if getattr(args, "window", None) is not None:
+        if args.window is not None:
             raise ConfigError("value_memory=True with value_loss=full needs whole episodes: set window=None")
         _LOG.warning("value_memory=True with value_loss=full has no solution where a time limit cuts episodes")

@@ -13,6 +13,7 @@ from learners.base_learner import Context, Logger, Noise, Stats
 from learners.imitation import Imitation
 from learners.losses import NOW, clip_target, masked_mean, transition_mask
 from learners.matd3_learner import MATD3Learner
+from learners.optimisation import of_every_run
 from utils.keys import POSITIVE, WEIGHT, Key
 
 
@@ -24,7 +25,7 @@ class MATD3BCLearner(MATD3Learner):
         "bc_weight": Key("weight of cloning in the policies' loss", WEIGHT),
         "target_clip": Key("what bounds bootstrapped values", ("none", "max_return", "max_return_to_go")),
         "target_clip_multiple": Key("the bound, in multiples of that return", POSITIVE),
-        "input_norm": Key("standardisation of inputs", ("dataset", "none")),
+        **of_every_run("input_norm"),
     }
     CONFIGS = ("matd3_bc", "matd3_bc")
     bound: Tensor

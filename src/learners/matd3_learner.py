@@ -10,7 +10,7 @@ from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Context, Logger, Noise, Stats
 from learners.checks import check_team_reward
 from learners.losses import NEXT, NOW, available, masked_mean, rows_of, td_target, transition_mask
-from learners.optimisation import TARGET_KEYS, LossSpec, rate
+from learners.optimisation import TARGET_KEYS, LossSpec, of_every_run, rate
 from modules.critics.ensemble_critic import CRITIC_KEYS, EnsembleCritic
 from modules.policies.deterministic_policy import DeterministicPolicy
 from utils.keys import COUNT, POSITIVE, WEIGHT, Key
@@ -27,6 +27,7 @@ class MATD3Learner(BaseLearner):
     KEYS = {
         **TARGET_KEYS,
         **CRITIC_KEYS,
+        **of_every_run("hidden_dim"),
         "critic_lr": rate("the critics"),
         "actor_lr": rate("the policies"),
         "actor_update_interval": Key("critic updates per policy update", COUNT),
@@ -49,7 +50,7 @@ class MATD3Learner(BaseLearner):
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
         check_team_reward(scheme, "matd3_learner")
-        self.critic = EnsembleCritic(scheme, args, args.ensemble_size, args.critic_dtype)
+        self.critic = EnsembleCritic(scheme, args)
         self.policy = DeterministicPolicy(args, args.target_noise, args.target_noise_clip)
         self.prepare()
 

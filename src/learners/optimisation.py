@@ -9,26 +9,31 @@ from torch import Tensor, nn
 
 from modules.layers.stacked_linear import StackedLinear
 from utils.errors import ConfigError
-from utils.keys import COUNT, COUNT_OR_NULL, POSITIVE, SHARE, Key, Range
+from utils.keys import COUNT, POSITIVE, Key, Range
+from utils.run_keys import RUN_KEYS
 
 EITHER = "target_update_interval_or_tau"
-
 HARD_OR_SOFT = "updates per hard copy to the targets; at most 1: Polyak coefficient of every update"
-# Keys that every learner reads, and those of learners with bootstrapped targets.
-SHARED_KEYS = {
-    "grad_norm_clip": Key("largest gradient norm", POSITIVE),
-    "loss_chunk": Key("batch rows evaluated at a time", COUNT_OR_NULL, optional=True),
-    "compile": Key("compile the losses with torch.compile", bool, optional=True),
-    "learner_log_interval": Key("interval of the learner's statistics", COUNT),
-}
+TARGET_NOISE = "standard deviation of the noise on target policies' actions, in half action ranges"
+
+
+def of_every_run(*names: str) -> dict[str, Key]:
+    """Declarations of keys that every run has, for learners that read them."""
+    return {name: RUN_KEYS[name] for name in names}
+
+
+SHARED_KEYS = of_every_run("grad_norm_clip", "loss_chunk", "compile", "learner_log_interval")
+# Of learners with bootstrapped targets, and of those with a mixer.
 TARGET_KEYS = {
-    "gamma": Key("discount", SHARE),
+    **of_every_run("gamma"),
     "target_update_interval": Key("target update interval", COUNT, optional=True),
     "tau": Key("Polyak coefficient of the targets", Range(0, 1, above=True), optional=True),
     EITHER: Key(HARD_OR_SOFT, POSITIVE, optional=True),
 }
-
-TARGET_NOISE = "standard deviation of the noise on target policies' actions, in half action ranges"
+MIXER_KEYS = of_every_run(
+    "mixing_embed_dim", "hypernet_layers", "hypernet_embed", "mixer_layers", "mixer_nonneg", "mixer_activation",
+    "mixer_elu_alpha",
+)  # fmt: skip
 
 
 def rate(whose: str) -> Key:

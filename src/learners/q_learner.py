@@ -10,11 +10,10 @@ from components.episode_buffer import EpisodeBatch
 from components.standarize_stream import RunningMeanStd
 from learners.base_learner import BaseLearner, Context, Logger, Noise, Stats
 from learners.losses import EVERY, NEXT, NOW, masked_mean, td_target, transition_mask
-from learners.optimisation import TARGET_KEYS, LossSpec, rate
+from learners.optimisation import MIXER_KEYS, TARGET_KEYS, LossSpec, rate
 from modules.layers.sizes import field_size
 from modules.mixers import REGISTRY as mixer_REGISTRY
 from modules.mixers import build_mixer
-from modules.mixers.mixer_keys import MIXER_KEYS
 from utils.errors import ConfigError
 from utils.keys import Key
 

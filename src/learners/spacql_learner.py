@@ -15,7 +15,7 @@ from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Context, Logger, Noise, Stats
 from learners.checks import check_team_reward
 from learners.losses import NEXT, NOW, available, logsumexp_actions, masked_mean, rows_of, td_target, transition_mask
-from learners.optimisation import TARGET_KEYS, TARGET_NOISE, LossSpec, rate
+from learners.optimisation import TARGET_KEYS, TARGET_NOISE, LossSpec, of_every_run, rate
 from learners.partial_replacement import REGISTRY as replacement_REGISTRY
 from learners.partial_replacement import standard_deviation
 from modules.behaviour import REGISTRY as density_REGISTRY
@@ -45,6 +45,7 @@ class SPaCQLLearner(BaseLearner):
     KEYS = {
         **TARGET_KEYS,
         **CRITIC_KEYS,
+        **of_every_run("hidden_dim", "input_norm"),
         **CONTINUOUS_ONLY,
         "partial_replacement": Key("agents replaced in the target", tuple(replacement_REGISTRY)),
         "uncertainty_ensemble": Key("critics whose disagreement is u_k (eq. 7)", ("online", "target")),
@@ -56,7 +57,6 @@ class SPaCQLLearner(BaseLearner):
         "critic_lr": rate("the critics"),
         "actor_lr": rate("the policies"),
         "actor_update_interval": Key("critic updates per policy update", COUNT),
-        "input_norm": Key("standardisation of inputs", ("dataset", "none")),
     }
     CONFIGS = ("spacql", "spacql_discrete")
     ALIASES = {"lr": "critic_lr"}
@@ -80,7 +80,7 @@ class SPaCQLLearner(BaseLearner):
         self.policy = build_policy(args, self.continuous, kinds=("mean", "pi_logits"))
         if isinstance(self.policy, DeterministicPolicy):
             self.policy.noise_std = args.target_noise
-        self.critic = EnsembleCritic(scheme, args, args.ensemble_size, args.critic_dtype)
+        self.critic = EnsembleCritic(scheme, args)
         self.n_agents: int = args.n_agents
         self.weighs_agents: bool = args.penalty_weights == "density"
         if self.weighs_agents:

@@ -1,4 +1,4 @@
-"""The configuration's layers: default < env < alg < tuned < `with`. An algorithm file may state its `base`."""
+"""Layers of the configuration: default < env < alg < tuned < `with`. An algorithm file may have a `base`."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ T = TypeVar("T")
 
 
 def choose(registry: Mapping[str, T], key: str, name: Any) -> T:
-    """`registry[name]`; raises ConfigError naming the key and the nearest match."""
+    """Return `registry[name]`. Raises ConfigError, with the key and the nearest match, for an unknown name."""
     if name not in registry:
         raise ConfigError(f"{key}={name}: there is no such {key}; {nearest(str(name), list(registry))}")
     return registry[name]
 
 
 def config_names(layer: str) -> list[str]:
-    """The configurations of a layer (`algs`, `envs`)."""
+    """Names of the configurations of a layer (`algs` or `envs`)."""
     return sorted(path.stem for path in (CONFIG / layer).glob("*.yaml"))
 
 
 def read_yaml(path: Path) -> Config:
-    """A YAML mapping, by the safe loader. Raises ConfigError where the file is no mapping."""
+    """Read a YAML mapping with the safe loader. Raises ConfigError where the file holds no mapping."""
     with path.open(encoding="utf-8") as file:
         try:
             content = yaml.safe_load(file)
@@ -43,7 +43,7 @@ def read_yaml(path: Path) -> Config:
 
 
 def merge(base: Config, update: Mapping[str, Any]) -> Config:
-    """`base` with `update` over it; nested mappings merge, everything else is replaced."""
+    """Merge `update` into a copy of `base`: nested mappings are merged, other values replaced."""
     merged = dict(base)
     for key, value in update.items():
         old = merged.get(key)
@@ -52,7 +52,7 @@ def merge(base: Config, update: Mapping[str, Any]) -> Config:
 
 
 def merged(layers: Iterable[Config]) -> Config:
-    """Layers over one another, the lowest first."""
+    """Merge layers, the lowest first."""
     config: Config = {}
     for layer in layers:
         config = merge(config, layer)
@@ -60,7 +60,7 @@ def merged(layers: Iterable[Config]) -> Config:
 
 
 def check_name(option: str, layer: str, name: str | None) -> str:
-    """The name that a command-line option gives. Raises ConfigError where it is missing or unknown."""
+    """Return the name that a command-line option gives. Raises ConfigError where it is missing or unknown."""
     names = config_names(layer)
     if name is None:
         raise ConfigError(f"{option}=NAME is missing; choose one of: {', '.join(names)}")
@@ -70,7 +70,7 @@ def check_name(option: str, layer: str, name: str | None) -> str:
 
 
 def environment(name: str | None) -> Config:
-    """What an environment file sets. Raises ConfigError for an unknown or missing name, and for a `base`."""
+    """Keys of an environment file. Raises ConfigError for an unknown or missing name, and for a `base`."""
     path = CONFIG / "envs" / f"{check_name('--env-config', 'envs', name)}.yaml"
     content = read_yaml(path)
     if "base" in content:
@@ -79,12 +79,12 @@ def environment(name: str | None) -> Config:
 
 
 def algorithm(name: str | None) -> Config:
-    """What an algorithm file sets, over what its bases set. Raises ConfigError for an unknown name or base."""
+    """Keys of an algorithm file and its bases, merged. Raises ConfigError for an unknown name or base."""
     return merged(algorithm_files(name).values())
 
 
 def algorithm_files(name: str | None) -> dict[str, Config]:
-    """The files that make an algorithm's configuration, by name, the first base first; without the key `base`.
+    """Contents of an algorithm file and its bases, without the key `base`, by name; the file itself comes last.
 
     Raises ConfigError for an unknown or missing name, an unknown base, and bases that form a circle.
     """
@@ -103,15 +103,15 @@ def algorithm_files(name: str | None) -> dict[str, Config]:
 
 
 def algorithm_path(name: str) -> Path:
-    """The file of an algorithm."""
+    """Path of an algorithm file."""
     return CONFIG / "algs" / f"{name}.yaml"
 
 
 def flattened_yaml(name: str) -> str:
-    """The text of an algorithm file with the lines of its bases merged in, for places that know no `base`.
+    """Text of an algorithm file merged with its bases, for stock EPyMARL, which does not know `base`.
 
-    Each key stands once, with the comment of the file that sets it last; the comment at the top is the file's own.
-    Raises ConfigError as `algorithm` does, and where lines cannot say what the files mean together.
+    Each key occurs once, with the comment of the last file that sets it; the comment at the top is the file's own.
+    Raises ConfigError as `algorithm` does, and where the merged text does not mean what the files mean together.
     """
     text = flattened([algorithm_path(each).read_text(encoding="utf-8") for each in algorithm_files(name)])
     if yaml.safe_load(text) != algorithm(name):
@@ -120,7 +120,7 @@ def flattened_yaml(name: str) -> str:
 
 
 def tuned_layer(alg: str, dataset: str) -> Config:
-    """What a paper sets for this algorithm on this dataset; empty where there is no such file."""
+    """Values of a paper for this algorithm on this dataset; empty where there is no such file."""
     path = CONFIG / "tuned" / alg / f"{dataset}.yaml"
     inside = path.resolve().is_relative_to(CONFIG / "tuned")
     return read_yaml(path) if inside and path.is_file() else {}
@@ -133,16 +133,17 @@ def layered_config(
     name_of: Callable[[str], str] = str,
     names_of: Callable[[Any], OldNames] = lambda learner: OldNames(),
 ) -> Config:
-    """All layers under the `with` overrides, which Sacred applies itself.
+    """Merge all layers below `with`; Sacred applies the `with` overrides itself.
 
-    name_of: the dataset's name, by which tuned values are filed, from the `dataset` key, which may be a path. names_of:
-    the old names of keys that the learner of this name understands, for each layer.
+    name_of: gives the dataset's name, by which tuned files are found, from the key `dataset`, which may be a path.
+    names_of: gives the old names of keys that a learner understands, from the learner's name.
+    Raises ConfigError for an unknown name, and for a key that has two values under two names.
     """
     env_layer, files = environment(env), algorithm_files(alg)
     names = names_of({**merged(files.values()), **updates}.get("learner"))
     env_layer = names.today(env_layer, f"{env}.yaml")
     alg_layer = merged(names.today(content, f"{name}.yaml") for name, content in files.items())
-    if alg_layer.get("runner") == "episode":  # what the environment's runner plays at once is not for this one
+    if alg_layer.get("runner") == "episode":  # the environment file's batch_size_run is for its own runner
         env_layer["batch_size_run"] = 1
     config = merged((read_yaml(CONFIG / "default.yaml"), env_layer, alg_layer))
     dataset, owner = (

@@ -1,9 +1,9 @@
-"""Errors a user can mend. Each carries one sentence that names the key, file or shape at fault and the remedy."""
+"""Errors that a user can fix. The message is one sentence that names the key or file at fault and the remedy."""
 
 import difflib
 from collections.abc import Iterable
 
-MOST_LISTED = 20  # known words; more would bury the sentence
+MOST_LISTED = 20  # longest list of known words in a message
 
 
 class UserError(Exception):
@@ -11,7 +11,7 @@ class UserError(Exception):
 
 
 class ConfigError(UserError):
-    """A configuration key, name or combination that cannot work."""
+    """A configuration key, name or combination that is not allowed."""
 
 
 class DatasetError(UserError):
@@ -31,12 +31,12 @@ class TrainingError(UserError):
 
 
 def close_matches(word: str, known: Iterable[str], n: int = 1, cutoff: float = 0.5) -> list[str]:
-    """At most `n` known words that `word` may have meant, the likeliest first; `cutoff` from 0 (any) to 1 (equal)."""
+    """At most `n` known words similar to `word`, the most similar first; cutoff: from 0 (any) to 1 (equal)."""
     return difflib.get_close_matches(word, list(known), n=n, cutoff=cutoff)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown word: the likeliest intended one, and all of them where they are few."""
+    """End of a message about an unknown word: the most similar known word, and all of them where they are few."""
     names = sorted(known)
     close = close_matches(word, names)
     if len(names) > MOST_LISTED:

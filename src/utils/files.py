@@ -1,4 +1,4 @@
-"""Places that can be written to, and files that survive a power cut."""
+"""Checks that a folder can be written to, and writes that survive a power cut."""
 
 import os
 import tempfile
@@ -8,7 +8,7 @@ from utils.errors import ConfigError
 
 
 def flush_to_disk(path: Path) -> None:
-    """Make the kernel write a file or directory entry out now, so that a rename after it never shows less."""
+    """Make the kernel write a file or directory to disk now, before it is renamed."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -17,9 +17,9 @@ def flush_to_disk(path: Path) -> None:
 
 
 def check_writable(folder: Path, key: str) -> None:
-    """Make `folder` and try it, before work is done whose result belongs there.
+    """Make `folder` and test that it can be written to, before work whose result goes there.
 
-    Raises ConfigError, naming the configuration's `key`, where nothing can be written.
+    Raises ConfigError, naming the configuration's `key`, where it cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

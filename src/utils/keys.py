@@ -1,4 +1,4 @@
-"""How a configuration's keys are declared: once, beside the code that reads them, with type, range and meaning."""
+"""Declarations of configuration keys: once, beside the code that reads a key, with its type, range and meaning."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from utils.errors import ConfigError
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`; `whole` ones only, `above` excludes `low`, `null` allows null as well."""
+    """Numbers from `low` to `high`. whole: only whole numbers; above: `low` is excluded; null: null is allowed."""
 
     low: float
     high: float = float("inf")
@@ -50,12 +50,12 @@ NAMES: dict[Any, str] = {bool: "True or False", str: "text", TEXT_OR_NULL: "text
 
 @dataclass(frozen=True)
 class Key:
-    """One key: what it means, in one line, and which values it takes.
+    """One key: its meaning, in one line, and the values that it takes.
 
-    The comments of the YAML files begin with the meaning. allowed: a `Range` of numbers, a tuple of choices (text; None
-    among them allows null), or one of the types in `NAMES`. optional: whether a configuration may lack it. fallback:
-    the key that stands in for it then. actions: the kind of actions that it is read for, `continuous` or `discrete`;
-    None for both.
+    meaning: comments in YAML files begin with it. allowed: a `Range` of numbers, a tuple of choices (text, and None for
+    null), or one of the types in `NAMES`. optional: whether a configuration may lack the key. fallback: another key
+    that is used where this one is missing. actions: `continuous` or `discrete` where the key is read for only one kind
+    of actions, None for both.
     """
 
     meaning: str
@@ -65,7 +65,7 @@ class Key:
     actions: str | None = None
 
     def check(self, name: str, value: Any) -> Any:
-        """The value, a whole number as an integer (1e4 is 10000). Raises ConfigError where it is not allowed."""
+        """Return the value, whole numbers as integers (1e4 is 10000). Raises ConfigError where it is not allowed."""
         if isinstance(self.allowed, Range):
             if value not in self.allowed:
                 raise ConfigError(f"{name}={value}: this must be {self}")
@@ -78,7 +78,7 @@ class Key:
         return value
 
     def __str__(self) -> str:
-        """The allowed values, for sentences and tables."""
+        """The allowed values, for messages and tables."""
         if isinstance(self.allowed, tuple):
             return " | ".join(map(str, self.allowed))
         return str(self.allowed) if isinstance(self.allowed, Range) else NAMES[self.allowed]
@@ -88,7 +88,7 @@ Keys = Mapping[str, Key]
 
 
 def inherited(owner: Any, attribute: str) -> dict[str, Any]:
-    """The mapping `attribute` of a class, with those of its base classes under it; empty where none declares it."""
+    """The mapping `attribute` of a class merged over those of its base classes; empty where none declares it."""
     found: dict[str, Any] = {}
     for each in reversed(getattr(owner, "__mro__", ())):
         found |= vars(each).get(attribute, {})
@@ -96,11 +96,10 @@ def inherited(owner: Any, attribute: str) -> dict[str, Any]:
 
 
 def check_keys(args: SimpleNamespace, keys: Keys, reader: str, config: str, continuous: bool) -> None:
-    """Check what `reader` reads.
+    """Check the keys that `reader` reads.
 
-
-    config: the algorithm file that has all of its keys. continuous: whether actions are. Raises ConfigError, one
-    sentence, for a missing key and for a value that is not allowed.
+    config: name of the algorithm file that has all of these keys. continuous: whether actions are continuous. Raises
+    ConfigError for a missing key and for a value that is not allowed.
     """
     other = "discrete" if continuous else "continuous"
     read = {name: key for name, key in keys.items() if key.actions != other}

@@ -1,4 +1,4 @@
-"""One place where every statistic goes: console, Sacred and, by key, TensorBoard."""
+"""The logger of statistics: to the console, to Sacred and, where configured, to TensorBoard."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from utils.errors import ConfigError
 if TYPE_CHECKING:
     from sacred.run import Run
 
-# Their debug output would fill the console and, with MongoDB, the captured output of the run itself.
+# Their debug output would fill the console and, with MongoDB, the run's captured output.
 QUIET_LIBRARIES = ("git", "pymongo", "matplotlib", "PIL", "h5py", "urllib3", "tensorboard")
 
 Statistics = dict[str, list[tuple[int, float]]]
 
 
 class Logger:
-    """Collects (t, value) per key and passes them on. `stats[key]` is the list of (t, value) so far."""
+    """A collection of statistics that passes each value on. `stats[key]` is the list of (t, value) so far."""
 
     def __init__(self, console_logger: logging.Logger) -> None:
         self.console_logger = console_logger
@@ -47,7 +47,7 @@ class Logger:
         self.use_sacred = True
 
     def log_stat(self, key: str, value: float, t: int, to_sacred: bool = True) -> None:
-        """Record one value at step `t`. Values become Python floats: Sacred would pickle numpy scalars into JSON."""
+        """Record one value at step `t`, as a Python float, because Sacred would pickle numpy scalars into its JSON."""
         value = float(value)
         self.stats[key].append((t, value))
         if self._writer is not None:
@@ -64,11 +64,11 @@ class Logger:
                 self.log_stat(key, value, int(t))
 
     def last(self, key: str) -> float | None:
-        """The newest value of a key, None where there is none yet."""
+        """Newest value of a key, None where there is none."""
         return self.stats[key][-1][1] if self.stats.get(key) else None
 
     def print_recent_stats(self) -> None:
-        """One console block with the mean of the last five values of every key."""
+        """Print the mean of the last five values of every key to the console."""
         t = max((series[-1][0] for series in self.stats.values()), default=0)
         episode = self.last("episode") or 0
         lines = [f"Recent Stats | t_env: {t:>10} | Episode: {int(episode):>8}"]
@@ -81,13 +81,13 @@ class Logger:
         self.console_logger.info("\n".join(lines))
 
     def finish(self) -> None:
-        """Flush and close what needs closing."""
+        """Close the TensorBoard writer."""
         if self._writer is not None:
             self._writer.close()
 
 
 def get_logger() -> logging.Logger:
-    """The console logger, time-stamped; other libraries speak only from WARNING on."""
+    """The console logger, with time stamps; other libraries log only warnings and errors."""
     logger = logging.getLogger()
     logger.handlers = []
     handler = logging.StreamHandler()

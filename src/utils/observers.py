@@ -1,4 +1,4 @@
-"""Where Sacred keeps runs: a directory each, and by key a MongoDB beside it (for Omniboard)."""
+"""Sacred's observers: a directory per run and, where configured, MongoDB too (for Omniboard)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sacred.observers.mongo import get_pattern, parse_mongo_db_arg
 from utils.errors import ConfigError
 from utils.files import check_writable
 
-PATIENCE_MS = 3000  # how long a server may take to answer before the run starts
+PATIENCE_MS = 3000  # longest wait for the server's answer before a run starts
 
 
 class RunDirectoryObserver(FileStorageObserver):
-    """A file observer that accepts another observer's run id even where a directory of that name exists.
+    """A file observer that accepts a run id even where a directory of that name exists.
 
-    A MongoDB observer is asked first and its id is used for the directory. Ids count runs of the whole database, the
-    directories only those of one algorithm and environment, so the name can be taken: then `<id>-2`, `<id>-3`, ...
+    With MongoDB, the database gives the run id, which counts all its runs. Directories count the runs of one algorithm
+    and environment, so the name may be taken; the directory is then `<id>-2`, `<id>-3`, ...
     """
 
     def _make_run_dir(self, _id: Any) -> None:
@@ -41,18 +41,21 @@ class RunDirectoryObserver(FileStorageObserver):
                 name = f"{_id}-{attempt}"
 
     def queued_event(self, ex_info: dict[str, Any], *details: Any, **more: Any) -> Any:
-        # Sacred copies sources of a queued run from the working directory, where they need not be.
+        # Sacred would copy the sources of a queued run from the working directory, where they may not be.
         return super().queued_event({**ex_info, "sources": []}, *details, **more)
 
 
 def mongo_observer(address: str) -> MongoObserver:
-    """An observer for `[host:port:]db_name[.collection]`, the syntax of Sacred's `-m`."""
+    """A MongoDB observer for `[host:port:]db_name[.collection]`, the syntax of Sacred's `-m`.
+
+    Raises ConfigError for another syntax and where no server answers.
+    """
     check_mongo(address)
     return MongoObserver(**parse_mongo_db_arg(address))
 
 
 def check_mongo(address: str) -> None:
-    """Ask the server before anything is built. Raises ConfigError for an unreadable address or a silent server."""
+    """Test the connection before a run is built. Raises ConfigError for a wrong address and where no server answers."""
     if re.match(get_pattern(), address) is None:
         raise ConfigError(f"'{address}' is no MongoDB address; write host:port:db_name, such as localhost:27017:sacred")
     url = parse_mongo_db_arg(address).get("url", "localhost:27017")
@@ -62,13 +65,13 @@ def check_mongo(address: str) -> None:
             client.admin.command("ping")
     except pymongo.errors.PyMongoError as error:
         raise ConfigError(
-            f"no MongoDB answers at {url} ({type(error).__name__}); start it, or leave out -m and the key `mongo`: "
-            "the run is kept in its directory all the same"
+            f"no MongoDB answers at {url} ({type(error).__name__}); start it, or leave out -m and the key `mongo`, "
+            "as a directory keeps the run anyway"
         ) from error
 
 
 def observers(results: Path, name: str, environment: str, mongo: str | None) -> list[Any]:
-    """The observers of a run: always a directory, MongoDB where `mongo` names one.
+    """Observers of a run: a directory, and MongoDB where `mongo` gives an address.
 
     Raises ConfigError where the directory cannot be written to or no server answers.
     """

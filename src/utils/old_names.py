@@ -1,4 +1,4 @@
-"""Old names of keys: what a learner's keys were called before (`ALIASES`), and which are gone (`REMOVED`)."""
+"""Old names of keys: former names of a learner's keys (`ALIASES`), and keys that were removed (`REMOVED`)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Say = Callable[[str], None]
 
 
 def _say_nothing(line: str) -> None:
-    """For those who need not know."""
+    """Ignore a message."""
 
 
 @dataclass(frozen=True)
 class OldNames:
     """The old names that one learner understands.
 
-    aliases: old name -> today's name. removed: key -> why it has no effect any more. say: takes a line about each old
-    name that a layer has.
+    aliases: old name -> current name. removed: key -> why it has no effect any more. say: called with a message about
+    each old name in a layer.
     """
 
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -29,9 +29,9 @@ class OldNames:
     say: Say = _say_nothing
 
     def today(self, layer: Mapping[str, Any], source: str) -> dict[str, Any]:
-        """One layer of a configuration under today's names, without what is gone.
+        """Return a layer of a configuration with current names and without removed keys.
 
-        source: where the layer is from. Raises ConfigError where it gives a key two values, one under each name.
+        source: the layer's name, for messages. Raises ConfigError where a key has two values, one under each name.
         """
         for old, new in self.aliases.items():
             if old in layer and new in layer and layer[old] != layer[new]:
@@ -46,21 +46,21 @@ class OldNames:
         return self.stored(layer)
 
     def stored(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings, such as a checkpoint's, under today's names, without what is gone."""
+        """Return settings, such as a checkpoint's, with current names and without removed keys."""
         return renamed({key: value for key, value in settings.items() if key not in self.removed}, self.aliases)
 
     def completed(self, config: dict[str, Any]) -> dict[str, Any]:
-        """A whole configuration, with the new name beside every old one that it has without the new one."""
+        """Return a whole configuration with the current name added where it has only the old one."""
         missing = {new: config[old] for old, new in self.aliases.items() if old in config and new not in config}
         return config | missing
 
 
 def renamed(settings: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, Any]:
-    """Settings under today's names: an old name's value goes to the new one, unless that has a value already."""
+    """Return settings with current names; a value under the current name takes precedence."""
     today = {key: value for key, value in settings.items() if key not in aliases}
     return {new: settings[old] for old, new in aliases.items() if old in settings} | today
 
 
 def old_names(learner: Any, say: Say = _say_nothing) -> OldNames:
-    """What a learner's class declares. None, and classes that declare nothing, such as stock EPyMARL's, have none."""
+    """Old names that a learner's class declares; none for None and for a class without them, such as a stock one."""
     return OldNames(inherited(learner, "ALIASES"), inherited(learner, "REMOVED"), say)

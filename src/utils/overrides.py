@@ -1,4 +1,4 @@
-"""A command line's overrides (`with key=value ...`, files of overrides) and the sentences for what does not fit."""
+"""Overrides of a command line (`with key=value ...` and files of overrides), and their checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from utils.errors import ConfigError, nearest
 
 
 def take_option(argv: list[str], option: str) -> tuple[str | None, list[str]]:
-    """Remove `option=value` from the command line; returns the value, None where it is absent."""
+    """Take `option=value` off the command line. Return the value (None without it) and the remaining words.
+
+    Raises ConfigError where the option has no equals sign or is given twice.
+    """
     values = [argument.partition("=")[2] for argument in argv if argument.startswith(f"{option}=")]
     if option in argv:
         raise ConfigError(f"write {option}=NAME with an equals sign, such as {option}=spacql")
@@ -25,10 +28,10 @@ def take_option(argv: list[str], option: str) -> tuple[str | None, list[str]]:
 
 
 def read_overrides(path: Path) -> Config:
-    """A .json or .yaml file of overrides. Raises ConfigError where it cannot be read as a mapping."""
+    """Read a .json or .yaml file of overrides. Raises ConfigError where it holds no mapping."""
     if path.suffix != ".json":
         return read_yaml(path)
-    try:  # not as YAML, which takes 1e-05 for a text
+    try:  # not as YAML, which reads 1e-05 as text
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise ConfigError(f"{path}: not valid JSON: {error}") from error
@@ -38,7 +41,7 @@ def read_overrides(path: Path) -> Config:
 
 
 def with_updates(argv: list[str]) -> Config:
-    """The `with` overrides of a Sacred command line, configuration files (.json, .yaml) included.
+    """The `with` overrides of a Sacred command line, with those of files (.json, .yaml).
 
     Raises ConfigError for a word that is neither key=value nor such a file.
     """
@@ -56,14 +59,14 @@ def with_updates(argv: list[str]) -> Config:
 
 
 def replaced_updates(argv: list[str], updates: Config) -> list[str]:
-    """The command line with other `with` overrides; files of overrides are written out."""
+    """The command line with its `with` part replaced by `updates`, which include those of files."""
     before, _, after = _split(argv)
     words = list(_words(updates))
     return [*before, *(["with", *words] if words else []), *after]
 
 
 def _split(argv: list[str]) -> tuple[list[str], list[str], list[str]]:
-    """What stands before `with`, the words after it, and from the first option after these on."""
+    """The words before `with`, the overrides after it, and the words from the next option on."""
     if "with" not in argv:
         return argv, [], []
     start = argv.index("with")
@@ -80,10 +83,10 @@ def _words(updates: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def check_updates(config: Config, updates: Mapping[str, Any], prefix: str = "") -> None:
-    """Refuse overrides of keys that no layer declares, and values of another kind than the declared one.
+    """Check overrides against the keys and kinds of values of all layers.
 
-    Environments judge arguments that the YAML does not list themselves. Raises ConfigError with the nearest key or the
-    kind that is meant.
+    Raises ConfigError, with the nearest key or the expected kind, for an unknown key and for a value of another kind.
+    Environments check those of their arguments that no YAML file lists.
     """
     for key, value in updates.items():
         full = f"{prefix}{key}"
@@ -107,6 +110,6 @@ def _kind(value: Any) -> str:
 
 
 def _same_kind(declared: Any, value: Any) -> bool:
-    # Ranges judge numbers, and the check of texts which of them may be null.
+    # Whether a number or text may be null is checked with its declaration (`utils.keys`).
     nullable = isinstance(declared, str) or _kind(declared) == "a number"
     return declared is None or (value is None and nullable) or _kind(declared) == _kind(value)

@@ -1,4 +1,4 @@
-"""The learning curve of one run as a picture."""
+"""Picture of the learning curve of one run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 def plot_learning_curve(
     series: list[tuple[int, float]], file: Path, title: str, clock: str, levels: dict[str, float]
 ) -> None:
-    """Draw (t, return) points, t counting `clock`, with horizontal lines at `levels` (name -> return); writes a PNG."""
+    """Write a PNG of (t, return) points, with `clock` as the label of t and horizontal lines at `levels`."""
     from matplotlib.figure import Figure
 
     steps, returns = zip(*series, strict=True)

@@ -1,4 +1,4 @@
-"""A progress bar for people at a terminal, quiet lines for log files, and signals that end a run at a step's end."""
+"""Progress bar on a terminal, progress lines in a log file, and signals that end a run after the current step."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-# Sacred replaces the process's output streams when a run starts. The bar writes to the terminal as it was before, so
-# that its redrawing never enters the captured output, which Sacred filters again at every heartbeat.
+# Sacred captures the process's output streams when a run starts. The bar writes to a copy of the original stream, so
+# that its redrawing does not fill the captured output, which Sacred filters at every heartbeat.
 _TERMINAL: IO[str] | None = os.fdopen(os.dup(2), "w") if sys.stderr is not None and sys.stderr.isatty() else None
 
 
 class Progress:
-    """Updates per second, time left and the last score. Off a terminal, the same as a line every `line_seconds`."""
+    """Updates per second, time left and the last score: a bar on a terminal, else a line per `line_seconds`."""
 
     def __init__(self, start: int, total: int, log: Any, unit: str = "update", line_seconds: float = 30.0) -> None:
         self.log, self.unit, self.line_seconds = log, unit, line_seconds
@@ -31,7 +31,7 @@ class Progress:
         )
 
     def advance(self, t: int) -> None:
-        """Show that update number `t` is done."""
+        """Show that update `t` is done."""
         if self.bar is not None:
             self.bar.update(t - self.t)
         self.t = t
@@ -43,7 +43,7 @@ class Progress:
             self.log.info(f"{self.unit} {t}/{self.total} | {rate:.1f} {self.unit}s/s | {left:.0f} s left{self.score}")
 
     def show_score(self, score: str) -> None:
-        """The newest score, shown beside the bar."""
+        """Show the newest score."""
         self.score = f" | {score}"
         if self.bar is not None:
             self.bar.set_postfix_str(score)
@@ -54,7 +54,7 @@ class Progress:
 
 
 class StopSignals:
-    """While entered, Ctrl-C and SIGTERM only set `received`; a second Ctrl-C interrupts at once."""
+    """A context in which Ctrl-C and SIGTERM only set `received`; a second Ctrl-C interrupts at once."""
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None

@@ -1,4 +1,4 @@
-"""The process-wide random streams, as plain values that a checkpoint can hold and never has to unpickle."""
+"""Process-wide random streams, as plain values that a checkpoint can hold without pickling."""
 
 import logging
 import random
@@ -8,19 +8,19 @@ import numpy as np
 import torch as th
 
 _LOG = logging.getLogger(__name__)
-# How many bytes a generator's saved state has: by this it tells what kind of device drew.
+# Size of a generator's state in bytes, which tells the kind of device that it is from.
 STATE_BYTES = {"cpu": 5056, "cuda": 16}
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python's, numpy's and torch's global streams (stock seeds the last two)."""
+    """Seed Python's, numpy's and torch's global streams (stock EPyMARL seeds the last two)."""
     random.seed(seed)
     np.random.seed(seed)
     th.manual_seed(seed)
 
 
 def rng_state() -> dict[str, Any]:
-    """The global streams' states: tensors and numbers only."""
+    """States of the global streams, as tensors and numbers."""
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     version, internal, gauss_next = random.getstate()
     return {
@@ -38,7 +38,7 @@ def rng_state() -> dict[str, Any]:
 
 
 def load_rng_state(state: dict[str, Any]) -> None:
-    """Set the global streams as `rng_state` recorded them; CUDA's for the devices that are here."""
+    """Set the global streams to what `rng_state` returned; CUDA's for the devices of this machine."""
     python, numpy_state = state["python"], state["numpy"]
     random.setstate((python["version"], tuple(python["internal"]), python["gauss_next"]))
     np.random.set_state(
@@ -51,25 +51,25 @@ def load_rng_state(state: dict[str, Any]) -> None:
         )
     )
     th.set_rng_state(state["torch"])
-    for index, tensor in enumerate(state["cuda"][: th.cuda.device_count()]):  # a run computes on the first
+    for index, tensor in enumerate(state["cuda"][: th.cuda.device_count()]):  # a run uses the first
         th.cuda.set_rng_state(tensor, index)
 
 
 def load_generator(generator: th.Generator, state: th.Tensor, update: int, whose: str, keys: str) -> None:
-    """Let `generator` go on from `state`; anew, from its seed and `update`, where another kind of device drew before.
+    """Set `generator` to `state`, or seed it from its own seed and `update` where the state is of another device.
 
-    The states of a CPU's and a GPU's generators do not fit each other, so a run that changes devices cannot have the
-    same draws: a warning says so. whose, keys: for the warning, the stream and the keys that choose its device.
-    Raises RuntimeError for a state that is neither kind's.
+    A CPU's generator cannot take the state of a GPU's, nor the reverse. A run that changes devices therefore continues
+    with other random numbers, of which a warning is logged. whose, keys: for the warning, the stream and the keys that
+    choose its device. Raises RuntimeError for a state of neither kind.
     """
     here = generator.device.type
-    drew = next((kind for kind, size in STATE_BYTES.items() if state.numel() == size), here)
-    if drew == here:
+    saved_on = next((kind for kind, size in STATE_BYTES.items() if state.numel() == size), here)
+    if saved_on == here:
         generator.set_state(state)
         return
     seeds = (generator.initial_seed(), update)
     generator.manual_seed(int(np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0]))
     _LOG.warning(
-        f"Continuing is not bit-exact: {keys} changed the device that draws for {whose} from {drew} to {here}, so its "
-        f"random stream starts anew from the seed and update {update}"
+        f"continuing is not bit-exact: {keys} changed the device of the random stream for {whose} from {saved_on} to "
+        f"{here}, so it starts anew from the seed and update {update}"
     )

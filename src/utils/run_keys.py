@@ -1,4 +1,4 @@
-"""The keys of every run, as config/default.yaml sets them. Learners declare theirs in their own files (`KEYS`)."""
+"""Keys of every run, which config/default.yaml sets. Learners declare theirs in their own files (`KEYS`)."""
 
 from utils.keys import COUNT, COUNT_OR_NULL, INDEX, POSITIVE, SHARE, TEXT_OR_NULL, WEIGHT, Key, Keys, Range
 
@@ -7,7 +7,9 @@ ONE_OR_TWO = Range(1, 2, whole=True)
 RUN_KEYS: Keys = {
     # -- what to run --
     "name": Key("how runs are filed", str),
-    "seed": Key("seed of all randomness", Range(0, 2**32 - 1, whole=True)),  # numpy's global stream takes no others
+    "seed": Key(
+        "seed of all randomness", Range(0, 2**32 - 1, whole=True)
+    ),  # the seeds that numpy's global stream accepts
     "offline": Key("learn from a dataset", bool),
     "collect": Key("write a dataset with the configured policy instead of training", bool),
     "evaluate": Key("play test_nepisode episodes with the policy of checkpoint_path instead of training", bool),
@@ -87,15 +89,13 @@ RUN_KEYS: Keys = {
     "exploration_noise": Key("standard deviation of the exploration noise, in half action ranges (gaussian)", WEIGHT),
     "input_norm": Key("standardisation of inputs", ("none", "dataset")),
     # -- mixers of the agents' values --
-    "mixing_embed_dim": Key("width of the mixing network (qmix, monotone)", COUNT),
-    "hypernet_layers": Key(
-        "layers of the networks that make weights and biases from the state (qmix, monotone)", ONE_OR_TWO
-    ),
-    "hypernet_embed": Key("width of those networks where they have two layers (qmix, monotone)", COUNT),
-    "mixer_layers": Key("layers of the mixing network (monotone)", ONE_OR_TWO),
-    "mixer_nonneg": Key("function that makes weights non-negative (monotone)", ("abs", "softplus", "square")),
-    "mixer_activation": Key("activation between two layers (monotone)", str),  # the mixer says why others do not serve
-    "mixer_elu_alpha": Key("alpha of elu (monotone)", WEIGHT),  # the mixer refuses those above 1, with its reason
+    "mixing_embed_dim": Key("width of the mixing network", COUNT),
+    "hypernet_layers": Key("layers of the networks that make weights and biases from the state", ONE_OR_TWO),
+    "hypernet_embed": Key("width of those networks where they have two layers", COUNT),
+    "mixer_layers": Key("layers of the mixing network", ONE_OR_TWO),
+    "mixer_nonneg": Key("function that makes weights non-negative", ("abs", "softplus", "square")),
+    "mixer_activation": Key("activation between two layers", str),  # the mixer says why others do not serve
+    "mixer_elu_alpha": Key("alpha of elu", WEIGHT),  # the mixer refuses those above 1, with its reason
     # -- bookkeeping of sweeps --
     "repeat_id": Key("number of a repetition", INDEX),
     "label": Key("free text", str),

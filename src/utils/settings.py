@@ -7,9 +7,9 @@ from typing import Any
 
 
 class Settings(SimpleNamespace):
-    """Configuration keys, and what a run derived from them, as attributes: EPyMARL's `args`, which nobody changes.
+    """Configuration keys and values derived from them, as attributes: EPyMARL's `args`, but read-only.
 
-    Setting or deleting an attribute raises AttributeError.
+    Raises AttributeError where an attribute is set or deleted.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -19,12 +19,12 @@ class Settings(SimpleNamespace):
         raise AttributeError(_refusal(name))
 
     def extended(self, **values: Any) -> Settings:
-        """Other settings with these values added or put in the place of those here."""
+        """Return new settings with these values added or replaced."""
         return Settings(**{**vars(self), **values})
 
 
 def _refusal(name: str) -> str:
     return (
-        f"args.{name} cannot be set: a run's configuration is resolved before its parts are built; keep what a part "
-        "derives from it on the part itself"
+        f"args.{name} cannot be set: a run's configuration is resolved before its parts are built; keep a derived "
+        "value on the part that uses it"
     )

@@ -1,4 +1,4 @@
-"""What values a configuration's keys may have, checked before a run exists."""
+"""Checks of a configuration's values before a run starts."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from utils.run_keys import RUN_KEYS
 
 
 def keys_of(learner: Any) -> Keys:
-    """What is declared for runs with a learner's class: the keys of every run, and its own, which may replace some.
+    """Declared keys of runs with a learner's class: those of every run and the learner's own, which take precedence.
 
-    learner: None for runs without one. A class that declares nothing, such as stock EPyMARL's, adds nothing.
+    learner: None for runs without one. A class without `KEYS`, such as stock EPyMARL's, adds none.
     """
     return {**RUN_KEYS, **inherited(learner, "KEYS")}
 
 
 def check_values(config: dict[str, Any], keys: Keys = RUN_KEYS) -> dict[str, Any]:
-    """The configuration with whole numbers as integers (1e4 is 10000). Keys that nobody declares stay as they are.
+    """Return the configuration with whole numbers as integers (1e4 is 10000). Undeclared keys are not checked.
 
-    keys: what is declared of them (`keys_of`). Raises ConfigError for a value that its key does not take, and for modes
-    that exclude each other.
+    keys: the declarations (`keys_of`). Raises ConfigError for a value that its key does not take, and for modes that
+    exclude each other.
     """
     if not isinstance(config["env_args"], dict):
         raise ConfigError(f"env_args={config['env_args']}: set its entries, such as env_args.key=simple_spread")
@@ -32,5 +32,7 @@ def check_values(config: dict[str, Any], keys: Keys = RUN_KEYS) -> dict[str, Any
     if config["evaluate"] and config["collect"]:
         raise ConfigError("evaluate=True and collect=True exclude each other; choose one")
     if config["render"] and not config["evaluate"]:
-        raise ConfigError("render=True draws an episode of an evaluation; add evaluate=True and checkpoint_path=...")
+        raise ConfigError(
+            "render=True draws an episode of an evaluation; add evaluate=True and checkpoint_path=DIRECTORY"
+        )
     return checked

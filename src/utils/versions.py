@@ -1,4 +1,4 @@
-"""What code and which packages made something."""
+"""Versions of the code and the packages that made a result."""
 
 import importlib.metadata
 import subprocess
@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def commit() -> str | None:
-    """The checkout's commit, with `+changes` where files differ from it; None outside a git checkout with commits."""
+    """Commit of the checkout, with `+changes` where files differ from it; None outside a git checkout."""
     try:
         top, head, changed = (
             subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
@@ -16,13 +16,13 @@ def commit() -> str | None:
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    if Path(top).resolve() != ROOT:  # a copy without .git inside another repository
+    if Path(top).resolve() != ROOT:  # a copy of the code inside another repository
         return None
     return head + ("+changes" if changed else "")
 
 
 def installed(packages: tuple[str, ...]) -> dict[str, str]:
-    """The versions of those packages that are installed."""
+    """Versions of the packages, without those that are not installed."""
     versions = {}
     for package in packages:
         try:

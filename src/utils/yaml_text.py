@@ -1,4 +1,4 @@
-"""YAML files merged as text, so that their comments and sections stay."""
+"""Merging of YAML files as text, which keeps comments and sections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEY = re.compile(r"([A-Za-z_][\w.-]*):(\s|$)")
 
 @dataclass
 class Section:
-    """The keys under one heading, in order, each with its lines (comments above it, its value's further lines)."""
+    """The keys under one heading, in order, each with its lines: comments above it, the key, further lines."""
 
     heading: str
     entries: dict[str, list[str]] = field(default_factory=dict)
@@ -21,14 +21,14 @@ class Section:
 
 @dataclass
 class Document:
-    """A configuration file: the comment at the top, and its sections; keys before the first heading have one too."""
+    """A configuration file: the comment at the top, and its sections; the first section may have no heading."""
 
     top: list[str]
     sections: list[Section]
 
 
 def flattened(texts: Sequence[str]) -> str:
-    """The text of the last file, with the keys that it does not set from those before it; without the key `base`."""
+    """Text of the last file, with the keys of earlier files that it does not set, and without the key `base`."""
     document = reduce(_merge, map(_parse, texts))
     blocks = ["\n".join(document.top)] if document.top else []
     for section in document.sections:
@@ -41,7 +41,7 @@ def _parse(text: str) -> Document:
     lines = text.splitlines()
     end = next((number for number, line in enumerate(lines) if not line.startswith("#")), 0)
     if lines[end].strip() or HEADING.match(lines[0]):
-        end = 0  # the comment stands above a key or is a heading: it is not the file's
+        end = 0  # a comment above a key or a heading, not one about the file
     document = Document(lines[:end], [Section("")])
     above: list[str] = []  # comments that belong to the next key
     last: list[str] = []
@@ -79,7 +79,7 @@ def _merge(base: Document, document: Document) -> Document:
 
 
 def _set(section: Section, key: str, lines: list[str], before: str | None) -> None:
-    """Replace a key, or add it after the key `before`, where the section has that, else at the end."""
+    """Replace a key, or add it: after the key `before` where the section has that, else at the end."""
     keys = list(section.entries)
     if key not in keys and before in keys:
         keys.insert(keys.index(before) + 1, key)

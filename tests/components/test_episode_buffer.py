@@ -94,7 +94,7 @@ def test_replay_buffer_is_a_ring_whose_samples_are_copies() -> None:
     sample = buffer.sample(4)  # stock returns views here, so that a learner's write corrupts the buffer
     sample["state"].zero_()
     assert buffer["state"].any()
-    with pytest.raises(ValueError, match="5 episodes asked for"):
+    with pytest.raises(ValueError, match="cannot sample 5 episodes"):
         buffer.sample(5)
 
 

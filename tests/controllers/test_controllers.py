@@ -97,7 +97,8 @@ def test_statistics_travel_with_the_weights_and_files_without_any_are_stocks(
 
 @pytest.mark.parametrize(("mac", "agent"), PAIRS)
 def test_gaussian_policies_have_two_outputs_an_action(mac: str, agent: str) -> None:
-    keys = {"agent_output_type": "gaussian", "action_selector": "gaussian_policy"}
+    keys = {"agent_output_type": "gaussian", "action_selector": "gaussian_policy", "action_low": [-1.0] * 3}
+    keys |= {"action_high": [1.0] * 3}
     controller, batch = build(mac, agent, **keys)
     assert controller.forward_all(batch).shape == (5, 5, 2, 6)
     controller.init_hidden(5)

@@ -42,7 +42,7 @@ def test_the_makers_card_is_left_as_it_is(tmp_path):
         ({"made_by": {"where": Path("x")}}, "made_by.where is of type PosixPath"),
         ({"made_by": {"by": {1, 2}}}, "made_by.by is of type set"),
         ({"made_by": {1: 2}}, "made_by has the key 1"),
-        ({3: 4}, "the card has the key 3"),
+        ({3: 4}, "the dataset card has the key 3"),
         ({"made_by": "me"}, "made_by is of type str; it must be a mapping"),
         ({"quality": 3}, "quality is of type int; it must be text"),
         ({"environment": "mpe"}, "needs environment"),
@@ -76,7 +76,7 @@ def test_a_number_of_discrete_actions_is_a_whole_number(tmp_path, n_actions):
 @pytest.mark.parametrize(
     "reference, message",
     [
-        ({"random": 5, "expert": 5.0, "source": "me"}, "between which no score"),
+        ({"random": 5, "expert": 5.0, "source": "me"}, "so scores cannot be normalised"),
         ({"random": 5, "source": "me"}, "reference.expert is None"),
         ({"random": 5, "expert": 6}, "reference.source is None"),
         ({"random": "low", "expert": 6, "source": "me"}, "reference.random is 'low'"),

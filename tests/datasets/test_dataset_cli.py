@@ -96,9 +96,9 @@ def test_inspect_counts_actions_that_are_not_finite(file, capsys):
 @pytest.mark.parametrize(
     "card, message",
     [
-        ({"action_low": None}, "actions: not reported, for the card lacks 'action_low'"),
+        ({"action_low": None}, "actions: not reported, for the dataset card lacks 'action_low'"),
         ({"action_high": [1.0]}, "all must agree"),
-        ({"obs_mean": None}, "FAILED: its card lacks 'obs_mean'"),
+        ({"obs_mean": None}, "FAILED: its dataset card lacks 'obs_mean'"),
         ({"obs_mean": ["a"]}, "obs_mean is no array of numbers"),
     ],
 )

@@ -69,6 +69,6 @@ def test_without_the_data_folder_only_paths_are_offered(tmp_path, monkeypatch):
     for name in ("mpe/simple_spread/expert", "mpe/simple_spread/random-100k", "lbf.h5"):
         with pytest.raises(DatasetError) as refused:
             resolve_dataset(name)
-        assert str(refused.value) == f"there is no dataset '{name}': give {accepted()}, seen from {tmp_path}"
+        assert str(refused.value) == f"there is no dataset '{name}': give {accepted()}, relative to {tmp_path}"
     write_dataset(tmp_path / "lbf.h5", *continuous_arrays([3]), continuous_card())
     assert resolve_dataset("lbf.h5") == Path("lbf.h5")

@@ -48,7 +48,7 @@ def check_refusal(folder, harm, message):
     [
         (change("obs", (4, 1, 2), np.nan), "obs holds a value that is not finite.* row 4"),
         (change("reward", (1, 0), np.inf), "reward holds a value that is not finite.* row 1"),
-        (change("actions", (2, 0, 1), 1.5), r"actions leaves the card's bounds.* row 2"),
+        (change("actions", (2, 0, 1), 1.5), r"actions leaves the dataset card's bounds.* row 2"),
         (change("reward", 3, 1.0), "reward is not 0 on row 3"),
         (change("terminated", 1, 1), "terminated is 1 on row 1"),
         (change("terminated", 2, 7), "terminated must be 0 or 1"),
@@ -129,7 +129,7 @@ RAGGED = [[1.0, 2.0], [1.0]]
         (replace("reward", lambda reward: reward[:, 0]), "reward has shape"),
         (replace("state", lambda state: np.zeros(12)), "state has shape"),
         (replace("avail_actions", lambda available: np.ones((12, 3))), "avail_actions has shape"),
-        (replace("obs", lambda obs: obs[:, :0]), "obs has shape .* none of them 0"),
+        (replace("obs", lambda obs: obs[:, :0]), "obs has shape .* no size 0"),
         (replace("actions", lambda actions: actions[:, :, :1]), "all must agree"),
         (lambda arrays, offsets, card: arrays.update({1: np.zeros(3)}), "'1' is not an array"),
     ],
@@ -177,7 +177,7 @@ def test_arguments_of_the_wrong_kind(tmp_path):
     arrays, offsets = continuous_arrays([3])
     with pytest.raises(DatasetError, match="the arrays are of type list"):
         write_dataset(tmp_path / "d.h5", list(arrays.values()), offsets, continuous_card())
-    with pytest.raises(DatasetError, match="the card is of type str"):
+    with pytest.raises(DatasetError, match="the dataset card is of type str"):
         write_dataset(tmp_path / "d.h5", arrays, offsets, "card")
     with pytest.raises(DatasetError, match="compression is 'best'"):
         write_dataset(tmp_path / "d.h5", arrays, offsets, continuous_card(), compression="best")

@@ -10,7 +10,7 @@ import pytest
 
 from components.scheme import build_scheme
 from datasets.dataset import OfflineDataset, read_dataset
-from datasets.loading import build_buffer, check_environment, input_statistics, load_dataset, scaled_reward
+from datasets.loading import build_buffer, check_environment, data_statistics, load_dataset, scaled_reward
 from loops.resolve import dimensions
 from utils.errors import ConfigError, DatasetError
 
@@ -70,7 +70,9 @@ def test_windows_carry_the_action_before_them_for_agents_that_see_it(dataset: Of
 
 
 def test_input_statistics_are_those_of_all_rows(dataset: OfflineDataset) -> None:
-    found = input_statistics(dataset)
+    args = settings()
+    buffer = build_buffer(args, dataset, *build_scheme(dataset.env_info(), args), LOG)
+    found = data_statistics(dataset, buffer, gamma=0.95).inputs
     obs = dataset.arrays["obs"].astype(np.float64)  # (R, N, O); the state is the observations side by side
     shapes = {"obs": (3, 18), "state": (54,)}
     assert found.keys() == shapes.keys()

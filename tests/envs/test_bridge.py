@@ -138,7 +138,7 @@ def test_starts_sizes_and_refusals() -> None:
         "state_shape": 8, "obs_shape": 8, "n_actions": 5, "n_agents": 2, "episode_limit": 50,
         "action_space": "discrete",
     }  # fmt: skip
-    with pytest.raises(EnvError, match="Agent 0 has actions 0 to 4, but got 5"):
+    with pytest.raises(EnvError, match="agent 0 has actions 0 to 4, but got 5"):
         env.step([5, 0])
     with pytest.raises(EnvError, match="env_args.time_limit is no argument of bridge"):
         REGISTRY["bridge"](time_limit=20)

@@ -62,7 +62,7 @@ def test_masks_without_an_action_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     toy = importlib.import_module(TOY)
     seen = (np.zeros(1, dtype=np.float32), np.zeros(2, dtype=np.int64))
     monkeypatch.setattr(toy.TwoAgents, "_see", lambda self: (seen, {"action_mask": [[0, 0], [1, 1, 1]]}))
-    with pytest.raises(EnvError, match=r"Agent 0 has 2 actions, and its action_mask is \[0, 0\]"):
+    with pytest.raises(EnvError, match=r"agent 0 has 2 actions, and its action_mask is \[0, 0\]"):
         env.reset()
 
 

@@ -69,7 +69,7 @@ def test_bad_arguments_are_refused_by_name(env_args: dict, message: str) -> None
 def test_actions_it_does_not_have_and_pictures_are_refused() -> None:
     env = MatrixGameEnv()
     env.reset()
-    with pytest.raises(EnvError, match="Agent 1 has actions 0 to 1, but got 2"):
+    with pytest.raises(EnvError, match="agent 1 has actions 0 to 1, but got 2"):
         env.step([0, 2])
     for draw in (env.render, env.save_replay):
         with pytest.raises(EnvError, match="leave out render=True"):

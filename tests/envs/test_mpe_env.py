@@ -209,7 +209,7 @@ def test_bad_use_is_one_sentence() -> None:
         env.step(np.full((3, 2), np.inf))
     speaker = make("simple_speaker_listener_v4", continuous_actions=False)
     speaker.reset()
-    with pytest.raises(EnvError, match="Agent 0 has actions 0 to 2, but got 4"):
+    with pytest.raises(EnvError, match="agent 0 has actions 0 to 2, but got 4"):
         speaker.step(np.array([4, 4]))
     with pytest.raises(EnvError, match="must be integers"):
         speaker.step(np.array([0.5, 1.0]))

@@ -241,5 +241,5 @@ def test_misuse_is_one_sentence() -> None:
         twin.step(np.zeros((2, 3, 2)))
     moves = SpreadTwin(1, seed=0, continuous_actions=False)
     moves.reset()
-    with pytest.raises(EnvError, match="Agent 1 has actions 0 to 4, but got 5"):
+    with pytest.raises(EnvError, match="agent 1 has actions 0 to 4, but got 5"):
         moves.step(np.array([[0, 5, 0]]))

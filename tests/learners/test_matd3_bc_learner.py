@@ -16,7 +16,8 @@ from learners import REGISTRY
 from learners.losses import NOW, clip_target, transition_mask
 from learners.matd3_bc_learner import MATD3BCLearner
 from learners.matd3_learner import MATD3Learner
-from tests.learners.learner_tester import CONFIG, F64, N_AGENTS, OBS, make_batch, make_learner, setting
+from tests.learners.learner_tester import F64, N_AGENTS, OBS, make_batch, make_learner, setting
+from utils.config import CONFIG
 
 SOURCE = CONFIG.parent / "learners" / "matd3_bc_learner.py"
 
@@ -127,7 +128,7 @@ def test_the_bound_is_a_multiple_of_the_datas_return_in_units_of_the_learners_re
 
 def test_a_bound_that_nobody_set_stops_training() -> None:
     """Instead of passing for none."""
-    learner = make_learner("matd3_bc", target_clip="max_return")
+    learner = make_learner("matd3_bc", target_clip="max_return", input_norm="none")
     learner.train(make_batch(learner.args), 1, 0)
     with pytest.raises(Exception, match="critic loss of MATD3BCLearner stopped being finite"):
         learner.check_finite(1)
@@ -184,7 +185,7 @@ def test_policies_end_between_the_data_and_the_optimum() -> None:
     on the policies; the first learner's serve all three.
     """
     keys: dict[str, Any] = {"gamma": 0.0, "hidden_dim": 32, "actor_lr": 0.01, "critic_lr": 0.005, "ensemble_size": 1}
-    keys |= {"actor_update_interval": 1, "learner_log_interval": 10**6}
+    keys |= {"actor_update_interval": 1, "learner_log_interval": 10**6, "input_norm": "none"}
     learners = {q_weight: make_learner("matd3_bc", q_weight=q_weight, **keys) for q_weight in (1.0, 0.0, 10.0)}
     for step in range(700):
         learners[1.0].train(tiny_problem(learners[1.0], step), step + 1, 0)

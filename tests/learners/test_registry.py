@@ -14,9 +14,9 @@ import learners
 from learners import REGISTRY, find_learners
 from learners.base_learner import BaseLearner
 from learners.optimisation import SHARED_KEYS
-from tests.learners.learner_tester import CONFIG
-from tests.learners.test_every_learner import FILES
-from utils.keys import Key, check_keys
+from tests.learners.learner_tester import ALGORITHMS
+from utils.config import CONFIG
+from utils.keys import Key, check_keys, inherited
 
 PACKAGE = CONFIG.parent / "learners"
 DEFAULTS = yaml.safe_load((CONFIG / "default.yaml").read_text())
@@ -48,7 +48,7 @@ def extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def arguments(alg: str) -> SimpleNamespace:
     """The keys of an algorithm file over the defaults."""
-    return SimpleNamespace(**DEFAULTS | FILES[alg])
+    return SimpleNamespace(**DEFAULTS | ALGORITHMS[alg])
 
 
 # -- how learners are found --------------------------------------------------------------------------------------------
@@ -87,10 +87,10 @@ def test_a_learner_that_a_file_imports_is_not_its_own(extra: Path) -> None:
 
 
 def test_no_algorithm_of_ours_takes_a_name_of_stocks() -> None:
-    assert set(FILES) & set(STOCK) == SAME_AS_STOCK
+    assert set(ALGORITHMS) & set(STOCK) == SAME_AS_STOCK
     for alg in SAME_AS_STOCK:
-        assert FILES[alg]["learner"] == "q_learner"
-        assert FILES[alg].get("mixer") == {"iql": None, "vdn": "vdn", "qmix": "qmix"}[alg.removesuffix("_ns")]
+        assert ALGORITHMS[alg]["learner"] == "q_learner"
+        assert ALGORITHMS[alg].get("mixer") == {"iql": None, "vdn": "vdn", "qmix": "qmix"}[alg.removesuffix("_ns")]
 
 
 # -- what a learner declares -------------------------------------------------------------------------------------------
@@ -99,16 +99,17 @@ def test_no_algorithm_of_ours_takes_a_name_of_stocks() -> None:
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_declarations_hold_together(name: str) -> None:
     learner = REGISTRY[name]
-    assert learner.KEYS and all(isinstance(key, Key) and key.meaning for key in learner.KEYS.values())
-    assert SHARED_KEYS.items() <= learner.KEYS.items()
+    keys = inherited(learner, "KEYS")
+    assert learner.KEYS and all(isinstance(key, Key) and key.meaning for key in keys.values())
+    assert SHARED_KEYS.items() <= keys.items()
     assert learner.action_types and learner.action_types <= {"continuous", "discrete"}
-    assert set(learner.ALIASES.values()) <= set(learner.KEYS)
-    assert not set(learner.ALIASES) & set(learner.KEYS)
-    for key in learner.KEYS.values():
+    assert set(learner.ALIASES.values()) <= set(keys)
+    assert not set(learner.ALIASES) & set(keys)
+    for key in keys.values():
         assert key.actions in (None, *learner.action_types)
         assert key.fallback is None or key.fallback in DEFAULTS
     for spec in learner.LOSSES:
-        assert spec.lr in learner.KEYS and (spec.interval is None or spec.interval in learner.KEYS)
+        assert spec.lr in keys and (spec.interval is None or spec.interval in keys)
         assert callable(getattr(learner, f"{spec.name}_loss"))
 
 
@@ -118,5 +119,5 @@ def test_declarations_hold_together(name: str) -> None:
 def test_the_named_algorithm_file_has_all_keys_with_allowed_values(name: str, kind: str) -> None:
     learner = REGISTRY[name]
     alg = learner.CONFIGS[0 if kind == "continuous" else 1]
-    assert alg in FILES and FILES[alg]["learner"] == name
-    check_keys(arguments(alg), learner.KEYS, name, alg, kind == "continuous")
+    assert alg in ALGORITHMS and ALGORITHMS[alg]["learner"] == name
+    check_keys(arguments(alg), inherited(learner, "KEYS"), name, alg, kind == "continuous")

@@ -220,7 +220,7 @@ def test_it_equals_its_formula_row_by_row(kind: str, hypernet_layers: int) -> No
     keys = {"mixer_nonneg": kind, "hypernet_layers": hypernet_layers}
     one, two = make(mixer_layers=1, **keys), make(**{**RELU, **keys})
     xs, states = draw(0, 1.0, 5, 2, N), draw(1, 1.0, 5, 2, S)
-    with pytest.raises(ConfigError, match="only a mixer of one layer has one weight an agent"):
+    with pytest.raises(ConfigError, match="only a mixer of one layer has one weight per agent"):
         two.weights(states)
     for b, t in ((0, 0), (2, 1), (4, 1)):
         x, state = xs[b, t], states[b, t]

@@ -9,6 +9,7 @@ import pytest
 
 from learners import REGISTRY
 from learners.bc_learner import BCLearner
+from learners.optimisation import MIXER_KEYS
 from tests import key_tables
 from utils.config import CONFIG, algorithm, config_names, flattened_yaml, read_yaml
 from utils.errors import ConfigError
@@ -26,7 +27,7 @@ def faults(keys: dict[str, Key], values: dict[str, Any], text: str) -> list[str]
     remarks = key_tables.comments(text)
     for name, key in keys.items():
         if name not in values:
-            spared = name in IN_STOCKS_DEFAULT or key.optional or key.actions == "continuous"
+            spared = name in IN_STOCKS_DEFAULT or name in MIXER_KEYS or key.optional or key.actions == "continuous"
             found += [] if spared else [f"{name} is missing"]
             continue
         try:

@@ -167,14 +167,14 @@ def test_missing_and_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="damaged"):
         checkpoint.load_state(path)
     file.unlink()
-    with pytest.raises(CheckpointError, match="evaluate=True, not continued"):
+    with pytest.raises(CheckpointError, match="cannot be continued: evaluate it with evaluate=True"):
         checkpoint.load_state(path)
 
 
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     path = checkpoint.save_checkpoint(tmp_path, 1, Models(1.0), {"t": 1})
     th.save({"t": Path("an object")}, path / checkpoint.STATE_FILE)
-    with pytest.raises(CheckpointError, match="damaged or no checkpoint of ours"):
+    with pytest.raises(CheckpointError, match="damaged or no checkpoint of this program"):
         checkpoint.load_state(path)
 
 

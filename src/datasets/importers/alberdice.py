@@ -1,8 +1,8 @@
 """AlberDICE's published buffers (Matsunaga et al. 2023), folders of `.npy` files, as datasets.
 
-Arrays are episode-major and padded: E episodes of T = limit + 1 rows, of which `filled` marks an episode's steps and
-the row after them. Their `terminated` is 1 on every episode's last step, also where the time limit cut it; which ends
-were terminals is decided here, by the game's rules.
+The arrays hold E padded episodes of T = time limit + 1 rows; `filled` marks an episode's steps and the row after them.
+Their `terminated` is 1 on every episode's last step, even where the time limit cut it. The rules of the game decide
+here which of these ends are terminal states.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _GOAL_COLUMNS, _PLACE_COLUMNS = (2, 3, 6, 7), (0, 1, 4, 5)  # of Bridge's state
 
 @dataclass(frozen=True)
 class _Buffer:
-    """The arrays as they lie in the folder, (E, T, ...), and the steps of each episode, (E,)."""
+    """The arrays of the folder, (E, T, ...), and the number of steps of each episode, (E,)."""
 
     folder: Path
     arrays: Mapping[str, np.ndarray]
@@ -35,12 +35,12 @@ class _Buffer:
 
 
 def import_alberdice(folder: Path, out: Path, command: str = "") -> dict[str, Any]:
-    """Write the buffer in `folder`, of the XOR game or of Bridge, as a dataset to `out`; return the new card.
+    """Write the buffer in `folder`, of the XOR game or of Bridge, as a dataset to `out`; return its dataset card.
 
-    The card's `made_by.time_limits_corrected` counts episodes whose time limit was flagged as a terminal: all of
-    XOR's, and those of Bridge that end at the limit with an agent off its goal. The team's reward is written once an
-    agent. `environment.env_args` leaves out `episode_limit`, so that policies may be evaluated under another one.
-    Raises DatasetError for a folder that lacks a file, is of another game or whose arrays do not fit together.
+    The card's `made_by.time_limits_corrected` counts episodes whose time limit was flagged as a terminal: all of the
+    XOR game's, and those of Bridge that end at the limit with an agent off its goal. The team's reward is written once
+    per agent. `environment.env_args` leaves out `episode_limit`, so that policies may be evaluated with another limit.
+    Raises DatasetError for a folder that lacks a file, holds another game or has arrays that do not fit together.
     """
     buffer = _read(folder)
     environment, terminal = _judge(buffer)
@@ -57,7 +57,7 @@ def import_alberdice(folder: Path, out: Path, command: str = "") -> dict[str, An
 
 
 def _read(folder: Path) -> _Buffer:
-    """The folder's arrays, with shapes, flags and actions checked."""
+    """Read the folder's arrays and check their shapes, flags and actions."""
     if not folder.is_dir():
         raise DatasetError(f"{folder} is no folder; give one that holds {', '.join(f'{name}.npy' for name in _FILES)}")
     arrays = {name: _load(folder / f"{name}.npy") for name in _FILES}
@@ -86,7 +86,7 @@ def _read(folder: Path) -> _Buffer:
 
 
 def _load(path: Path) -> np.ndarray:
-    """One array, never unpickled."""
+    """Read one array without unpickling. Raises DatasetError where there is none."""
     if not path.is_file():
         raise DatasetError(f"{path} does not exist; an AlberDICE buffer holds {', '.join(_FILES)}, each as .npy")
     try:
@@ -106,7 +106,7 @@ def _check_actions(buffer: _Buffer) -> None:
 
 
 def _check_flags(buffer: _Buffer) -> None:
-    """Refuse terminals anywhere but on an episode's last step."""
+    """Raise DatasetError where `terminated` is 1 before an episode's last step."""
     terminated = buffer.arrays["terminated"][..., 0] != 0  # (E, T)
     misplaced = terminated & (np.arange(terminated.shape[1]) != buffer.lengths[:, None] - 1)
     if misplaced.any():
@@ -116,7 +116,7 @@ def _check_flags(buffer: _Buffer) -> None:
 
 
 def _judge(buffer: _Buffer) -> tuple[dict[str, Any], np.ndarray]:
-    """The environment the buffer is of, as a card states it, and whether each episode ended in a terminal, (E,)."""
+    """Environment of the buffer, as its dataset card states it, and which episodes end in terminals, (E,) bool."""
     shape = (buffer.arrays["avail_actions"].shape[3], buffer.arrays["state"].shape[2])
     if shape == (2, 4):
         return {"env": "matrix_game", "env_args": {"key": "xor"}}, _xor_terminals(buffer)
@@ -129,7 +129,7 @@ def _judge(buffer: _Buffer) -> tuple[dict[str, Any], np.ndarray]:
 
 
 def _xor_terminals(buffer: _Buffer) -> np.ndarray:
-    """None. Raises DatasetError where states or rewards are not the game's: `mmdp_game_1` has a two-state variant."""
+    """All False, (E,). Raises DatasetError for states or rewards of another game (`mmdp_game_1` has a second)."""
     advice = "the XOR game is mmdp_game_1 with matrix_game=True"
     filled = buffer.arrays["filled"][..., 0] == 1
     if (buffer.arrays["state"][filled] != STATE).any():
@@ -159,7 +159,7 @@ def _bridge_environment(buffer: _Buffer) -> dict[str, Any]:
 
 
 def _bridge_terminals(buffer: _Buffer) -> np.ndarray:
-    """Episodes in which both agents are on their goals after the last step, (E,) bool."""
+    """Whether both agents are on their goals after the last step, (E,) bool. Raises DatasetError for other flags."""
     episodes = np.arange(len(buffer.lengths))
     final = buffer.arrays["state"][episodes, buffer.lengths]  # (E, 8)
     home: np.ndarray = (final[:, _PLACE_COLUMNS] == final[:, _GOAL_COLUMNS]).all(1)
@@ -176,12 +176,12 @@ def _bridge_terminals(buffer: _Buffer) -> np.ndarray:
 
 
 def _flat(buffer: _Buffer, terminal: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The filled rows as a dataset's arrays (R, ...), and the episodes' offsets (E + 1,)."""
+    """The filled rows as a dataset's arrays (R, ...), and the episode offsets (E + 1,)."""
     filled = buffer.arrays["filled"][..., 0] == 1
     offsets = np.concatenate([[0], np.cumsum(buffer.lengths + 1)])
     rows = {name: buffer.arrays[name][filled] for name in ("obs", "state", "actions", "avail_actions")}
     reward = np.repeat(buffer.arrays["reward"][filled], 2, axis=1)  # (R, N)
-    reward[offsets[1:] - 1] = 0  # no step is taken from a final row
+    reward[offsets[1:] - 1] = 0  # no step starts from a final row
     terminated = np.zeros(len(reward), np.uint8)
     terminated[offsets[1:][terminal] - 2] = 1
     return rows | {"reward": reward, "terminated": terminated}, offsets

@@ -1,4 +1,4 @@
-"""Datasets of Bridge, made from its definition: AlberDICE's two sets, of any size."""
+"""Datasets of Bridge, made from its definition: AlberDICE's two datasets, in any size."""
 
 from pathlib import Path
 from typing import Any
@@ -10,20 +10,20 @@ from envs.bridge import GOALS, N_ACTIONS, STARTS, bridge_tables, state_index
 from utils.errors import DatasetError
 
 KINDS = ("optimal", "mix")
-_LIMIT = 50  # steps of an episode, as in the published sets
+_LIMIT = 50  # steps of an episode, as in the published datasets
 
 
 def generate_bridge(kind: str, out: Path, episodes: int = 1000, seed: int = 0, command: str = "") -> dict[str, Any]:
-    """Write episodes from the adjacent starts to `out`; return the card.
+    """Write episodes from the adjacent starts to `out`; return the dataset card.
 
-    kind: "optimal", shortest routes (`shortest_actions`), each choice among them uniform: both ways to yield, three
-    places to yield at, returns of -1.290, -1.259 and -1.235 a third each, as in the published set; or "mix", as many
-    episodes of uniformly random actions, cut after 50 steps, followed by as many of these. As in the published sets a
-    step that the limit cuts pays 0. Raises DatasetError for another kind, and for a number of episodes that is less
-    than one or, in a mix, odd.
+    kind: "optimal" for shortest routes, actions uniform among `shortest_actions`. As in the published dataset, either
+    agent yields, at one of three places, and the returns -1.290, -1.259 and -1.235 occur in a third of the episodes
+    each. "mix": half uniformly random episodes of at most 50 steps, then half shortest routes. As in the published
+    datasets, a step that the limit cuts pays 0. Raises DatasetError for another kind, for less than one episode, for a
+    negative seed, and for an odd number of episodes in a mix.
     """
     if kind not in KINDS:
-        raise DatasetError(f"'{kind}' is no set of Bridge; choose {' or '.join(KINDS)}")
+        raise DatasetError(f"'{kind}' is no dataset of Bridge; choose {' or '.join(KINDS)}")
     if episodes < 1 or seed < 0 or (kind == "mix" and episodes % 2):
         raise DatasetError(
             f"--episodes is {episodes} and --seed {seed}; they must be at least 1 and 0, and a mix needs an even number"
@@ -55,15 +55,15 @@ def generate_bridge(kind: str, out: Path, episodes: int = 1000, seed: int = 0, c
 
 
 def shortest_actions() -> np.ndarray:
-    """Joint actions on a route home with the fewest steps, both agents' counted together, (196, 25) bool.
+    """Joint actions on a shortest route, (196, 25) bool: the sum of both agents' steps to their goals is smallest.
 
-    From the adjacent starts that is 12: one agent goes straight home in 4, the other makes way and has 8.
+    From the adjacent starts it is 12: one agent takes 4 steps, the other yields and takes 8.
     """
     tables = bridge_tables()
     places = tables.states.reshape(-1, 2, 2, 2)  # (196, agent, place or goal, row and column)
-    away = (places[:, :, 0] != places[:, :, 1]).any(-1).sum(1)  # (196,), agents not home
+    away = (places[:, :, 0] != places[:, :, 1]).any(-1).sum(1)  # (196,), agents that are not on their goals
     home = state_index(GOALS)
-    left = np.where(np.arange(len(away)) == home, 0.0, np.inf)  # (196,), steps that are left
+    left = np.where(np.arange(len(away)) == home, 0.0, np.inf)  # (196,), remaining steps
     while True:
         cost = away[:, None] + left[tables.next_state]  # (196, 25)
         cost[home] = 0.0
@@ -83,5 +83,5 @@ def _play(allowed: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, ..
         done = bool(tables.done[state, action])
         rows.append((state, action, float(tables.reward[state, action]) * (len(rows) < _LIMIT - 1), done))
         state = int(tables.next_state[state, action])
-    rows.append((state, int(rng.choice(np.flatnonzero(allowed[state]))), 0.0, False))  # what it would do next
+    rows.append((state, int(rng.choice(np.flatnonzero(allowed[state]))), 0.0, False))  # the action it would take next
     return tuple(np.array(column) for column in zip(*rows, strict=True))

@@ -1,4 +1,4 @@
-"""Datasets of the XOR game, made from its definition: AlberDICE's four sets, of any size."""
+"""Datasets of the XOR game, made from its definition: AlberDICE's four datasets, in any size."""
 
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,19 @@ from envs.matrix_game import PAYOFFS, STATE
 from utils.errors import DatasetError
 
 _NAMES = {"A": 0, "B": 1}
-_STEPS = 50  # of an episode, as in the published sets
+_STEPS = 50  # of an episode, as in the published datasets
 _RANDOM = "AA,AB,BA,BB"
 
 
 def generate_xor(
     joint_actions: str, out: Path, episodes: int = 100, seed: int = 0, command: str = ""
 ) -> dict[str, Any]:
-    """Write episodes of 50 steps, cut by the time limit, to `out`; return the card.
+    """Write episodes of 50 steps, cut by the time limit, to `out`; return the dataset card.
 
     joint_actions: those that occur, such as "AB", "AB,BA" or "AA,AB,BA" (agent 0's action first), or "random" for all
-    four. They occur in random order and equally often (to within one, where they do not divide the number of steps),
-    so that what is expected of methods on a set holds exactly. Raises DatasetError for another joint action, one that
-    is named twice, or less than one episode.
+    four. They occur in random order and equally often (to within one, where their number does not divide the number of
+    steps), so that the behaviour's probabilities are exact. Raises DatasetError for an unknown joint action, for one
+    that is named twice, for less than one episode and for a negative seed.
     """
     names = (_RANDOM if joint_actions == "random" else joint_actions).split(",")
     if any(len(name) != 2 or not set(name) <= set(_NAMES) for name in names) or len(set(names)) < len(names):
@@ -38,7 +38,7 @@ def generate_xor(
     )
     actions = np.concatenate([taken.reshape(episodes, _STEPS, 2), next_ones[:, None]], axis=1)  # (E, T + 1, 2)
     reward = PAYOFFS["xor"][actions[..., 0], actions[..., 1]]
-    reward[:, -1] = 0  # no step is taken from a final row
+    reward[:, -1] = 0  # no step starts from a final row
     n_rows = actions.shape[0] * actions.shape[1]
     arrays = {
         "obs": np.broadcast_to(STATE, (n_rows, 2, len(STATE))),

@@ -1,4 +1,4 @@
-"""Numbers of OMAR's Cooperative Navigation (Pan et al., 2022), shared by the mpe2 scenario and its NumPy twin."""
+"""Constants of OMAR's Cooperative Navigation (Pan et al., 2022), shared by the mpe2 scenario and the vectorised one."""
 
 N_AGENTS = 3
 N_LANDMARKS = 3

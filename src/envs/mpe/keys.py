@@ -1,4 +1,4 @@
-"""Names: which environments exist, which keywords they take, and what a misspelt one was probably meant to be."""
+"""Checks of env_args: environment keys, keyword names and time limits, with the nearest match in the message."""
 
 import pkgutil
 import re
@@ -10,7 +10,7 @@ OWN_KEYS = ("simple_spread",)
 
 
 def environment_keys() -> list[str]:
-    """Our own keys and every versioned environment module of the installed mpe2, which is found but not imported."""
+    """Our own keys and the versioned environment modules of the installed mpe2, listed without importing them."""
     import mpe2
 
     modules = (module.name for module in pkgutil.iter_modules(mpe2.__path__))
@@ -18,7 +18,7 @@ def environment_keys() -> list[str]:
 
 
 def check_key(key: str) -> str:
-    """Returns `key` if there is such an environment; raises `EnvError` with the nearest match and the list if not."""
+    """Return `key` unchanged. Raises `EnvError` with the nearest match where no environment has this key."""
     known = environment_keys()
     if key not in known:
         raise EnvError(f"env_args.key={key!r} is no mpe environment; {nearest(str(key), known)}")
@@ -26,7 +26,7 @@ def check_key(key: str) -> str:
 
 
 def check_arguments(key: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Raises `EnvError` for the first of the `given` env_args that the environment does not know."""
+    """Raise `EnvError` for the first name in `given` that the environment `key` does not know."""
     options = sorted(known)
     for name in given:
         if name not in options:
@@ -34,6 +34,6 @@ def check_arguments(key: str, given: Iterable[str], known: Iterable[str]) -> Non
 
 
 def check_time_limit(time_limit: int, name: str = "time_limit") -> None:
-    """Raises `EnvError` unless an episode's limit, `env_args.<name>`, is a whole number of at least 1."""
+    """Raise `EnvError` unless the time limit `env_args.<name>` is a whole number of at least 1."""
     if isinstance(time_limit, bool) or not isinstance(time_limit, int) or time_limit < 1:
-        raise EnvError(f"env_args.{name} must be a whole number of at least 1, not {time_limit}.")
+        raise EnvError(f"env_args.{name} must be a whole number of at least 1, not {time_limit}")

@@ -10,19 +10,20 @@ from envs.wrappers.simulators import PettingZooSimulator
 from envs.wrappers.wrapped_env import WrappedEnv, check_render_mode
 from utils.errors import EnvError
 
-# What the wrapper sets itself, so that env_args may not.
+# Set by the wrapper; env_args must not give them.
 RESERVED = ("max_cycles", "continuous_actions", "render_mode")
 
 
 class MPEEnv(WrappedEnv):
     """`key: simple_spread` (OMAR's variant) or any environment of mpe2 (`simple_spread_v3`, `simple_tag_v3`, ...).
 
-    Episodes are cut after `time_limit` steps: truncated, never terminated, with the last step's real reward. The rest
-    is as `envs.wrappers.wrapped_env.WrappedEnv` says.
+    Episodes are truncated after `time_limit` steps and never terminate; the last step keeps its real reward. The rest
+    is as in `envs.wrappers.wrapped_env.WrappedEnv`.
 
-    Further keywords (`N`, `local_ratio`, `num_good`, ...) go to mpe2's own environment. With
-    `render_mode="rgb_array"` every frame is kept until the next reset and `save_replay` writes them to `replay_path`
-    as a GIF. Raises `EnvError` for an unknown key or keyword, and for actions of a wrong shape or value.
+    Further keywords (`N`, `local_ratio`, `num_good`, ...) go to mpe2's environment. With `render_mode="rgb_array"`
+    frames are kept until the next reset, and `save_replay` writes them to `replay_path` as a GIF.
+
+    Raises `EnvError` for an unknown key or keyword, and for actions of a wrong shape or value.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class MPEEnv(WrappedEnv):
         check_time_limit(time_limit)
         env = _make_simulator(key, time_limit, continuous_actions, render_mode, scenario_args)
         if render_mode is None:
-            env.unwrapped.screen = None  # mpe2's canvas of 2 MB: too much for hundreds of environments
+            env.unwrapped.screen = None  # mpe2 allocates a canvas of 2 MB per environment
         super().__init__(
             key, PettingZooSimulator(key, env), seed, time_limit, common_reward, reward_scalarisation, render_mode,
             replay_path,
@@ -51,7 +52,7 @@ class MPEEnv(WrappedEnv):
 def _make_simulator(
     key: str, time_limit: int, continuous_actions: bool, render_mode: str | None, scenario_args: dict[str, Any]
 ) -> Any:
-    """A PettingZoo parallel environment; headless unless a window is asked for."""
+    """A PettingZoo parallel environment, headless unless render_mode is human."""
     if render_mode != "human":
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")

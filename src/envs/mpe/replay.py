@@ -13,12 +13,12 @@ FRAMES_PER_SECOND = 10
 
 
 def write_gif(path: str | Path, frames: Sequence[np.ndarray]) -> None:
-    """Writes uint8 frames (height, width, 3) to `path`, replacing it only once the new file is complete.
+    """Write uint8 frames (height, width, 3) to `path`; an existing file is replaced once the new one is complete.
 
-    Raises `EnvError` if there are no frames or the folder cannot be written to.
+    Raises `EnvError` where there are no frames or the folder cannot be written to.
     """
     if not frames:
-        raise EnvError("There are no frames to save: reset the environment and play an episode first.")
+        raise EnvError("there are no frames to save: reset the environment and play an episode first")
     target = Path(path)
     images = [Image.fromarray(frame) for frame in frames]
     partial = target.with_name(f".{target.name}.partial")
@@ -34,4 +34,6 @@ def write_gif(path: str | Path, frames: Sequence[np.ndarray]) -> None:
         )
         os.replace(partial, target)
     except OSError as error:
-        raise EnvError(f"The replay cannot be written to {target}: {error.strerror or error}.") from error
+        raise EnvError(
+            f"the replay cannot be written to {target} ({error.strerror or error}); set another env_args.replay_path"
+        ) from error

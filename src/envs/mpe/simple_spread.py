@@ -1,8 +1,8 @@
 """OMAR's Cooperative Navigation as a scenario on mpe2 (Pan et al., 2022: "Plan Better Amid Conservatism").
 
-It differs from mpe2's `simple_spread_v3` in three things: agents move with the new velocity; a landmark pays the
-inverse of its nearest agent's distance and a collision costs 5; an action is a force in [-1, 1]^2. Observations are
-the same.
+It differs from mpe2's `simple_spread_v3` in three points: agents move with the new velocity; a landmark pays the
+inverse distance of its nearest agent, and a collision costs 5; an action is a force in [-1, 1]^2. Observations are the
+same.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ class SpreadWorld(World):
 
     def __init__(self) -> None:
         super().__init__()
-        self.dim_c = 2  # silent, but part of the papers' observations
+        self.dim_c = 2  # agents are silent, but the papers' observations hold these zeros
         self.dt = c.DT
         self.damping = c.DAMPING
         self.contact_force = c.CONTACT_FORCE
@@ -38,13 +38,13 @@ class SpreadWorld(World):
 
     def get_collision_force(self, entity_a: Entity, entity_b: Entity) -> list[np.ndarray | None]:
         if np.array_equal(entity_a.state.p_pos, entity_b.state.p_pos):
-            return [None, None]  # mpe2 would divide zero by zero: on the same spot there is no direction to push in
+            return [None, None]  # at distance 0 there is no direction, and mpe2 would divide zero by zero
         forces: list[np.ndarray | None] = super().get_collision_force(entity_a, entity_b)
         return forces
 
 
 class Scenario(BaseScenario):
-    """Three agents share the reward of covering three landmarks; each pays for its own collisions."""
+    """Three agents that share the reward for covering three landmarks; each pays for its own collisions."""
 
     def make_world(self) -> SpreadWorld:
         world = SpreadWorld()
@@ -63,7 +63,7 @@ class Scenario(BaseScenario):
         return world
 
     def reset_world(self, world: World, np_random: np.random.Generator) -> None:
-        """Draws the agents' positions in index order, then the landmarks'; velocities are zero."""
+        """Sample the agents' positions in index order, then the landmarks'; velocities are zero."""
         for agent in world.agents:
             agent.state.p_pos = np_random.uniform(-c.START_RANGE, c.START_RANGE, world.dim_p)
             agent.state.p_vel = np.zeros(world.dim_p)
@@ -94,7 +94,7 @@ class Scenario(BaseScenario):
 
 
 class SpreadEnv(SimpleEnv):
-    """mpe2's environment around the scenario; continuous actions are forces in [-1, 1]^2, not mpe2's five in [0, 1]."""
+    """mpe2's environment with this scenario; continuous actions are forces in [-1, 1]^2, not mpe2's five values."""
 
     metadata = {**SimpleEnv.metadata, "name": "simple_spread"}
 

@@ -1,8 +1,8 @@
-"""Vectorised NumPy twin of OMAR's Cooperative Navigation: thousands of episodes of `key=simple_spread` at once.
+"""Vectorised environment for OMAR's Cooperative Navigation: thousands of `key=simple_spread` episodes as NumPy arrays.
 
-It follows `envs.mpe.simple_spread` (the scenario on mpe2) exactly; a test holds the two together to 1e-9. The physics
-works in place inside one buffer laid out as the observations are, with episodes along the last, contiguous axis: own
-velocity and position, and all relative positions, are rows of it, so that observing costs a single transposed copy.
+It computes what `envs.mpe.simple_spread` (the scenario on mpe2) does; a test compares the two to 1e-9. One buffer has
+the layout of the observations, with episodes along the last, contiguous axis. Velocities, positions and relative
+positions are views of it and are updated in place, so observing costs one transposed copy.
 """
 
 from collections.abc import Sequence
@@ -19,19 +19,19 @@ from utils.errors import EnvError
 
 N, M = c.N_AGENTS, c.N_LANDMARKS
 PAIRS = tuple(combinations(range(N), 2))
-N_COMM = 2 * (N - 1)  # the others' silent channels, always zero, kept because the papers' observations have them
+N_COMM = 2 * (N - 1)  # the others' communication, always zero; the papers' observations hold it
 OBS_DIM = 4 + 2 * M + 2 * (N - 1) + N_COMM
 MOVES = np.array(c.MOVES)  # (5, 2)
-# Smallest distance that a contact force divides by: two agents on the same spot push each other in no direction.
+# Smallest distance that a contact force is divided by; at distance 0 the force is 0, as in the mpe2 scenario.
 TINY = 1e-30
 
 
 class SpreadTwin(VectorEnv):
-    """Up to `n_envs` episodes; all started by a reset end together at `time_limit`, which is never a terminal.
+    """Up to `n_envs` episodes that start together and are truncated together after `time_limit` steps.
 
     Observation (18): own velocity, own position, landmarks relative to self, other agents relative to self in index
-    order, 4 zeros. State (54): the observations joined. Actions are forces in [-1, 1]^2 (clipped), or with
-    `continuous_actions=False` mpe2's five moves. `dtype` is that of the physics, "float64" or "float32".
+    order, 4 zeros. State (54): the observations joined. Actions are forces in [-1, 1]^2 (clipped), or mpe2's five moves
+    with `continuous_actions=False`. dtype: of the physics, "float64" or "float32".
     """
 
     def __init__(
@@ -59,20 +59,20 @@ class SpreadTwin(VectorEnv):
     # ---------------------------------------------------------------------------------------------------- life cycle
 
     def reset(self, seeds: Sequence[int] | None = None) -> None:
-        """Draws, per episode, the agents' positions in index order and then the landmarks'; velocities are zero."""
-        n_draws = 2 * (N + M)
+        """Sample each episode's agent positions in index order, then its landmarks; velocities are zero."""
+        n_numbers = 2 * (N + M)
         if seeds is None:
-            draws = self._rng.uniform(-c.START_RANGE, c.START_RANGE, (self.n_envs, n_draws))
+            sampled = self._rng.uniform(-c.START_RANGE, c.START_RANGE, (self.n_envs, n_numbers))
         else:
             checked = self.check_seeds(seeds)
-            draws = np.empty((len(checked), n_draws))
-            for row, seed in zip(draws, checked, strict=True):
-                row[:] = np.random.default_rng(seed).uniform(-c.START_RANGE, c.START_RANGE, n_draws)
-        positions = draws.reshape(len(draws), N + M, 2)  # (E, N+M, 2)
-        self.set_world_state(positions[:, :N], np.zeros((len(draws), N, 2)), positions[:, N:])
+            sampled = np.empty((len(checked), n_numbers))
+            for row, seed in zip(sampled, checked, strict=True):
+                row[:] = np.random.default_rng(seed).uniform(-c.START_RANGE, c.START_RANGE, n_numbers)
+        positions = sampled.reshape(len(sampled), N + M, 2)  # (E, N+M, 2)
+        self.set_world_state(positions[:, :N], np.zeros((len(sampled), N, 2)), positions[:, N:])
 
     def set_world_state(self, positions: np.ndarray, velocities: np.ndarray, landmarks: np.ndarray) -> None:
-        """Starts E episodes at the given agent positions (E, N, 2), velocities (E, N, 2) and landmarks (E, M, 2)."""
+        """Start E episodes at given agent positions (E, N, 2), velocities (E, N, 2) and landmarks (E, M, 2)."""
         if len(positions) != self._n_active:
             self._allocate(len(positions))
         self._pos[:] = positions.transpose(1, 2, 0)
@@ -91,17 +91,17 @@ class SpreadTwin(VectorEnv):
         )
 
     def close(self) -> None:
-        """Nothing to release: there is no simulator behind the twin."""
+        """Do nothing: there is no simulator to release."""
 
     # ------------------------------------------------------------------------------------------------------- stepping
 
     def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         self._check_started()
         if self._t >= self.episode_limit:
-            raise EnvError("The episodes have reached their time limit: call reset before the next step.")
+            raise EnvError("the episodes have reached their time limit: call reset before the next step")
         self._set_forces(as_array(actions))
         self._add_contact_forces()
-        # Velocity first, then position with the new velocity (OMAR's order; mpe2 itself moves with the old one).
+        # Velocity first, then position with the new velocity (OMAR's order; mpe2 moves with the old one).
         self._vel *= 1.0 - c.DAMPING
         self._force *= c.DT
         self._vel += self._force
@@ -126,9 +126,9 @@ class SpreadTwin(VectorEnv):
         self._force *= c.GAIN
 
     def _add_contact_forces(self) -> None:
-        """Soft contact of every pair: 100 * (delta / d) * softplus((d_min - d) / k) * k, equal and opposite."""
+        """Add equal and opposite contact forces: 100 * (delta / d) * softplus((d_min - d) / k) * k for each pair."""
         depth = (2 * c.AGENT_SIZE - self._pair_dist) / c.CONTACT_MARGIN  # (P, E)
-        push = np.logaddexp(0.0, depth, out=depth)  # stable for any depth, where log(1 + exp(depth)) overflows
+        push = np.logaddexp(0.0, depth, out=depth)  # log(1 + exp(depth)), which would overflow for large depths
         push *= c.CONTACT_FORCE * c.CONTACT_MARGIN
         push /= np.maximum(self._pair_dist, TINY)
         pair_force = np.multiply(self._delta, push[:, None], out=self._pair_work)  # (P, 2, E)
@@ -137,7 +137,7 @@ class SpreadTwin(VectorEnv):
             self._force[j] -= pair_force[pair]
 
     def _relate(self) -> None:
-        """Recomputes all relative positions and the pair distances; needed after every move, used until the next."""
+        """Recompute all relative positions and pair distances after a move."""
         np.subtract(self._marks[None], self._pos[:, None], out=self._to_marks)  # (N, M, 2, E)
         for pair, (i, j) in enumerate(PAIRS):
             delta = np.subtract(self._pos[i], self._pos[j], out=self._delta[pair])  # (2, E)
@@ -149,7 +149,7 @@ class SpreadTwin(VectorEnv):
         self._obs = None
 
     def _reward(self) -> np.ndarray:
-        """Sum over landmarks of min(1 / nearest agent's distance, 10), minus 5 for each agent touched; (E, N)."""
+        """Rewards (E, N): min(1 / nearest agent's distance, 10) summed over landmarks, -5 for each agent touched."""
         squares = np.multiply(self._to_marks, self._to_marks, out=self._mark_work)
         nearest = (squares[:, :, 0] + squares[:, :, 1]).min(axis=0)  # (M, E)
         np.sqrt(nearest, out=nearest)
@@ -166,7 +166,7 @@ class SpreadTwin(VectorEnv):
     # -------------------------------------------------------------------------------------------------------- getters
 
     def get_obs(self) -> np.ndarray:
-        """Observations, float32 (E, N, 18); a new array after every step, shared with `get_state` within one."""
+        """Observations, float32 (E, N, 18): a new array after every step, of which `get_state` is a view."""
         self._check_started()
         if self._obs is None:
             joined = self._rows.reshape(N * OBS_DIM, self._n_active).T  # (E, N*O)
@@ -201,7 +201,7 @@ class SpreadTwin(VectorEnv):
     # -------------------------------------------------------------------------------------------------------- memory
 
     def _allocate(self, n_active: int) -> None:
-        """Buffers for `n_active` episodes; `_vel`, `_pos`, `_to_marks` and `_to_others` are views of `_rows`."""
+        """Allocate buffers for `n_active` episodes; `_vel`, `_pos`, `_to_marks` and `_to_others` view `_rows`."""
         self._n_active = n_active
         self._rows = np.zeros((N, OBS_DIM, n_active), dtype=self._dtype)  # (N, 18, E)
         others = 4 + 2 * M
@@ -218,4 +218,4 @@ class SpreadTwin(VectorEnv):
 
     def _check_started(self) -> None:
         if not self._n_active:
-            raise EnvError("The vector environment has no episodes yet: call reset first.")
+            raise EnvError("the vectorised environment has no episodes yet: call reset first")

@@ -1,4 +1,4 @@
-"""PettingZoo's parallel and Gymnasium's multi-agent convention behind one small interface."""
+"""PettingZoo's parallel API and Gymnasium's multi-agent convention behind one interface."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from utils.errors import EnvError
 
 @dataclass
 class Seen:
-    """What a simulator shows after a reset or step, a list entry an agent, in the order of `Simulator.names`."""
+    """Result of a reset or step; lists have one entry per agent, in the order of `Simulator.names`."""
 
     observations: list[Any]  # None where the simulator gives none
-    masks: list[Any]  # zeros and ones over an agent's own actions, None without a mask
+    masks: list[Any]  # zeros and ones, one per action of the agent; None without a mask
     acting: list[bool]  # whether the agent acts in the next step
     info: dict[str, float]
 
 
 @dataclass
 class Outcome:
-    """A step's rewards, and how the episode ended: `terminated` if all agents did, else `truncated`; or neither."""
+    """Rewards of a step and how it ends the episode: `terminated` if all agents terminated, `truncated` otherwise."""
 
     rewards: list[float]
     terminated: bool
@@ -32,7 +32,7 @@ class Outcome:
 
 
 class Simulator(ABC):
-    """An environment of another library; actions and observations are still in its own spaces."""
+    """An environment of another library; actions and observations are in that library's spaces."""
 
     names: list[str]
     observation_spaces: list[Any]
@@ -41,19 +41,19 @@ class Simulator(ABC):
 
     @abstractmethod
     def reset(self, seed: int | None, options: dict[str, Any] | None) -> Seen:
-        """Starts an episode."""
+        """Start an episode."""
 
     @abstractmethod
     def step(self, actions: Sequence[Any]) -> tuple[Seen, Outcome]:
-        """Takes one action an agent; those of agents that act no more are dropped."""
+        """Take one action per agent; actions of agents that have ended are dropped."""
 
     def state(self) -> np.ndarray:
-        """The environment's own global state, flat float32. Raises `EnvError` where it has none."""
+        """The environment's own global state, float32 (S,). Raises `EnvError` where it has none."""
         try:
             return np.ravel(np.asarray(self.env.state(), dtype=np.float32))
         except (AttributeError, NotImplementedError) as error:
             raise EnvError(
-                "This environment has no state() of its own: set env_args.use_env_state=False for joined observations."
+                "the environment has no state() of its own: set env_args.use_env_state=False for joined observations"
             ) from error
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ class PettingZooSimulator(Simulator):
             self.action_spaces = [env.action_space(name) for name in self.names]
         except AttributeError as error:
             raise EnvError(
-                f"{key} is no PettingZoo parallel environment with a fixed set of agents: it lacks {error.name}."
+                f"{key} is no PettingZoo parallel environment with a fixed set of agents: it lacks {error.name}"
             ) from error
 
     def reset(self, seed: int | None, options: dict[str, Any] | None) -> Seen:
@@ -105,8 +105,8 @@ class PettingZooSimulator(Simulator):
         return Seen([seen for seen, _ in pairs], [mask for _, mask in pairs], acting, info)
 
     def close(self) -> None:
-        # mpe2 closes by shutting pygame down for the whole process, other environments included; without a window
-        # there is nothing that needs it.
+        # mpe2's close shuts pygame down for the whole process, which breaks other environments; without a window it is
+        # not needed.
         unwrapped = self.env.unwrapped
         if not _is_mpe2(type(unwrapped)) or getattr(unwrapped, "render_mode", None) == "human":
             self.env.close()
@@ -117,7 +117,7 @@ def _is_mpe2(kind: type) -> bool:
 
 
 class GymnasiumSimulator(Simulator):
-    """A Gymnasium environment with a tuple or list of spaces, observations and rewards, an entry an agent."""
+    """A Gymnasium environment whose spaces, observations and rewards are tuples or lists, one entry per agent."""
 
     def __init__(self, key: str, env: Any) -> None:
         self.env = env
@@ -126,7 +126,7 @@ class GymnasiumSimulator(Simulator):
             raise EnvError(
                 f"{key} is no multi-agent environment: its observation_space and action_space must be tuples or lists "
                 f"with an entry for each agent, not {type(env.observation_space).__name__} and "
-                f"{type(env.action_space).__name__}."
+                f"{type(env.action_space).__name__}"
             )
         self._key = key
         self.observation_spaces = list(env.observation_space)
@@ -143,7 +143,7 @@ class GymnasiumSimulator(Simulator):
         if np.shape(rewards) != (n_agents,):
             raise EnvError(
                 f"{self._key} must give a reward for each of its {n_agents} agents, not {rewards!r}; "
-                "wrap it so that it returns a list of them."
+                "wrap it so that it returns a list of rewards"
             )
         ends = np.broadcast_to(terminated, n_agents)  # (N,)
         cuts = np.broadcast_to(truncated, n_agents)  # (N,)
@@ -160,11 +160,11 @@ class GymnasiumSimulator(Simulator):
         return Seen([seen for seen, _ in pairs], [mask for _, mask in pairs], [True] * len(self.names), numbers(info))
 
     def state(self) -> np.ndarray:
-        raise EnvError("A Gymnasium environment has no state() of its own: set env_args.use_env_state=False.")
+        raise EnvError("a Gymnasium environment has no state() of its own: set env_args.use_env_state=False")
 
 
 def numbers(info: dict[str, Any]) -> dict[str, float]:
-    """The entries of an info dictionary that are single numbers."""
+    """Entries of an info dictionary that are single numbers."""
     return {
         str(key): float(value)
         for key, value in info.items()

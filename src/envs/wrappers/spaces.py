@@ -1,4 +1,4 @@
-"""Observation and action spaces of other libraries as the arrays of ours: flat, padded to the widest agent, masked."""
+"""Spaces of other libraries as our arrays: flat, padded to the agent with the largest space, and masked."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,20 +11,20 @@ from utils.errors import EnvError
 
 
 class Observations:
-    """Each agent's observation as O float32 numbers: boxes flattened, discrete spaces one-hot, zeros after its own."""
+    """Observations as O float32 numbers per agent: boxes flattened, discrete spaces one-hot, padded with zeros."""
 
     def __init__(self, key: str, names: Sequence[str], observation_spaces: Sequence[Any]) -> None:
         self._spaces = [without_mask(space) for space in observation_spaces]
         for name, space in zip(names, self._spaces, strict=True):
             if not isinstance(space, spaces.Space) or not space.is_np_flattenable:
                 raise EnvError(
-                    f"Agent {name} of {key} observes {space}, which is no fixed number of values; "
-                    "wrap the environment so that it observes a Box, Discrete or MultiDiscrete space."
+                    f"agent {name} of {key} observes {space}, which has no fixed size: "
+                    "wrap the environment so that it observes a Box, Discrete or MultiDiscrete space"
                 )
         self.size = max(spaces.flatdim(space) for space in self._spaces)
 
     def rows(self, observations: Sequence[Any], before: Sequence[np.ndarray] | None) -> list[np.ndarray]:
-        """N rows (O,); an observation that is missing (None) is the row of `before`, zeros where there is none."""
+        """N rows (O,). A missing observation (None) repeats its row of `before`, or is zeros where that is None."""
         return [
             self._row(i, observation, None if before is None else before[i])
             for i, observation in enumerate(observations)
@@ -41,14 +41,14 @@ class Observations:
 
 
 class Actions:
-    """Each agent's action as A numbers (continuous) or a choice among A (discrete), A being the widest agent's."""
+    """Actions as A numbers per agent (continuous) or one of A choices (discrete); A is the largest agent's size."""
 
     def __init__(self, key: str, names: Sequence[str], action_spaces: Sequence[Any]) -> None:
         self._spaces = list(action_spaces)
         self.names = list(names)
         kinds = [_action_kind(key, name, space) for name, space in zip(names, self._spaces, strict=True)]
         if len(set(kinds)) != 1:
-            raise EnvError(f"{key} has agents with discrete and agents with continuous actions: choose one kind.")
+            raise EnvError(f"{key} mixes discrete and continuous actions: wrap it so that all agents have one kind")
         self.kind: ActionSpace = kinds[0]
         if self.kind == "continuous":
             self.widths = np.array([int(np.prod(space.shape)) for space in self._spaces])  # (N,)
@@ -59,7 +59,7 @@ class Actions:
         self.available = [[int(action < own) for action in range(self.size)] for own in self.widths]
 
     def _bounds(self) -> tuple[list[float], list[float]]:
-        """The smallest box that holds every agent's: (A,) each; an agent's own bounds are applied by `split`."""
+        """Bounds (A,) of the smallest box that holds all agents' boxes; `split` applies each agent's own bounds."""
         low, high = np.full(self.widths.max(), np.inf), np.full(self.widths.max(), -np.inf)
         for space, own in zip(self._spaces, self.widths, strict=True):
             np.minimum(low[:own], space.low.ravel(), out=low[:own])
@@ -67,19 +67,19 @@ class Actions:
         return low.tolist(), high.tolist()
 
     def split(self, actions: np.ndarray) -> list[Any]:
-        """Joint actions, (N,), (N, 1) or (N, A), as one a simulator's agent: padding dropped, bounds applied."""
+        """Joint actions (N,), (N, 1) or (N, A) as a list of one action per agent, without padding and within bounds."""
         if self.kind == "discrete":
             chosen = check_discrete_actions(actions, (len(self._spaces),), self.widths)
             return [int(action) + int(space.start) for action, space in zip(chosen, self._spaces, strict=True)]
         rows = check_continuous_actions(actions, (len(self._spaces), self.size))
-        # In the space's own dtype: mpe2 clips anything else with a warning for every agent and step.
+        # In the space's own dtype: for any other, mpe2 warns for every agent and step.
         return [
             np.clip(row[:own].astype(space.dtype).reshape(space.shape), space.low, space.high)
             for row, own, space in zip(rows, self.widths, self._spaces, strict=True)
         ]
 
     def masked(self, masks: Sequence[Any], acting: Sequence[bool]) -> list[list[int]]:
-        """N lists of A zeros and ones; a discrete agent that acts no more has action 0 only, which nobody executes."""
+        """Available actions, N lists of A zeros and ones; a discrete agent that has ended has only action 0."""
         available = []
         for name, own, mask, acts in zip(self.names, self.available, masks, acting, strict=True):
             if self.kind == "continuous" or (acts and mask is None):
@@ -94,21 +94,21 @@ class Actions:
         values = np.asarray(mask).astype(bool).astype(int)
         if values.shape != (width,) or not values.any():
             raise EnvError(
-                f"Agent {name} has {width} actions, and its action_mask is {np.asarray(mask).tolist()}: "
-                f"the environment must give {width} zeros and ones with a one among them."
+                f"agent {name} has {width} actions, and its action_mask is {np.asarray(mask).tolist()}: "
+                f"the environment must give {width} zeros and ones with at least one 1"
             )
         return [*values.tolist(), *[0] * (self.size - width)]
 
 
 def without_mask(space: Any) -> Any:
-    """The part of a {"observation", "action_mask"} space that is observed; other spaces as they are."""
+    """The observed part of an {"observation", "action_mask"} space; other spaces unchanged."""
     if isinstance(space, spaces.Dict) and "observation" in space.spaces:
         return space["observation"]
     return space
 
 
 def split_mask(observation: Any, info: Any) -> tuple[Any, Any]:
-    """An agent's observation and its action mask, None without one; PettingZoo's two places for it."""
+    """An agent's observation and its action mask (None without one), which PettingZoo puts in either of two places."""
     mask = info.get("action_mask") if isinstance(info, dict) else None
     if isinstance(observation, dict) and "observation" in observation:
         return observation["observation"], observation.get("action_mask", mask)
@@ -120,6 +120,6 @@ def _action_kind(key: str, name: str, space: Any) -> ActionSpace:
         return "discrete"
     if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
         if not space.is_bounded():
-            raise EnvError(f"Agent {name} of {key} has actions without bounds: wrap it so that its Box is finite.")
+            raise EnvError(f"agent {name} of {key} has unbounded actions: wrap the environment to have a finite Box")
         return "continuous"
-    raise EnvError(f"Agent {name} of {key} has {space} actions; only Discrete and real-valued Box spaces are handled.")
+    raise EnvError(f"agent {name} of {key} has {space} actions: wrap it to have Discrete or real-valued Box actions")

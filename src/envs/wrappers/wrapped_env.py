@@ -15,21 +15,21 @@ RENDER_MODES = (None, "rgb_array", "human")
 
 
 def check_render_mode(render_mode: str | None) -> None:
-    """Raises `EnvError` for a mode that no wrapper knows."""
+    """Raise `EnvError` for an unknown render mode."""
     if render_mode not in RENDER_MODES:
-        raise EnvError(f"env_args.render_mode must be null, rgb_array or human, not {render_mode!r}.")
+        raise EnvError(f"env_args.render_mode must be null, rgb_array or human, not {render_mode!r}")
 
 
 class WrappedEnv(MultiAgentEnv):
-    """What the wrappers share: padding, masks, time limits, rewards, seeds, information and rendering.
+    """Base of the wrappers: padding, masks, time limits, rewards, seeds, information and rendering.
 
-    Shorter observations are padded with zeros to the longest; agents with fewer actions, or action dimensions, than
-    the widest have `avail_actions` 0 beyond their own. The state is the joined (padded) observations, or the
-    simulator's own with `use_env_state`. An agent that ends before the others observes zeros and gets reward 0 from
-    then on; it has action 0 only (continuous: any), which is not executed.
+    Observations are padded with zeros to the longest. Padded actions and action dimensions have `avail_actions` 0. The
+    state is the joined padded observations, or the simulator's own with `use_env_state`. An agent that ends before the
+    others observes zeros and gets reward 0 from then on. It has only action 0 (continuous: any action), which is not
+    executed.
 
-    The episode is terminated when all agents are, and truncated when it ends otherwise: by the simulator's limit or
-    after `time_limit` steps, with the last step's real reward and `info["episode_limit"]` True either way.
+    The episode terminates when all agents have terminated. It is truncated when it ends in another way: at the
+    simulator's limit or after `time_limit` steps. That step keeps its reward and has `info["episode_limit"]` True.
     """
 
     def __init__(
@@ -68,14 +68,14 @@ class WrappedEnv(MultiAgentEnv):
         self._t = 0
         self._frames: list[np.ndarray] = []
         self._use_env_state = use_env_state
-        if use_env_state:  # its size is known from a first state only; the seed still decides the first episode
+        if use_env_state:  # only a state tells its size; the seed still decides the first episode
             simulator.reset(seed, None)
             self._state_size = len(simulator.state())
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[list[np.ndarray], dict[str, Any]]:
-        """Starts an episode; the first without a seed uses `env_args.seed`, later ones continue its random stream."""
+        """Start an episode. Without a seed, the first uses `env_args.seed`; later ones continue its random stream."""
         if seed is not None:
             self._seed = seed
         elif self._next_seed is not None:
@@ -91,7 +91,7 @@ class WrappedEnv(MultiAgentEnv):
 
     def step(self, actions: Any) -> tuple[list[np.ndarray], float | list[float], bool, bool, dict[str, Any]]:
         if not self._running:
-            raise EnvError("There is no episode to step: call reset first, and again after every episode's end.")
+            raise EnvError("no episode is running: call reset first, and again after the end of every episode")
         seen, outcome = self._simulator.step(self._actions.split(as_array(actions)))
         self._t += 1
         terminated = outcome.terminated
@@ -102,10 +102,10 @@ class WrappedEnv(MultiAgentEnv):
         return self.get_obs(), reward, terminated, truncated, {**info, "episode_limit": truncated}
 
     def _take_in(self, seen: Seen) -> dict[str, float]:
-        """Keeps what is seen; returns the information, with 0 for what was there before and is missing now."""
+        """Store observations and masks. Return the info, with 0 for entries that are now missing."""
         before = self._obs
         if before is not None:
-            # An agent that acted may be shown nothing afterwards: its last row stands. One that did not act has ended.
+            # An agent that acted may get no observation: its last row is repeated. An agent that did not act has ended.
             before = [row if acted else np.zeros_like(row) for row, acted in zip(before, self._acting, strict=True)]
             seen.observations = [
                 row if acted else None for row, acted in zip(seen.observations, self._acting, strict=True)
@@ -114,7 +114,7 @@ class WrappedEnv(MultiAgentEnv):
         masks = seen.masks
         if any(seen.acting):
             self._acting = seen.acting
-        else:  # the simulator cut the episode: its last row is bootstrapped from, as if the agents went on
+        else:  # the simulator truncated the episode: learners bootstrap from the last row as if it continued
             masks = [mask if mask is not None and np.any(mask) else None for mask in masks]
         self._avail_actions = self._actions.masked(masks, self._acting)
         if self.render_mode == "rgb_array":
@@ -124,7 +124,7 @@ class WrappedEnv(MultiAgentEnv):
 
     def get_obs(self) -> list[np.ndarray]:
         if self._obs is None:
-            raise EnvError("There is no observation yet: call reset first.")
+            raise EnvError("there is no observation yet: call reset first")
         return self._obs
 
     def get_state(self) -> np.ndarray:
@@ -145,16 +145,16 @@ class WrappedEnv(MultiAgentEnv):
         return self._actions.size
 
     def render(self) -> np.ndarray | None:
-        """The current frame, uint8 (height, width, 3); shown in a window, and None, if `render_mode` is human."""
+        """The current frame, uint8 (height, width, 3); None where render_mode is human, which draws in a window."""
         if self.render_mode is None:
-            raise EnvError("Rendering is off: set env_args.render_mode=rgb_array.")
+            raise EnvError("rendering is off: set env_args.render_mode=rgb_array")
         frame: np.ndarray | None = self._simulator.env.render()
         return frame
 
     def save_replay(self) -> None:
-        """Writes the frames since the last reset to `replay_path`, as a GIF of 10 frames a second."""
+        """Write the frames since the last reset to `replay_path`, as a GIF of 10 frames per second."""
         if self.render_mode != "rgb_array":
-            raise EnvError("There are no frames to save: set env_args.render_mode=rgb_array.")
+            raise EnvError("there are no frames to save: set env_args.render_mode=rgb_array")
         write_gif(self.replay_path, self._frames)
 
     def close(self) -> None:

@@ -29,7 +29,7 @@ class MLPAgent(nn.Module):
             nn.init.uniform_(self.fc3.weight, -final_init, final_init)
 
     def init_hidden(self) -> Tensor:
-        return self.fc1.weight.new_zeros(1, 1)  # stock's controllers carry a hidden state; this one is unused
+        return self.fc1.weight.new_zeros(1, 1)  # controllers carry a hidden state; unused here
 
     def forward(self, inputs: Tensor, hidden_state: Tensor) -> tuple[Tensor, Tensor]:
         x = F.relu(self.fc1(self.normaliser(inputs)))  # (B*N, H)

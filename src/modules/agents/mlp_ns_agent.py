@@ -29,7 +29,7 @@ class MLPNSAgent(nn.Module):
             nn.init.uniform_(self.fc3.weight, -final_init, final_init)
 
     def init_hidden(self) -> Tensor:
-        return self.fc1.weight.new_zeros(self.n_agents, 1)  # stock's controllers carry a hidden state; unused here
+        return self.fc1.weight.new_zeros(self.n_agents, 1)  # controllers carry a hidden state; unused here
 
     def forward(self, inputs: Tensor, hidden_state: Tensor) -> tuple[Tensor, Tensor]:
         by_agent = self.normaliser(inputs.reshape(-1, self.n_agents, inputs.shape[-1]))  # (B, N, I)

@@ -1,4 +1,4 @@
-"""What the estimates of the behaviour's action distributions share: one small network per agent."""
+"""Base of the estimated behaviour policies: one small network per agent."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +12,9 @@ from modules.layers.stacked_linear import StackedLinear
 
 
 class BaseDensity(nn.Module):
-    """mu_i(a_i | o_i) of every agent i, each from its own two hidden ReLU layers, as stacked parameters.
+    """Densities mu_i(a_i | o_i) of all agents i, each from its own network of two hidden ReLU layers.
 
-    scheme: `obs`. args: n_agents, n_actions, hidden_dim. n_outputs: how many numbers a network puts out.
+    scheme: must hold `obs`. args: n_agents, n_actions, hidden_dim. n_outputs: number of outputs per network.
     """
 
     def __init__(self, scheme: dict[str, Any], args: SimpleNamespace, n_outputs: int) -> None:
@@ -33,8 +33,8 @@ class BaseDensity(nn.Module):
         return outputs.transpose(0, 1)
 
     def log_prob(self, obs: Tensor, actions: Tensor, avail_actions: Tensor) -> Tensor:
-        """log mu_i(a_i | o_i) of K actions per agent, (R, K, N).
+        """Log-density log mu_i(a_i | o_i) of K actions per agent, (R, K, N).
 
-        obs (R, N, O); actions (R, K, N, A), one-hot where they are discrete; avail_actions (R, N, A).
+        obs (R, N, O); actions (R, K, N, A), one-hot where discrete; avail_actions (R, N, A).
         """
         raise NotImplementedError

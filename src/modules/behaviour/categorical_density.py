@@ -9,7 +9,7 @@ from modules.layers.masks import FORBIDDEN
 
 
 class CategoricalDensity(BaseDensity):
-    """Probabilities of discrete actions, one-hot; unavailable ones have none."""
+    """Categorical distributions over discrete actions; unavailable actions have probability 0."""
 
     def __init__(self, scheme: dict[str, Any], args: SimpleNamespace) -> None:
         super().__init__(scheme, args, n_outputs=args.n_actions)

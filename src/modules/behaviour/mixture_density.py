@@ -9,15 +9,15 @@ from modules.behaviour.base_density import BaseDensity
 from modules.layers.squash import action_bounds, half_range
 
 N_COMPONENTS = 5
-# Standard deviations, in half action ranges. The lower bound is the resolution: behaviours that clip put mass on single
-# points, and a density without a floor would say of everything else only that it is infinitely rare.
+# Bounds of the standard deviations, in half action ranges. A behaviour that clips puts probability mass on single
+# points. Without the lower bound the density would concentrate there and be almost 0 for all other actions.
 SMALLEST_STD, LARGEST_STD = 0.1, 2.0
 
 
 class MixtureDensity(BaseDensity):
     """Mixtures of diagonal Gaussians over continuous actions, in units of half the action range.
 
-    Dimensions that an agent lacks (availability 0) do not count.
+    Padded dimensions (availability 0) do not count.
     """
 
     centre: Tensor
@@ -30,7 +30,9 @@ class MixtureDensity(BaseDensity):
         self.register_buffer("centre", 0.5 * (low + high), persistent=False)
         self.register_buffer("half_range", half_range(low, high), persistent=False)
         means = slice(N_COMPONENTS, N_COMPONENTS * (1 + self.n_actions))
-        nn.init.uniform_(self.fc3.bias.data[..., means], -1.0, 1.0)  # components that start alike stay alike
+        nn.init.uniform_(
+            self.fc3.bias.data[..., means], -1.0, 1.0
+        )  # components with equal initial means would stay equal
 
     def log_prob(self, obs: Tensor, actions: Tensor, avail_actions: Tensor) -> Tensor:
         sizes = [N_COMPONENTS, N_COMPONENTS * self.n_actions, N_COMPONENTS * self.n_actions]

@@ -1,9 +1,9 @@
-"""The layers of an ensemble critic that run once per counterfactual row: most of SPaCQL's time is spent here.
+"""Layers of an ensemble critic that run once per counterfactual row. SPaCQL spends most of its time here.
 
-Row (g, r, m) of member e has the first-layer input base[e, r] + change[g, r*M + m] @ first[e, g]; behind it come one
-hidden layer and one output. Shapes everywhere: base (E, R, H); change (G, R*M, I); first (E, G, I, H);
-second (E, H, H), second_bias (E, 1, H); third (E, H, 1), third_bias (E, 1, 1). The result is (E, G*R*M), and with
-`with_base` (E, G*R*M + R): the last R rows are those with no change.
+In ensemble member e, counterfactual row (g, r, m) enters the first ReLU as base[e, r] + change[g, r*M + m] @
+first[e, g]. A second ReLU layer and one output follow. Shapes: base (E, R, H); change (G, R*M, I); first (E, G, I, H);
+second (E, H, H), second_bias (E, 1, H); third (E, H, 1), third_bias (E, 1, 1). The result is (E, G*R*M). With
+`with_base` it is (E, G*R*M + R), and the last R rows are those without a change.
 """
 
 from typing import Any
@@ -18,9 +18,10 @@ Weights = tuple[Tensor, Tensor, Tensor, Tensor]  # second, second_bias, third, t
 def counterfactual_values(
     base: Tensor, change: Tensor, first: Tensor, upper: Weights, with_base: bool, dtype: th.dtype | None = None
 ) -> Tensor:
-    """Values of the rows above: the plain formula on a GPU, a hand-written loop on a CPU, equal up to rounding.
+    """Values of all rows: by the plain formula on a GPU, by a hand-written loop on a CPU, equal up to rounding.
 
-    dtype: of the hidden layers' activations and products, None for the weights'; values and gradients have the latter.
+    dtype: of the hidden layers' activations and products; None for that of the weights. Values and gradients always
+    have the dtype of the weights.
     """
     if base.is_cuda:
         return plain_values(base, change, first, upper, with_base, dtype)
@@ -28,11 +29,11 @@ def counterfactual_values(
     return values
 
 
-@th.compiler.disable  # type: ignore[untyped-decorator]  # the loop beats what the compiler makes of the plain formula by more than twice
+@th.compiler.disable  # type: ignore[untyped-decorator]  # the loop is more than twice as fast as the compiled formula
 def _on_cpu(
     base: Tensor, change: Tensor, first: Tensor, upper: Weights, with_base: bool, dtype: th.dtype | None
 ) -> Tensor:
-    # vmap and grad of torch.func need ordinary operations; torch has no public way to ask whether they are at work.
+    # torch.func's vmap and grad need ordinary operations; torch has no public way to ask whether they are at work.
     if th._C._are_functorch_transforms_active():
         return plain_values(base, change, first, upper, with_base, dtype)
     values: Tensor = _MemberLoop.apply(base, change, first, *upper, with_base, dtype or base.dtype)  # type: ignore[no-untyped-call]
@@ -42,7 +43,7 @@ def _on_cpu(
 def plain_values(
     base: Tensor, change: Tensor, first: Tensor, upper: Weights, with_base: bool, dtype: th.dtype | None = None
 ) -> Tensor:
-    """The formula, over all members at once."""
+    """Values of all rows by the formula, over all members at once."""
     second, second_bias, third, third_bias = upper
     if dtype is not None:
         base, change, first, second, second_bias = (t.to(dtype) for t in (base, change, first, second, second_bias))
@@ -52,17 +53,18 @@ def plain_values(
     if with_base:
         hidden = th.cat([hidden, base], dim=1)
     hidden = th.baddbmm(second_bias, th.relu(hidden), second)
-    # A value is too fine for bfloat16: at 36 its steps are 0.25, and critics that differ by less would seem to agree.
+    # Values are not bfloat16: near 36 it has steps of 0.25, and critics that differ by less would seem to agree.
     return th.baddbmm(third_bias, th.relu(hidden).to(third.dtype), third).squeeze(-1)
 
 
 class _MemberLoop(th.autograd.Function):
-    """The same, one member at a time so that its activations stay in the cache, with few sweeps over them.
+    """The same values and gradients, computed one member at a time so that its activations stay in the cache.
 
-    The base is added in place and never repeated. Backward, the gradient before the last layer is an outer product
-    that is never formed: with active = gradient of the value where the unit fired, the last layer's weights multiply
-    small matrices instead, and its own gradient comes out of hidden^T active, which the second layer needs anyway.
-    Hidden layers' activations and products are of `dtype`; values and gradients are of the weights'.
+    Forward, the base is added in place and not repeated. Backward, the gradient before the last layer is an outer
+    product that is not formed. Instead, `active` holds the gradient of a row's value where a unit of the second layer
+    is positive, the last layer's weights are folded into the second layer's, and the last layer's own gradient is taken
+    from hidden^T @ active, which the second layer needs too. Hidden layers' activations and products have `dtype`;
+    values and gradients have the dtype of the weights.
     """
 
     @staticmethod
@@ -123,7 +125,7 @@ class _MemberLoop(th.autograd.Function):
                 d_base[member] += d_hidden[ctx.n_changed :]
             if d_change is not None:
                 d_change.baddbmm_(d_changed, first[member].transpose(1, 2))
-            del d_hidden, d_changed, by_row  # the next member's go to the same, cached memory
+            del d_hidden, d_changed, by_row  # so that the next member reuses their memory, which is in the cache
         products, sums = products.to(dtype), sums.to(dtype)
         d_third = (products * second).sum(1) + second_bias[:, 0] * sums  # (E, H)
         third_row = third.transpose(1, 2)  # (E, 1, H)
@@ -134,9 +136,10 @@ class _MemberLoop(th.autograd.Function):
         )  # fmt: skip
 
 
-# torch multiplies float32 matrices by MKL, which on AMD processors leaves the wide vector units idle; oneDNN, which
-# torch also carries, uses them and is up to twice as fast on tall matrices. Float32 is exact both ways; bfloat16 goes
-# there where the processor multiplies it.
+# torch multiplies float32 matrices with MKL, which leaves the wide vector units of some AMD processors idle. oneDNN,
+# which is part of torch too, uses them: there it is up to twice as fast on tall matrices. On an EPYC of family 25 it is
+# not: without it an update takes 0.91 to 0.98 times as long (`python benchmarks/operators.py`). It stays, for results
+# would round differently without it. Both keep float32 precision; bfloat16 goes to oneDNN where the processor has it.
 def _onednn_dtypes() -> tuple[th.dtype, ...]:
     if not (th.backends.mkldnn.is_available() and hasattr(th.ops.mkldnn, "_linear_pointwise")):
         return ()
@@ -147,16 +150,16 @@ _ONEDNN_DTYPES = _onednn_dtypes()
 
 
 def _where_positive(values: Tensor, gate: Tensor, out: Tensor) -> None:
-    """out = values where gate > 0, else 0: a ReLU's backward pass in one sweep.
+    """Write values where gate > 0 and 0 elsewhere to `out`: the backward pass of a ReLU.
 
-    A private operator: the public formula, values * (gate > 0), makes a critic update take 1.14 (penalty `policy`) to
-    1.22 (`logsumexp`) times as long; `python benchmarks/operators.py` measures it.
+    A private operator: with the public formula, values * (gate > 0), a critic update takes 1.14 (penalty `policy`) to
+    1.22 (`logsumexp`) times as long (`python benchmarks/operators.py`).
     """
     th.ops.aten.threshold_backward.grad_input(values, gate, 0, grad_input=out)
 
 
 def _affine_relu(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """relu(inputs @ weight + bias). inputs (rows, I), weight (I, O), bias (O,)."""
+    """Compute relu(inputs @ weight + bias). inputs (rows, I), weight (I, O), bias (O,)."""
     if inputs.dtype in _ONEDNN_DTYPES:
         fused: Tensor = th.ops.mkldnn._linear_pointwise(inputs, weight.t().contiguous(), bias, "relu", [], "")
         return fused
@@ -164,7 +167,7 @@ def _affine_relu(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _times_transposed(inputs: Tensor, weight: Tensor) -> Tensor:
-    """inputs @ weight^T. inputs (rows, O), weight (I, O)."""
+    """Compute inputs @ weight^T. inputs (rows, O), weight (I, O)."""
     if inputs.dtype in _ONEDNN_DTYPES:
         product: Tensor = th.ops.mkldnn._linear_pointwise(inputs, weight, None, "none", [], "")
         return product
@@ -172,7 +175,7 @@ def _times_transposed(inputs: Tensor, weight: Tensor) -> Tensor:
 
 
 def _transposed_times(left: Tensor, right: Tensor) -> Tensor:
-    """left^T @ right. left (rows, I), right (rows, O) -> (I, O)."""
+    """Compute left^T @ right. left (rows, I), right (rows, O) -> (I, O)."""
     if left.dtype in _ONEDNN_DTYPES:
         product: Tensor = th.ops.mkldnn._linear_pointwise(left.t(), right.t(), None, "none", [], "")
         return product

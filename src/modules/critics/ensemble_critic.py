@@ -13,7 +13,6 @@ from modules.layers.stacked_linear import StackedLinear
 from utils.keys import COUNT, Key
 
 CRITIC_KEYS = {
-    "hidden_dim": Key("width of both hidden layers", COUNT),
     "ensemble_size": Key("number of critics, and of target critics", COUNT),
     "critic_dtype": Key("precision of products in the critics' hidden layers", ("float32", "bfloat16")),
 }
@@ -26,15 +25,18 @@ class EnsembleCritic(nn.Module):
     only its own agent's columns, and no state or activation is repeated for the sake of a counterfactual row.
     Members differ only by their initial weights (torch's `nn.Linear` start over the whole input).
 
-    scheme: `state`. args: n_agents, n_actions, hidden_dim. members: E. dtype: of the hidden layers' products.
+    scheme: `state`. args: n_agents, n_actions, hidden_dim, ensemble_size, critic_dtype (precision of the hidden layers'
+    products). members: E, where it is not `ensemble_size`; products are float32 then.
     """
 
-    def __init__(self, scheme: dict[str, Any], args: SimpleNamespace, members: int, dtype: str = "float32") -> None:
+    def __init__(self, scheme: dict[str, Any], args: SimpleNamespace, members: int | None = None) -> None:
         super().__init__()
+        low_precision = members is None and args.critic_dtype == "bfloat16"
+        members = args.ensemble_size if members is None else members
         self.state_dim = field_size(scheme, "state")
         self.n_agents, self.action_dim = int(args.n_agents), int(args.n_actions)
         n_inputs = self.state_dim + self.n_agents * self.action_dim
-        self.dtype: th.dtype | None = th.bfloat16 if dtype == "bfloat16" else None
+        self.dtype: th.dtype | None = th.bfloat16 if low_precision else None
         self.normaliser = Normaliser(self.state_dim, field="state")
         self.fc1 = StackedLinear(members, n_inputs, args.hidden_dim)
         self.fc2 = StackedLinear(members, args.hidden_dim, args.hidden_dim)

@@ -1,4 +1,4 @@
-"""How unavailable actions are left out, for controllers, densities and learners alike."""
+"""The mask of unavailable actions, for controllers, densities and learners."""
 
-# Score of an unavailable action; finite, for rows without any action (padding) must not make a softmax NaN.
+# Score of an unavailable action. It is finite, so that a softmax over padding (no action available) is not NaN.
 FORBIDDEN = -1e10

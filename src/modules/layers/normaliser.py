@@ -1,4 +1,4 @@
-"""Input standardisation with statistics that travel with the weights."""
+"""Input standardisation with statistics that are saved with the weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 import torch as th
 from torch import Tensor, nn
 
-# Columns that do not vary in the data (padding, silent communication) are centred but not scaled.
+# Smallest standard deviation to divide by. Columns that are constant in the data (padding) are centred, not scaled.
 SMALLEST_STD = 1e-6
 
 InputStatistics = Mapping[str, tuple[Tensor, Tensor]]  # field -> mean and standard deviation
 
 
 class Normaliser(nn.Module):
-    """Standardise inputs by a mean and a standard deviation kept as buffers; the identity until `fill` is called.
+    """A layer that standardises inputs by a mean and a standard deviation; the identity until `fill` is called.
 
-    shape: the trailing shape of the statistics, broadcast against the inputs. field: the entry of a batch that the
-    inputs begin with, `obs` or `state`; None: it stays the identity. Only filled statistics are saved: the files of
-    networks without any are stock EPyMARL's, and such files load as the identity.
+    shape: of the statistics, broadcast against the inputs' last dimensions. field: the batch entry at the start of the
+    inputs, `obs` or `state`; with None the layer stays the identity. Only filled statistics are saved, so that networks
+    without them have stock EPyMARL's files; a file without statistics loads as the identity.
     """
 
     mean: Tensor
@@ -30,7 +30,7 @@ class Normaliser(nn.Module):
         self.filled, self.field = False, field
 
     def fill(self, mean: Tensor, std: Tensor) -> None:
-        """Set the statistics. mean, std: this layer's `shape`. Raises ValueError where the shapes differ."""
+        """Set the statistics. mean, std: of this layer's `shape`. Raises ValueError for other shapes."""
         if mean.shape != self.mean.shape or std.shape != self.std.shape:
             raise ValueError(
                 f"normalisation statistics have shapes {tuple(mean.shape)} and {tuple(std.shape)}, "
@@ -41,11 +41,11 @@ class Normaliser(nn.Module):
         self.std.copy_(th.where(std < SMALLEST_STD, th.ones_like(std), std))
 
     def fill_field(self, mean: Tensor, std: Tensor) -> None:
-        """Set the statistics of the inputs' leading columns from those of a batch's entry.
+        """Set the statistics of the inputs' first columns from those of a batch entry.
 
-        mean, std: (S,) of the state, or (N, O) of all agents' observations. One network for all agents, of inputs (I,),
-        takes these pooled; networks of their own, (N, I), each its own. Further columns (last action, index) are left
-        as they are.
+        mean, std: (S,) of the state, or (N, O) of all agents' observations. A network that agents share, with inputs
+        (I,), pools them over agents; one network per agent, with inputs (N, I), takes each agent's own. Further columns
+        (last action, agent index) are not standardised.
         """
         if mean.dim() > self.mean.dim():
             second_moment = (std.square() + mean.square()).mean(0)
@@ -72,9 +72,9 @@ class Normaliser(nn.Module):
 
 
 def fill_normalisers(module: nn.Module, statistics: InputStatistics) -> None:
-    """Fill every normaliser inside `module` that has a field with the statistics of that field.
+    """Fill every normaliser inside `module` that has a field with that field's statistics.
 
-    statistics: `obs`, mean and standard deviation (N, O) each, and `state`, (S,) each.
+    statistics: mean and standard deviation of `obs`, (N, O) each, and of `state`, (S,) each.
     """
     for layer in module.modules():
         if isinstance(layer, Normaliser) and layer.field is not None:

@@ -1,4 +1,4 @@
-"""Sizes of a scheme's entries and of what stands on `args` in their place."""
+"""Sizes of the entries of a scheme."""
 
 import math
 from collections.abc import Mapping
@@ -8,15 +8,15 @@ Shape = int | tuple[int, ...]
 
 
 def shape_of(vshape: Any) -> tuple[int, ...]:
-    """A `vshape` as a tuple; EPyMARL's schemes also have plain lengths."""
+    """A `vshape` as a tuple; EPyMARL's schemes also have plain integers."""
     return (int(vshape),) if isinstance(vshape, int) else tuple(int(size) for size in vshape)
 
 
 def size_of(vshape: Any) -> int:
-    """How many numbers a `vshape` stands for."""
+    """Number of values that a `vshape` describes."""
     return math.prod(shape_of(vshape))
 
 
 def field_size(scheme: Mapping[str, Mapping[str, Any]], key: str) -> int:
-    """How many numbers one value of a scheme's entry has (per agent, where the entry is one per agent)."""
+    """Number of values of a scheme's entry per step, or per step and agent where the entry is per agent."""
     return size_of(scheme[key]["vshape"])

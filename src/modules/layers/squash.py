@@ -1,4 +1,4 @@
-"""The one place where unbounded network outputs become actions inside their bounds."""
+"""Unbounded network outputs to actions within their bounds."""
 
 from types import SimpleNamespace
 
@@ -17,18 +17,13 @@ def squash(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 
 def half_range(low: Tensor, high: Tensor) -> Tensor:
-    """Half the action range, (A,), never 0: a dimension whose bounds coincide has nothing to imitate or estimate."""
+    """Half the action range, (A,); at least `SMALLEST_HALF_RANGE`, as bounds may coincide."""
     return (0.5 * (high - low)).clamp_min(SMALLEST_HALF_RANGE)
 
 
 def action_bounds(args: SimpleNamespace) -> tuple[Tensor, Tensor]:
-    """Lower and upper action bounds, (A,) each, on `args.device`.
-
-    A stock EPyMARL checkout does not set `action_low` and `action_high`; [-1, 1] is meant there.
-    """
-    low = getattr(args, "action_low", [-1.0] * args.n_actions)
-    high = getattr(args, "action_high", [1.0] * args.n_actions)
+    """Lower and upper action bounds, (A,) each, on `args.device`; args: action_low, action_high."""
     return (
-        th.tensor(low, dtype=th.float32, device=args.device),  # (A,)
-        th.tensor(high, dtype=th.float32, device=args.device),  # (A,)
+        th.tensor(args.action_low, dtype=th.float32, device=args.device),  # (A,)
+        th.tensor(args.action_high, dtype=th.float32, device=args.device),  # (A,)
     )

@@ -1,4 +1,4 @@
-"""Linear layers of several independent networks as one stacked parameter (ensembles, unshared agents)."""
+"""Linear layers of several independent networks, stacked in one parameter (ensembles, one network per agent)."""
 
 import math
 
@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 
 class StackedLinear(nn.Module):
-    """K independent affine maps applied to K batches at once.
+    """K independent linear layers applied to K batches at once.
 
-    forward: (K, R, in_features) -> (K, R, out_features). Every member starts like `nn.Linear`.
+    forward: (K, R, in_features) -> (K, R, out_features). Initialised as `nn.Linear`.
     """
 
     def __init__(self, n_stack: int, in_features: int, out_features: int) -> None:
@@ -19,7 +19,7 @@ class StackedLinear(nn.Module):
         self.reset_parameters(1.0 / math.sqrt(in_features))
 
     def reset_parameters(self, bound: float) -> None:
-        """Draw weights and biases uniformly from [-bound, bound] (torch's `nn.Linear` uses 1/sqrt(in_features))."""
+        """Initialise weights and biases uniformly in [-bound, bound] (`nn.Linear`: 1/sqrt(in_features))."""
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
 

@@ -15,7 +15,7 @@ REGISTRY: dict[str, type[nn.Module]] = {
 
 
 def build_mixer(name: str | None, args: SimpleNamespace) -> nn.Module | None:
-    """Build the mixer called `name`; None gives None. Raises ConfigError for an unknown name."""
+    """Build the mixer `name`; None gives None. Raises ConfigError for an unknown name."""
     if name is None:
         return None
     if name not in REGISTRY:

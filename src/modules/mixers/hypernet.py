@@ -7,7 +7,7 @@ from utils.errors import ConfigError
 
 
 def state_size(args: SimpleNamespace) -> int:
-    """Length of a flattened state; args.state_shape is a length or a shape."""
+    """Number of values of a state; args.state_shape is an integer or a shape."""
     return size_of(args.state_shape)
 
 
@@ -23,4 +23,4 @@ def hypernet(args: SimpleNamespace, n_outputs: int) -> nn.Module:
     if layers == 2:
         width = args.hypernet_embed
         return nn.Sequential(nn.Linear(state_dim, width), nn.ReLU(), nn.Linear(width, n_outputs))
-    raise ConfigError(f"hypernet_layers={layers}: a mixer's hyper-networks have 1 or 2 layers")
+    raise ConfigError(f"hypernet_layers={layers}: choose 1 or 2 layers for a mixer's hyper-networks")

@@ -17,7 +17,7 @@ ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
     "softplus": F.softplus,
     "elu": F.elu,
 }
-# What would be lost by the activations that someone is likely to try; the others are refused as unknown.
+# Why well-known activations are refused.
 NOT_CONVEX, NOT_INCREASING = "is not convex", "is not non-decreasing"
 REASONS = {
     **dict.fromkeys(("tanh", "sigmoid", "hardtanh", "softsign", "logsigmoid", "relu6", "selu"), NOT_CONVEX),
@@ -26,16 +26,15 @@ REASONS = {
 
 
 class MonotoneMixer(nn.Module):
-    """A mixer that is non-decreasing and convex in the agents' values, whatever the state (ComaDICE, Theorem 4.2).
+    """A mixer that is non-decreasing and convex in the agents' values for every state (ComaDICE, Theorem 4.2).
 
-    Weights are made non-negative and activations are convex and non-decreasing; biases are free. With k, W, w >= 0:
+    Weights are non-negative, activations convex and non-decreasing, and biases free. With k, W, w >= 0:
       one layer:  M[x] = sum_i k_i(s) x_i + b(s)
       two layers: M[x] = w(s)^T phi(W(s)^T x + c(s)) + b(s)
 
-    forward: agent_qs (B, T, N) local values of any kind, states (B, T, S) -> (B, T, 1). with_bias=False leaves out b(s)
-    and nothing else: ComaDICE counts b once, in M[nu], where M[q - nu] + M[nu] would count it twice. For one layer
-    what is left is linear, so equal local values mix to 0. Two layers keep c(s), which shapes phi and without which W
-    and w would act on differences as another mixer does; no differences then mix to w(s)^T phi(c(s)), not to 0.
+    forward: agent_qs (B, T, N) local values, states (B, T, S) -> (B, T, 1). with_bias=False leaves out only b(s), which
+    would count twice in ComaDICE's M[q - nu] + M[nu]. Without it one layer is linear, so values of 0 mix to 0. Two
+    layers keep c(s), which is part of the mixing function, so values of 0 mix to w(s)^T phi(c(s)).
 
     args: n_agents, state_shape; mixer_layers (1 or 2), mixer_nonneg (abs, softplus or square), mixer_activation (phi),
     mixer_elu_alpha (0 to 1, of elu); mixing_embed_dim (width of phi), hypernet_layers and hypernet_embed (the networks
@@ -45,7 +44,9 @@ class MonotoneMixer(nn.Module):
     def __init__(self, args: SimpleNamespace) -> None:
         super().__init__()
         if args.mixer_layers not in (1, 2):
-            raise ConfigError(f"mixer_layers={args.mixer_layers}: a monotone mixer has 1 or 2 layers")
+            raise ConfigError(
+                f"mixer_layers={args.mixer_layers}: a monotone mixer has 1 or 2 layers; choose one of them"
+            )
         if args.mixer_nonneg not in NONNEG:
             raise ConfigError(f"mixer_nonneg={args.mixer_nonneg}: choose one of {', '.join(NONNEG)}")
         self.n_agents, self.embed_dim, self.layers = args.n_agents, args.mixing_embed_dim, args.mixer_layers
@@ -72,14 +73,16 @@ class MonotoneMixer(nn.Module):
         return total.view(*agent_qs.shape[:2], 1)
 
     def weights(self, states: Tensor) -> Tensor:
-        """k_i(s) of the one-layer mixer; states (B, T, S) -> (B, T, N). Raises ConfigError for two layers."""
+        """Weights k_i(s) of the one-layer mixer; states (B, T, S) -> (B, T, N). Raises ConfigError for two layers."""
         if self.layers != 1:
-            raise ConfigError(f"mixer_layers={self.layers}: only a mixer of one layer has one weight an agent")
+            raise ConfigError(
+                f"mixer_layers={self.layers}: only a mixer of one layer has one weight per agent; set mixer_layers=1"
+            )
         return self.nonneg(self.hyper_w_final(states.reshape(*states.shape[:2], self.state_dim)))  # (B, T, N)
 
 
 def convex_activation(name: str, elu_alpha: float) -> Callable[[Tensor], Tensor]:
-    """The activation called `name`, convex and non-decreasing. Raises ConfigError, with the reason, for any other."""
+    """The activation `name`. Raises ConfigError, with the reason, unless it is convex and non-decreasing."""
     if name not in ACTIVATIONS:
         reason = REASONS.get(name, "is not known here to be convex and non-decreasing")
         raise ConfigError(
@@ -89,6 +92,6 @@ def convex_activation(name: str, elu_alpha: float) -> Callable[[Tensor], Tensor]
     if name != "elu":
         return ACTIVATIONS[name]
     if not 0 <= elu_alpha <= 1:
-        reason = NOT_INCREASING if elu_alpha < 0 else f"{NOT_CONVEX}, its slope falling to 1 at 0"
+        reason = NOT_INCREASING if elu_alpha < 0 else f"{NOT_CONVEX}, as its slope falls to 1 at 0"
         raise ConfigError(f"mixer_elu_alpha={elu_alpha}: ELU with this alpha {reason}; choose a number from 0 to 1")
     return partial(F.elu, alpha=elu_alpha)

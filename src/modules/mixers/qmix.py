@@ -10,7 +10,7 @@ from modules.mixers.hypernet import hypernet, state_size
 class QMixer(nn.Module):
     """QMIX (Rashid et al. 2018): Q_tot = |w_2(s)|^T elu(|W_1(s)|^T q + b_1(s)) + V(s), increasing in every q_i.
 
-    forward: agent_qs (B, T, N), states (B, T, S) -> (B, T, 1); with_bias=False leaves out V(s), as in MonotoneMixer.
+    forward: agent_qs (B, T, N), states (B, T, S) -> (B, T, 1); with_bias=False leaves out V(s).
     args: n_agents, state_shape, mixing_embed_dim (width of the mixing network), hypernet_layers (1 or 2),
     hypernet_embed (width of the weights' two-layer hyper-networks). Raises ConfigError for another number of layers.
     """
@@ -24,7 +24,7 @@ class QMixer(nn.Module):
         self.hyper_b_1 = nn.Linear(self.state_dim, self.embed_dim)
         self.V = nn.Sequential(
             nn.Linear(self.state_dim, self.embed_dim), nn.ReLU(), nn.Linear(self.embed_dim, 1)
-        )  # stock's name: a bias of the output that may depend on the state in any way
+        )  # named as in stock EPyMARL: the state-dependent bias of the output
 
     def forward(self, agent_qs: Tensor, states: Tensor, with_bias: bool = True) -> Tensor:
         rows = states.reshape(-1, self.state_dim)  # (B*T, S)

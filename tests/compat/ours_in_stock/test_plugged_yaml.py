@@ -17,7 +17,7 @@ from tests.utils.test_yaml_completeness import NOT_HERE, reads
 # What stock's main.py and run.py put on `args`, and our adapters and the offline runner on their copies of it.
 SET_BY_A_RUN = {"n_agents", "n_actions", "state_shape", "device", "seed", "unique_token", *learners.DEFAULTS}
 # Of stock's epsilon-greedy selector, which takes action values: ours have probabilities.
-NOT_CHOSEN = {"evaluation_epsilon"}
+NOT_CHOSEN = {"evaluation_epsilon", "action_low", "action_high"}  # bounds: of continuous actions, which stock lacks
 # Modules of stock's that ours extend, or that `with` may choose beside ours.
 OF_STOCK = {"controllers.basic_controller", "components.action_selectors", "modules.agents.rnn_agent"}
 
