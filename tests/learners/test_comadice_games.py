@@ -128,6 +128,7 @@ def marginals(joint: np.ndarray) -> np.ndarray:
     return np.stack([joint.sum(1), joint.sum(0)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "value_loss", "advantage", "alpha", "earns", "greedy"),
     [
@@ -172,6 +173,7 @@ def test_behaviour_cloning_earns_what_the_marginals_of_the_data_do(names: str, e
     assert earned(policies) == pytest.approx(earns, abs=0.05)
 
 
+@pytest.mark.slow
 def test_the_dual_with_an_additive_advantage_is_greedy_for_nothing_where_all_pairs_are_logged(tmp_path: Path) -> None:
     """AA, which pays 0; the policies are still on their way to it (docs/results/games.md), the greedy pair is there."""
     generate_xor("random", tmp_path / "xor.h5", episodes=60)

@@ -178,6 +178,7 @@ def tiny_problem(learner: Any, seed: int) -> EpisodeBatch:
     return batch
 
 
+@pytest.mark.slow
 def test_policies_end_between_the_data_and_the_optimum() -> None:
     """Without a future there is a closed form, nearer to a* as q_weight grows.
 

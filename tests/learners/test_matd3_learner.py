@@ -48,6 +48,7 @@ def test_each_policy_climbs_the_first_critic_with_the_others_actions_as_played()
     assert th.allclose(loss, expected)
 
 
+@pytest.mark.slow
 def test_policies_find_the_best_joint_action_of_a_concave_reward() -> None:
     """r = -|a - a*|^2 without a future: both the critics and the policies have a closed form."""
     learner = make_learner("matd3", gamma=0.0, hidden_dim=32, actor_lr=0.003, critic_lr=0.01, pre_tanh_l2=0.0)

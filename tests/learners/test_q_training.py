@@ -46,6 +46,7 @@ def test_vdn_solves_an_additive_game_exactly(alg: str) -> None:
     th.testing.assert_close(total, th.tensor(payoff), rtol=0, atol=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alg", ["qmix", "qmix_ns"])
 def test_qmix_solves_a_monotone_game_that_vdn_cannot_represent(alg: str) -> None:
     payoff = [[0.0, 1.0], [1.0, 8.0]]

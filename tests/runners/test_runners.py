@@ -18,6 +18,7 @@ from utils.logging import Logger
 from utils.settings import Settings
 
 RUNNERS = ("episode", "parallel", "vector")
+AT_ONCE = {"episode": 1, "parallel": 2, "vector": 4}  # five episodes of an evaluation are no multiple of 2 or 4
 FORAGING = "lbforaging:Foraging-5x5-2p-1f-v3"
 DISCRETE = {"action_selector": "epsilon_greedy", "agent_output_type": "q"}
 
@@ -36,7 +37,7 @@ MADE: list[Any] = []
 def build(runner: str, key: str = "simple_spread", **keys: Any) -> tuple[Any, Settings, Logger]:
     settings = Settings(
         env="mpe", env_args={"key": key, "seed": 5, "continuous_actions": True}, common_reward=True,
-        reward_scalarisation="mean", batch_size_run=1 if runner == "episode" else 4, test_nepisode=6, device="cpu",
+        reward_scalarisation="mean", batch_size_run=AT_ONCE[runner], test_nepisode=5, device="cpu",
         evaluation_seed=100, runner_log_interval=50, render=False, agent="mlp_ns", mac="non_shared_mac", hidden_dim=8,
         agent_output_type="mean", action_selector="deterministic", obs_agent_id=False, obs_last_action=False,
         epsilon_start=1.0, epsilon_finish=0.1, epsilon_anneal_time=100, evaluation_epsilon=0.0,
@@ -85,7 +86,7 @@ def test_an_evaluation_is_one_value_over_exactly_its_episodes_and_repeats(runner
     evaluator = Evaluator(made, args, None)
     found = [evaluator.evaluate(t) for t in (0, 1000, 2000)]
     for evaluation in found:
-        assert evaluation.episodes.returns.shape == (6,) and evaluation.episodes.lengths.tolist() == [25] * 6
+        assert evaluation.episodes.returns.shape == (5,) and evaluation.episodes.lengths.tolist() == [25] * 5
         assert (evaluation.episodes.returns == found[0].episodes.returns).all()
         evaluation.log(logger)
     assert evaluator.history == [(t, found[0].return_mean) for t in (0, 1000, 2000)]
@@ -182,7 +183,7 @@ def test_episodes_that_end_early_are_filled_to_their_end_and_terminated_there(ru
     made, _, logger = foraging(runner, runner_log_interval=10**6)
     kinds: set[bool] = set()
     steps = 0
-    for _ in range(24 if runner == "episode" else 6):
+    for _ in range(24 // AT_ONCE[runner]):
         batch = made.run()
         assert batch.max_seq_length == 41
         for episode in range(batch.batch_size):
@@ -221,7 +222,7 @@ def test_parallel_and_vector_return_the_same_batches(env: str) -> None:
     extra = {"time_limit": 15} if env == "gymma" else {"continuous_actions": False}
     batches: dict[str, list[Any]] = {}
     for runner in ("parallel", "vector"):
-        made, _, _ = build(runner, env=env, env_args={"key": key, "seed": 4, **extra}, **DISCRETE)
+        made, _, _ = build(runner, env=env, env_args={"key": key, "seed": 4, **extra}, batch_size_run=2, **DISCRETE)
         th.manual_seed(1)
         batches[runner] = [made.run(), made.run(), made.run(test_mode=True), made.run()]
     for ours, theirs in zip(batches["parallel"], batches["vector"], strict=True):

@@ -129,6 +129,7 @@ def test_with_a_learned_advantage_it_is_the_dual_everywhere(name: str, alpha: fl
             th.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 @every_divergence
 @every_alpha
 def test_training_both_solves_it(name: str, alpha: float) -> None:
@@ -162,6 +163,7 @@ def levels(value_loss: str, problem: Problem, **config: Any) -> tuple[Array, Arr
     return np.array(found), weight_by_state(learner, batch, problem)
 
 
+@pytest.mark.slow
 def test_the_printed_loss_lifts_the_values_without_end() -> None:
     """Where states are not initial nothing balances -E[w | s]; the others settle on the same data at the same rate.
 
