@@ -4,7 +4,7 @@ from setuptools import setup
 
 setup(
     name="epymarl-offline",
-    version="0.1.0",
+    version="0.2.0",
     description="Offline multi-agent reinforcement learning in the EPyMARL style",
     license="Apache-2.0",
     python_requires=">=3.11",

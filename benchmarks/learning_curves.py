@@ -25,8 +25,13 @@ def curves(directory: Path, metric: str) -> dict[str, Curve]:
         logged = json.loads(file.read_text())
         if run["status"] != "COMPLETED" or metric not in logged:
             continue
-        seed = json.loads((file.parent / "config.json").read_text())["seed"]
-        found[f"seed {seed}"] = (logged[metric]["steps"], logged[metric]["values"])
+        config = json.loads((file.parent / "config.json").read_text())
+        if config.get("evaluate"):
+            continue
+        name = f"seed {config['seed']}"
+        if name in found:
+            raise SystemExit(f"{directory} holds several runs with {name}; name a folder with one run per seed")
+        found[name] = (logged[metric]["steps"], logged[metric]["values"])
     return found
 
 

@@ -26,6 +26,7 @@ from loops.evaluator import Evaluator, Reference, reference_of
 from loops.resolve import drawing_settings, resolve
 from modules.agents import REGISTRY as agent_REGISTRY
 from modules.layers.normaliser import Normaliser, fill_normalisers
+from modules.policies import REGISTRY as policy_REGISTRY
 from runners import REGISTRY as runner_REGISTRY
 from utils.checkpoint import find_checkpoint, load_or_refuse
 from utils.config import choose
@@ -214,10 +215,13 @@ def build_mac(scheme: Scheme, groups: Groups, args: SimpleNamespace) -> BasicMAC
         fitting = sorted(name for name, other in agents.items() if getattr(other, "unshared", shares) == shares)
         raise ConfigError(f"agent={args.agent} does not fit mac={args.mac}, which takes agent={' or '.join(fitting)}")
     space = "continuous" if scheme["actions"]["dtype"].is_floating_point else "discrete"
-    if space == "continuous" and args.agent_output_type == "pi_logits":
+    kinds = {kind: "continuous" if policy.continuous else "discrete" for kind, policy in policy_REGISTRY.items()}
+    meant = kinds.get(args.agent_output_type, space)
+    if meant != space and args.learner is not None:
+        fitting = sorted(kind for kind, actions in kinds.items() if actions == space)
         raise ConfigError(
-            "agent_output_type=pi_logits is for discrete actions; these are continuous: set it to mean, gaussian or "
-            "tanh_gaussian"
+            f"agent_output_type={args.agent_output_type} is for {meant} actions; these are {space}: set it to "
+            f"{' or '.join(fitting)}, and action_selector to auto"
         )
     if space not in getattr(selector, "action_types", {space}):
         fitting = sorted(name for name, other in selectors.items() if space in getattr(other, "action_types", {space}))

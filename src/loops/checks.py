@@ -1,4 +1,4 @@
-"""What is refused before anything is built; each refusal is one sentence."""
+"""Checks of a configuration before a run is built; each refusal is one sentence."""
 
 from __future__ import annotations
 

@@ -245,7 +245,7 @@ class Training:
         rows = [("final", summary["final_return"]), ("best", summary["best_return"]),
                 ("mean of last 10", summary["last10_return"]), *self.levels().items()]  # fmt: skip
         table = "\n".join(f"  {name:<16} {self.evaluator.describe(value)}" for name, value in rows)
-        self.log.info(f"Results over {self.args.test_nepisode} episodes an evaluation\n{table}")
+        self.log.info(f"Results over {self.args.test_nepisode} episodes per evaluation\n{table}")
         self._draw(sacred_run, self.evaluator)
         return summary
 

@@ -14,7 +14,7 @@ from utils.errors import ConfigError
 
 
 class EpisodeRunner(BaseRunner):
-    """One environment, one episode a call (stock's `episode` runner)."""
+    """One environment, one episode per call (stock's `episode` runner)."""
 
     @staticmethod
     def make_env(args: SimpleNamespace) -> MultiAgentEnv:

@@ -8,7 +8,7 @@ from runners.vector_runner import VectorRunner
 
 
 class ParallelRunner(VectorRunner):
-    """One process an environment, `batch_size_run` of them stepped together (stock's `parallel` runner).
+    """One process per environment, `batch_size_run` of them stepped together (stock's `parallel` runner).
 
     It plays the same episodes as `vector`; it is the faster one where a step of the simulator takes a millisecond or
     more. The evaluation's environments are as many processes again, started by the first evaluation.

@@ -71,7 +71,7 @@ class VectorRunner(BaseRunner):
             played = alive
             alive = alive & ~(terminated | truncated)
             self.t += 1
-            # Of those that ended: their final state, and the action the policy would take there. All in one call a
+            # Of those that ended: their final state, and the action the policy would take there. One call per
             # step, for each advances the recurrent state of every episode.
             actions = self._observe_and_act(env, played, test_mode)
         last_infos = [{key: float(value[i]) for key, value in infos.items()} for i in range(n_episodes)]

@@ -94,7 +94,7 @@ def check_updates(config: Config, updates: Mapping[str, Any], prefix: str = "") 
             continue
         if key not in config and full != "seed":
             known = [f"{prefix}{name}" for name in config]
-            raise ConfigError(f"with {full}={value}: no configuration declares '{full}'; {nearest(full, known)}")
+            raise ConfigError(f"with {full}={value}: this configuration has no key '{full}'; {nearest(full, known)}")
         declared = config.get(key)
         if isinstance(declared, dict) and isinstance(value, Mapping):
             check_updates(declared, value, f"{full}.")

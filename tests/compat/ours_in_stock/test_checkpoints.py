@@ -88,7 +88,7 @@ def test_an_evaluation_plays_the_policy_that_is_loaded(alg: str, later: Launcher
         ("nowhere", "checkpoint_path=results/nowhere is no folder"),
         ("a-steps-folder", "holds no folder named by a step"),
         ("our-dataset", "no dataset 'mpe/simple_spread/expert': give the path of a file that ends in .h5"),
-        ("no-file", "no dataset 'absent.h5': give the path of a file that ends in .h5, seen from "),
+        ("no-file", "no dataset 'absent.h5': give the path of a file that ends in .h5, relative to "),
         ("none-named", "add `with dataset=...`, the path of a file that ends in .h5"),
     ],
 )
