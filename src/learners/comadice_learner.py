@@ -1,10 +1,10 @@
 """ComaDICE (Bui, Mai & Nguyen): stationary-distribution correction with factorised values, offline.
 
-The policies sought have a state-action occupancy rho that earns much and stays near the data's, by D_f(rho || rho^mu)
-times alpha. Its Lagrange dual is a problem in values nu alone; at the solution w = rho / rho^mu is known for every
-logged pair, and the policies imitate the data weighted by it. nu_i and q_i are the agents' own, mixed into the team's.
-"Box" names a box of ComaDICE's poster. Its printed losses do not all hold: docs/learners/comadice.md; the others are in
-comadice_variants.py.
+Let rho be the state-action occupancy of the policies and rho^mu the data's. The problem is max E_rho[r] - alpha
+D_f(rho || rho^mu). Its Lagrange dual has one unknown, the values nu. At the solution the weight w = rho / rho^mu is
+known for every logged pair, and the policies imitate the data with these weights. Each agent has its own nu_i and q_i;
+a mixer makes the team's of them. "Box" names a box of ComaDICE's poster. Its printed losses do not all hold
+(docs/learners/comadice.md); losses that are not the default are in comadice_variants.py.
 """
 
 import logging
@@ -132,8 +132,8 @@ class ComaDICELearner(BaseLearner):
     def dual(self, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
         """(1 - gamma) nu(s_0) + alpha f*(A / alpha), A = r + gamma nu(s') - nu(s), gradient through both nu.
 
-        The box with + before f*, as derived. With a learned advantage e the gradient is w*(e / alpha) grad A, for which
-        one next state will do; inside f*, which is convex, it would not.
+        The box has - before f*; the derivation has +. With a learned advantage e the gradient is w*(e / alpha) grad A.
+        One sampled next state is an unbiased estimate of grad A. It is not one of f*(A / alpha), for f* is convex.
         """
         start, _ = self.start_nu(batch)  # (R,)
         sampled = self.sampled_advantage(batch)  # (R,)
@@ -154,7 +154,7 @@ class ComaDICELearner(BaseLearner):
     # -- advantages, and what q and the joint advantage learn --------------------------------------------------------
 
     def advantage(self, batch: EpisodeBatch) -> Tensor:
-        """A(s, a), (R,), from where `advantage` says."""
+        """A(s, a), (R,): sampled, of the joint network, or mixed, as the key `advantage` says."""
         if self.advantage_from == "sample":
             return self.sampled_advantage(batch)
         if self.advantage_from == "mixed":
@@ -191,16 +191,16 @@ class ComaDICELearner(BaseLearner):
         return masked_mean(error.square(), transition_mask(batch).flatten()), {"q_error_abs": error.detach().abs()}
 
     def joint_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """(e(s, a) - (r + gamma nu' - nu))^2: e becomes the mean over next states."""
+        """(e(s, a) - (r + gamma nu' - nu))^2: its minimum e is the mean of the sampled advantage over next states."""
         with th.no_grad():
             sampled = self.sampled_advantage(batch)  # (R,)
         error = self.advantage(batch) - sampled
         return masked_mean(error.square(), transition_mask(batch).flatten()), {"joint_error_abs": error.detach().abs()}
 
-    # -- what the policies learn: boxes "Optimal w" and "Policy Loss" ------------------------------------------------
+    # -- what the policies learn: "Optimal w" and box "Policy Loss" ------------------------------------------------
 
     def weight(self, advantage: Tensor) -> Tensor:
-        """w* = max(0, (f')^-1(A / alpha)) (box "Optimal w"), elementwise."""
+        """w* = max(0, (f')^-1(A / alpha)) (the poster's "Optimal w"), elementwise."""
         return self.divergence.weight(advantage / self.args.alpha)
 
     @th.no_grad()

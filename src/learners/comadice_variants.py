@@ -20,7 +20,7 @@ LARGEST_DISCRETE_WEIGHT = 2.0  # of one agent, in the released code
 def semi_dataset(learner: Any, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
     """nu(s) + alpha f*(M[q - nu] / alpha) at the dataset's states, q and the mixer fixed: E[w | s] = 1.
 
-    It takes the dataset's states for the initial ones, so it regularises actions state by state instead of occupancies.
+    The dataset's states stand for the initial states. So actions are regularised state by state, not occupancies.
     """
     nu = learner.nu(batch, NOW).flatten()  # (R,)
     with th.no_grad():
@@ -38,10 +38,10 @@ def poster(learner: Any, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
 
 
 def official(learner: Any, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
-    """The released code's without its multiplier: mean over agents of w e - alpha f(w), f(w) and the outer e fixed.
+    """The released code's loss without its multiplier: (1 - gamma) mean_i nu_i(s_0) + mean_i (w_i e_i - alpha f(w_i)).
 
-    e_i = W_i(s) (q_i - nu_i), w_i = w*(e_i / alpha): its gradient in e_i is x w*'(x), x = e_i / alpha, not w.
-    The first term is the plain mean of nu_i(s_0).
+    e_i = W_i(s) (q_i - nu_i) and w_i = w*(e_i / alpha). No gradient flows through f(w_i) and the factor e_i, so the
+    gradient in e_i is x w*'(x) with x = e_i / alpha. The dual's would be w_i.
     """
     start, local_start = learner.start_nu(batch)  # (R,), (R, N)
     local = local_advantages(learner, batch, learner.gaps(batch), learner.mixer)  # (R, N)

@@ -103,8 +103,7 @@ class QLearner(BaseLearner):
     def target_value(self, batch: EpisodeBatch, online: Tensor) -> Tensor:
         """y = r + gamma (1 - terminated) Q'(t+1), (B, T-1, M). online: the learned values of rows t+1, (B, T-1, N, A).
 
-        With standardised returns Q' is read, and y given, in units of the reward; stock does the same, up to which side
-        of the statistics' update Q' is read on.
+        With standardised returns Q' is turned back into units of the reward, and y is in these units.
         """
         targets = self.unroll(self.target_mac, batch, NEXT)  # (B, T-1, N, A)
         chooser = online if self.double_q else targets

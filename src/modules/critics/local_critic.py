@@ -14,8 +14,8 @@ from modules.layers.sizes import field_size
 class LocalCritic(nn.Module):
     """One network for all agents, told apart by a one-hot index: nu_i(o_i), or q_i(o_i, a_i) with `with_actions`.
 
-    Two hidden ReLU layers, the second a GRU where `recurrent`; it starts from zeros at the first row of a batch. Unlike
-    in the policies, gradients reach back through rows that only warm it up.
+    Two hidden ReLU layers; where `recurrent` the second is a GRU, which starts from zeros at the first row of a batch.
+    Gradients also flow through rows that only warm it up. In the policies they do not.
     q_i of discrete actions is the logged one's entry of A outputs, that of continuous ones takes them as inputs.
 
     scheme: `obs`, `actions`. args: n_agents, n_actions, hidden_dim.
