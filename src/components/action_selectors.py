@@ -24,6 +24,8 @@ class ActionSelector(Protocol):
 
     action_types: frozenset[str]
 
+    def __init__(self, args: SimpleNamespace) -> None: ...
+
     def select_action(
         self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False
     ) -> Tensor: ...
@@ -181,7 +183,7 @@ def as_chosen(actions: Tensor, policy: Policy) -> Tensor:
     return actions if policy.continuous else actions.argmax(-1)
 
 
-REGISTRY = {
+REGISTRY: dict[str, type[ActionSelector]] = {
     "multinomial": MultinomialActionSelector,
     "epsilon_greedy": EpsilonGreedyActionSelector,
     "soft_policies": SoftPoliciesSelector,

@@ -10,6 +10,7 @@ import torch as th
 from torch import Tensor
 
 from components.action_selectors import REGISTRY as action_REGISTRY
+from components.action_selectors import ActionSelector
 from components.episode_buffer import EpisodeBatch
 from controllers.one_pass import one_pass, to_policy
 from modules.agents import REGISTRY as agent_REGISTRY
@@ -30,7 +31,7 @@ class BasicMAC:
         self.agent: Any = agent_REGISTRY[args.agent](self._get_input_shape(scheme), args)
         self.agent_output_type = args.agent_output_type
         check_selector(args)
-        self.action_selector: Any = action_REGISTRY[args.action_selector](args)
+        self.action_selector: ActionSelector = action_REGISTRY[args.action_selector](args)
         self.hidden_states: Tensor | None = None
 
     def select_actions(
@@ -40,10 +41,7 @@ class BasicMAC:
         avail_actions = ep_batch["avail_actions"][:, t_ep]  # (B, N, A)
         with th.no_grad():
             outputs = self.forward(ep_batch, t_ep, test_mode=test_mode)  # (B, N, P)
-            chosen: Tensor = self.action_selector.select_action(
-                outputs[bs], avail_actions[bs], t_env, test_mode=test_mode
-            )
-        return chosen
+            return self.action_selector.select_action(outputs[bs], avail_actions[bs], t_env, test_mode=test_mode)
 
     def forward(self, ep_batch: EpisodeBatch, t: int, test_mode: bool = False) -> Tensor:
         """Agent outputs at step `t`, (B, N, P), for `modules.policies`; for `pi_logits` they are probabilities."""

@@ -30,12 +30,15 @@ def build(kind: str, folder: Path) -> Path:
     return Path(shutil.copytree(source, folder / kind, ignore=ignored))
 
 
+LEFT_BEHIND = ("results", ".git/", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis")
+
+
 def tree(checkout: Path) -> dict[str, str]:
-    """Every file and folder of a checkout and what it holds, without what running it leaves."""
+    """Every file and folder of a checkout and what it holds, without what running it or its tools leaves."""
     found = {}
     for path in sorted(checkout.rglob("*")):
         name = path.relative_to(checkout).as_posix()
-        if not name.startswith("results") and "__pycache__" not in name:
+        if not name.startswith(LEFT_BEHIND) and "__pycache__" not in name:
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
     return found
 
