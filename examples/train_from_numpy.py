@@ -5,7 +5,6 @@
 Replace `recorded_episodes` by your recordings; docs/your-data.md explains every array.
 """
 
-import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +16,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from datasets.dataset import write_dataset  # noqa: E402
 
-parser = argparse.ArgumentParser(description="Train on episodes of your own.")
-parser.add_argument("folder", nargs="?", default="results/my_data", help="where the dataset and the results go")
-FOLDER = Path(parser.parse_args().folder).resolve()
+FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else "results/my_data").resolve()
 AGENTS, OBSERVED, ACTIONS = 2, 4, 1
 
 
