@@ -17,8 +17,6 @@ from modules.mixers import build_mixer
 from utils.errors import ConfigError
 from utils.keys import POSITIVE, Key
 
-RUNNING = "running mean and standard deviation"
-
 
 class QLearner(BaseLearner):
     """One-step Q-learning of each agent's own value, or of the team's value that a mixer makes of them.
