@@ -213,9 +213,7 @@ class ReplayBuffer(EpisodeBatch):
     def sample(self, batch_size: int) -> EpisodeBatch:
         """Sample `batch_size` distinct episodes uniformly. Raises ValueError where the buffer holds fewer."""
         if not self.can_sample(batch_size):
-            raise ValueError(
-                f"cannot sample {batch_size} episodes from the {self.episodes_in_buffer} in the buffer; collect more"
-            )
+            raise ValueError(f"cannot sample {batch_size} episodes of {self.episodes_in_buffer}; collect more")
         drawn = np.random.choice(self.episodes_in_buffer, batch_size, replace=False)
         batch = self[drawn]
         _leave_out_ends_of_cut_episodes(batch, self._rows[drawn], int(self._rows[drawn].max()))

@@ -30,10 +30,8 @@ class OfflineBuffer:
     extras: any of `EXTRAS`.
 
     Beside stock EPyMARL's keys, batches hold next_action_valid (B, T, 1) float32: 1 where the action on the next row is
-    known to be the behaviour's, 0 where it is not known and on an episode's final row.
-
-    Tensors are kept on `device`. Memory-mapped arrays stay on disk, and their batches are moved to `device`.
-    Raises DatasetError where the arrays do not fit the scheme.
+    known to be the behaviour's, 0 where it is not known and on an episode's final row. Tensors are kept on `device`;
+    memory-mapped arrays stay on disk, their batches are moved. Raises DatasetError where arrays do not fit the scheme.
     """
 
     def __init__(
