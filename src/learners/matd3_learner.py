@@ -10,10 +10,9 @@ from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Context, Logger, Noise, Stats
 from learners.checks import check_team_reward
 from learners.losses import NEXT, NOW, available, masked_mean, rows_of, td_target, transition_mask
-from learners.optimisation import TARGET_KEYS, LossSpec, of_every_run, rate
+from learners.optimisation import TARGET_KEYS, TARGET_NOISE, LossSpec, of_every_run, rate
 from modules.critics.ensemble_critic import CRITIC_KEYS, EnsembleCritic
 from modules.policies import build_policy
-from modules.policies.deterministic_policy import DeterministicPolicy
 from utils.keys import COUNT, POSITIVE, WEIGHT, Key
 
 
@@ -33,9 +32,7 @@ class MATD3Learner(BaseLearner):
         "actor_lr": rate("the policies"),
         "actor_update_interval": Key("critic updates per policy update", COUNT),
         "reward_scale": Key("factor on rewards", POSITIVE),
-        "target_noise": Key(
-            "standard deviation of the noise on target policies' actions, in half action ranges", WEIGHT
-        ),
+        "target_noise": Key(TARGET_NOISE, WEIGHT),
         "target_noise_clip": Key("largest such noise, in half action ranges", WEIGHT),
         "pre_tanh_l2": Key("weight of the squared policy outputs before tanh", WEIGHT),
     }
@@ -52,8 +49,8 @@ class MATD3Learner(BaseLearner):
         super().__init__(mac, scheme, logger, args)
         check_team_reward(scheme, "matd3_learner")
         self.critic = EnsembleCritic(scheme, args)
-        build_policy(args, self.continuous, kinds=("mean",))  # refuses other kinds
-        self.policy = DeterministicPolicy(args, args.target_noise, args.target_noise_clip)
+        noise = {"noise_std": args.target_noise, "noise_clip": args.target_noise_clip}
+        self.policy = build_policy(args, self.continuous, kinds=("mean",), **noise)
         self.prepare()
 
     def noise(self, name: str, batch: EpisodeBatch) -> Noise:

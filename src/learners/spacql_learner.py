@@ -23,7 +23,6 @@ from modules.behaviour import REGISTRY as density_REGISTRY
 from modules.behaviour.base_density import BaseDensity
 from modules.critics.ensemble_critic import CRITIC_KEYS, EnsembleCritic
 from modules.policies import build_policy
-from modules.policies.deterministic_policy import DeterministicPolicy
 from utils.errors import ConfigError
 from utils.keys import COUNT, WEIGHT, Key
 
@@ -78,9 +77,8 @@ class SPaCQLLearner(BaseLearner):
             raise ConfigError(
                 f"partial_replacement={args.partial_replacement} weighs by disagreement: set ensemble_size to 2 or more"
             )
-        self.policy = build_policy(args, self.continuous, kinds=("mean", "pi_logits"))
-        if isinstance(self.policy, DeterministicPolicy):
-            self.policy.noise_std = args.target_noise
+        noise_std = args.target_noise if self.continuous else 0.0
+        self.policy = build_policy(args, self.continuous, kinds=("mean", "pi_logits"), noise_std=noise_std)
         self.critic = EnsembleCritic(scheme, args)
         self.xi = penalty_REGISTRY[args.cql_penalty]
         self.n_agents: int = args.n_agents

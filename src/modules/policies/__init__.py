@@ -23,11 +23,13 @@ def output_width(args: SimpleNamespace) -> int:
     return per_action * int(args.n_actions)
 
 
-def build_policy(args: SimpleNamespace, continuous: bool, kinds: tuple[str, ...] = tuple(REGISTRY)) -> Policy:
+def build_policy(
+    args: SimpleNamespace, continuous: bool, kinds: tuple[str, ...] = tuple(REGISTRY), **noise: float
+) -> Policy:
     """The policy that `agent_output_type` names.
 
-    kinds: those that the learner can use. Raises ConfigError, one sentence, where it is not among them or does not suit
-    the actions.
+    kinds: those that the learner can use. noise: `noise_std` and `noise_clip` of a deterministic policy. Raises
+    ConfigError, one sentence, where it is not among them or does not suit the actions.
     """
     fitting = [kind for kind in kinds if REGISTRY[kind].continuous == continuous]
     actions = "continuous" if continuous else "discrete"
@@ -38,5 +40,7 @@ def build_policy(args: SimpleNamespace, continuous: bool, kinds: tuple[str, ...]
             f"agent_output_type={args.agent_output_type}: for {actions} actions {args.learner} needs "
             f"{' or '.join(fitting)}"
         )
+    if args.agent_output_type == "mean":
+        return DeterministicPolicy(args, **noise)
     policy: Policy = REGISTRY[args.agent_output_type](args)
     return policy
