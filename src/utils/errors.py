@@ -30,6 +30,21 @@ class TrainingError(UserError):
     """Training that cannot go on, such as a non-finite loss."""
 
 
+class OutputError(UserError):
+    """A file or folder that cannot be written: a full disk, a missing permission, a folder that vanished."""
+
+
+def printable(text: str) -> str:
+    """`text` in one line without control characters, so that a file's content cannot steer a terminal."""
+    return "".join(char if char.isprintable() else " " if char.isspace() else repr(char)[1:-1] for char in text)
+
+
+def cause(error: OSError) -> str:
+    """The operating system's own words for an error, such as "no space left on device"."""
+    words = error.strerror or str(error) or type(error).__name__
+    return words[:1].lower() + words[1:]
+
+
 def close_matches(word: str, known: Iterable[str], n: int = 1, cutoff: float = 0.5) -> list[str]:
     """At most `n` known words similar to `word`, the most similar first; cutoff: from 0 (any) to 1 (equal)."""
     return difflib.get_close_matches(word, list(known), n=n, cutoff=cutoff)
