@@ -36,8 +36,8 @@ def described_policy(checkpoint_path: str, load_step: int = 0, device: str = "cp
     path = find_description(directory)
     if path is None:
         raise CheckpointError(
-            f"{directory} has no run.json that describes its run, as checkpoints of earlier releases; train or continue "
-            "it once with this release"
+            f"{directory} has no run.json that describes its run, as an earlier release wrote it; continue it with this "
+            "release"
         )
     description = read_description(path)
     args = described_settings(description, device)
