@@ -36,8 +36,7 @@ def described_policy(checkpoint_path: str, load_step: int = 0, device: str = "cp
     path = find_description(directory)
     if path is None:
         raise CheckpointError(
-            f"{directory} has no run.json that describes its run, as an earlier release wrote it; continue it with this "
-            "release"
+            f"{directory} has no run.json that describes its run, as an earlier release wrote it; continue it first"
         )
     description = read_description(path)
     args = described_settings(description, device)
