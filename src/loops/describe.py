@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from components.scheme import Scheme, build_scheme, extend_scheme
 from loops.build import Parts
 from loops.collect import SIMULATORS
 from utils.config import SOURCE
+from utils.description import plain_values
 from utils.settings import Settings
 from utils.versions import commit, installed, installed_imports
 
@@ -103,14 +103,3 @@ def sacred_place(sacred_run: Run) -> dict[str, Any]:
     """The run's id, and the directory where its file observer writes."""
     directories = [observer.dir for observer in sacred_run.observers if getattr(observer, "dir", None)]
     return {"id": plain_values(sacred_run._id), "directory": str(Path(directories[0]).resolve()) if directories else ""}
-
-
-def plain_values(value: Any) -> Any:
-    """Nested containers and NumPy's numbers as JSON has them."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): plain_values(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_values(entry) for entry in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -8,11 +8,11 @@ from typing import Any
 
 from components.scheme import build_scheme, extend_scheme
 from controllers.basic_controller import BasicMAC
-from loops.build import build_mac
+from loops.controller import build_mac
 from loops.resolve import ROOT, resolve
 from utils.checkpoint import find_checkpoint, load_or_refuse
-from utils.description import find_description, read_description
-from utils.errors import CheckpointError
+from utils.description import find_description, plain_values, read_description
+from utils.errors import CheckpointError, ConfigError
 from utils.settings import Settings
 
 
@@ -53,3 +53,27 @@ def described_settings(description: dict[str, Any], device: str) -> Settings:
     config = description["config"]
     own = {"device": device, "unique_token": description["name"], "results": ROOT / config["local_results_path"]}
     return resolve(Settings(**config).extended(**own), description["env_info"])
+
+
+# What a learner for a given policy takes over from the run that trained it.
+POLICY_KEYS = ("mac", "agent", "agent_output_type", "action_selector", "use_rnn", "obs_agent_id", "obs_last_action",
+               "mask_before_softmax")  # fmt: skip
+SIZES = ("n_agents", "obs_shape", "n_actions", "action_space", "action_low", "action_high")
+
+
+def fixed_policy(args: Settings, env_info: dict[str, Any]) -> tuple[Settings, BasicMAC]:
+    """The controller that `policy_path` names, and the settings with the keys that describe it.
+
+    Raises ConfigError where there is no path, and CheckpointError where the policy is for other sizes than the data.
+    """
+    if not args.policy_path:
+        raise ConfigError(f"--config={args.name} values a given policy: set policy_path to the directory of its run")
+    policy = described_policy(args.policy_path, args.policy_step, args.device)
+    for key in SIZES:
+        there, here = policy.description["env_info"].get(key), plain_values(env_info.get(key))
+        if there != here:
+            raise CheckpointError(
+                f"policy_path={args.policy_path}: its policy is for {key} {there}, the dataset has {here}; choose data "
+                "of the policy's environment"
+            )
+    return args.extended(**{key: getattr(policy.args, key) for key in POLICY_KEYS}), policy.mac

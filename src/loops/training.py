@@ -31,6 +31,9 @@ FREE_TO_CHANGE = ("t_max", "checkpoint_path", "load_step", "unique_token", "loca
                   "save_model_interval", "log_interval", "repeat_id", "label", "hypergroup",
                   "save_replay_buffer")  # fmt: skip
 
+# Statistics that evaluations log.
+OF_EVALUATIONS = ("test_", "validation_", "fqe_")
+
 
 def is_plain(value: Any) -> bool:
     """Whether a setting is a number, a text or null, which checkpoints can hold and compare."""
@@ -285,7 +288,7 @@ def _without_closing_evaluation(state: dict[str, Any]) -> dict[str, Any]:
         return state
     kept = dict(state)
     kept["statistics"] = {
-        key: [point for point in series if not (key.startswith("test_") and point[0] == state["t"])]
+        key: [point for point in series if not (key.startswith(OF_EVALUATIONS) and point[0] == state["t"])]
         for key, series in state["statistics"].items()
     }
     if "evaluations" in state:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,14 @@ def read_description(path: Path) -> dict[str, Any]:
         if key not in content or not (isinstance(value, expected) or (null and value is None)):
             raise CheckpointError(f"{path}: its entry '{key}' is missing or no {expected.__name__}; {advice}")
     return content
+
+
+def plain_values(value: Any) -> Any:
+    """Nested containers and NumPy's numbers as JSON has them."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain_values(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_values(entry) for entry in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
