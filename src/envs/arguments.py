@@ -37,7 +37,7 @@ def own_arguments(env_args: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_run_arguments(env_args: Mapping[str, Any], seed: int) -> None:
     """Raise `EnvError` where a user's `env_args` hold what the run gives itself; its own seed may be repeated."""
-    refuse_given_by_the_run(env_args, allowed=("seed",) if env_args.get("seed", seed) == seed else ())
+    refuse_given_by_the_run(env_args, allowed=("seed",) if env_args.get("seed") in (None, seed) else ())
 
 
 def refuse_given_by_the_run(env_args: Mapping[str, Any], allowed: Iterable[str] = ()) -> None:

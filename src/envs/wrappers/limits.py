@@ -113,7 +113,8 @@ class OwnLimits:
 
 def _holders(env: Any) -> Iterator[Any]:
     """An environment, those that it wraps, and the parts in which simulators keep their settings."""
-    waiting, seen = [env, getattr(env, "unwrapped", None)], set()
+    waiting = [env, getattr(env, "unwrapped", None)]
+    seen: set[int] = set()
     while waiting:
         holder = waiting.pop(0)
         if holder is None or id(holder) in seen or len(seen) > 50 or not hasattr(holder, "__dict__"):

@@ -181,11 +181,8 @@ class GymnasiumSimulator(Simulator):
     def _per_agent(self, name: str, value: Any) -> np.ndarray:
         """Flags (N,) from one flag or a list of them. Raises `EnvError` for any other number of flags."""
         flags = np.asarray(value)
-        if (
-            flags.dtype.kind not in "biuO"
-            or flags.shape not in ((), (1,), (len(self.names),))
-            or isinstance(value, Mapping)
-        ):
+        shapes = ((), (1,), (len(self.names),))
+        if isinstance(value, Mapping) or flags.dtype.kind not in "biufO" or flags.shape not in shapes:
             raise EnvError(
                 f"{self._key} gives {name} {value!r} for {len(self.names)} agents; wrap it so that it gives one flag, "
                 "or one for each agent"
