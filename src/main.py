@@ -102,7 +102,7 @@ def prepare(argv: list[str]) -> list[str]:
         check_updates(config, updates)
     final = merge(config, updates)
     final = check_values(final, keys_of(learner_class(final["learner"])))
-    check_run_arguments(final["env_args"], final["seed"])
+    check_run_arguments(final["env_args"], final.get("seed"))
     config["env_args"] = final["env_args"]  # with the arguments that only the environment knows
     continues = final["checkpoint_path"] and not final["evaluate"] and not final["collect"]
     if continues and "seed" not in updates:

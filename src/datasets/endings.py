@@ -23,8 +23,9 @@ def doubtful_ends(lengths: np.ndarray, terminal: np.ndarray, environment: Mappin
         return None
     longest = int(lengths.max())
     env_args = environment.get("env_args") or {}
-    known = [env_args.get(name) for name in ("time_limit", "episode_limit")]
-    if environment.get("env") == "bridge" and longest < (known[1] or _LIMIT_OF_BRIDGE):
+    stated = [env_args.get(name) for name in ("time_limit", "episode_limit")]
+    known = [limit for limit in stated if isinstance(limit, int)]
+    if environment.get("env") == "bridge" and longest < min(known, default=_LIMIT_OF_BRIDGE):
         return None
     at_longest = lengths == longest
     if not terminal[at_longest].all():

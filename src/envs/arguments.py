@@ -35,7 +35,7 @@ def own_arguments(env_args: Mapping[str, Any]) -> dict[str, Any]:
     return {str(name): own_copy(value) for name, value in env_args.items()}
 
 
-def check_run_arguments(env_args: Mapping[str, Any], seed: int) -> None:
+def check_run_arguments(env_args: Mapping[str, Any], seed: int | None) -> None:
     """Raise `EnvError` where a user's `env_args` hold what the run gives itself; its own seed may be repeated."""
     refuse_given_by_the_run(env_args, allowed=("seed",) if env_args.get("seed") in (None, seed) else ())
 

@@ -34,11 +34,12 @@ def end(env: MultiAgentEnv, seed: int | None = None) -> tuple[int, bool, bool]:
     raise AssertionError("no end")
 
 
-NAMES = (
-    "max_steps max_cycles max_episode_length episode_limit horizon time_limit_steps maxSteps _max_t T t_max ep_len steps "
-    "n_steps num_rounds episode_length max_turns step_limit timelimit maxsteps steps_per_episode MAX_TIMESTEPS timeout "
-    "max_num_steps game_length duration limit"
-).split()
+NAMES = [
+    "max_steps", "max_cycles", "max_episode_length", "episode_limit", "horizon", "time_limit_steps", "maxSteps",
+    "_max_t", "T", "t_max", "ep_len", "steps", "n_steps", "num_rounds", "episode_length", "max_turns", "step_limit",
+    "timelimit", "maxsteps", "steps_per_episode", "MAX_TIMESTEPS", "timeout", "max_num_steps", "game_length",
+    "duration", "limit",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -61,11 +62,14 @@ def test_a_limit_is_known_by_the_name_of_its_argument(name: str) -> None:
         del gymnasium.registry["Named-v0"], gymnasium.registry["Spec-v0"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    "max_inactivity_steps max_speed n_agents max_agents length n_actions step frame_skip n_frames max_steps_per_turn sight "
-    "max_episodes planning_horizon max_num_food field_size solved ends_at t time".split(),
-)
+OTHERS = [
+    "max_inactivity_steps", "max_speed", "n_agents", "max_agents", "length", "n_actions", "step", "frame_skip",
+    "n_frames", "max_steps_per_turn", "sight", "max_episodes", "planning_horizon", "max_num_food", "field_size",
+    "solved", "ends_at", "t", "time",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
 def test_other_arguments_are_no_limits(name: str) -> None:
     assert not is_limit_argument(name)
 
@@ -93,7 +97,12 @@ def test_a_limit_is_known_wherever_it_stands(key: str, env_args: dict[str, Any],
 
 def test_a_limit_that_every_episode_chooses_is_known() -> None:
     env = make(f"{TOY}:Chosen-v0", time_limit=9)
-    assert [end(env, seed) for seed in range(4)] == [(2, False, True), (3, False, True), (4, False, True), (2, False, True)]
+    assert [end(env, seed) for seed in range(4)] == [
+        (2, False, True),
+        (3, False, True),
+        (4, False, True),
+        (2, False, True),
+    ]
 
 
 def test_a_true_end_stays_a_terminal() -> None:

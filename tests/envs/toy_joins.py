@@ -44,7 +44,7 @@ class parallel_env:
         self.taken.append(actions)
         self.t += 1
         over = [name for name in actions if any(end == self.t for _, end in self.plan[name])]
-        ended = {name: True for name in over}
+        ended = dict.fromkeys(over, True)
         flags = {name: ended.get(name, False) and name not in self.cut for name in actions}
         cut = {name: ended.get(name, False) and name in self.cut for name in actions}
         if self.horizon == self.t:
@@ -55,7 +55,7 @@ class parallel_env:
         if self.kept:
             self.agents = list(self.plan)
             flags |= {name: True for name in self.plan if name not in self._there()}
-        return seen, {name: 1.0 for name in self.plan}, flags, cut, {}
+        return seen, dict.fromkeys(self.plan, 1.0), flags, cut, {}
 
     def _there(self) -> list[str]:
         return [name for name, times in self.plan.items() if any(start <= self.t < end for start, end in times)]
@@ -63,7 +63,7 @@ class parallel_env:
     def _see(self, names: list[str]) -> dict[str, Any]:
         seen = {name: np.full(2, 10.0 * int(name[1:]) + self.t + 1, np.float32) for name in names}
         if self.wrong is not None and self.wrong[0] == "observation" and self.t == self.wrong[3]:
-            seen[self.wrong[1]][0] = self.wrong[2]
+            seen[self.wrong[1]] = np.full(2, self.wrong[2], np.float32)
         return {name: row for name, row in seen.items() if not (self.silent and name == "a1")}
 
     def state(self) -> np.ndarray:
