@@ -18,6 +18,7 @@ from sacred.run import Run
 from sacred.utils import SacredInterrupt, apply_backspaces_and_linefeeds
 
 from datasets.names import dataset_name
+from envs.arguments import check_run_arguments
 from learners import REGISTRY as learner_REGISTRY
 from run import run
 from utils.checkpoint import checkpoint_seed
@@ -101,6 +102,7 @@ def prepare(argv: list[str]) -> list[str]:
         check_updates(config, updates)
     final = merge(config, updates)
     final = check_values(final, keys_of(learner_class(final["learner"])))
+    check_run_arguments(final["env_args"], final.get("seed"))
     config["env_args"] = final["env_args"]  # with the arguments that only the environment knows
     continues = final["checkpoint_path"] and not final["evaluate"] and not final["collect"]
     if continues and "seed" not in updates:

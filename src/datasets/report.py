@@ -10,6 +10,7 @@ import numpy as np
 from datasets.card import check_statistics, episode_returns
 from datasets.card_check import check_card
 from datasets.dataset import OfflineDataset
+from datasets.endings import doubtful_dataset
 from datasets.hdf5 import checksum, open_container
 from datasets.stored import decode_rows, pop_episodes
 from datasets.validate import check_action_layout, check_layout, check_values
@@ -39,6 +40,9 @@ def inspect_file(path: Path) -> tuple[list[str], bool]:
     bad = {key: int((~np.isfinite(array)).sum()) for key, array in dataset.arrays.items()}
     lines += ["", "non-finite values: " + ", ".join(f"{key} {count}" for key, count in bad.items())]
     fault = _fault(dataset)
+    doubt = None if fault else doubtful_dataset(dataset)
+    if doubt is not None:
+        lines.append(f"warning: {doubt}")
     lines.append("checks of training: " + ("passed" if fault is None else f"FAILED: {fault}"))
     verdict = "matches" if stated == actual else "DOES NOT MATCH: the file was damaged or altered"
     lines.append(f"checksum {str(stated)[:16]}...: {verdict}")

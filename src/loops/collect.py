@@ -15,6 +15,7 @@ from sacred.run import Run
 
 from components.episode_buffer import EpisodeBatch
 from datasets.dataset import write_dataset
+from datasets.endings import doubtful_ends
 from datasets.names import dataset_path
 from loops.build import Parts
 from utils.logging import Logger
@@ -42,6 +43,10 @@ def write(
     """Write a dataset and say what it holds; returns the mean and the standard deviation of its returns."""
     card = write_dataset(path, arrays, offsets, fields, last_action_known=True)
     returns = card["returns"]
+    terminal = arrays["terminated"][offsets[1:] - 2] > 0  # (E,); an episode's final row holds no step
+    doubt = doubtful_ends(np.diff(offsets) - 1, terminal, card["environment"])
+    if doubt is not None:
+        log.warning(f"{path}: {doubt}")
     log.info(
         f"Wrote {path}: {card['counts']['transitions']} transitions in {card['counts']['episodes']} episodes, "
         f"return {returns['mean']:.2f}, standard deviation {returns['std']:.2f}"

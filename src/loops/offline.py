@@ -7,6 +7,7 @@ from typing import Any
 from sacred.run import Run
 
 from datasets.dataset import OfflineDataset
+from datasets.endings import doubtful_dataset
 from loops.build import Parts
 from loops.training import Training
 from loops.validation import Validation
@@ -39,6 +40,9 @@ class OfflineTraining(Training):
             f"Dataset {self.args.dataset}: {self.dataset.n_transitions} transitions in {self.dataset.n_episodes} "
             f"episodes, {value}, standard deviation {returns['std']:.2f}"
         )
+        doubt = doubtful_dataset(self.dataset)
+        if doubt is not None:
+            self.log.warning(f"Dataset {self.args.dataset}: {doubt}")
 
     def advance(self) -> None:
         """One update from a fresh batch."""
