@@ -18,7 +18,7 @@ from utils.files import output_error, writing_file
 
 FORMAT = "epymarl-offline"
 FORMAT_VERSION = 1
-_BLOCK_BYTES = 1 << 24
+BLOCK_BYTES = 1 << 24
 Stored = Mapping[str, "np.ndarray | h5py.Dataset"]
 
 
@@ -79,7 +79,7 @@ def checksum(stored: Stored, card: Mapping[str, Any]) -> str:
 def row_blocks(array: "np.ndarray | h5py.Dataset") -> Iterator[tuple[int, int]]:
     """Row ranges of about 16 MiB, so that arrays larger than memory can be walked."""
     row_bytes = max(1, array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64)))
-    step = max(1, _BLOCK_BYTES // row_bytes)
+    step = max(1, BLOCK_BYTES // row_bytes)
     for start in range(0, array.shape[0], step):
         yield start, min(start + step, array.shape[0])
 

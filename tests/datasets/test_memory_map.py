@@ -127,7 +127,7 @@ def test_a_damaged_cache_is_made_anew_and_said(cached, caplog, name, harm):
 
 def test_a_sound_cache_in_a_folder_without_write_permission_is_used(cached, monkeypatch):
     path, loaded, _ = cached
-    monkeypatch.setattr("datasets.memory_map._build", lambda *_: pytest.fail("built anew"))
+    monkeypatch.setattr("datasets.memory_map.write_cache", lambda *_: pytest.fail("built anew"))
     monkeypatch.setattr("fcntl.flock", lambda *_: pytest.fail("took the lock, which needs write permission"))
     assert np.array_equal(read_dataset(path, memory_map=True).arrays["obs"], loaded["obs"])
 
