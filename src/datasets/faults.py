@@ -21,6 +21,8 @@ _OTHER_REMEDY = "this says nothing of its content: check the disk and the path"
 _WRONG_ADDRESS = {errno.EINVAL, errno.EFBIG, errno.EOVERFLOW, errno.ESPIPE}
 _NUMBER = re.compile(r"errno = (\d+)")  # HDF5 names the error of a system call in its text only
 _ALLOCATION = re.compile(r"memory allocation failed|no space available|(can't|unable to) allocate", re.IGNORECASE)
+HDF5_NEEDS = 1 << 21  # bytes of memory without which HDF5 ends the process while it opens a file
+_ENOUGH = 1 << 25  # bytes of memory with which no filter of HDF5 fails for lack of it
 _LONGEST = 200  # characters of a library's own words
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -49,12 +51,22 @@ def reading_error(path: Path, error: Exception) -> DatasetError:
     if refusal is not None:
         return input_error(path, refusal)
     words = own_words(error)
-    if isinstance(error, MemoryError) or _ALLOCATION.search(words):
+    # a filter that finds no memory fails as it does on damaged data
+    if isinstance(error, MemoryError) or _ALLOCATION.search(words) or not has_memory(_ENOUGH):
         return memory_error(path)
     return DatasetError(
         f"{path} cannot be read as HDF5, so it is truncated, damaged or of another kind; fetch or collect it anew"
         f" ({words})"
     )
+
+
+def has_memory(size: int) -> bool:
+    """Whether this process may take `size` more bytes."""
+    try:
+        bytearray(size)
+    except MemoryError:
+        return False
+    return True
 
 
 def system_error(error: Exception) -> OSError | None:

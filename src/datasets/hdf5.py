@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from datasets.faults import check_plain_file, reading_error
+from datasets.faults import HDF5_NEEDS, check_plain_file, has_memory, memory_error, reading_error
 from datasets.output import check_target, clear_datasets, new_hdf5
 from utils.errors import DatasetError, printable
 from utils.files import output_error, writing_file
@@ -56,6 +56,8 @@ def open_container(path: Path) -> Iterator[tuple[dict[str, h5py.Dataset], dict[s
     inside the `with` block fails: on damaged data, by the operating system's refusal, or for lack of memory.
     """
     check_plain_file(path)
+    if not has_memory(HDF5_NEEDS):
+        raise memory_error(path)
     try:
         with h5py.File(path, "r") as file:
             card = _read_card(file, path)
