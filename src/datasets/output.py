@@ -61,10 +61,10 @@ def clear_datasets(path: Path) -> None:
 
 
 def free_name(path: Path) -> Path:
-    """The first of NAME-2, NAME-3, ... beside `path` that nothing has."""
-    number = 2
-    while os.path.lexists(other := path.with_name(f"{path.stem}-{number}{path.suffix}")):
-        number += 1
+    """The first of `path`, NAME-2, NAME-3, ... beside it that nothing has."""
+    other, number = path, 2
+    while os.path.lexists(other):
+        other, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
     return other
 
 

@@ -62,7 +62,7 @@ def test_a_full_disk_at_the_end_leaves_the_episodes_on_another(tmp_path: Path) -
     with small_disk(20) as disk:
         with pytest.raises(OutputError) as refusal:
             write(disk / "d.h5", tmp_path / "results")
-        kept = tmp_path / "results" / "kept" / "d-2.h5"
+        kept = tmp_path / "results" / "kept" / "d.h5"
         assert str(refusal.value) == (
             f"cannot write {disk}/d.h5 (no space left on device); this run's episodes are in {kept} instead"
         )
