@@ -160,6 +160,7 @@ def test_replay_is_an_animated_gif(tmp_path: Path) -> None:
         assert getattr(image, "n_frames", 1) == 6
         assert image.info["duration"] == 100
     assert [file.name for file in path.parent.iterdir()] == ["replay.gif"]
+    env.close()
 
 
 def test_a_replay_is_written_through_no_link_with_a_name_that_can_be_guessed(tmp_path: Path) -> None:
@@ -168,7 +169,6 @@ def test_a_replay_is_written_through_no_link_with_a_name_that_can_be_guessed(tmp
         (tmp_path / name).symlink_to(tmp_path / "victim")
     write_gif(tmp_path / "replay.gif", [np.zeros((4, 4, 3), np.uint8)] * 2)
     assert (tmp_path / "victim").read_text() == "mine" and not (tmp_path / "replay.gif").is_symlink()
-    env.close()
 
 
 def test_closing_one_environment_leaves_another_able_to_render() -> None:
