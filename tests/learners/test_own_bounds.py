@@ -182,7 +182,7 @@ def test_imitation_reaches_each_agents_own_optimum(alg: str, kind: str) -> None:
     rates = {"actor_lr": 0.01, **({"gamma": 0.0, "alpha": 0.3} if alg == "comadice" else {})}
     policy = {"agent_output_type": kind, "action_selector": KINDS[kind]}
     learner = make_learner(alg, discrete=False, **OWN, **policy, **rates)
-    for step in range(150):
+    for step in range(100):
         batch = padded(make_batch(learner.args, rows=64, seed=step))
         noise = 0.1 * th.randn(64, 2, 2, generator=th.Generator().manual_seed(step))
         logged = (BEST + noise * 0.5 * (th.tensor(HIGH) - th.tensor(LOW))) * HAS  # (B, N, A)
