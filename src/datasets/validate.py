@@ -70,6 +70,11 @@ def check_offsets(offsets: np.ndarray, n_rows: int | None = None) -> None:
 def check_action_layout(arrays: Mapping[str, np.ndarray], card: Mapping[str, Any]) -> None:
     """Raise DatasetError unless the actions have shape and type of the dataset card's action space."""
     actions, n_actions = arrays["actions"], card["n_actions"]
+    if "avail_actions" in arrays and arrays["avail_actions"].shape[-1] != n_actions:
+        entries = arrays["avail_actions"].shape[-1]
+        raise DatasetError(
+            f"avail_actions has {entries} entries per agent, the dataset card says {n_actions}; both must agree"
+        )
     if card["action_space"] == "continuous":
         low, high = (bound.shape[1] for bound in bounds_of(card, actions.shape[1]))
         if actions.dtype != np.float32 or {low, high, actions.shape[2]} != {n_actions}:
@@ -77,20 +82,10 @@ def check_action_layout(arrays: Mapping[str, np.ndarray], card: Mapping[str, Any
                 f"the dataset card says {n_actions} continuous action dimensions with bounds of {low} and "
                 f"{high} values, the actions have shape {actions.shape} and type {actions.dtype}; all must agree"
             )
-        _check_available(arrays, n_actions)
         return
     if actions.dtype != np.int64:
         raise DatasetError(
             "the dataset card says discrete actions; actions must then be int64 of shape (rows, agents, 1)"
-        )
-    _check_available(arrays, n_actions)
-
-
-def _check_available(arrays: Mapping[str, np.ndarray], n_actions: int) -> None:
-    if "avail_actions" in arrays and arrays["avail_actions"].shape[-1] != n_actions:
-        entries = arrays["avail_actions"].shape[-1]
-        raise DatasetError(
-            f"avail_actions has {entries} entries per agent, the dataset card says {n_actions}; both must agree"
         )
 
 
