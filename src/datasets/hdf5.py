@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from utils import signals
 from utils.errors import DatasetError
 from utils.files import flush_to_disk
 
@@ -21,6 +22,7 @@ _BLOCK_BYTES = 1 << 24
 Stored = Mapping[str, "np.ndarray | h5py.Dataset"]
 
 
+@signals.StopSignals()
 def write_container(path: Path, stored: Mapping[str, np.ndarray], card: dict[str, Any], compression: int) -> None:
     """Write arrays and dataset card to `path`; the card's `checksum` is computed here.
 
@@ -85,10 +87,11 @@ def checksum(stored: Stored, card: Mapping[str, Any]) -> str:
 
 
 def row_blocks(array: "np.ndarray | h5py.Dataset") -> Iterator[tuple[int, int]]:
-    """Row ranges of about 16 MiB, so that arrays larger than memory can be walked."""
+    """Row ranges of about 16 MiB, so that arrays larger than memory can be walked; a signal ends the walk."""
     row_bytes = max(1, array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64)))
     step = max(1, _BLOCK_BYTES // row_bytes)
     for start in range(0, array.shape[0], step):
+        signals.check("between two blocks of a dataset; what was not complete is not kept")
         yield start, min(start + step, array.shape[0])
 
 
@@ -102,7 +105,9 @@ def _create(file: h5py.File, name: str, array: np.ndarray, compression: int) -> 
         row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:]))
         chunks = (min(array.shape[0], max(1, (1 << 17) // row_bytes)), *array.shape[1:])
     options = {"compression": "gzip", "compression_opts": compression, "shuffle": True} if compression else {}
-    file.create_dataset(name, data=array, chunks=chunks, **options)
+    stored = file.create_dataset(name, array.shape, array.dtype, chunks=chunks, **options)
+    for start, stop in row_blocks(array):
+        stored[start:stop] = array[start:stop]
 
 
 def _read_card(file: h5py.File, path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import numpy as np
 from envs.multiagentenv import MultiAgentEnv, as_array
 from envs.vector_env import VectorEnv, stack_infos
 from utils.errors import EnvError
+from utils.signals import outlive_signals
 
 SRC = Path(__file__).resolve().parents[1]
 PATIENCE = 5.0  # seconds in which a process must close its environment
@@ -226,4 +227,5 @@ def _see(env: MultiAgentEnv) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 if __name__ == "__main__":
+    outlive_signals()  # schedulers signal every process; the parent needs this one for the step in progress
     serve(Connection(int(sys.argv[1])))

@@ -17,6 +17,7 @@ from components.episode_buffer import EpisodeBatch
 from datasets.dataset import write_dataset
 from datasets.names import dataset_path
 from loops.build import Parts
+from utils import signals
 from utils.logging import Logger
 from utils.progress import Progress
 from utils.versions import commit, installed
@@ -40,12 +41,14 @@ def write(
     path: Path, arrays: dict[str, np.ndarray], offsets: np.ndarray, fields: dict[str, Any], log: logging.Logger
 ) -> dict[str, float]:
     """Write a dataset and say what it holds; returns the mean and the standard deviation of its returns."""
-    card = write_dataset(path, arrays, offsets, fields, last_action_known=True)
+    with signals.finishing():  # all episodes are there
+        card = write_dataset(path, arrays, offsets, fields, last_action_known=True)
     returns = card["returns"]
     log.info(
         f"Wrote {path}: {card['counts']['transitions']} transitions in {card['counts']['episodes']} episodes, "
         f"return {returns['mean']:.2f}, standard deviation {returns['std']:.2f}"
     )
+    signals.check(f"while {path} was written; it is complete")
     return {"return_mean": returns["mean"], "return_std": returns["std"]}
 
 
@@ -55,6 +58,7 @@ def play(runner: Any, args: SimpleNamespace, logger: Logger) -> tuple[dict[str, 
     progress = Progress(0, args.collect_episodes, logger.console_logger, unit="episode")
     done = 0
     while done < args.collect_episodes:
+        signals.check(f"after {done} of {args.collect_episodes} episodes; a dataset of fewer is not written")
         batch = runner.run(test_mode=False)
         keep = min(batch.batch_size, args.collect_episodes - done)
         parts.append(flat_rows(batch, keep))

@@ -9,6 +9,7 @@ from typing import Any
 from components.episode_buffer import EpisodeBatch
 from controllers.basic_controller import BasicMAC
 from runners.episodes import Episodes, EpisodeStore
+from utils import signals
 from utils.logging import Logger
 
 
@@ -67,6 +68,7 @@ class BaseRunner:
         """Play the `test_nepisode` episodes of one evaluation, from the first on."""
         self.test_episodes.clear()
         while len(self.test_episodes) < self.args.test_nepisode:
+            signals.check("during an evaluation, which is not kept")
             self.run(test_mode=True)
         return self.test_episodes.take()
 

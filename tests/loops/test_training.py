@@ -27,8 +27,8 @@ from tests.learners.learner_tester import assert_same, make_learner, train
 from utils.checkpoint import STATE_FILE, STATE_KEYS, load_state
 from utils.errors import CheckpointError
 from utils.logging import Logger
-from utils.progress import StopSignals
 from utils.settings import Settings
+from utils.signals import StopSignals
 
 
 class Loop(Training):
