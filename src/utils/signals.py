@@ -6,6 +6,7 @@ import, where an exception would be swallowed or leave something half done. So n
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -35,6 +36,7 @@ class _State:
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self.open = self.held = 0
+        self.said = False  # whether the last line is printed
         self.before: dict[signal.Signals, Any] = {}
 
 
@@ -104,6 +106,7 @@ def end_at_once_on_signals() -> None:
     For scripts, as their first act: nothing is lost while they start. `StopSignals` takes over for work in steps.
     """
     _handle_by(_end)
+    atexit.register(_ignore_for_good)
 
 
 def outlive_signals() -> None:
@@ -112,7 +115,8 @@ def outlive_signals() -> None:
 
 
 def say(line: str) -> None:
-    """Print a line on stderr; nothing happens where stderr is closed or full, as there is nowhere to say so."""
+    """Print the process's last line on stderr; nothing happens where stderr is closed or full."""
+    _state.said = True
     with suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)
 
@@ -138,12 +142,19 @@ def _end(number: int, frame: FrameType | None) -> None:
         with suppress(Exception):  # whatever fails here, the process must end
             action()
     with suppress(OSError):
-        os.write(2, f"interrupted: {signal.Signals(number).name}; what was not complete is not kept\n".encode())
+        if not _state.said:
+            os.write(2, f"interrupted: {signal.Signals(number).name}; what was not complete is not kept\n".encode())
     os._exit(INTERRUPTED_STATUS)
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
     """Do nothing. Unlike SIG_IGN, a handler is not inherited by programs that the process starts."""
+
+
+def _ignore_for_good() -> None:
+    """Ignore signals in the process's last moments, in which Python would leave them to the operating system."""
+    for number in HANDLED:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _leave_to_child() -> None:
