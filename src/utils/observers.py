@@ -42,7 +42,7 @@ class RunDirectoryObserver(FileStorageObserver):
     def initialize(self, *args: Any, **kwargs: Any) -> None:
         super().initialize(*args, **kwargs)
         self.unwritten: dict[str, OutputError] = {}  # by file name
-        self._warned = False
+        self._quiet = True  # until the run has started: what fails before is an error, and later ones are said once
         self._metrics: dict[str, dict[str, list[Any]]] = {}
         self._lock = threading.RLock()  # the heartbeat's thread writes too
 
@@ -72,9 +72,11 @@ class RunDirectoryObserver(FileStorageObserver):
     def started_event(self, *details: Any, **more: Any) -> Any:
         """Make the directory and its first files; where they cannot be made, `check_records` says so."""
         self.run_entry = {"status": "RUNNING", "artifacts": [], "resources": []}
+        _id = None
         with self._missing("run.json"):
-            return super().started_event(*details, **more)
-        return None
+            _id = super().started_event(*details, **more)
+        self._quiet = bool(self.unwritten)
+        return _id
 
     def find_or_save(self, filename: str, store_dir: Path) -> Path:
         """Copy a source file unless it is there; a copy that is cut short never gets the name of a whole one."""
@@ -147,9 +149,9 @@ class RunDirectoryObserver(FileStorageObserver):
             yield
         except OSError as error:
             self.unwritten[filename] = output_error(Path(self.dir or self.basedir) / filename, error)
-            if not self._warned:
+            if not self._quiet:
                 LOG.warning(f"The record of this run is incomplete: {self.unwritten[filename]}; the run goes on")
-            self._warned = True
+                self._quiet = True
         else:
             self.unwritten.pop(filename, None)
 
