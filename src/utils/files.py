@@ -184,3 +184,4 @@ def _remove_own() -> None:
 
 
 signals.when_ending.append(_remove_own)
+os.register_at_fork(after_in_child=_own.clear)  # what its parent writes is no concern of a forked process

@@ -38,6 +38,7 @@ class _State:
         self.open = self.held = 0
         self.said = False  # whether the last line is printed
         self.before: dict[signal.Signals, Any] = {}
+        self.mask: set[Any] = set()  # signals that were blocked before a fork
 
 
 _state = _State()  # signals are the process's, so this is too
@@ -157,13 +158,22 @@ def _ignore_for_good() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def _hold_back() -> None:
+    """Let no signal through while the process forks: the new one would note it and forget it."""
+    _state.mask = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+
+
+def _let_through() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _state.mask)
+
+
 def _leave_to_child() -> None:
     """In a forked process, signals do again what they do by default: its parent may want to terminate it."""
     for number in HANDLED:
         if signal.getsignal(number) in (_note, _end, _ignore):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     _state.open, _state.received = 0, None
-    when_ending.clear()
+    _let_through()
 
 
-os.register_at_fork(after_in_child=_leave_to_child)
+os.register_at_fork(before=_hold_back, after_in_parent=_let_through, after_in_child=_leave_to_child)
