@@ -3,6 +3,11 @@
 See docs/reference/dataset-format.md.
 """
 
+from utils import signals
+
+if __name__ == "__main__":
+    signals.end_at_once_on_signals()  # before the imports that follow, which take a while
+
 import argparse
 import shlex
 import sys
@@ -28,8 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.run(arguments))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        signals.say(f"error: {error}")
         return 1
+    except signals.Interrupted as interrupt:
+        signals.say(f"interrupted: {interrupt}")
+        return signals.INTERRUPTED_STATUS
     except BrokenPipeError:  # `inspect FILE | head`
         sys.stderr.close()
         return 1

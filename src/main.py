@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import signal
+from utils import signals
+
+if __name__ == "__main__":
+    signals.end_at_once_on_signals()  # before the imports that follow, which take seconds
+
 import sys
+import threading
 import warnings
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch as th
@@ -25,8 +29,8 @@ from utils.checkpoint import checkpoint_seed
 from utils.config import Config, config_names, layered_config, merge
 from utils.errors import UserError
 from utils.files import check_writable
-from utils.logging import get_logger
-from utils.observers import RunDirectoryObserver, observers
+from utils.logging import get_logger, quiet_threads
+from utils.observers import RunDirectoryObserver, check_records, mark_interrupted, observers
 from utils.old_names import OldNames, old_names
 from utils.overrides import check_updates, replaced_updates, take_option, with_updates
 from utils.rng import seed_everything
@@ -35,17 +39,19 @@ from utils.versions import commit
 
 SETTINGS["CAPTURE_MODE"] = "fd"
 ROOT = Path(__file__).resolve().parents[1]
-INTERRUPTED_STATUS = 130
 
 ex: Any = Experiment("epymarl-offline", save_git_info=commit() is not None)
 ex.logger = get_logger()
 ex.captured_out_filter = apply_backspaces_and_linefeeds
+signals.when_ending.insert(0, lambda: mark_interrupted(ex.current_run))
 
 
 @ex.main  # type: ignore[untyped-decorator]
 def my_main(_run: Run, _config: Config, _log: Any) -> dict[str, float]:
     """One run; its return value is the Sacred run's result."""
     try:
+        signals.check("before the run began; nothing is lost")
+        check_records(_run.observers, "so it was not begun")
         config = check_values(merge({}, _config), keys_of(learner_class(_config["learner"])))
         seed_everything(config["seed"])
         return run(_run, merge(config, {"env_args": {"seed": config["seed"]}}), _log)
@@ -64,16 +70,6 @@ def learner_class(name: Any) -> Any:
 def names_of(learner: Any) -> OldNames:
     """The old names of keys that the learner of this name understands; each one that is used is said in the log."""
     return old_names(learner_class(learner), ex.logger.info)
-
-
-class Terminated(SacredInterrupt):
-    """SIGTERM outside the training loop, which ends by itself at an update's end."""
-
-
-def terminate(number: int, frame: FrameType | None) -> None:
-    """Turn SIGTERM into an exception, so that Sacred marks the run INTERRUPTED."""
-    name = signal.Signals(number).name
-    raise Terminated(f"{name} outside the training loop; it saves nothing, what the run saved before stays")
 
 
 def option_value(argv: list[str], short: str, long: str) -> tuple[str | None, list[str]]:
@@ -129,8 +125,8 @@ def add_observers(argv: list[str], config: Config) -> list[str]:
 
 def main(argv: list[str]) -> int:
     """Run the command line; returns the exit status (0 done, 1 refused or failed, 130 interrupted)."""
+    threading.excepthook = quiet_threads
     th.set_num_threads(1)  # small networks: a second thread costs more than it gives
-    signal.signal(signal.SIGTERM, terminate)
     if {"-h", "--help", "help"} & set(argv) and not any(item.startswith("--config=") for item in argv):
         print(
             f"usage: {argv[0]} [VERB] --config=ALG --env-config=ENV [with key=value ...]\n"
@@ -140,13 +136,17 @@ def main(argv: list[str]) -> int:
         )
         return 0
     try:
-        ex.run_commandline(prepare(argv))
+        rest = prepare(argv)
+        with signals.StopSignals():
+            ex.run_commandline(rest)
+            signals.check("after the run was complete; nothing is lost")
+        check_records(ex.observers, "while the run itself ended well and its checkpoints and datasets are whole")
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        signals.say(f"error: {error}")
         return 1
     except (KeyboardInterrupt, SacredInterrupt) as interrupt:
-        print(f"interrupted: {interrupt}" if str(interrupt) else "interrupted", file=sys.stderr)
-        return INTERRUPTED_STATUS
+        signals.say(f"interrupted: {interrupt}" if str(interrupt) else "interrupted")
+        return signals.INTERRUPTED_STATUS
     return 0
 
 

@@ -22,6 +22,7 @@ from datasets.endings import doubtful_ends
 from datasets.names import dataset_path
 from datasets.output import free_name
 from loops.build import Parts
+from utils import signals
 from utils.errors import OutputError
 from utils.logging import Logger
 from utils.progress import Progress
@@ -42,9 +43,13 @@ def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
     arrays, offsets = play(runner, args, logger)
     runner.close_env()
     fields = card_fields(args, parts.env_info, behaviour_of(args, runner, parts.weights))
-    return write(dataset_path(args.collect_to), arrays, offsets, fields, logger.console_logger, args.results)
+    path = dataset_path(args.collect_to)
+    result = write(path, arrays, offsets, fields, logger.console_logger, args.results)
+    signals.check(f"while {path} was written; it is complete")
+    return result
 
 
+@signals.finishing()  # all episodes are there
 def write(
     path: Path,
     arrays: dict[str, np.ndarray],
@@ -117,6 +122,7 @@ def play(runner: Any, args: SimpleNamespace, logger: Logger) -> tuple[dict[str, 
     progress = Progress(0, args.collect_episodes, logger.console_logger, unit="episode")
     done = 0
     while done < args.collect_episodes:
+        signals.check(f"after {done} of {args.collect_episodes} episodes; a dataset of fewer is not written")
         batch = runner.run(test_mode=False)
         keep = min(batch.batch_size, args.collect_episodes - done)
         parts.append(flat_rows(batch, keep))
