@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from utils.errors import DatasetError, close_matches
+from utils.paths import reachable, user_path
 
 DATA_ROOT = Path(__file__).resolve().parents[2] / "offline_data"
 
@@ -34,27 +35,29 @@ RECIPES = {
 }
 
 
-def dataset_path(name_or_path: str | Path) -> Path:
+def dataset_path(name_or_path: str | Path, key: str = "dataset") -> Path:
     """Path of a dataset, whether it exists or not. A path ends in `.h5` or names a file; all else is a name.
 
-    Raises DatasetError for a name that leads out of offline_data/.
+    key: who gives it, for messages. Raises DatasetError for a name that leads out of offline_data/, ConfigError for
+    what cannot be a path.
     """
     text = str(name_or_path)
-    path = Path(text).expanduser()
+    path = user_path(text, key)
     if text.endswith((".h5", ".hdf5")) or path.is_file():
         return path
     named = DATA_ROOT / f"{text}.h5"
     if not Path(os.path.normpath(named)).is_relative_to(DATA_ROOT):  # links are not followed: the file may be one
         raise DatasetError(f"'{text}' is neither a dataset name nor a path ending in .h5; give {accepted()}")
-    return named
+    return reachable(named, key)
 
 
 def dataset_name(path: str | Path) -> str | None:
     """Name of the dataset at a path under offline_data/, whether it exists or not; None for any other path.
 
-    path: absolute or relative to the working directory, with or without `.h5`; not a dataset name.
+    path: absolute or relative to the working directory, with or without `.h5`; not a dataset name. Raises ConfigError
+    for what cannot be a path.
     """
-    expanded = Path(path).expanduser()
+    expanded = user_path(path, "dataset")
     # without and with links followed, as either path may contain links
     for file, root in ((Path(os.path.abspath(expanded)), DATA_ROOT), (expanded.resolve(), DATA_ROOT.resolve())):
         if file.is_relative_to(root) and file != root:

@@ -61,7 +61,7 @@ def check_online(settings: Settings) -> None:
 
 def check_destination(name: str, key: str) -> None:
     """Raise ConfigError where the dataset `name` exists already or cannot be written."""
-    path = dataset_path(name)
+    path = dataset_path(name, key)
     if path.exists():
         raise ConfigError(f"{key}={name}: {path} exists already; delete it or choose another name")
     check_writable(path.parent, key)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shlex
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +18,7 @@ from datasets.names import dataset_path
 from loops.build import Parts
 from utils.logging import Logger
 from utils.progress import Progress
+from utils.redact import redacted_command
 from utils.versions import commit, installed
 
 # Packages whose version can change what an environment does.
@@ -113,5 +113,9 @@ def card_fields(args: SimpleNamespace, env_info: dict[str, Any], behaviour: str)
         **bounds,
         "behaviour": behaviour,
         "quality": args.collect_quality or "unknown",
-        "made_by": {"command": shlex.join(["python", *sys.argv]), "seed": args.seed, "commit": commit() or "unknown"},
+        "made_by": {
+            "command": redacted_command(["python", *sys.argv]),
+            "seed": args.seed,
+            "commit": commit() or "unknown",
+        },
     }

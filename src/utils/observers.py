@@ -14,11 +14,23 @@ from sacred.observers.mongo import get_pattern, parse_mongo_db_arg
 
 from utils.errors import ConfigError
 from utils.files import check_writable
+from utils.redact import redacted
 
 PATIENCE_MS = 3000  # longest wait for the server's answer before a run starts
 
 
-class RunDirectoryObserver(FileStorageObserver):
+class _WithoutCredentials:
+    """An observer that keeps no credentials of a failed run's traceback."""
+
+    def failed_event(self, fail_time: Any, fail_trace: Any) -> None:
+        super().failed_event(fail_time=fail_time, fail_trace=redacted(fail_trace))  # type: ignore[misc]
+
+
+class RunDatabaseObserver(_WithoutCredentials, MongoObserver):
+    """A MongoDB observer."""
+
+
+class RunDirectoryObserver(_WithoutCredentials, FileStorageObserver):
     """A file observer that accepts a run id even where a directory of that name exists.
 
     With MongoDB, the database gives the run id, which counts all its runs. Directories count the runs of one algorithm
@@ -51,7 +63,7 @@ def mongo_observer(address: str) -> MongoObserver:
     Raises ConfigError for another syntax and where no server answers.
     """
     check_mongo(address)
-    return MongoObserver(**parse_mongo_db_arg(address))
+    return RunDatabaseObserver(**parse_mongo_db_arg(address))
 
 
 def check_mongo(address: str) -> None:
@@ -76,6 +88,6 @@ def observers(results: Path, name: str, environment: str, mongo: str | None) -> 
     Raises ConfigError where the directory cannot be written to or no server answers.
     """
     folder = results / "sacred" / name / environment
+    database = [mongo_observer(mongo)] if mongo else []  # before anything is made on the disk
     check_writable(folder, "local_results_path")
-    directory = RunDirectoryObserver(str(folder))
-    return [directory, mongo_observer(mongo)] if mongo else [directory]
+    return [RunDirectoryObserver(str(folder)), *database]
