@@ -28,6 +28,7 @@ from utils.config import Config, config_names, layered_config, merge
 from utils.errors import UserError
 from utils.experiment import RecordedExperiment
 from utils.flags import TAKEN_OVER, checked_flags, config_file, flag_observers
+from utils.known_keys import keys_of_learner
 from utils.logging import get_logger
 from utils.observers import observers
 from utils.old_names import OldNames, old_names
@@ -106,7 +107,7 @@ def prepare(argv: list[str]) -> Command:
     given = command.updates
     filename = given.pop("config_filename", "config.json") if command.verb == "save_config" else None
     alg, env, name_of = command.config, command.env_config, dataset_name
-    known = None if "--force" in command.flags else known_keys
+    known = None if "--force" in command.flags else lambda learner: keys_of_learner(learner_class(learner))
     config = layered_config(alg, env, given, lambda dataset: name_of(dataset) or dataset, names_of, known)
     updates = as_declared(config, names_of(merge(config, given)["learner"]).today(given, "with"))
     if "--force" not in command.flags:
@@ -127,12 +128,6 @@ def prepare(argv: list[str]) -> Command:
     if command.verb in (None, my_main.__name__) and "--unobserved" not in command.flags:
         add_observers(command.flags, final)
     return command
-
-
-def known_keys(learner: Any) -> set[str]:
-    """Keys that a configuration's files may hold for the learner of this name, old names among them."""
-    names = old_names(learner_class(learner))
-    return {*keys_of(learner_class(learner)), *names.aliases, *names.removed}
 
 
 def add_observers(flags: dict[str, Any], config: Config) -> None:

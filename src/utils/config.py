@@ -130,7 +130,7 @@ def layered_config(
 
     name_of: gives the dataset's name, by which tuned files are found, from the key `dataset`, which may be a path.
     names_of: gives the old names of keys that a learner understands, from the learner's name.
-    known_of: gives the keys that a learner declares, from its name; None: files may hold any keys.
+    known_of: gives the keys that a learner may read, from its name; None: files may hold any keys.
     Raises ConfigError for an unknown name, for a key of a file that nothing reads, and for a key that has two values
     under two names.
     """
@@ -153,5 +153,5 @@ def layered_config(
         raise ConfigError(f"tuned={shown(owner)}: no algorithm has this name; {nearest(str(owner), known)}")
     tuned = tuned_layer(str(owner), name_of(dataset)) if isinstance(dataset, str) else {}
     if known_of is not None:
-        check_known(sources | {f"tuned/{owner}/{dataset}.yaml": tuned}, known_of(learner), str(learner), SOURCE)
+        check_known(sources | {f"tuned/{owner}/{dataset}.yaml": tuned}, known_of(learner), SOURCE)
     return names.completed(merge(config, names.today(tuned, f"tuned/{owner}/{dataset}.yaml")))

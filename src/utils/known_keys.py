@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from utils.errors import ConfigError, nearest
+from utils.keys import inherited
+from utils.old_names import old_names
 from utils.run_keys import RUN_KEYS
 
 # Keys of stock EPyMARL's own files that not every run here reads, so that such files load as they are.
@@ -26,18 +29,18 @@ _READ = re.compile(
 )
 
 
-def check_known(files: Mapping[str, Mapping[str, Any]], declared: Collection[str], learner: str, source: Path) -> None:
+def check_known(files: Mapping[str, Mapping[str, Any]], declared: Collection[str], source: Path) -> None:
     """Check that something reads every key of the configuration's files.
 
-    files: their keys, by name. declared: keys that the learner declares. learner: its name. source: folder of all code,
-    which is searched where a key is declared nowhere: learners written for stock EPyMARL declare none.
+    files: their keys, by name. declared: keys that the learner may read. source: folder of all code, which is searched
+    where a key is declared nowhere.
     Raises ConfigError, with the nearest key that is read, for the first key that nothing reads.
     """
     known = {*RUN_KEYS, *STOCK_KEYS, *declared}
     unknown = [(name, key) for name, keys in files.items() for key in keys if key not in known]
     if not unknown:
         return
-    known |= keys_in_code(source, learner)
+    known |= keys_in_code(source)
     for name, key in unknown:
         if key not in known:
             raise ConfigError(
@@ -45,12 +48,20 @@ def check_known(files: Mapping[str, Mapping[str, Any]], declared: Collection[str
             )
 
 
-def keys_in_code(source: Path, learner: str) -> set[str]:
-    """Names that the code reads as keys, and every word in the learner's own file."""
-    found: set[str] = set()
-    for file in source.rglob("*.py"):
-        text = file.read_text(encoding="utf-8", errors="replace")
-        found |= {name for groups in _READ.findall(text) for name in groups if name}
-        if file.stem == learner:
-            found |= set(re.findall(r"\w+", text))
-    return found
+def keys_in_code(source: Path) -> set[str]:
+    """Names that the code reads as keys."""
+    texts = (file.read_text(encoding="utf-8", errors="replace") for file in source.rglob("*.py"))
+    return {name for text in texts for groups in _READ.findall(text) for name in groups if name}
+
+
+def keys_of_learner(learner: Any) -> set[str]:
+    """Keys that a learner's class may read, under today's names and old ones; None: none.
+
+    A class written for stock EPyMARL declares no keys: every word of its file may be one.
+    """
+    names = old_names(learner)
+    keys = {*inherited(learner, "KEYS"), *names.aliases, *names.removed}
+    if learner is None or keys:
+        return keys
+    file = getattr(sys.modules.get(learner.__module__), "__file__", None)
+    return keys if file is None else set(re.findall(r"\w+", Path(file).read_text(encoding="utf-8", errors="replace")))
