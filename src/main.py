@@ -19,7 +19,7 @@ from sacred.commands import help_for_command
 from sacred.run import Run
 from sacred.utils import SacredInterrupt, apply_backspaces_and_linefeeds, print_filtered_stacktrace
 
-from datasets.names import dataset_name
+from datasets.names import dataset_name, dataset_path
 from learners import REGISTRY as learner_REGISTRY
 from run import run
 from utils.checkpoint import checkpoint_seed
@@ -115,6 +115,9 @@ def prepare(argv: list[str]) -> Command:
     final = merge(config, updates)
     final = check_values(final, keys_of(learner_class(final["learner"])))
     check_paths(final)
+    for key in ("dataset", "collect_to", "replay_to"):
+        if final[key] is not None:
+            dataset_path(final[key], key)
     continues = final["checkpoint_path"] and not final["evaluate"] and not final["collect"]
     if continues and "seed" not in updates:
         final["seed"] = checkpoint_seed(final["checkpoint_path"], final["load_step"])

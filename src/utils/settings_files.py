@@ -33,7 +33,9 @@ Loader.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(?:[0-9][0-9_]*)[eE][-+]?[0-9]+$"), list("-+0123456789")
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
 )
 
 
@@ -135,7 +137,7 @@ def _expanded(node: yaml.Node, path: Path, sizes: dict[int, int], above: set[int
                     text = key.value if isinstance(key, yaml.ScalarNode) else type(key).__name__
                     if key.tag != TEXT:
                         raise ConfigError(f"{path}: the key {shown(text)} is not text; write it in quotes")
-                    _add(seen, text, None, path)
+                    _add(seen, text, (value.tag, value.value), path)
                 size += _expanded(value, path, sizes, above)
         else:
             size += sum(_expanded(value, path, sizes, above) for value in node.value)
@@ -145,6 +147,7 @@ def _expanded(node: yaml.Node, path: Path, sizes: dict[int, int], above: set[int
 
 
 def _add(found: dict[str, Any], key: str, value: Any, path: Path) -> None:
-    if key in found:
-        raise ConfigError(f"{path}: the key '{shown(key)}' occurs twice; give it once")
+    """Add an entry. A key may occur twice with one value, as `use_rnn` does in stock EPyMARL's vdn.yaml."""
+    if key in found and found[key] != value:
+        raise ConfigError(f"{path}: the key '{shown(key)}' occurs twice with two values; give it once")
     found[key] = value
