@@ -18,7 +18,7 @@ from datasets.names import dataset_path
 from loops.build import Parts
 from utils.logging import Logger
 from utils.progress import Progress
-from utils.redact import redacted_command
+from utils.redact import redacted, redacted_command
 from utils.versions import commit, installed
 
 # Packages whose version can change what an environment does.
@@ -104,7 +104,7 @@ def behaviour_of(args: SimpleNamespace, runner: Any, directory: Path | None) -> 
 
 def card_fields(args: SimpleNamespace, env_info: dict[str, Any], behaviour: str) -> dict[str, Any]:
     """What the card says of the making: environment and versions, behaviour, command, seed, commit."""
-    env_args = {key: value for key, value in args.env_args.items() if key != "seed"}
+    env_args = redacted({key: value for key, value in args.env_args.items() if key != "seed"})
     bounds: dict[str, Any] = {key: env_info[key] for key in ("action_low", "action_high") if key in env_info}
     return {
         "environment": {"env": args.env, "env_args": env_args, "versions": installed(SIMULATORS)},

@@ -53,7 +53,8 @@ def key_name(key: Any, owner: str = "") -> str:
     where = f"{owner}: " if owner else ""
     if not isinstance(key, str):
         raise ConfigError(f"{where}the key {shown(key)} is not text; write it in quotes")
-    if not _NAME.fullmatch(key) or key.startswith(("py/", "json://")) or not is_unicode(key):
+    # Sacred gives a meaning of its own to `__doc__`, and its serialiser to py/ and json://
+    if not _NAME.fullmatch(key) or key.startswith(("py/", "json://", "__")) or not is_unicode(key):
         raise ConfigError(
             f"{where}'{shown(key)}' cannot be a key; a key is a name such as env_args, without a dot in it"
         )
