@@ -9,7 +9,6 @@ if __name__ == "__main__":
     signals.end_at_once_on_signals()  # before the imports that follow, which take a while
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from datasets.sources.bridge import KINDS as BRIDGE_KINDS
 from datasets.sources.bridge import generate_bridge
 from datasets.sources.xor import generate_xor
 from utils.errors import DatasetError, UserError
+from utils.redact import redacted_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -111,7 +111,7 @@ def _announce(out: Path, card: dict[str, Any]) -> int:
 
 
 def _command() -> str:
-    return shlex.join(["python", "src/dataset.py", *sys.argv[1:]])
+    return redacted_command(["python", "src/dataset.py", *sys.argv[1:]])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,6 +17,7 @@ from datasets.card import NOT_COMPARED
 from datasets.dataset import OfflineDataset, read_dataset
 from datasets.names import accepted, resolve_dataset
 from utils.errors import ConfigError, DatasetError
+from utils.redact import redacted
 
 # What must agree between the environment of a dataset and the one that policies are evaluated in.
 DIMENSIONS = ("n_agents", "obs_shape", "n_actions", "action_space")
@@ -42,9 +43,10 @@ def environment_mismatch(args: SimpleNamespace, card: dict[str, Any]) -> str | N
     """
     environment = card["environment"]
     pairs = [("env", environment["env"], args.env)]
-    for name, there in environment["env_args"].items():
+    configured = redacted(args.env_args)  # as cards keep them
+    for name, there in redacted(environment["env_args"]).items():
         if name not in NOT_COMPARED:
-            pairs.append((f"env_args.{name}", there, args.env_args.get(name)))
+            pairs.append((f"env_args.{name}", there, configured.get(name)))
     different = [f"{name} is {there} there and {here} here" for name, there, here in pairs if there != here]
     return "; ".join(different) or None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shlex
 import shutil
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from utils import signals
 from utils.errors import OutputError
 from utils.logging import Logger
 from utils.progress import Progress
+from utils.redact import redacted, redacted_command
 from utils.versions import commit, installed
 
 # Packages whose version can change what an environment does.
@@ -177,7 +177,7 @@ def behaviour_of(args: SimpleNamespace, runner: Any, directory: Path | None) -> 
 
 def card_fields(args: SimpleNamespace, env_info: dict[str, Any], behaviour: str) -> dict[str, Any]:
     """What the card says of the making: environment and versions, behaviour, command, seed, commit."""
-    env_args = {key: value for key, value in args.env_args.items() if key != "seed"}
+    env_args = redacted({key: value for key, value in args.env_args.items() if key != "seed"})
     bounds: dict[str, Any] = {key: env_info[key] for key in ("action_low", "action_high") if key in env_info}
     return {
         "environment": {"env": args.env, "env_args": env_args, "versions": installed(SIMULATORS)},
@@ -186,5 +186,9 @@ def card_fields(args: SimpleNamespace, env_info: dict[str, Any], behaviour: str)
         **bounds,
         "behaviour": behaviour,
         "quality": args.collect_quality or "unknown",
-        "made_by": {"command": shlex.join(["python", *sys.argv]), "seed": args.seed, "commit": commit() or "unknown"},
+        "made_by": {
+            "command": redacted_command(["python", *sys.argv]),
+            "seed": args.seed,
+            "commit": commit() or "unknown",
+        },
     }

@@ -23,6 +23,7 @@ from utils.logging import Logger
 from utils.old_names import old_names
 from utils.plotting import drawing, plot_learning_curve
 from utils.progress import Progress
+from utils.redact import redacted
 from utils.rng import load_rng_state, rng_state
 from utils.signals import Interrupted, StopSignals, check
 
@@ -58,7 +59,7 @@ class Training:
         self.continuous = is_continuous(parts.env_info)
         env_args = {f"env_args.{key}": value for key, value in args.env_args.items() if key not in NOT_COMPARED}
         settings = {key: value for key, value in vars(args).items() if key not in FREE_TO_CHANGE} | env_args
-        self.settings = {key: value for key, value in settings.items() if is_plain(value)}
+        self.settings = redacted({key: value for key, value in settings.items() if is_plain(value)})
         self.t = 0
         self.directory: Path = args.results / "models" / args.unique_token
         self.last_checkpoint: Path | None = None

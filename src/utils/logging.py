@@ -14,6 +14,7 @@ import numpy as np
 
 from utils.errors import ConfigError
 from utils.files import output_error
+from utils.redact import redacted
 
 if TYPE_CHECKING:
     from sacred.run import Run
@@ -121,12 +122,19 @@ def quiet_threads(failed: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(failed)
 
 
+class _WithoutCredentials(logging.Formatter):
+    """A formatter whose lines hold no credentials."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return str(redacted(super().format(record)))
+
+
 def get_logger() -> logging.Logger:
     """The console logger, with time stamps; other libraries log only warnings and errors."""
     logger = logging.getLogger()
     logger.handlers = []
     handler = ConsoleHandler()
-    handler.setFormatter(logging.Formatter("[%(levelname)s %(asctime)s] %(name)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_WithoutCredentials("[%(levelname)s %(asctime)s] %(name)s %(message)s", "%H:%M:%S"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     for name in QUIET_LIBRARIES:

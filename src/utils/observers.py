@@ -23,12 +23,24 @@ from sacred.serializer import flatten
 
 from utils.errors import ConfigError, OutputError
 from utils.files import check_writable, output_error, writing_file
+from utils.redact import redacted
 
 LOG = logging.getLogger(__name__)
 PATIENCE_MS = 3000  # longest wait for the server's answer before a run starts
 
 
-class RunDirectoryObserver(FileStorageObserver):
+class _WithoutCredentials:
+    """An observer that keeps no credentials of a failed run's traceback."""
+
+    def failed_event(self, fail_time: Any, fail_trace: Any) -> None:
+        super().failed_event(fail_time=fail_time, fail_trace=redacted(fail_trace))  # type: ignore[misc]
+
+
+class RunDatabaseObserver(_WithoutCredentials, MongoObserver):
+    """A MongoDB observer."""
+
+
+class RunDirectoryObserver(_WithoutCredentials, FileStorageObserver):
     """A file observer whose files are whole at any moment, and which survives a disk that refuses.
 
     A run id is accepted even where a directory of that name exists: with MongoDB, the database gives the id, which
@@ -198,7 +210,7 @@ def mongo_observer(address: str) -> MongoObserver:
     Raises ConfigError for another syntax and where no server answers.
     """
     check_mongo(address)
-    return MongoObserver(**parse_mongo_db_arg(address))
+    return RunDatabaseObserver(**parse_mongo_db_arg(address))
 
 
 def check_mongo(address: str) -> None:
@@ -223,6 +235,6 @@ def observers(results: Path, name: str, environment: str, mongo: str | None) -> 
     Raises ConfigError where the directory cannot be written to or no server answers.
     """
     folder = results / "sacred" / name / environment
+    database = [mongo_observer(mongo)] if mongo else []  # before anything is made on the disk
     check_writable(folder, "local_results_path")
-    directory = RunDirectoryObserver(str(folder))
-    return [directory, mongo_observer(mongo)] if mongo else [directory]
+    return [RunDirectoryObserver(str(folder)), *database]
