@@ -52,7 +52,11 @@ def described_policy(checkpoint_path: str, load_step: int = 0, device: str = "cp
 def described_settings(description: dict[str, Any], device: str) -> Settings:
     """The resolved settings of a described run, on another device."""
     config = description["config"]
-    own = {"device": device, "unique_token": description["name"], "results": results_folder(config["local_results_path"])}
+    own = {
+        "device": device,
+        "unique_token": description["name"],
+        "results": results_folder(config["local_results_path"]),
+    }
     return resolve(Settings(**config).extended(**own), description["env_info"])
 
 

@@ -289,10 +289,8 @@ class Training:
             levels |= {"random": evaluator.reference.random, "expert": evaluator.reference.expert}
         picture = self.args.results / "plots" / f"{self.args.unique_token}.png"
         with drawing("learning curve", self.log):
-            lacking = plot_learning_curve(evaluator.history, picture, self.title(), self.clock, levels)
+            plot_learning_curve(evaluator.history, picture, self.title(), self.clock, levels)
             sacred_run.add_artifact(str(picture), name="learning_curve.png")
-            if lacking:
-                self.log.warning(f"The learning curve is drawn, but: {lacking[0]}")
             self.log.info(f"Learning curve: {os.path.relpath(picture)}")
 
     def close(self) -> None:
