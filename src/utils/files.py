@@ -140,7 +140,8 @@ def _begin(path: Path, folder: bool) -> tuple[Path, int]:
                 lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
         except FileExistsError:
             continue
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(OSError):  # some network disks have no locks for folders; what is left there is never cleared
+            fcntl.flock(lock, fcntl.LOCK_EX)
         if os.path.lexists(temporary):  # `clear_remains` may have come between creation and lock
             return temporary, lock
         os.close(lock)
