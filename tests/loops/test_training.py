@@ -42,8 +42,8 @@ class Loop(Training):
         keys = {"results": folder, "unique_token": "run", "env_args": {}, "name": "spacql", "learner": "spacql_learner",
                 "seed": 5, "device": "cpu", "t_max": 9, "save_model": True, "save_model_interval": 100,
                 "test_interval": 100, "log_interval": 100, "checkpoint_path": "", "load_step": 0, "load_weights": "",
-                "common_reward": True, "reward_scalarisation": "mean", "evaluation_seed": 0, "agent_output_type": "mean",
-                "action_selector": "deterministic"}  # fmt: skip
+                "common_reward": True, "reward_scalarisation": "mean", "evaluation_seed": 0,
+                "agent_output_type": "mean", "action_selector": "deterministic"}  # fmt: skip
         evaluator = updates.pop("evaluator", None)
         settings = Settings(**keys | updates)
         learner, buffer = make_learner(), make_buffer([3, 5], window=1)[0]
