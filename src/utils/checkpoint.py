@@ -17,7 +17,7 @@ import torch as th
 
 from utils.errors import CheckpointError, OutputError, cause, printable
 from utils.files import clear_remains, output_error, reserve, writing_folder
-from utils.manifest import MANIFEST, Damage, check_manifest, write_manifest
+from utils.manifest import MANIFEST, Damage, ManifestWriter, check_manifest
 from utils.tensor_files import load_tensors, look_over
 from utils.training_state import check_state
 
@@ -79,8 +79,11 @@ def clear_models(folder: Path) -> None:
 
 def _write(folder: Path, learner: SavesModels, state: dict[str, Any]) -> None:
     try:
-        learner.save_models(str(folder))
-        th.save(state, folder / STATE_FILE)
+        with ManifestWriter(folder) as manifest:
+            learner.save_models(str(folder))
+            manifest.take_files()
+            th.save(state, folder / STATE_FILE)
+            manifest.write()
     except RuntimeError as error:
         if not any(words in str(error) for words in _TORCH_WRITES):
             raise
@@ -88,7 +91,6 @@ def _write(folder: Path, learner: SavesModels, state: dict[str, Any]) -> None:
         reserve(folder / "probe", written + 2**20)  # torch hides the operating system's error: meet it again
         words = printable(str(error).splitlines()[0])[:200]
         raise OutputError(f"cannot write {folder.parent} ({words}); choose another folder") from error
-    write_manifest(folder)
 
 
 def _settle(directory: Path) -> None:

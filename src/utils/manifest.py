@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
@@ -53,18 +53,43 @@ def fingerprint(path: Path) -> dict[str, Any]:
         return {"size": os.fstat(file.fileno()).st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
-def write_manifest(folder: Path) -> None:
-    """Write the manifest of all files in `folder`, and flush them to disk.
+class ManifestWriter:
+    """Makes a folder's manifest and flushes its files to disk, in the background while further files are written.
 
-    Both at once: a processor computes checksums while the disk writes.
+    Checksums are computed while the disk writes. A file that was taken must not change any more.
     """
-    files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
-    with ThreadPoolExecutor(1) as pool:
-        flushed = [pool.submit(flush_to_disk, path) for path in reversed(files)]
-        text = _render({path.name: fingerprint(path) for path in files})
-        for future in flushed:
-            future.result()
-    (folder / MANIFEST).write_text(text, encoding="ascii")
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._pool = ThreadPoolExecutor(2)
+        self._pending: dict[str, tuple[Future[dict[str, Any]], Future[None]]] = {}
+
+    def __enter__(self) -> ManifestWriter:
+        return self
+
+    def take_files(self) -> None:
+        """Begin with the files that are in the folder and have not been taken."""
+        for path in sorted(self.folder.iterdir()):
+            if path.name not in (MANIFEST, *self._pending):
+                jobs = self._pool.submit(fingerprint, path), self._pool.submit(flush_to_disk, path)
+                self._pending[path.name] = jobs
+
+    def write(self) -> None:
+        """Write the manifest of all files in the folder. Raises Damage and OSError as `regular_file` does."""
+        self.take_files()
+        for _, flushed in self._pending.values():
+            flushed.result()
+        text = _render({name: found.result() for name, (found, _) in sorted(self._pending.items())})
+        (self.folder / MANIFEST).write_text(text, encoding="ascii")
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def write_manifest(folder: Path) -> None:
+    """Write the manifest of the files that are in `folder`."""
+    with ManifestWriter(folder) as manifest:
+        manifest.write()
 
 
 def check_manifest(folder: Path, suffix: str) -> bool:
