@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -121,9 +122,11 @@ def _check_optimiser(name: str, optimiser: th.optim.Adam, state: dict[str, Any])
     """Raise ValueError where an optimiser's state is not one of these parameters."""
     for group, here in zip(state["param_groups"], optimiser.state_dict()["param_groups"], strict=True):
         for key in here.keys() & group.keys():  # another version of torch may have others
-            alike = here[key] is None or _kind(group[key]) == _kind(here[key])
+            alike = _kind(group[key]) == _kind(here[key]) or (here[key] is None and isinstance(group[key], bool))
             if not alike or (key == "params" and group[key] != here[key]):
                 raise ValueError(f"the {name} optimiser's {key} is of another kind")
+            if isinstance(group[key], int | float) and not 0 <= group[key] < math.inf:
+                raise ValueError(f"the {name} optimiser's {key} is out of range")
             if key == "betas" and not (len(group[key]) == 2 and all(0 <= beta < 1 for beta in group[key])):
                 raise ValueError(f"the {name} optimiser's betas are no shares")
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
@@ -133,6 +136,8 @@ def _check_optimiser(name: str, optimiser: th.optim.Adam, state: dict[str, Any])
             raise ValueError(f"the {name} optimiser lacks a moment of parameter {index}")
         if any(moment.shape != (() if key == "step" else shape) for key, moment in moments.items()):
             raise ValueError(f"the {name} optimiser's moments of parameter {index} have another shape")
+        if not 0 <= float(moments["step"]) < math.inf:
+            raise ValueError(f"the {name} optimiser's step of parameter {index} is out of range")
 
 
 def _kind(value: Any) -> str:

@@ -233,10 +233,11 @@ def load_or_refuse(load: Callable[[], object], directory: Path) -> None:
     """Call `load`, which loads model files. Raises CheckpointError where they are missing or do not fit."""
     try:
         load()
-    except OSError as error:
-        raise _unreadable(directory, error) from error
-    except _MISFITS as error:
-        reason = printable(" ".join(str(error).split())[:300])
+    except (*_MISFITS, OSError) as error:
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            raise _unreadable(directory, error) from error
+        absent = isinstance(error, FileNotFoundError) and error.filename
+        reason = f"it lacks {Path(absent).name}" if absent else printable(" ".join(str(error).split())[:300])
         raise CheckpointError(
             f"the checkpoint {directory} does not fit this run ({reason}); give the --config, --env-config and network "
             "sizes that it was saved with"

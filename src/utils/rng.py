@@ -46,6 +46,8 @@ def load_rng_state(state: dict[str, Any]) -> None:
     python, numpy_state = state["python"], state["numpy"]
     if not 0 <= numpy_state["position"] <= len(numpy_state["keys"]) == NUMPY_KEYS:  # numpy reads there unchecked
         raise ValueError("numpy's random stream is out of range")
+    if not isinstance(python["gauss_next"], float | None) or not isinstance(state["cuda"], list):
+        raise ValueError("Python's or CUDA's random streams are of another kind")
     random.setstate((python["version"], tuple(python["internal"]), python["gauss_next"]))
     np.random.set_state(
         (
