@@ -70,7 +70,7 @@ class ManifestWriter:
     def take_files(self) -> None:
         """Begin with the files that are in the folder and have not been taken."""
         for path in sorted(self.folder.iterdir()):
-            if path.name not in (MANIFEST, *self._pending):
+            if path.is_file() and path.name not in (MANIFEST, *self._pending):
                 jobs = self._pool.submit(fingerprint, path), self._pool.submit(flush_to_disk, path)
                 self._pending[path.name] = jobs
 
