@@ -11,16 +11,16 @@ from typing import Any
 from learners.transfer import load_weights
 from loops.resolve import resolved_outputs
 from utils.checkpoint import STATE_FILE, check_checkpoint, find_checkpoint, load_state
-from utils.errors import CheckpointError, printable
+from utils.errors import CheckpointError, ConfigError, printable, shown
 
 # What a continued run may change without becoming another experiment.
 FREE_TO_CHANGE = ("t_max", "checkpoint_path", "load_step", "load_weights", "unique_token", "local_results_path",
                   "device", "use_cuda", "buffer_cpu_only", "memory_map", "compile", "loss_chunk", "mongo",
                   "use_tensorboard", "dataset", "save_model_interval", "log_interval", "repeat_id", "label",
                   "hypergroup", "save_replay_buffer")  # fmt: skip
+OF_EVALUATIONS = ("test_", "validation_", "fqe_")  # statistics that evaluations log
 # What gives weights of the same shapes another meaning.
 MEANING = ("agent_output_type", "obs_agent_id", "obs_last_action")
-_LONGEST = 60  # characters of a checkpoint's setting in a message
 
 
 def state_to_continue(
@@ -35,7 +35,7 @@ def state_to_continue(
         if state[key] != here:
             remedy = "" if key == "seed" else f", or start a new run from its weights: load_weights='{directory}'"
             raise CheckpointError(
-                f"{directory} was saved with {key} {_shown(state[key])}, this run has {here}; use the same{remedy}"
+                f"{directory} was saved with {key} {shown(state[key])}, this run has {here}; use the same{remedy}"
             )
     if state["t"] >= t_max:
         raise CheckpointError(f"{directory} is at {unit} {state['t']} already; raise t_max={t_max} above it")
@@ -44,7 +44,7 @@ def state_to_continue(
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> str:
     """What a continued run does with other settings than its checkpoint, for a warning; empty where nothing changed."""
-    changed = [f"{key} was {_shown(old)}, now {now.get(key)}" for key, old in before.items() if now.get(key) != old]
+    changed = [f"{key} was {shown(old)}, now {now.get(key)}" for key, old in before.items() if now.get(key) != old]
     return printable("; ".join(changed))
 
 
@@ -63,8 +63,11 @@ def load_part(directory: Path, part: str, load: Callable[[], None]) -> None:
 def start_from_weights(learner: Any, args: SimpleNamespace, continuous: bool, log: logging.Logger) -> None:
     """Give a new run's networks the weights in `args.load_weights`; say which were loaded and what starts anew.
 
-    Raises CheckpointError where there is no sound checkpoint, and where its policies do not fit this run's.
+    Raises CheckpointError where there is no sound checkpoint, and where its policies do not fit this run's; ConfigError
+    for a learner that trains no policies.
     """
+    if getattr(learner, "FIXED_POLICY", False):
+        raise ConfigError(f"learner={args.learner} values a given policy: name it by policy_path, not by load_weights")
     directory = find_checkpoint(args.load_weights, args.load_step, key="load_weights")
     if (directory / STATE_FILE).is_file():
         _check_meaning(directory, _completed(load_state(directory, mapped=True)["settings"], continuous), args)
@@ -85,8 +88,8 @@ def _check_meaning(directory: Path, settings: dict[str, Any], args: SimpleNamesp
         here = getattr(args, key)
         if key in settings and settings[key] != here:
             raise CheckpointError(
-                f"load_weights={args.load_weights}: its policies were trained with {key}={_shown(settings[key])}, this "
-                f"run has {here}; set it to {_shown(settings[key])}, or choose a learner with policies of that kind"
+                f"load_weights={args.load_weights}: its policies were trained with {key}={shown(settings[key])}, this "
+                f"run has {here}; set it to {shown(settings[key])}, or choose a learner with policies of that kind"
             )
 
 
@@ -96,18 +99,13 @@ def _completed(settings: dict[str, Any], continuous: bool) -> dict[str, Any]:
     return settings | resolved_outputs(**chosen, continuous=continuous)
 
 
-def _shown(value: Any) -> str:
-    """A checkpoint's setting for a message: one line of bounded length."""
-    return printable(str(value)[:_LONGEST])
-
-
 def _without_closing_evaluation(state: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint's state without an evaluation that took place only because the earlier run ended there."""
     if not state["evaluated_for_the_end"]:
         return state
     kept = dict(state)
     kept["statistics"] = {
-        key: [point for point in series if not (key.startswith("test_") and point[0] == state["t"])]
+        key: [point for point in series if not (key.startswith(OF_EVALUATIONS) and point[0] == state["t"])]
         for key, series in state["statistics"].items()
     }
     if "evaluations" in state:

@@ -18,6 +18,7 @@ import torch as th
 from utils.errors import CheckpointError, OutputError, cause, printable
 from utils.files import clear_remains, output_error, reserve, writing_folder
 from utils.manifest import MANIFEST, Damage, ManifestWriter, check_manifest
+from utils.paths import user_path
 from utils.tensor_files import load_tensors, look_over
 from utils.training_state import check_state
 
@@ -139,7 +140,7 @@ def find_checkpoint(path: str, load_step: int, key: str = "checkpoint_path") -> 
     """
     shown = f"{key}={printable(path)}"
     try:
-        root = Path(path).expanduser()
+        root = user_path(path, key, folder=True)
         if not root.is_dir() and not root.is_absolute() and (CHECKOUT / root).is_dir():
             root = CHECKOUT / root  # results are relative to the checkout, not to the working directory
         if not root.is_dir():
@@ -154,8 +155,6 @@ def find_checkpoint(path: str, load_step: int, key: str = "checkpoint_path") -> 
             return root
     except OSError as error:
         raise CheckpointError(f"{shown}: cannot read it ({cause(error)}); name one that can be read") from error
-    except (ValueError, RuntimeError) as error:  # a null byte; ~ of an unknown user
-        raise CheckpointError(f"{shown}: this is no path ({printable(str(error))}); name a directory") from error
     raise CheckpointError(
         f"{shown}: it holds no step directories such as {printable(root.name)}/1000; "
         "name the directory that a run printed as its checkpoint"

@@ -57,7 +57,10 @@ ENTRIES: dict[str, tuple[str, Test]] = {
     "evaluated_for_the_end": ("True or False", lambda value: isinstance(value, bool)),
 }
 # Entries that a training state may lack: earlier releases, or a run without an environment, write none.
-OPTIONAL: dict[str, tuple[str, Test]] = {"evaluations": ("a series", is_series)}
+OPTIONAL: dict[str, tuple[str, Test]] = {
+    "evaluations": ("a series", is_series),
+    "evaluation_due": ("True or False", lambda value: isinstance(value, bool)),
+}
 
 
 def check_state(file: Path, state: Any) -> None:

@@ -18,9 +18,9 @@ import torch as th
 from tests.utils.test_records import Models, state_at
 from utils import checkpoint
 from utils.checkpoint import STATE_FILE, check_checkpoint, find_checkpoint, load_state, save_checkpoint
-from utils.errors import CheckpointError, OutputError
+from utils.errors import CheckpointError, OutputError, UserError
 from utils.manifest import MANIFEST, write_manifest
-from utils.training_state import ENTRIES
+from utils.training_state import ENTRIES, OPTIONAL
 
 FILES = ("agent.th", STATE_FILE, MANIFEST)
 
@@ -111,13 +111,14 @@ WRONG: dict[str, list[Any]] = {
     "rng": [None, [1]],
     "statistics": [None, [], {"a": 3}, {"a": [3]}, {"a": [[1, 2.0, 3]]}, {"a": [["1", 2.0]]}, {"a": [[1, None]]}],
     "evaluated_for_the_end": [0, None, "True"],
+    "evaluation_due": [1, "a"],
     "evaluations": [None, 3, [[1]], [[1.5, 2.0]], {"a": 1}],
 }
 
 
 @pytest.mark.parametrize("key", WRONG)
 def test_training_states_of_the_wrong_kind_are_refused_by_entry(key: str, run: Path) -> None:
-    assert {*ENTRIES, "evaluations"} == WRONG.keys()
+    assert ENTRIES.keys() | OPTIONAL.keys() == WRONG.keys()
     for value in WRONG[key]:
         th.save(state_at(20) | {key: value}, run / "20" / STATE_FILE)
         write_manifest(run / "20")
@@ -204,7 +205,7 @@ def test_other_names_are_no_steps(name: str, run: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["~nosuchuser/x", "a\0b", "x" * 5000, "/dev/null", "no\x1b[31m\nsuch"])
 def test_paths_that_are_none_are_refused(path: str) -> None:
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(UserError) as caught:
         find_checkpoint(path, 0)
     assert str(caught.value).isprintable()
 
