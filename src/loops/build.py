@@ -27,7 +27,7 @@ from loops.resolve import drawing_settings, resolve
 from loops.validation import split
 from modules.layers.normaliser import Normaliser, fill_normalisers
 from runners import REGISTRY as runner_REGISTRY
-from utils.checkpoint import find_checkpoint, load_or_refuse
+from utils.checkpoint import check_checkpoint, find_checkpoint, load_or_refuse
 from utils.config import choose
 from utils.errors import ConfigError, DatasetError
 from utils.logging import Logger
@@ -63,7 +63,10 @@ def build(settings: Settings, logger: Logger) -> Parts:
     """
     check_run(settings)
     if settings.collect or settings.evaluate:
-        return _build_player(settings, logger)
+        weights = find_checkpoint(settings.checkpoint_path, settings.load_step) if settings.checkpoint_path else None
+        if weights is not None:
+            check_checkpoint(weights)
+        return _build_player(settings, logger, weights)
     return _build_offline(settings, logger) if settings.offline else _build_online(settings, logger)
 
 
@@ -111,12 +114,11 @@ def _build_online(settings: Settings, logger: Logger) -> Parts:
     return Parts(args, env_info, mac, runner, evaluator, learner=learner, buffer=buffer)
 
 
-def _build_player(settings: Settings, logger: Logger) -> Parts:
-    """Parts that play a policy: that of `checkpoint_path`, or one as it is initialised."""
+def _build_player(settings: Settings, logger: Logger, weights: Path | None) -> Parts:
+    """Parts that play a policy: that of the checkpoint `weights`, which was checked, or one as it is initialised."""
     log = logger.console_logger
-    weights = find_checkpoint(settings.checkpoint_path, settings.load_step) if settings.checkpoint_path else None
     # The artist comes first, for not every environment has pictures. What it logs goes nowhere.
-    artist = _build_player(drawing_settings(settings), Logger(log)).runner if settings.render else None
+    artist = _build_player(drawing_settings(settings), Logger(log), weights).runner if settings.render else None
     env = make_env(settings)
     env_info: dict[str, Any] = env.get_env_info()
     args = resolve(settings, env_info)
