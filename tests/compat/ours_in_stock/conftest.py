@@ -12,6 +12,7 @@ import pytest
 from stock import plug_into
 from tests.compat.ours_in_stock.stand_in import HERE, LIMIT, Launcher, build, write_tiny_dataset
 from tests.compat.stock_checkout import stock_checkout
+from utils import files
 
 OFFLINE = {
     "bc_discrete": (),
@@ -35,6 +36,12 @@ def kind(request: pytest.FixtureRequest) -> str:
     if request.param == "real":
         stock_checkout()
     return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave written files in the kernel's memory: only a power cut could lose them, and no test makes one."""
+    monkeypatch.setattr(files, "flush_to_disk", lambda path: None)
 
 
 @pytest.fixture(scope="session")
