@@ -20,15 +20,7 @@ OLDER = {"learners/bc_learner.py": b"# older\n", "learners/gone/one.py": b"# no 
 KILLS = 12  # of each kind
 Kill = Callable[[], None]
 
-
-@pytest.fixture(scope="module")
-def files() -> dict[str, bytes]:
-    return plug.planned_files()
-
-
-@pytest.fixture(autouse=True)
-def planned_once(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plug_into, "planned_files", lambda: files)
+pytestmark = pytest.mark.usefixtures("planned_once")
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +58,12 @@ def after(seconds: float) -> Kill:
     return start
 
 
+def moment(seed: int, changes: int) -> int:
+    """One of the first `changes` changes, from the part of them that belongs to the seed."""
+    part = changes // KILLS
+    return random.Random(seed).randrange(seed * part, (seed + 1) * part) + 1
+
+
 def killed(kill: Kill, checkout: Path, *flags: str) -> bool:
     """Run the script in a process that is killed; whether it was, and not done before."""
     child = os.fork()
@@ -85,7 +83,7 @@ def restored(checkout: Path, plain: dict[str, str]) -> bool:
 @pytest.mark.parametrize("seed", range(KILLS))
 def test_killed_while_plugging_in(seed: int, tmp_path: Path, plain: dict[str, str], plugged: dict[str, str]) -> None:
     """Every state between two changes, sampled: taken out at once, or finished and taken out."""
-    number = random.Random(f"in {seed}").randrange(1, 400)
+    number = moment(seed, 375)
     one, other = build("stand_in", tmp_path / "one"), build("stand_in", tmp_path / "other")
     assert killed(at_change(number), one) and killed(at_change(number), other)
     assert restored(one, plain)
@@ -95,7 +93,7 @@ def test_killed_while_plugging_in(seed: int, tmp_path: Path, plain: dict[str, st
 
 @pytest.mark.parametrize("seed", range(KILLS))
 def test_killed_while_taking_out(seed: int, tmp_path: Path, plain: dict[str, str], plugged: dict[str, str]) -> None:
-    number = random.Random(f"out {seed}").randrange(1, 90)
+    number = moment(seed, 108)
     one, other = build("stand_in", tmp_path / "one"), build("stand_in", tmp_path / "other")
     for checkout in (one, other):
         assert plug_into.main([str(checkout)]) == 0
@@ -115,7 +113,7 @@ def test_killed_while_updating(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """From a release with other files and other blocks; each file and block is then of one release or the other."""
-    number = random.Random(f"update {seed}").randrange(1, 45)
+    number = moment(seed, 48)
     checkout, older = build("stand_in", tmp_path), {**files, **OLDER}
     blocks = {name: body.replace(plug.END, f"# older\n{plug.END}") for name, body in plug.bodies().items()}
     with monkeypatch.context() as release:
