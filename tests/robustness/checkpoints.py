@@ -1,4 +1,4 @@
-"""Inputs for the readers of checkpoints: damaged files, odd places, states and weights of other kinds, false archives."""
+"""Inputs for the readers of checkpoints: damaged files, odd places, other states and weights, false archives."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def judge(call: Call, outcome: Outcome, before: dict[str, str], after: dict[str,
 
 
 def snapshot(folder: Path) -> dict[str, str]:
-    """Every name under a folder, and kind, permissions and content of what has it; nothing is followed or waited for."""
+    """Every name under a folder, and kind, permissions and content of what has it. Nothing is followed."""
     found = {}
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):

@@ -95,8 +95,8 @@ def texts(rng: random.Random, folder: Path) -> list[Call]:
         "\t x", "a: b: c", "!!omap [a: 1]", "!!pairs [a: 1]", "!!null x", "1e3", "1+2j", '"a\\x1b[2Jb"', "%YAML 9.9",
     )  # fmt: skip
     body = rng.choice((*(f"{key}: {each}\n" for each in said), laughs, f"{laughs}\n{key}: *a{levels - 1}\n",
-                       f"{key}: 1\n{key}: 2\n", f"1: {key}\n", f"[1]: {key}\n", f"? {{a: 1}}\n: {key}\n", "--- a\n--- b\n",
-                       f"{key}:\n\t- 1\n", "\ufeffseed: 1\n", f'{{"{key}": 1, "{key}": 2}}',
+                       f"{key}: 1\n{key}: 2\n", f"1: {key}\n", f"[1]: {key}\n", f"? {{a: 1}}\n: {key}\n",
+                       "--- a\n--- b\n", f"{key}:\n\t- 1\n", "\ufeffseed: 1\n", f'{{"{key}": 1, "{key}": 2}}',
                        '{"lr": NaN, "x": [' * 900))  # fmt: skip
     encoding = rng.choice(("utf-8", "utf-8", "utf-8", "utf-16", "utf-32", "latin-1"))
     path.write_bytes((body + ("# ä\n" if encoding == "latin-1" else "")).encode(encoding, "replace"))
@@ -108,8 +108,8 @@ def word(rng: random.Random) -> str:
     key = rng.choice((rng.choice(sorted(keys())), rng.choice(sorted(keys())), f"env_args.{text(rng)}", "env_args.key",
                       "env_args.episode_limit", "seed", text(rng)))  # fmt: skip
     made = value(rng)
-    said = rng.choice((repr(made), repr(made), str(made), json.dumps(made), text(rng), "[" * 300, "{1, 2}", "1+2j", "b'x'",
-                       "...", "lambda: 1", "__import__('os').system('touch canary')", "1e3", "1_000", "0x10", "(1,)",
+    said = rng.choice((repr(made), repr(made), str(made), json.dumps(made), text(rng), "[" * 300, "{1, 2}", "1+2j",
+                       "b'x'", "...", "lambda: 1", "__import__('os').system('touch canary')", "1e3", "1_000", "0x10", "(1,)",
                        "{'a': {1, 2}}", "9" * 5000, "-" * 300 + "1", "'" * 7, "f'{1}'", "1 if 1 else 2"))  # fmt: skip
     form = rng.choice(("{}={}", "{}={}", "{}={}", "{}={}", "{} = {}", "{}=", "={1}", "{}", "{}=={}", "{0}={1}={1}"))
     return form.format(key, said).replace("\0", "") or "="
