@@ -119,14 +119,14 @@ def text(rng: random.Random) -> str:
     )
     made = "".join(rng.choice(alphabet) for _ in range(rng.choice((0, 1, 5, 40))))
     kinds = (made, made, "../../x", "/etc/passwd", "~nosuchuser/x", "x" * 5000, "nan", "1e999", "null", "{a", "%s",
-             "$HOME", "-1", "0x10", "True", "a\nb", "a\x1b[2Jb", "__class__", "!!python/name:os.system", "ſ")  # fmt: skip
+             "$HOME", "-1", "0x10", "True", "a\nb", "a\x1b[2Jb", "!!python/name:os.system", "ſ")  # fmt: skip
     return rng.choice(kinds)
 
 
 def number(rng: random.Random) -> int | float:
     """Numbers at and beyond the ends of what is sensible."""
     kinds = (0, -1, 1, 2, 7, 0.5, -0.0, 1e-300, 1e30, -1e30, 1e300, 2**31, 2**32, 2**53 + 1, 2**63, -(2**63) - 1,
-             10**9, 10**12, 10**40, 10**400, 3.4e38, 5e-324, 1.0, 65536, rng.randrange(1000), rng.uniform(-10, 10))  # fmt: skip
+             10**9, 10**12, 10**40, 10**400, 3.4e38, 1.0, 65536, rng.randrange(1000), rng.uniform(-10, 10))  # fmt: skip
     return rng.choice(kinds)
 
 
@@ -144,7 +144,7 @@ def value(rng: random.Random, depth: int = 0) -> Any:
     if kind == 7:
         return {text(rng): value(rng, depth + 1) for _ in range(rng.choice((0, 1, 3)))}
     deep: Any = rng.choice((1, "x", []))
-    for _ in range(rng.choice((2, 50, 400))):
+    for _ in range(rng.choice((2, 50, 150))):
         deep = [deep] if rng.random() < 0.5 else {"a": deep}
     return deep
 

@@ -108,7 +108,7 @@ def stamp(file: h5py.File, card: dict[str, Any] | None = None) -> None:
         stored = {name: file[name] for name in file}
         if all(isinstance(entry, h5py.Dataset) and entry.size < 10**6 for entry in stored.values()):
             file.attrs["card"] = json.dumps(card | {"checksum": checksum(stored, card)}, allow_nan=True)
-    except (KeyError, TypeError, ValueError, OSError, RuntimeError, AttributeError, RecursionError):
+    except (KeyError, TypeError, ValueError, OSError, RuntimeError, AttributeError, IndexError):
         pass  # there is nothing to stamp: the file stays as the edits left it
 
 

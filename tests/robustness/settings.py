@@ -109,7 +109,7 @@ def word(rng: random.Random) -> str:
                       "env_args.episode_limit", "seed", text(rng)))  # fmt: skip
     made = value(rng)
     said = rng.choice((repr(made), repr(made), str(made), json.dumps(made), text(rng), "[" * 300, "{1, 2}", "1+2j",
-                       "b'x'", "...", "lambda: 1", "__import__('os').system('touch canary')", "1e3", "1_000", "0x10", "(1,)",
+                       "b'x'", "...", "lambda: 1", "__import__('os').system('touch canary')", "1e3", "0x10", "(1,)",
                        "{'a': {1, 2}}", "9" * 5000, "-" * 300 + "1", "'" * 7, "f'{1}'", "1 if 1 else 2"))  # fmt: skip
     form = rng.choice(("{}={}", "{}={}", "{}={}", "{}={}", "{} = {}", "{}=", "={1}", "{}", "{}=={}", "{0}={1}={1}"))
     return form.format(key, said).replace("\0", "") or "="
