@@ -3,8 +3,12 @@
 See docs/reference/dataset-format.md.
 """
 
+from utils import signals
+
+if __name__ == "__main__":
+    signals.end_at_once_on_signals()  # before the imports that follow, which take a while
+
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +18,13 @@ from datasets.dataset import read_dataset, resolve_dataset
 from datasets.edit import merge_datasets, slice_dataset
 from datasets.importers.alberdice import import_alberdice
 from datasets.names import dataset_path
+from datasets.output import NameTakenError, check_target
 from datasets.report import inspect_file
 from datasets.sources.bridge import KINDS as BRIDGE_KINDS
 from datasets.sources.bridge import generate_bridge
 from datasets.sources.xor import generate_xor
 from utils.errors import DatasetError, UserError
+from utils.redact import redacted_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,8 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.run(arguments))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        signals.say(f"error: {error}")
         return 1
+    except signals.Interrupted as interrupt:
+        signals.say(f"interrupted: {interrupt}")
+        return signals.INTERRUPTED_STATUS
     except BrokenPipeError:  # `inspect FILE | head`
         sys.stderr.close()
         return 1
@@ -50,18 +59,18 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _merge(arguments: argparse.Namespace) -> int:
     sources = [resolve_dataset(file) for file in arguments.files]
     out = _new_file(arguments, sources)
-    return _announce(out, merge_datasets(sources, out, _command()))
+    return _announce(out, merge_datasets(sources, out, _command(), arguments.force))
 
 
 def _slice(arguments: argparse.Namespace) -> int:
     source = resolve_dataset(arguments.file)
     out = _new_file(arguments, [source])
-    return _announce(out, slice_dataset(source, out, arguments.episodes, arguments.seed, _command()))
+    return _announce(out, slice_dataset(source, out, arguments.episodes, arguments.seed, _command(), arguments.force))
 
 
 def _import_alberdice(arguments: argparse.Namespace) -> int:
     out = _new_file(arguments, [])
-    card = import_alberdice(Path(arguments.folder), out, _command())
+    card = import_alberdice(Path(arguments.folder), out, _command(), arguments.force)
     corrected = card["made_by"]["time_limits_corrected"]
     print(
         f"{corrected} time limits were flagged as terminals and are none now; {card['counts']['terminals']} terminals"
@@ -71,20 +80,24 @@ def _import_alberdice(arguments: argparse.Namespace) -> int:
 
 def _generate_xor(arguments: argparse.Namespace) -> int:
     out = _new_file(arguments, [])
-    return _announce(out, generate_xor(arguments.joint_actions, out, arguments.episodes, arguments.seed, _command()))
+    episodes, seed = arguments.episodes, arguments.seed
+    return _announce(out, generate_xor(arguments.joint_actions, out, episodes, seed, _command(), arguments.force))
 
 
 def _generate_bridge(arguments: argparse.Namespace) -> int:
     out = _new_file(arguments, [])
-    return _announce(out, generate_bridge(arguments.kind, out, arguments.episodes, arguments.seed, _command()))
+    episodes, seed = arguments.episodes, arguments.seed
+    return _announce(out, generate_bridge(arguments.kind, out, episodes, seed, _command(), arguments.force))
 
 
 def _new_file(arguments: argparse.Namespace, sources: Sequence[Path]) -> Path:
     out = dataset_path(arguments.out)
     if out.resolve() in [source.resolve() for source in sources]:
         raise DatasetError(f"{out} is one of the sources; choose another name for the output")
-    if out.exists() and not arguments.force:
-        raise DatasetError(f"{out} exists already; choose another name or add --force")
+    try:
+        check_target(out, replace=arguments.force)
+    except NameTakenError as error:
+        raise DatasetError(f"{error}, or add --force") from error
     return out
 
 
@@ -98,7 +111,7 @@ def _announce(out: Path, card: dict[str, Any]) -> int:
 
 
 def _command() -> str:
-    return shlex.join(["python", "src/dataset.py", *sys.argv[1:]])
+    return redacted_command(["python", "src/dataset.py", *sys.argv[1:]])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,44 +11,43 @@ from typing import Any
 import h5py
 import numpy as np
 
-from utils.errors import DatasetError
-from utils.files import flush_to_disk
+from datasets.faults import HDF5_NEEDS, check_plain_file, has_memory, memory_error, reading_error
+from datasets.output import check_target, clear_datasets, new_hdf5
+from utils import signals
+from utils.errors import DatasetError, printable
+from utils.files import output_error, writing_file
 
 FORMAT = "epymarl-offline"
 FORMAT_VERSION = 1
-_BLOCK_BYTES = 1 << 24
+BLOCK_BYTES = 1 << 24
 Stored = Mapping[str, "np.ndarray | h5py.Dataset"]
 
 
-def write_container(path: Path, stored: Mapping[str, np.ndarray], card: dict[str, Any], compression: int) -> None:
+@signals.StopSignals()
+def write_container(
+    path: Path, stored: Mapping[str, np.ndarray], card: dict[str, Any], compression: int, replace: bool = True
+) -> None:
     """Write arrays and dataset card to `path`; the card's `checksum` is computed here.
 
-    The file gets its name once it is complete and on disk. A killed writer leaves a hidden `.tmp` file beside it, which
-    the next attempt overwrites. compression: gzip level, 0 (none) to 9.
-    Raises DatasetError where the folder cannot be written.
+    The file gets its name once it is complete and on disk. A killed writer leaves a hidden `.writing` file beside it,
+    which the next write in that folder removes. compression: gzip level, 0 (none) to 9. replace: whether a dataset at
+    `path` is replaced. Raises NameTakenError where it is not to be and there is one, at whatever moment it came;
+    OutputError where the folder cannot be written or its disk is full.
     """
     card["checksum"] = checksum(stored, card)
-    temporary = path.with_name(f".{path.name}.tmp")
+    check_target(path, replace)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # object headers of format 1.8 hold attributes above 64 KiB, which the card of wide observations needs
-            with h5py.File(temporary, "w", libver=("v108", "v110")) as file:
-                for name, array in stored.items():
-                    _create(file, name, array, compression)
-                file.attrs["format"] = FORMAT
-                file.attrs["format_version"] = card["format_version"]
-                file.attrs["card"] = json.dumps(card, allow_nan=False)
-            flush_to_disk(temporary)
-            os.replace(temporary, path)
-            flush_to_disk(path.parent)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        clear_datasets(path)
+        with writing_file(path, replace) as temporary, new_hdf5(temporary) as file:
+            for name, array in stored.items():
+                _create(file, name, array, compression)
+            file.attrs["format"] = FORMAT
+            file.attrs["format_version"] = card["format_version"]
+            file.attrs["card"] = json.dumps(card, allow_nan=False)
     except OSError as error:
-        raise DatasetError(
-            f"cannot write {path}: {error}; choose a folder with free space and write permission"
-        ) from error
+        if isinstance(error, FileExistsError):
+            check_target(path, replace)
+        raise output_error(path, error) from error
 
 
 @contextmanager
@@ -57,19 +55,17 @@ def open_container(path: Path) -> Iterator[tuple[dict[str, h5py.Dataset], dict[s
     """Open the file at `path`; yield its arrays, which are not read yet, and its dataset card.
 
     Raises DatasetError for a file that is missing, truncated, of another format or version, and where reading an array
-    inside the `with` block fails on damaged data.
+    inside the `with` block fails: on damaged data, by the operating system's refusal, or for lack of memory.
     """
-    if not path.is_file():
-        raise DatasetError(f"there is no dataset file {path}; give the name or path of an existing one")
+    check_plain_file(path)
+    if not has_memory(HDF5_NEEDS):
+        raise memory_error(path)
     try:
         with h5py.File(path, "r") as file:
             card = _read_card(file, path)
             yield {name: _plain_array(file, name, path) for name in file}, card
-    except (OSError, RuntimeError, KeyError) as error:
-        raise DatasetError(
-            f"{path} cannot be read as HDF5, so it is truncated, damaged or of another kind; fetch or collect it anew"
-            f" ({error})"
-        ) from error
+    except (OSError, RuntimeError, KeyError, MemoryError) as error:
+        raise reading_error(path, error) from error
 
 
 def checksum(stored: Stored, card: Mapping[str, Any]) -> str:
@@ -85,10 +81,11 @@ def checksum(stored: Stored, card: Mapping[str, Any]) -> str:
 
 
 def row_blocks(array: "np.ndarray | h5py.Dataset") -> Iterator[tuple[int, int]]:
-    """Row ranges of about 16 MiB, so that arrays larger than memory can be walked."""
+    """Row ranges of about 16 MiB, so that arrays larger than memory can be walked; a signal ends the walk."""
     row_bytes = max(1, array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64)))
-    step = max(1, _BLOCK_BYTES // row_bytes)
+    step = max(1, BLOCK_BYTES // row_bytes)
     for start in range(0, array.shape[0], step):
+        signals.check("between two blocks of a dataset; what was not complete is not kept")
         yield start, min(start + step, array.shape[0])
 
 
@@ -102,23 +99,25 @@ def _create(file: h5py.File, name: str, array: np.ndarray, compression: int) -> 
         row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:]))
         chunks = (min(array.shape[0], max(1, (1 << 17) // row_bytes)), *array.shape[1:])
     options = {"compression": "gzip", "compression_opts": compression, "shuffle": True} if compression else {}
-    file.create_dataset(name, data=array, chunks=chunks, **options)
+    stored = file.create_dataset(name, array.shape, array.dtype, chunks=chunks, **options)
+    for start, stop in row_blocks(array):
+        stored[start:stop] = array[start:stop]
 
 
 def _read_card(file: h5py.File, path: Path) -> dict[str, Any]:
-    if file.attrs.get("format") != FORMAT:
+    if _attribute(file, "format") != FORMAT:
         raise DatasetError(
             f"{path} is an HDF5 file but not a dataset of this project; see docs/reference/dataset-format.md"
         )
-    version = file.attrs.get("format_version")
+    version = _attribute(file, "format_version")
     if not isinstance(version, (int, np.integer)) or version != FORMAT_VERSION:
         raise DatasetError(
-            f"{path} has dataset format version {version}, this release reads version {FORMAT_VERSION}; "
-            "update epymarl-offline or convert the file"
+            f"{path} has dataset format version {printable(str(version))}, this release reads version "
+            f"{FORMAT_VERSION}; update epymarl-offline or convert the file"
         )
     try:
-        card = json.loads(file.attrs["card"], parse_constant=_finite, parse_float=_finite)
-    except (ValueError, TypeError, KeyError) as error:
+        card = json.loads(_attribute(file, "card"), parse_constant=_finite, parse_float=_finite)
+    except (ValueError, TypeError, RecursionError) as error:
         raise DatasetError(
             f"the dataset card of {path} is missing or not valid JSON; fetch or collect it anew"
         ) from error
@@ -127,6 +126,17 @@ def _read_card(file: h5py.File, path: Path) -> dict[str, Any]:
             f"the dataset card of {path} does not state format version {FORMAT_VERSION}; collect the file anew"
         )
     return card
+
+
+def _attribute(file: h5py.File, name: str) -> Any:
+    """A text or a number among the file's attributes; None for one that is missing, an array or of another type."""
+    if name not in file.attrs or h5py.h5a.open(file.id, name.encode()).shape != ():
+        return None
+    try:
+        value = file.attrs[name]
+    except (TypeError, ValueError):  # types that NumPy lacks, text that is not UTF-8
+        return None
+    return value if isinstance(value, str | int | np.integer) else None
 
 
 def _finite(text: str) -> float:
@@ -139,13 +149,19 @@ def _finite(text: str) -> float:
 
 def _plain_array(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
     """The array `name` of the file. Raises DatasetError for objects, links and data stored in other files."""
-    entry = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
-    if (
-        not isinstance(entry, h5py.Dataset)
-        or entry.external
-        or entry.is_virtual
-        or entry.dtype.kind not in "fiu"
-        or not entry.shape
-    ):
-        raise DatasetError(f"'{name}' in {path} is not a plain array of numbers; fetch or collect the file anew")
+    try:
+        entry = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+        plain = (
+            isinstance(entry, h5py.Dataset)
+            and not entry.external
+            and not entry.is_virtual
+            and entry.dtype.kind in "fiu"
+            and bool(entry.shape)
+        )
+    except (TypeError, ValueError):  # types of data or of links that h5py lacks
+        plain = False
+    if not plain:
+        raise DatasetError(
+            f"'{printable(name)}' in {path} is not a plain array of numbers; fetch or collect the file anew"
+        )
     return entry

@@ -6,7 +6,6 @@ docs/reference/ours-in-stock.md.
 
 import argparse
 import os
-import signal
 import stat
 import sys
 from collections.abc import Sequence
@@ -15,13 +14,17 @@ from pathlib import Path
 if __name__ == "__main__":  # imports are absolute from src/, and Python looks for them beside a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from utils import signals
+
+if __name__ == "__main__":
+    signals.end_at_once_on_signals()
+
 from stock.plug import EXTENDED, MARKS, RECORD, PlugError, digest, planned_blocks, planned_files
 from stock.plug_changes import Changes, alone, apply, clear_remains, confined, content_of, mode_of, sweep, write
 from stock.plug_record import Record, read_record, recovered
 from utils.errors import UserError, cause, printable
 
 REGISTRIES = tuple(f"{folder}/__init__.py" for folder in EXTENDED)
-INTERRUPTED_STATUS = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     checkout = Path(os.path.expanduser(arguments.checkout))
     try:
         source = recognised(checkout)
-        with alone(source):
+        with signals.StopSignals(), alone(source):  # a first signal waits until all changes are made
             said = remove(source, arguments.force) if arguments.remove else plug(source, arguments.force)
-        print("\n".join(map(printable, said.splitlines())))
+            print("\n".join(map(printable, said.splitlines())), flush=True)
     except UserError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
@@ -46,9 +49,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         place = printable(str(error.filename or checkout))
         print(f"error: {place} cannot be used ({cause(error)}); change its permissions or its name", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:  # between two files: each of them is whole, and the record knows both states
-        print("interrupted: run the same again to finish, or with --remove to undo", file=sys.stderr)
-        return INTERRUPTED_STATUS
     return 0
 
 
@@ -189,5 +189,4 @@ def new_folders(source: Path, files: dict[str, bytes]) -> set[str]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop between two files, as for Ctrl-C
     sys.exit(main())

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,6 +22,15 @@ def commit() -> str | None:
     return head + ("+changes" if changed else "")
 
 
+def changed_files() -> list[str] | None:
+    """Files of the checkout that git knows and that differ from its commit; None outside a git checkout."""
+    if commit() is None:
+        return None
+    words = ["git", "status", "--porcelain", "--untracked-files=no"]
+    status = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, errors="replace", check=True)
+    return [line[3:] for line in status.stdout.splitlines()]
+
+
 def installed(packages: tuple[str, ...]) -> dict[str, str]:
     """Versions of the packages, without those that are not installed."""
     versions = {}
@@ -30,3 +40,11 @@ def installed(packages: tuple[str, ...]) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def installed_imports() -> dict[str, str]:
+    """Versions of every installed package of which something is imported, and of Python."""
+    imported = {name.partition(".")[0] for name in sys.modules}
+    owners = importlib.metadata.packages_distributions()
+    packages = {package for name in imported for package in owners.get(name, ())}
+    return {"python": sys.version.split()[0], **installed(tuple(sorted(packages)))}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from datasets.dataset import write_dataset
+from datasets.faults import input_error
 from envs.bridge import GOALS, STARTS
 from envs.matrix_game import PAYOFFS, STATE
 from utils.errors import DatasetError
@@ -34,12 +35,13 @@ class _Buffer:
         return DatasetError(f"{self.folder / name}.npy {complaint}; {advice}")
 
 
-def import_alberdice(folder: Path, out: Path, command: str = "") -> dict[str, Any]:
+def import_alberdice(folder: Path, out: Path, command: str = "", replace: bool = True) -> dict[str, Any]:
     """Write the buffer in `folder`, of the XOR game or of Bridge, as a dataset to `out`; return its dataset card.
 
     The card's `made_by.time_limits_corrected` counts episodes whose time limit was flagged as a terminal: all of the
     XOR game's, and those of Bridge that end at the limit with an agent off its goal. The team's reward is written once
     per agent. `environment.env_args` leaves out `episode_limit`, so that policies may be evaluated with another limit.
+    replace: whether a file at `out` is replaced.
     Raises DatasetError for a folder that lacks a file, holds another game or has arrays that do not fit together.
     """
     buffer = _read(folder)
@@ -53,7 +55,7 @@ def import_alberdice(folder: Path, out: Path, command: str = "") -> dict[str, An
         "behaviour": f"AlberDICE's {folder.resolve().parent.name}/{folder.resolve().name}",
         "made_by": {"command": command, "time_limits_corrected": flagged - int(terminal.sum())},
     }
-    return write_dataset(out, arrays, offsets, card, last_action_known=True, compression=9)
+    return write_dataset(out, arrays, offsets, card, last_action_known=True, compression=9, replace=replace)
 
 
 def _read(folder: Path) -> _Buffer:
@@ -91,7 +93,9 @@ def _load(path: Path) -> np.ndarray:
         raise DatasetError(f"{path} does not exist; an AlberDICE buffer holds {', '.join(_FILES)}, each as .npy")
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except OSError as error:
+        raise input_error(path, error) from error
+    except (ValueError, EOFError) as error:
         raise DatasetError(f"{path} is no array of numbers in NumPy's format ({error}); {_ADVICE}") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
         raise DatasetError(f"{path} is no array of numbers in NumPy's format; {_ADVICE}")

@@ -13,14 +13,16 @@ KINDS = ("optimal", "mix")
 _LIMIT = 50  # steps of an episode, as in the published datasets
 
 
-def generate_bridge(kind: str, out: Path, episodes: int = 1000, seed: int = 0, command: str = "") -> dict[str, Any]:
+def generate_bridge(
+    kind: str, out: Path, episodes: int = 1000, seed: int = 0, command: str = "", replace: bool = True
+) -> dict[str, Any]:
     """Write episodes from the adjacent starts to `out`; return the dataset card.
 
     kind: "optimal" for shortest routes, actions uniform among `shortest_actions`. As in the published dataset, either
     agent yields, at one of three places, and the returns -1.290, -1.259 and -1.235 occur in a third of the episodes
     each. "mix": half uniformly random episodes of at most 50 steps, then half shortest routes. As in the published
     datasets, a step that the limit cuts pays 0. Raises DatasetError for another kind, for less than one episode, for a
-    negative seed, and for an odd number of episodes in a mix.
+    negative seed, and for an odd number of episodes in a mix. replace: whether a file at `out` is replaced.
     """
     if kind not in KINDS:
         raise DatasetError(f"'{kind}' is no dataset of Bridge; choose {' or '.join(KINDS)}")
@@ -51,7 +53,7 @@ def generate_bridge(kind: str, out: Path, episodes: int = 1000, seed: int = 0, c
         "made_by": {"command": command, "seed": seed},
     }
     offsets = np.concatenate([[0], np.cumsum([len(part[0]) for part in played])])
-    return write_dataset(out, arrays, offsets, card, last_action_known=True, compression=9)
+    return write_dataset(out, arrays, offsets, card, last_action_known=True, compression=9, replace=replace)
 
 
 def shortest_actions() -> np.ndarray:

@@ -15,7 +15,7 @@ _RANDOM = "AA,AB,BA,BB"
 
 
 def generate_xor(
-    joint_actions: str, out: Path, episodes: int = 100, seed: int = 0, command: str = ""
+    joint_actions: str, out: Path, episodes: int = 100, seed: int = 0, command: str = "", replace: bool = True
 ) -> dict[str, Any]:
     """Write episodes of 50 steps, cut by the time limit, to `out`; return the dataset card.
 
@@ -23,6 +23,7 @@ def generate_xor(
     four. They occur in random order and equally often (to within one, where their number does not divide the number of
     steps), so that the behaviour's probabilities are exact. Raises DatasetError for an unknown joint action, for one
     that is named twice, for less than one episode and for a negative seed.
+    replace: whether a file at `out` is replaced.
     """
     names = (_RANDOM if joint_actions == "random" else joint_actions).split(",")
     if any(len(name) != 2 or not set(name) <= set(_NAMES) for name in names) or len(set(names)) < len(names):
@@ -56,4 +57,4 @@ def generate_xor(
         "made_by": {"command": command, "seed": seed},
     }
     offsets = np.arange(episodes + 1) * (_STEPS + 1)
-    return write_dataset(out, arrays, offsets, card, last_action_known=True, compression=9)
+    return write_dataset(out, arrays, offsets, card, last_action_known=True, compression=9, replace=replace)
