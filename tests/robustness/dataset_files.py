@@ -52,14 +52,19 @@ def uses(rng: random.Random, path: Path, **limits: Any) -> list[Call]:
     name = str(path)
     calls = [Call("dataset", ("verify", name), **limits), Call("dataset", ("inspect", name), report=True, **limits)]
     if rng.random() < 0.3:
-        cache = (f"data/{path.name}.cache",)
-        calls.append(Call("map", (name,), writes=cache, **limits))
+        calls.append(mapped(path, **limits))
     if rng.random() < 0.3:
         words = ("slice", name, "--episodes", "1", "-o", str(path.with_name("part.h5")))
         calls.append(Call("dataset", words, writes=("data/part.h5",), **limits))
     results = str(path.parents[1] / "results")
     calls.append(Call("train", (name, results), writes=("results",), if_accepted=True, **limits))
     return calls
+
+
+def mapped(path: Path, **limits: Any) -> Call:
+    """Read through a cache, in whose folder a lock stays."""
+    cache = f"data/{path.name}.cache"
+    return Call("map", (str(path),), writes=(cache,), keeps=(cache, f"{cache}/lock"), **limits)
 
 
 def damaged(change: Callable[[random.Random, bytes], bytes]) -> Generator:
@@ -81,8 +86,7 @@ def full_disk(rng: random.Random, folder: Path) -> list[Call]:
     path = put_sound(rng, folder)
     room = rng.choice((0, 1, 512, 2048, 4096, rng.randrange(20_000)))
     words = ("merge", str(path), str(path), "-o", str(path.with_name("both.h5")))
-    map_call = Call("map", (str(path),), writes=(f"data/{path.name}.cache",), largest_file=room)
-    return [map_call, Call("dataset", words, writes=("data/both.h5",), largest_file=room)]
+    return [mapped(path, largest_file=room), Call("dataset", words, writes=("data/both.h5",), largest_file=room)]
 
 
 # -- arrays ------------------------------------------------------------------------------------------------------------

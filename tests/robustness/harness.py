@@ -33,7 +33,8 @@ TIMEOUT = 60  # seconds by the clock, for what waits for ever
 class Call:
     """One use of a reader.
 
-    writes: paths, relative to the case's folder, that an accepted input may make or change. report: whether refusing
+    writes: paths, relative to the case's folder, that an accepted input may make or change. keeps: those that a refused
+    one may leave, such as the file of a lock, which others may be waiting for. report: whether refusing
     may be a report on stdout, as `inspect` gives, instead of a sentence on stderr. if_accepted: made only where every
     reader before accepted. largest_file: bytes after which writing a file fails, as on a full disk. unprivileged:
     without root's right to pass over permissions.
@@ -42,6 +43,7 @@ class Call:
     reader: str
     arguments: tuple[str, ...]
     writes: tuple[str, ...] = ()
+    keeps: tuple[str, ...] = ()
     report: bool = False
     if_accepted: bool = False
     largest_file: int | None = None
@@ -146,7 +148,8 @@ def judge(call: Call, outcome: Outcome, before: dict[str, str], after: dict[str,
     new = sorted(after.keys() - before.keys())
     for verb, names in (("changes", changed), ("leaves", new)):
         for name in names:
-            if outcome.code or not name.startswith(call.writes):  # nothing starts with one of no names
+            allowed = name in call.keeps if outcome.code else name.startswith(call.writes)
+            if not allowed:  # no name starts with one of none
                 return f"it {verb} {name}"
     return None
 
