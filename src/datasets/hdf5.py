@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,11 +11,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from datasets.declared import FORMAT, declared_arrays, read_card
 from utils.errors import DatasetError
 from utils.files import flush_to_disk
 
-FORMAT = "epymarl-offline"
-FORMAT_VERSION = 1
 _BLOCK_BYTES = 1 << 24
 Stored = Mapping[str, "np.ndarray | h5py.Dataset"]
 
@@ -40,6 +38,8 @@ def write_container(path: Path, stored: Mapping[str, np.ndarray], card: dict[str
                 file.attrs["format"] = FORMAT
                 file.attrs["format_version"] = card["format_version"]
                 file.attrs["card"] = json.dumps(card, allow_nan=False)
+                file.flush()
+                declared_arrays(file, path)  # what readers refuse is not written
             flush_to_disk(temporary)
             os.replace(temporary, path)
             flush_to_disk(path.parent)
@@ -63,8 +63,8 @@ def open_container(path: Path) -> Iterator[tuple[dict[str, h5py.Dataset], dict[s
         raise DatasetError(f"there is no dataset file {path}; give the name or path of an existing one")
     try:
         with h5py.File(path, "r") as file:
-            card = _read_card(file, path)
-            yield {name: _plain_array(file, name, path) for name in file}, card
+            card = read_card(file, path)
+            yield declared_arrays(file, path), card
     except (OSError, RuntimeError, KeyError) as error:
         raise DatasetError(
             f"{path} cannot be read as HDF5, so it is truncated, damaged or of another kind; fetch or collect it anew"
@@ -103,49 +103,3 @@ def _create(file: h5py.File, name: str, array: np.ndarray, compression: int) -> 
         chunks = (min(array.shape[0], max(1, (1 << 17) // row_bytes)), *array.shape[1:])
     options = {"compression": "gzip", "compression_opts": compression, "shuffle": True} if compression else {}
     file.create_dataset(name, data=array, chunks=chunks, **options)
-
-
-def _read_card(file: h5py.File, path: Path) -> dict[str, Any]:
-    if file.attrs.get("format") != FORMAT:
-        raise DatasetError(
-            f"{path} is an HDF5 file but not a dataset of this project; see docs/reference/dataset-format.md"
-        )
-    version = file.attrs.get("format_version")
-    if not isinstance(version, (int, np.integer)) or version != FORMAT_VERSION:
-        raise DatasetError(
-            f"{path} has dataset format version {version}, this release reads version {FORMAT_VERSION}; "
-            "update epymarl-offline or convert the file"
-        )
-    try:
-        card = json.loads(file.attrs["card"], parse_constant=_finite, parse_float=_finite)
-    except (ValueError, TypeError, KeyError) as error:
-        raise DatasetError(
-            f"the dataset card of {path} is missing or not valid JSON; fetch or collect it anew"
-        ) from error
-    if not isinstance(card, dict) or card.get("format_version") != FORMAT_VERSION:
-        raise DatasetError(
-            f"the dataset card of {path} does not state format version {FORMAT_VERSION}; collect the file anew"
-        )
-    return card
-
-
-def _finite(text: str) -> float:
-    """A number of the card. Raises ValueError for NaN and infinity, which Python's JSON reader would accept."""
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not finite")
-    return value
-
-
-def _plain_array(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
-    """The array `name` of the file. Raises DatasetError for objects, links and data stored in other files."""
-    entry = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
-    if (
-        not isinstance(entry, h5py.Dataset)
-        or entry.external
-        or entry.is_virtual
-        or entry.dtype.kind not in "fiu"
-        or not entry.shape
-    ):
-        raise DatasetError(f"'{name}' in {path} is not a plain array of numbers; fetch or collect the file anew")
-    return entry
