@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from datasets.columns import decode, episode_numbers
+from datasets.columns import MAX_COLUMNS, decode, episode_numbers
 from datasets.validate import check_offsets
 from utils.errors import DatasetError
 
@@ -42,7 +42,7 @@ def coded_keys(entries: Entries) -> list[str]:
             raise DatasetError(f"the parts of '{key}' do not fit together; fetch or collect the file anew")
         columns, values, coefficients = (entries[name] for name in stored_names(key))
         flat = any(len(part.shape) != 2 for part in (columns, values, coefficients))
-        if flat or coefficients.shape[1] != columns.shape[0] + values.shape[0]:
+        if flat or coefficients.shape[1] != columns.shape[0] + values.shape[0] or max(coefficients.shape) > MAX_COLUMNS:
             raise DatasetError(f"the parts of '{key}' do not fit together; fetch or collect the file anew")
     return keys
 

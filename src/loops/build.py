@@ -23,6 +23,7 @@ from learners import REGISTRY as learner_REGISTRY
 from learners.base_learner import BaseLearner
 from loops.checks import check_run
 from loops.evaluator import Evaluator, Reference, reference_of
+from loops.needs import batch_rows, check_batch, check_online, check_optimiser, check_play, checked_networks
 from loops.resolve import drawing_settings, resolve
 from modules.agents import REGISTRY as agent_REGISTRY
 from modules.layers.normaliser import Normaliser, fill_normalisers
@@ -76,6 +77,7 @@ def _build_offline(settings: Settings, logger: Logger) -> Parts:
     args = resolve(settings, env_info)
     scheme, groups, preprocess = build_scheme(env_info, args)
     extras = getattr(learner_class, "EXTRAS", ())  # stock's learners have none
+    check_batch(args, batch_rows(args, dataset.max_length), extend_scheme(scheme, preprocess), groups)
     buffer = build_buffer(args, dataset, scheme, groups, preprocess, logger.console_logger, extras)
     mac, learner = build_learning(
         learner_class, buffer.scheme, groups, logger, args, data_statistics(dataset, buffer, args.gamma)
@@ -94,6 +96,7 @@ def _build_online(settings: Settings, logger: Logger) -> Parts:
     learner_class = check_learner(settings, env_info)
     args = resolve(settings, env_info)
     scheme, groups, preprocess = build_scheme(env_info, args)
+    check_online(args, env_info, scheme, groups, preprocess)
     buffer = ReplayBuffer(
         scheme, groups, args.buffer_size, env_info["episode_limit"] + 1, preprocess=preprocess,
         device="cpu" if args.buffer_cpu_only else args.device,
@@ -117,7 +120,9 @@ def _build_player(settings: Settings, logger: Logger) -> Parts:
     env_info: dict[str, Any] = env.get_env_info()
     args = resolve(settings, env_info)
     scheme, groups, preprocess = build_scheme(env_info, args)
-    mac = build_mac(extend_scheme(scheme, preprocess), groups, args)
+    check_play(args, env_info, extend_scheme(scheme, preprocess), groups)
+    with checked_networks(args, None):
+        mac = build_mac(extend_scheme(scheme, preprocess), groups, args)
     if weights is not None:
         load_or_refuse(lambda: mac.load_models(str(weights)), weights)
     if args.device == "cuda":
@@ -174,11 +179,14 @@ def build_learning(
 
     statistics: the dataset's, which standardise the networks' inputs where `input_norm` is `dataset`.
     """
-    mac = build_mac(scheme, groups, args)
+    with checked_networks(args, learner_class):
+        mac = build_mac(scheme, groups, args)
     check_recurrence(mac, args)
     if statistics is not None and args.input_norm == "dataset":
         standardise_policies(mac, args, statistics)
-    learner = build_learner(learner_class, mac, scheme, logger, args)
+    with checked_networks(args, learner_class):
+        learner = build_learner(learner_class, mac, scheme, logger, args)
+    check_optimiser(args, learner)
     if statistics is not None and isinstance(learner, BaseLearner):
         learner.use_statistics(statistics)
     if args.device == "cuda":

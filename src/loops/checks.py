@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from datasets.names import dataset_path
+from loops.needs import check_environments
 from loops.resolve import drawing_settings
 from utils.errors import ConfigError
 from utils.files import check_writable
@@ -13,6 +14,8 @@ from utils.settings import Settings
 
 def check_run(settings: Settings) -> None:
     """Raise ConfigError where a configuration lacks what its kind of run needs, or asks for what has no meaning."""
+    if settings.env is not None:
+        check_environments(settings)
     if settings.collect:
         check_collection(settings)
     elif settings.evaluate:

@@ -17,6 +17,7 @@ from components.episode_buffer import EpisodeBatch
 from datasets.dataset import write_dataset
 from datasets.names import dataset_path
 from loops.build import Parts
+from loops.needs import check_projected
 from utils.logging import Logger
 from utils.progress import Progress
 from utils.versions import commit, installed
@@ -59,6 +60,8 @@ def play(runner: Any, args: SimpleNamespace, logger: Logger) -> tuple[dict[str, 
         keep = min(batch.batch_size, args.collect_episodes - done)
         parts.append(flat_rows(batch, keep))
         done += keep
+        if len(parts) == 1:  # before hours are spent
+            check_projected(args, done, sum(array.nbytes for array in parts[0].values()))
         progress.advance(done)
     progress.close()
     return join(parts)
