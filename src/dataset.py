@@ -14,20 +14,23 @@ from datasets.dataset import read_dataset, resolve_dataset
 from datasets.edit import merge_datasets, slice_dataset
 from datasets.importers.alberdice import import_alberdice
 from datasets.names import dataset_path
+from datasets.output import NameTakenError, check_target
 from datasets.report import inspect_file
 from datasets.sources.bridge import KINDS as BRIDGE_KINDS
 from datasets.sources.bridge import generate_bridge
 from datasets.sources.xor import generate_xor
-from utils.errors import DatasetError, UserError
+from utils.errors import DatasetError, UserError, printable
+from utils.memory import memory_errors
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand. Return the exit status: 1, with an error message on stderr, for input that cannot work."""
     arguments = _parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        with memory_errors("close other programs, or work on a part of the data (slice)"):
+            return int(arguments.run(arguments))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # `inspect FILE | head`
         sys.stderr.close()
@@ -43,25 +46,26 @@ def _inspect(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     dataset = read_dataset(resolve_dataset(arguments.file))
     checksum = dataset.card["checksum"][:16]
-    print(f"{dataset.path}: sound, {dataset.n_episodes} episodes, {dataset.n_transitions} transitions, {checksum}...")
+    name = printable(str(dataset.path))
+    print(f"{name}: sound, {dataset.n_episodes} episodes, {dataset.n_transitions} transitions, {checksum}...")
     return 0
 
 
 def _merge(arguments: argparse.Namespace) -> int:
     sources = [resolve_dataset(file) for file in arguments.files]
     out = _new_file(arguments, sources)
-    return _announce(out, merge_datasets(sources, out, _command()))
+    return _announce(out, merge_datasets(sources, out, _command(), arguments.force))
 
 
 def _slice(arguments: argparse.Namespace) -> int:
     source = resolve_dataset(arguments.file)
     out = _new_file(arguments, [source])
-    return _announce(out, slice_dataset(source, out, arguments.episodes, arguments.seed, _command()))
+    return _announce(out, slice_dataset(source, out, arguments.episodes, arguments.seed, _command(), arguments.force))
 
 
 def _import_alberdice(arguments: argparse.Namespace) -> int:
     out = _new_file(arguments, [])
-    card = import_alberdice(Path(arguments.folder), out, _command())
+    card = import_alberdice(Path(arguments.folder), out, _command(), arguments.force)
     corrected = card["made_by"]["time_limits_corrected"]
     print(
         f"{corrected} time limits were flagged as terminals and are none now; {card['counts']['terminals']} terminals"
@@ -71,27 +75,31 @@ def _import_alberdice(arguments: argparse.Namespace) -> int:
 
 def _generate_xor(arguments: argparse.Namespace) -> int:
     out = _new_file(arguments, [])
-    return _announce(out, generate_xor(arguments.joint_actions, out, arguments.episodes, arguments.seed, _command()))
+    episodes, seed = arguments.episodes, arguments.seed
+    return _announce(out, generate_xor(arguments.joint_actions, out, episodes, seed, _command(), arguments.force))
 
 
 def _generate_bridge(arguments: argparse.Namespace) -> int:
     out = _new_file(arguments, [])
-    return _announce(out, generate_bridge(arguments.kind, out, arguments.episodes, arguments.seed, _command()))
+    episodes, seed = arguments.episodes, arguments.seed
+    return _announce(out, generate_bridge(arguments.kind, out, episodes, seed, _command(), arguments.force))
 
 
 def _new_file(arguments: argparse.Namespace, sources: Sequence[Path]) -> Path:
     out = dataset_path(arguments.out)
     if out.resolve() in [source.resolve() for source in sources]:
         raise DatasetError(f"{out} is one of the sources; choose another name for the output")
-    if out.exists() and not arguments.force:
-        raise DatasetError(f"{out} exists already; choose another name or add --force")
+    try:
+        check_target(out, replace=arguments.force)
+    except NameTakenError as error:
+        raise DatasetError(f"{error}, or add --force") from error
     return out
 
 
 def _announce(out: Path, card: dict[str, Any]) -> int:
     counts, returns = card["counts"], card["returns"]
     print(
-        f"{out}: {counts['episodes']} episodes, {counts['transitions']} transitions, "
+        f"{printable(str(out))}: {counts['episodes']} episodes, {counts['transitions']} transitions, "
         f"return {returns['mean']:.2f} +- {returns['std']:.2f}, {out.stat().st_size / 1e6:.2f} MB"
     )
     return 0

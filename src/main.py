@@ -18,13 +18,15 @@ from sacred.run import Run
 from sacred.utils import SacredInterrupt, apply_backspaces_and_linefeeds
 
 from datasets.names import dataset_name
+from envs.arguments import check_run_arguments
 from learners import REGISTRY as learner_REGISTRY
 from run import run
 from utils.checkpoint import checkpoint_seed
 from utils.config import Config, config_names, layered_config, merge
-from utils.errors import UserError
+from utils.errors import UserError, printable
 from utils.files import check_writable
 from utils.logging import get_logger
+from utils.memory import memory_errors
 from utils.observers import RunDirectoryObserver, observers
 from utils.old_names import OldNames, old_names
 from utils.overrides import check_updates, replaced_updates, take_option, with_updates
@@ -47,7 +49,8 @@ def my_main(_run: Run, _config: Config, _log: Any) -> dict[str, float]:
     try:
         config = check_values(merge({}, _config), keys_of(learner_class(_config["learner"])))
         seed_everything(config["seed"])
-        return run(_run, merge(config, {"env_args": {"seed": config["seed"]}}), _log)
+        with memory_errors("lower batch_size, hidden_dim or the other sizes of this run, or set loss_chunk"):
+            return run(_run, merge(config, {"env_args": {"seed": config["seed"]}}), _log)
     except (UserError, SacredInterrupt):
         # Sacred marks the run; `debug` then hands the exception to `main`, which prints its sentence, where Sacred
         # would print a traceback.
@@ -101,6 +104,7 @@ def prepare(argv: list[str]) -> list[str]:
         check_updates(config, updates)
     final = merge(config, updates)
     final = check_values(final, keys_of(learner_class(final["learner"])))
+    check_run_arguments(final["env_args"], final.get("seed"))
     config["env_args"] = final["env_args"]  # with the arguments that only the environment knows
     continues = final["checkpoint_path"] and not final["evaluate"] and not final["collect"]
     if continues and "seed" not in updates:
@@ -140,7 +144,7 @@ def main(argv: list[str]) -> int:
     try:
         ex.run_commandline(prepare(argv))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, SacredInterrupt) as interrupt:
         print(f"interrupted: {interrupt}" if str(interrupt) else "interrupted", file=sys.stderr)

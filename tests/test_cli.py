@@ -49,7 +49,7 @@ def test_training_leaves_a_completed_run_a_checkpoint_and_a_curve(cli: CommandLi
         assert recorded[key]["values"], key
     assert run.parent.name == "simple_spread" and run.parent.parent.name == "spacql"
     assert Image.open(run / "learning_curve.png").size[0] > 400
-    assert sorted(path.name for path in cli.checkpoints()[0].iterdir()) == ["10", "20"]
+    assert sorted(path.name for path in cli.checkpoints()[0].iterdir()) == ["10", "20", "run.json"]
     for words in ("final", "best", "mean of last 10", "dataset", "normalised score", "Checkpoint:"):
         assert words in result.stderr + result.stdout
     final = json.loads((run / "run.json").read_text())["result"]
@@ -83,7 +83,7 @@ def test_a_signal_saves_marks_the_run_and_can_be_continued(cli: CommandLine, num
     assert process.returncode == 130
     assert "Traceback" not in errors and f"interrupted: {number.name}" in errors
     assert status(cli.runs()[0]) == "INTERRUPTED"
-    (step,) = cli.checkpoints()[0].iterdir()
+    (step,) = cli.checkpoints()[0].glob("[0-9]*")
     assert (step / "train_state.th").is_file()
     resumed = cli.run(f"checkpoint_path={cli.checkpoints()[0]}", f"t_max={int(step.name) + 5}")
     assert resumed.returncode == 0, resumed.stderr
@@ -113,7 +113,7 @@ def test_a_diverging_run_stops_with_a_sentence_and_keeps_its_last_good_checkpoin
     assert "stopped being finite at update" in result.stderr and "last good checkpoint is" in result.stderr
     assert "Traceback" not in result.stderr
     assert status(cli.runs()[-1]) == "FAILED"
-    assert [path for folder in cli.checkpoints() for path in folder.iterdir()] == [cli.checkpoints()[0] / "10"]
+    assert [path for folder in cli.checkpoints() for path in folder.glob("[0-9]*")] == [cli.checkpoints()[0] / "10"]
 
 
 def test_divergence_is_seen_before_an_evaluation_or_the_end(cli: CommandLine) -> None:
@@ -135,7 +135,7 @@ def test_continuing_adopts_the_seed_and_refuses_another(cli: CommandLine) -> Non
 
 def test_collecting_with_a_policy_needs_weights_only_and_draws_its_own_seed(cli: CommandLine, tmp_path: Path) -> None:
     assert cli.run("t_max=10", "save_model_interval=10").returncode == 0
-    (step,) = cli.checkpoints()[0].iterdir()
+    (step,) = cli.checkpoints()[0].glob("[0-9]*")
     (step / "train_state.th").unlink()  # what stock EPyMARL saves
     made = tmp_path / "mine.h5"
     updates = ("collect=True", "collect_episodes=20", f"collect_to={made}", f"checkpoint_path={cli.checkpoints()[0]}")

@@ -1,5 +1,6 @@
 """The offline buffer: a dataset's rows in main memory or on the GPU, sampled as `EpisodeBatch`es."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from modules.layers.sizes import field_size, shape_of
 from utils.errors import DatasetError
 from utils.rng import load_generator
 
-EXTRAS = ("init_obs", "init_state", "prev_actions_onehot", "return_to_go")
+EXTRAS = ("init_obs", "init_state", "prev_actions_onehot")
 
 
 class OfflineBuffer:
@@ -65,8 +66,6 @@ class OfflineBuffer:
         offsets = th.from_numpy(np.array(episode_offsets, np.int64))
         self._offsets, self.episodes_in_buffer = offsets, len(offsets) - 1
         self._rows["next_action_valid"] = _next_action_valid(offsets, np.asarray(last_action_known, bool))
-        if "return_to_go" in extras:
-            self._rows["return_to_go"] = _return_to_go(self._rows["reward"], offsets)
         table = _window_table(offsets, self._rows["terminated"], window, burn_in)
         longest = int(table["length"].max()) if window is None else burn_in + window + 1
         self._equal = bool((table["length"] == longest).all())
@@ -97,7 +96,13 @@ class OfflineBuffer:
 
     def sample(self, batch_size: int) -> EpisodeBatch:
         """Sample `batch_size` windows or episodes uniformly and with replacement, as copies."""
-        drawn = th.randint(self.n_windows, (batch_size,), generator=self._generator, device=self._draw_device)
+        return self.batch(
+            th.randint(self.n_windows, (batch_size,), generator=self._generator, device=self._draw_device)
+        )
+
+    def batch(self, drawn: Tensor) -> EpisodeBatch:
+        """The windows or episodes of these numbers, (B,), as copies."""
+        batch_size, drawn = len(drawn), drawn.to(self._draw_device)
         starts = self._table["start"].index_select(0, drawn)  # (B,)
         if self._equal:
             steps, index = self._steps, starts.unsqueeze(1) + self._steps  # (B, T)
@@ -132,6 +137,20 @@ class OfflineBuffer:
         if self._home != self.device:
             batch.to(self.device)
         return batch
+
+    def part(self, episodes: np.ndarray) -> "OfflineBuffer":
+        """A buffer over the same rows that samples from these episodes only, (n,) indices."""
+        part = copy.copy(self)
+        first = self._offsets[th.from_numpy(np.asarray(episodes, np.int64))].to(self._draw_device)
+        kept = th.isin(self._table["first"], first)
+        part._table = {key: value[kept] for key, value in self._table.items()}
+        part._equal = bool((part._table["length"] == len(self._steps)).all())
+        part._generator = th.Generator(self._draw_device).manual_seed(self._generator.initial_seed())
+        return part
+
+    def first_windows(self) -> Tensor:
+        """Numbers of the windows that begin with an episode's first step, (n,), for `batch`."""
+        return (self._table["start"] + self._table["before"] == self._table["first"]).nonzero().squeeze(-1)
 
     def state_dict(self) -> dict[str, Tensor]:
         """State of the sampler: a buffer over the same data that loads it samples the same batches afterwards."""
@@ -207,7 +226,6 @@ class OfflineBuffer:
             "init_obs": {**full["obs"], "episode_const": True},
             "init_state": {**full["state"], "episode_const": True},
             "prev_actions_onehot": dict(full["actions_onehot"]),
-            "return_to_go": {"vshape": full["reward"]["vshape"]},
         }
         return full | {key: entries[key] for key in self.extras}
 
@@ -261,15 +279,6 @@ def _next_action_valid(offsets: Tensor, last_action_known: np.ndarray) -> Tensor
     valid[offsets[1:] - 1] = 0.0
     valid[offsets[1:] - 2] = th.from_numpy(last_action_known).float().unsqueeze(-1)
     return valid
-
-
-def _return_to_go(reward: Tensor, offsets: Tensor) -> Tensor:
-    """Undiscounted sum of rewards from each row to its episode's end, (R, 1) or (R, N)."""
-    total = reward.double().cumsum(0)
-    before = total - reward
-    lengths = offsets.diff()
-    ends = total[offsets[1:] - 1].repeat_interleave(lengths, dim=0)
-    return (ends - before).float()
 
 
 def discounted_to_go(reward: Tensor, offsets: Tensor, gamma: float) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.bounds import KEYS, check_bounds
 from datasets.card_entries import COMPUTED, STATED, check_entries, shown
 from datasets.declared import MOST_LEVELS
 from utils.errors import DatasetError
@@ -65,22 +66,12 @@ def _check_action_space(card: Mapping[str, Any]) -> None:
     space = card.get("action_space")
     if space not in ("continuous", "discrete"):
         raise DatasetError(f"the dataset card's action_space is {shown(space)}; it must be 'continuous' or 'discrete'")
-    bounds = ("action_low", "action_high") if space == "continuous" else ()
+    bounds = KEYS if space == "continuous" else ()
     for key in (*bounds, "n_actions"):
         if key not in card:
             raise DatasetError(f"the dataset card lacks '{key}', which it must state for {space} actions")
-    for key in bounds:
-        if not isinstance(card[key], list) or not all(_is_number(bound, float) for bound in card[key]):
-            raise DatasetError(
-                f"the dataset card's {key} is {shown(card[key])}; it must be one finite number per action dimension"
-            )
-    if bounds and len(card["action_low"]) == len(card["action_high"]):
-        for index, (low, high) in enumerate(zip(card["action_low"], card["action_high"], strict=True)):
-            if low > high:
-                raise DatasetError(
-                    f"the dataset card's action_low is {low:g} and its action_high {high:g} in dimension {index}; the "
-                    "lower bound must come first"
-                )
+    if bounds:
+        check_bounds(card)
 
 
 def _check_reference(card: Mapping[str, Any]) -> None:

@@ -15,13 +15,14 @@ from datasets.columns import encode
 from datasets.convert import convert_arrays, convert_known, convert_offsets
 from datasets.hdf5 import checksum, open_container, write_container
 from datasets.names import resolve_dataset
+from datasets.output import NameTakenError, check_target
 from datasets.stored import declared, decode_rows, pop_episodes, stored_names
 from datasets.validate import check_arrays, check_layout, check_values
 from utils.errors import DatasetError
 
 _LOG = logging.getLogger(__name__)
 
-__all__ = ["OfflineDataset", "read_dataset", "resolve_dataset", "write_dataset"]
+__all__ = ["NameTakenError", "OfflineDataset", "read_dataset", "resolve_dataset", "write_dataset"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def write_dataset(
     last_action_known: np.ndarray | bool = False,
     compress_columns: bool = True,
     compression: int = 4,
+    replace: bool = True,
 ) -> dict[str, Any]:
     """Write a dataset and return its completed card.
 
@@ -101,14 +103,18 @@ def write_dataset(
     one bool for last_action_known holds for every episode. card: the entries for `datasets.card.start_card`; counts,
     returns, moments and checksum are computed here. compress_columns: leave out columns of observations that follow
     from others to within float32's rounding (see `datasets.columns`). compression: gzip level; 9 for published files.
-    Raises DatasetError where the arrays are no valid dataset or the file cannot be written.
+    replace: whether a file at `path` is replaced. Raises DatasetError where the arrays are no valid dataset,
+    NameTakenError (a DatasetError) where there is a file that is not to be replaced, at whatever moment it came, and
+    OutputError where the file cannot be written.
     """
     if compression not in range(10):
         raise DatasetError(f"compression is {compression!r}; it must be a gzip level, 0 to 9")
+    path = Path(path)
+    check_target(path, replace)  # before the work
     plain, offsets = convert_arrays(arrays), convert_offsets(episode_offsets)
     known = convert_known(last_action_known, offsets)
     check_layout(plain, offsets, known)
-    full_card = start_card(card, plain["actions"].shape[-1])
+    full_card = start_card(card, *plain["actions"].shape[1:])
     check_values(plain, offsets, known, full_card)
     plain = _drop_derivable(plain)
     add_statistics(full_card, plain, offsets)
@@ -120,7 +126,7 @@ def write_dataset(
         else:
             parts = (code.stored, code.per_episode, code.coefficients)
             stored |= dict(zip(stored_names(key), parts, strict=True))
-    write_container(Path(path), stored, full_card, compression)
+    write_container(path, stored, full_card, compression, replace)
     return full_card
 
 

@@ -107,8 +107,9 @@ def declared_arrays(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
     total = sum(_size(entry) for entry in entries.values()) + _decoded_size(entries)
     if total > max(_FREE_SIZE, _MOST_EXPANSION * held):
         raise DatasetError(
-            f"{path} declares arrays of {size_text(total)} and holds {size_text(held)}, more than {_MOST_EXPANSION} "
-            "times less; it is damaged or made to mislead: fetch it anew, or write it with compression=0"
+            f"{path} declares arrays of {size_text(total)} and holds {size_text(held)}, over {_MOST_EXPANSION} times "
+            "less, which is refused as a small file could fill the memory; fetch it anew, or write fewer episodes or "
+            "with compression=0"
         )
     return entries
 
@@ -122,7 +123,7 @@ def _plain_array(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
         )
     if name not in _TYPES:
         raise DatasetError(
-            f"'{printable(name)[:40]}' in {path} is not an array of a dataset; it may hold {', '.join(sorted(_TYPES))}"
+            f"'{printable(name)[:40]}' is not an array of a dataset, but is in {path}; fetch or collect the file anew"
         )
     try:
         kind = entry.dtype.str
@@ -158,7 +159,7 @@ def _check_stored(file: h5py.File, entries: Mapping[str, h5py.Dataset], path: Pa
                 "truncated, damaged or made to mislead: fetch or collect it anew"
             )
         held += stored
-    return min(held, Path(file.filename).stat().st_size)
+    return min(held, int(file.id.get_filesize()))
 
 
 def _n_chunks(entry: h5py.Dataset) -> int:

@@ -9,12 +9,15 @@ import numpy as np
 from datasets.card import NOT_COMPARED
 from datasets.dataset import OfflineDataset, read_dataset, write_dataset
 from utils.errors import DatasetError
+from utils.memory import require_memory
 
 _SAME_IN_MERGED = ("action_space", "n_actions", "action_low", "action_high", "shapes", "reference")
 
 
-def merge_datasets(sources: Sequence[Path], out: Path, command: str = "") -> dict[str, Any]:
+def merge_datasets(sources: Sequence[Path], out: Path, command: str = "", replace: bool = True) -> dict[str, Any]:
     """Write all episodes of the sources, in their order, to `out`; return the new dataset card.
+
+    replace: whether a file at `out` is replaced; else it is refused, at whatever moment it came.
 
     Raises DatasetError where environments, env_args, action spaces, shapes or reference returns differ.
     """
@@ -23,6 +26,8 @@ def merge_datasets(sources: Sequence[Path], out: Path, command: str = "") -> dic
     datasets = [read_dataset(source) for source in sources]
     for other in datasets[1:]:
         _check_alike(datasets[0], other)
+    need = sum(array.nbytes for dataset in datasets for array in dataset.arrays.values())
+    require_memory(need, f"merging {len(datasets)} datasets", "merge fewer")
     keys = sorted(set().union(*(dataset.arrays for dataset in datasets)))
     arrays = {key: np.concatenate([_array(dataset, key) for dataset in datasets]) for key in keys}
     lengths = np.concatenate([np.diff(dataset.episode_offsets) for dataset in datasets])
@@ -31,13 +36,15 @@ def merge_datasets(sources: Sequence[Path], out: Path, command: str = "") -> dic
     for key in ("behaviour", "quality"):
         card[key] = " + ".join(dict.fromkeys(str(dataset.card[key]) for dataset in datasets))
     card["made_by"] = {"command": command, "sources": [_provenance(dataset) for dataset in datasets]}
-    return write_dataset(out, arrays, _offsets(lengths), card, last_action_known=known, compression=9)
+    return write_dataset(out, arrays, _offsets(lengths), card, last_action_known=known, compression=9, replace=replace)
 
 
-def slice_dataset(source: Path, out: Path, episodes: int, seed: int | None = None, command: str = "") -> dict[str, Any]:
+def slice_dataset(
+    source: Path, out: Path, episodes: int, seed: int | None = None, command: str = "", replace: bool = True
+) -> dict[str, Any]:
     """Write the first `episodes` episodes, or random ones where a seed is given, to `out`; return the new dataset card.
 
-    Raises DatasetError where the source holds fewer, or for a negative seed.
+    replace: as for `merge_datasets`. Raises DatasetError where the source holds fewer, or for a negative seed.
     """
     if seed is not None and seed < 0:
         raise DatasetError(f"--seed is {seed}; it must be 0 or more")
@@ -60,7 +67,7 @@ def slice_dataset(source: Path, out: Path, episodes: int, seed: int | None = Non
     }
     arrays = {key: array[rows] for key, array in dataset.arrays.items()}
     known = dataset.last_action_known[chosen]
-    return write_dataset(out, arrays, _offsets(lengths), card, last_action_known=known, compression=9)
+    return write_dataset(out, arrays, _offsets(lengths), card, last_action_known=known, compression=9, replace=replace)
 
 
 def _check_alike(one: OfflineDataset, other: OfflineDataset) -> None:

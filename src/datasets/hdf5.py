@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,44 +11,40 @@ import h5py
 import numpy as np
 
 from datasets.declared import FORMAT, declared_arrays, read_card
-from utils.errors import DatasetError
-from utils.files import flush_to_disk
+from datasets.faults import HDF5_NEEDS, check_plain_file, has_memory, memory_error, reading_error
+from datasets.output import check_target, clear_datasets, new_hdf5
+from utils.files import output_error, writing_file
 
-_BLOCK_BYTES = 1 << 24
+BLOCK_BYTES = 1 << 24
 Stored = Mapping[str, "np.ndarray | h5py.Dataset"]
 
 
-def write_container(path: Path, stored: Mapping[str, np.ndarray], card: dict[str, Any], compression: int) -> None:
+def write_container(
+    path: Path, stored: Mapping[str, np.ndarray], card: dict[str, Any], compression: int, replace: bool = True
+) -> None:
     """Write arrays and dataset card to `path`; the card's `checksum` is computed here.
 
-    The file gets its name once it is complete and on disk. A killed writer leaves a hidden `.tmp` file beside it, which
-    the next attempt overwrites. compression: gzip level, 0 (none) to 9.
-    Raises DatasetError where the folder cannot be written.
+    The file gets its name once it is complete and on disk. A killed writer leaves a hidden `.writing` file beside it,
+    which the next write in that folder removes. compression: gzip level, 0 (none) to 9. replace: whether a dataset at
+    `path` is replaced. Raises NameTakenError where it is not to be and there is one, at whatever moment it came;
+    OutputError where the folder cannot be written or its disk is full.
     """
     card["checksum"] = checksum(stored, card)
-    temporary = path.with_name(f".{path.name}.tmp")
+    check_target(path, replace)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # object headers of format 1.8 hold attributes above 64 KiB, which the card of wide observations needs
-            with h5py.File(temporary, "w", libver=("v108", "v110")) as file:
-                for name, array in stored.items():
-                    _create(file, name, array, compression)
-                file.attrs["format"] = FORMAT
-                file.attrs["format_version"] = card["format_version"]
-                file.attrs["card"] = json.dumps(card, allow_nan=False)
-                file.flush()
-                declared_arrays(file, path)  # what readers refuse is not written
-            flush_to_disk(temporary)
-            os.replace(temporary, path)
-            flush_to_disk(path.parent)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        clear_datasets(path)
+        with writing_file(path, replace) as temporary, new_hdf5(temporary) as file:
+            for name, array in stored.items():
+                _create(file, name, array, compression)
+            file.attrs["format"] = FORMAT
+            file.attrs["format_version"] = card["format_version"]
+            file.attrs["card"] = json.dumps(card, allow_nan=False)
+            file.flush()
+            declared_arrays(file, path)  # what readers refuse is not written
     except OSError as error:
-        raise DatasetError(
-            f"cannot write {path}: {error}; choose a folder with free space and write permission"
-        ) from error
+        if isinstance(error, FileExistsError):
+            check_target(path, replace)
+        raise output_error(path, error) from error
 
 
 @contextmanager
@@ -57,19 +52,17 @@ def open_container(path: Path) -> Iterator[tuple[dict[str, h5py.Dataset], dict[s
     """Open the file at `path`; yield its arrays, which are not read yet, and its dataset card.
 
     Raises DatasetError for a file that is missing, truncated, of another format or version, and where reading an array
-    inside the `with` block fails on damaged data.
+    inside the `with` block fails: on damaged data, by the operating system's refusal, or for lack of memory.
     """
-    if not path.is_file():
-        raise DatasetError(f"there is no dataset file {path}; give the name or path of an existing one")
+    check_plain_file(path)
+    if not has_memory(HDF5_NEEDS):
+        raise memory_error(path)
     try:
         with h5py.File(path, "r") as file:
             card = read_card(file, path)
             yield declared_arrays(file, path), card
-    except (OSError, RuntimeError, KeyError) as error:
-        raise DatasetError(
-            f"{path} cannot be read as HDF5, so it is truncated, damaged or of another kind; fetch or collect it anew"
-            f" ({error})"
-        ) from error
+    except (OSError, RuntimeError, KeyError, MemoryError) as error:
+        raise reading_error(path, error) from error
 
 
 def checksum(stored: Stored, card: Mapping[str, Any]) -> str:
@@ -87,7 +80,7 @@ def checksum(stored: Stored, card: Mapping[str, Any]) -> str:
 def row_blocks(array: "np.ndarray | h5py.Dataset") -> Iterator[tuple[int, int]]:
     """Row ranges of about 16 MiB, so that arrays larger than memory can be walked."""
     row_bytes = max(1, array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64)))
-    step = max(1, _BLOCK_BYTES // row_bytes)
+    step = max(1, BLOCK_BYTES // row_bytes)
     for start in range(0, array.shape[0], step):
         yield start, min(start + step, array.shape[0])
 

@@ -12,6 +12,7 @@ import torch as th
 from components.offline_buffer import OfflineBuffer
 from components.scheme import Groups, Preprocess, Scheme
 from components.statistics import DataStatistics
+from datasets.bounds import check_same_bounds
 from datasets.card import NOT_COMPARED
 from datasets.dataset import OfflineDataset, read_dataset
 from datasets.names import accepted, resolve_dataset
@@ -78,11 +79,7 @@ def check_dimensions(args: SimpleNamespace, dataset: OfflineDataset, env_info: d
                 f"dataset {args.dataset} has {key} {expected.get(key)}, the environment {env_info.get(key)}; {advice}"
             )
     if expected["action_space"] == "continuous":
-        for key in ("action_low", "action_high"):
-            if not np.allclose(expected[key], env_info[key]):
-                raise DatasetError(
-                    f"dataset {args.dataset} has {key} {expected[key]}, the environment {env_info[key]}; {advice}"
-                )
+        check_same_bounds(args.dataset, dataset, env_info, advice)
 
 
 def build_buffer(

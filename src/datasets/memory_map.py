@@ -1,26 +1,26 @@
 """A cache of memory-mapped `.npy` files beside a dataset, for data larger than memory."""
 
 import fcntl
-import hashlib
-import json
+import itertools
 import logging
 import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from datasets.hdf5 import row_blocks
+from datasets.cache_files import CacheDamage, Layout, clear_caches, open_cache, write_cache
+from datasets.faults import input_error, reading_error
+from datasets.hdf5 import BLOCK_BYTES
 from datasets.stored import coded_keys, decode_rows, row_shape, stored_names
-from utils.errors import DatasetError
+from datasets.validate import OPTIONAL, REQUIRED
+from utils.errors import DatasetError, OutputError, cause, printable
 from utils.memory import free_memory
 
 _LOG = logging.getLogger(__name__)
-_MANIFEST = "manifest.json"
-Layout = dict[str, tuple[tuple[int, ...], np.dtype]]
 _MEMORY_SHARE = 0.5  # of the free memory, because the buffer makes further arrays from these
 
 
@@ -39,88 +39,113 @@ def cached_arrays(
     """The mapped arrays of the file at `path`, whose content must have been checked against its card's checksum.
 
     An existing cache is used where every file in it has the size and checksum of its manifest. Otherwise the arrays are
-    decoded block by block into a new cache, with a warning where the old one was damaged.
-    Raises DatasetError where the folder cannot be written.
+    decoded block by block into a new cache, with a warning where a check found the old one damaged.
+    Raises DatasetError where a cache cannot be read, and OutputError where none can be written.
     """
-    folder, layout = _folder(path, card), _layout(entries, offsets)
+    parent, layout = path.with_name(f"{path.name}.cache"), _layout(entries, offsets)
+    name = str(card.get("checksum", ""))[:16]
+    arrays, _ = _find(parent, name, layout)
+    if arrays is not None:
+        return arrays
+    # tried again below under the lock, as another run may be making the cache now
     try:
-        return _open(folder, layout)
-    except (OSError, ValueError):
-        pass  # tried again below under the lock, as another run may be building the cache now
-    try:
-        folder.parent.mkdir(exist_ok=True)
-        with open(folder.parent / "lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # of runs that start together, one builds the cache and the others wait
-            try:
-                return _open(folder, layout)
-            except (OSError, ValueError) as error:
-                if folder.exists():
-                    _LOG.warning(f"the memory-mapped cache {folder} is damaged ({error}); making it anew from {path}")
-            _build(folder, entries, offsets, layout)
-            return _open(folder, layout)
+        parent.mkdir(exist_ok=True)
+        with _lock(parent / "lock"):  # of runs that start together, one makes the cache and the others wait
+            arrays, damage = _find(parent, name, layout)
+            if arrays is None:
+                folder = _new_folder(parent, name, damage, path)
+                write_cache(folder, layout, _blocks(path, entries, offsets, layout))
+                arrays, damage = _find(parent, name, layout)
     except OSError as error:
-        raise DatasetError(
-            f"cannot write the memory-mapped cache {folder}: {error}; free space or move the file"
+        size = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in layout.values()) / 1e6
+        raise OutputError(
+            f"cannot write the memory-mapped cache {parent} ({cause(error)}): it takes {size:.0f} MB; free space or "
+            "move the dataset"
         ) from error
-    except ValueError as error:
+    if arrays is None:
         raise DatasetError(
-            f"the memory-mapped cache {folder} was damaged while it was written ({error}); use another disk"
-        ) from error
-
-
-def _open(folder: Path, layout: Layout) -> dict[str, np.ndarray]:
-    """Map the arrays of a cache. Raises OSError or ValueError where a file is missing or was changed."""
-    manifest = json.loads((folder / _MANIFEST).read_text())
-    arrays: dict[str, np.ndarray] = {}
-    for key, (shape, dtype) in layout.items():
-        file = folder / f"{key}.npy"
-        if not isinstance(manifest, dict) or manifest.get(file.name) != _fingerprint(file):
-            raise ValueError(f"{file.name} was changed after it was written")
-        # copy-on-write: torch needs writable memory, and the files must not change
-        arrays[key] = np.load(file, mmap_mode="c", allow_pickle=False)
-        if arrays[key].shape != shape or arrays[key].dtype != dtype:
-            raise ValueError(f"{file.name} holds another array")
+            f"the memory-mapped cache {parent} was damaged while it was written ({'; '.join(damage.values())}); use "
+            "another disk"
+        )
     return arrays
 
 
-def _fingerprint(file: Path) -> dict[str, Any]:
-    """Size and SHA-256 of a file, read in blocks."""
-    with open(file, "rb") as content:
-        return {"size": file.stat().st_size, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
+def _find(parent: Path, name: str, layout: Layout) -> tuple[dict[str, np.ndarray] | None, dict[Path, str]]:
+    """The arrays of the first sound cache among NAME, NAME-2, ..., and what is wrong with the others.
+
+    Raises DatasetError where the operating system refuses to read one.
+    """
+    damage: dict[Path, str] = {}
+    for folder in _folders(parent, name):
+        if not os.path.lexists(folder):
+            return None, damage
+        try:
+            return open_cache(folder, layout), damage
+        except CacheDamage as error:
+            damage[folder] = str(error)
+        except OSError as error:
+            raise DatasetError(f"{input_error(folder, error)}; or delete this memory-mapped cache") from error
+    raise AssertionError
 
 
-def _build(folder: Path, entries: Mapping[str, h5py.Dataset], offsets: np.ndarray, layout: Layout) -> None:
-    for other in folder.parent.iterdir():
-        if other.is_dir():  # an outdated or damaged cache, or one whose builder was killed
-            shutil.rmtree(other)
-    building = folder.with_name("building")
-    building.mkdir()
-    _write_arrays(building, entries, offsets, layout)
-    manifest = {f"{key}.npy": _fingerprint(building / f"{key}.npy") for key in layout}
-    (building / _MANIFEST).write_text(json.dumps(manifest, indent=1))
-    os.replace(building, folder)
+def _folders(parent: Path, name: str) -> Iterator[Path]:
+    yield parent / name
+    for number in itertools.count(2):
+        yield parent / f"{name}-{number}"
 
 
-def _write_arrays(folder: Path, entries: Mapping[str, h5py.Dataset], offsets: np.ndarray, layout: Layout) -> None:
-    files = {
-        key: np.lib.format.open_memmap(folder / f"{key}.npy", "w+", dtype, shape)
-        for key, (shape, dtype) in layout.items()
-    }
-    widest = max(files.values(), key=lambda file: file[:1].nbytes)
-    for start, stop in row_blocks(widest):
-        for key, rows in decode_rows(entries, offsets, start, stop).items():
-            files[key][start:stop] = rows
-    for file in files.values():
-        file.flush()
+def _new_folder(parent: Path, name: str, damage: Mapping[Path, str], path: Path) -> Path:
+    """Where to make a cache, once those of other content and the damaged ones are removed."""
+    clear_caches(parent, damage)
+    for folder, fault in damage.items():
+        left = "; what is in it cannot be told to be ours, so delete it yourself" if os.path.lexists(folder) else ""
+        _LOG.warning(f"the memory-mapped cache {folder} is damaged ({fault}); making it anew from {path}{left}")
+    return next(folder for folder in _folders(parent, name) if not os.path.lexists(folder))
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold the lock of this name. Raises OSError where it cannot be had, as through a link, which is not followed."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _LOG.info(f"waiting for another run, which makes the memory-mapped cache {path.parent}")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _blocks(
+    path: Path, entries: Mapping[str, h5py.Dataset], offsets: np.ndarray, layout: Layout
+) -> Iterator[dict[str, np.ndarray]]:
+    """All rows, decoded, in blocks of which each array has about 16 MiB at most. Raises DatasetError on reading."""
+    n_rows = int(offsets[-1])
+    widest = max(int(np.prod(shape[1:])) * dtype.itemsize for shape, dtype in layout.values())
+    step = max(1, BLOCK_BYTES // max(1, widest))
+    for start in range(0, n_rows, step):
+        try:
+            rows = decode_rows(entries, offsets, start, min(start + step, n_rows))
+        except (OSError, RuntimeError, KeyError) as error:  # the dataset's fault, not the cache's
+            raise reading_error(path, error) from error
+        yield rows
 
 
 def _layout(entries: Mapping[str, h5py.Dataset], offsets: np.ndarray) -> Layout:
-    """Shape and dtype of every decoded array."""
+    """Shape and dtype of every decoded array, by its name, which becomes a file's.
+
+    Raises DatasetError for an unknown name, and where an array has not the episodes' number of rows.
+    """
     coded, n_rows = coded_keys(entries), int(offsets[-1])
     parts = {name for key in coded for name in stored_names(key)}
     layout: Layout = {name: (entry.shape, entry.dtype) for name, entry in entries.items() if name not in parts}
+    for name, (shape, _) in layout.items():
+        if name not in REQUIRED + OPTIONAL:
+            raise DatasetError(f"'{printable(name)}' is not an array of a dataset; fetch or collect the file anew")
+        if shape[0] != n_rows:
+            raise DatasetError(
+                f"{name} has shape {shape}, and its episodes have {n_rows} rows; fetch or collect the file anew"
+            )
     return layout | {key: ((n_rows, *row_shape(entries, key)), np.dtype(np.float32)) for key in coded}
-
-
-def _folder(path: Path, card: Mapping[str, Any]) -> Path:
-    return path.with_name(f"{path.name}.cache") / str(card.get("checksum", ""))[:16]

@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from utils.errors import DatasetError, close_matches
+from datasets.faults import check_plain_file, input_error
+from utils.errors import DatasetError, close_matches, printable
 
 DATA_ROOT = Path(__file__).resolve().parents[2] / "offline_data"
 
@@ -37,15 +38,20 @@ RECIPES = {
 def dataset_path(name_or_path: str | Path) -> Path:
     """Path of a dataset, whether it exists or not. A path ends in `.h5` or names a file; all else is a name.
 
-    Raises DatasetError for a name that leads out of offline_data/.
+    Raises DatasetError for a name that leads out of offline_data/ and for one that no file can have.
     """
     text = str(name_or_path)
-    path = Path(text).expanduser()
-    if text.endswith((".h5", ".hdf5")) or path.is_file():
+    if not text or "\0" in text:
+        raise DatasetError(f"'{printable(text)}' is no name of a dataset; give {accepted()}")
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:  # of an unknown user, or without any home
+        raise DatasetError(f"the home folder in '{printable(text)}' is not known; write the path in full") from error
+    if text.endswith((".h5", ".hdf5")) or _is_file(path):
         return path
     named = DATA_ROOT / f"{text}.h5"
     if not Path(os.path.normpath(named)).is_relative_to(DATA_ROOT):  # links are not followed: the file may be one
-        raise DatasetError(f"'{text}' is neither a dataset name nor a path ending in .h5; give {accepted()}")
+        raise DatasetError(f"'{printable(text)}' is neither a dataset name nor a path ending in .h5; give {accepted()}")
     return named
 
 
@@ -54,11 +60,14 @@ def dataset_name(path: str | Path) -> str | None:
 
     path: absolute or relative to the working directory, with or without `.h5`; not a dataset name.
     """
-    expanded = Path(path).expanduser()
+    expanded = Path(os.path.expanduser(path))
+    if "\0" in str(expanded):
+        return None  # no file's, which reading it will say
     # without and with links followed, as either path may contain links
-    for file, root in ((Path(os.path.abspath(expanded)), DATA_ROOT), (expanded.resolve(), DATA_ROOT.resolve())):
+    followed, root_followed = Path(os.path.realpath(expanded)), Path(os.path.realpath(DATA_ROOT))
+    for file, root in ((Path(os.path.abspath(expanded)), DATA_ROOT), (followed, root_followed)):
         if file.is_relative_to(root) and file != root:
-            other_kind = file.suffix != ".h5" and file.exists()  # a folder or a README
+            other_kind = file.suffix != ".h5" and os.path.lexists(file)  # a folder or a README
             return None if other_kind else file.relative_to(root).as_posix().removesuffix(".h5")
     return None
 
@@ -66,18 +75,20 @@ def dataset_name(path: str | Path) -> str | None:
 def resolve_dataset(name_or_path: str | Path) -> Path:
     """File of an existing dataset. Raises DatasetError, with its recipe or the nearest names, where there is none."""
     path = dataset_path(name_or_path)
-    if path.is_file():
+    if os.path.lexists(path):
+        check_plain_file(path)
         return path
+    _check_reachable(path)
     text = str(name_or_path)
-    if (
-        not DATA_ROOT.is_dir()
-    ):  # in a checkout of stock EPyMARL, which has neither the folder nor the learners of the recipes
-        raise DatasetError(f"there is no dataset '{text}': give {accepted()}, relative to {Path.cwd()}")
+    said = printable(text)
+    # in a checkout of stock EPyMARL, which has neither the folder nor the learners of the recipes
+    if not DATA_ROOT.is_dir():
+        raise DatasetError(f"there is no dataset '{said}': give {accepted()}, relative to {Path.cwd()}")
     if text in RECIPES:
         raise DatasetError(f"the dataset '{text}' has not been made yet; make it with: {RECIPES[text]}")
     near = close_matches(text, [*dataset_names(), *RECIPES], n=3, cutoff=0.3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"put the file there or under {DATA_ROOT.name}/"
-    raise DatasetError(f"there is no dataset '{text}' ({path} does not exist); {hint}")
+    raise DatasetError(f"there is no dataset '{said}' ({printable(str(path))} does not exist); {hint}")
 
 
 def accepted() -> str:
@@ -89,3 +100,21 @@ def accepted() -> str:
 def dataset_names() -> list[str]:
     """Names of all datasets under offline_data/."""
     return sorted(file.relative_to(DATA_ROOT).with_suffix("").as_posix() for file in DATA_ROOT.rglob("*.h5"))
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a plain file is at `path`; also False where the operating system refuses to look."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _check_reachable(path: Path) -> None:
+    """Raise DatasetError where the operating system refuses to look for `path`: then it may exist all the same."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise input_error(path, error) from error

@@ -9,9 +9,11 @@ from typing import Any
 import h5py
 import numpy as np
 
+from datasets.bounds import bounds_of
 from datasets.card import check_statistics, episode_returns
 from datasets.card_check import check_card
 from datasets.dataset import OfflineDataset
+from datasets.endings import doubtful_dataset
 from datasets.hdf5 import checksum, open_container
 from datasets.stored import coded_keys, declared, decode_rows, pop_episodes
 from datasets.validate import check_action_layout, check_arrays, check_layout, check_values
@@ -47,6 +49,9 @@ def inspect_file(path: Path) -> tuple[list[str], bool]:
     bad = {key: int((~np.isfinite(array)).sum()) for key, array in dataset.arrays.items()}
     lines += ["", "non-finite values: " + ", ".join(f"{key} {count}" for key, count in bad.items())]
     fault = _fault(dataset)
+    doubt = None if fault else doubtful_dataset(dataset)
+    if doubt is not None:
+        lines.append(f"warning: {doubt}")
     lines.append("checks of training: " + ("passed" if fault is None else f"FAILED: {fault}"))
     verdict = "matches" if stated == actual else "DOES NOT MATCH: the file was damaged or altered"
     lines.append(f"checksum {str(stated)[:16]}...: {verdict}")
@@ -137,17 +142,25 @@ def _continuous(dataset: OfflineDataset) -> Iterator[str]:
     actions, card = _taken(dataset), dataset.card
     yield f"actions (saturation: share within {_SATURATION:.0%} of the range from the lower and the upper bound)"
     yield "  agent dim        bounds     least      mean  greatest   saturation"
-    for agent in range(actions.shape[1]):
-        for index, (low, high) in enumerate(zip(card["action_low"], card["action_high"], strict=True)):
-            values, margin = actions[:, agent, index], _SATURATION * (high - low)
-            values = values[np.isfinite(values)]
-            bounds = f"[{low:g}, {high:g}]"
-            if not len(values):
-                yield f"  {agent:5d} {index:3d} {bounds:>13s} not one finite value"
-                continue
-            mean = values.mean(dtype=np.float64)
-            share = f"{np.mean(values <= low + margin):7.2%} {np.mean(values >= high - margin):7.2%}"
-            yield (f"  {agent:5d} {index:3d} {bounds:>13s} {values.min():9.4f} {mean:9.4f} {values.max():9.4f} {share}")
+    low, high = bounds_of(card, dataset.n_agents)  # (N, A) each
+    available = dataset.arrays.get("avail_actions")
+    for agent, index in np.ndindex(low.shape):
+        bounds = f"[{low[agent, index]:g}, {high[agent, index]:g}]"
+        head, values = f"  {agent:5d} {index:3d} {bounds:>13s}", actions[:, agent, index]
+        values = values[np.isfinite(values)]
+        if available is not None and not available[:, agent, index].any():
+            yield f"{head} none: the agent has fewer dimensions"
+        elif not len(values):
+            yield f"{head} not one finite value"
+        else:
+            yield f"{head} {_spread(values, float(low[agent, index]), float(high[agent, index]))}"
+
+
+def _spread(values: np.ndarray, low: float, high: float) -> str:
+    margin, mean = _SATURATION * (high - low), values.mean(dtype=np.float64)
+    shares = (np.mean(values <= low + margin), np.mean(values >= high - margin))
+    share = " ".join(f"{share:7.2%}" for share in shares) if low < high else "      -       -"
+    return f"{values.min():9.4f} {mean:9.4f} {values.max():9.4f} {share}"
 
 
 def _discrete(dataset: OfflineDataset) -> Iterator[str]:

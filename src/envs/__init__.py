@@ -1,14 +1,15 @@
 """Environments by name. This package imports no simulator: each factory imports its own when it is called."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from envs.arguments import check_arguments, own_arguments, own_copy, refuse_limit
 from envs.multiagentenv import MultiAgentEnv
 from envs.vector_env import SyncVectorEnv, VectorEnv
 from utils.errors import EnvError
 
-__all__ = ["REGISTRY", "VECTOR_REGISTRY", "MultiAgentEnv", "SyncVectorEnv", "VectorEnv"]
+__all__ = ["REGISTRY", "VECTOR_REGISTRY", "MultiAgentEnv", "SyncVectorEnv", "VectorEnv", "make_env", "make_vector_env"]
 
 GYMMA_SIMULATOR = ("gymnasium", "pettingzoo")
 MPE_SIMULATOR = ("mpe2", "pettingzoo", "pygame", "gymnasium")
@@ -35,15 +36,15 @@ def mpe_fn(**env_args: Any) -> MultiAgentEnv:
 
 
 def mpe_vector_fn(
-    n_envs: int, common_reward: bool = True, reward_scalarisation: str = "sum", **env_args: Any
+    n_envs: int, /, common_reward: bool = True, reward_scalarisation: str = "sum", **env_args: Any
 ) -> VectorEnv:
     """Make the vectorised environment for `key=simple_spread` without rendering, else a loop over ordinary ones."""
     if env_args.get("key") == "simple_spread" and env_args.get("render_mode") is None:
-        from envs.mpe.keys import check_arguments
         from envs.mpe.spread_twin import SpreadTwin
 
         twin_args = {name: value for name, value in env_args.items() if name not in UNUSED_BY_TWIN}
         known = set(inspect.signature(SpreadTwin).parameters) - {"n_envs"} | set(UNUSED_BY_TWIN)
+        refuse_limit("max_cycles", twin_args)
         check_arguments("simple_spread", twin_args, known)
         return SpreadTwin(n_envs, common_reward=common_reward, reward_scalarisation=reward_scalarisation, **twin_args)
 
@@ -88,7 +89,6 @@ def bridge_fn(**env_args: Any) -> MultiAgentEnv:
 def _game(name: str, game: Callable[..., MultiAgentEnv], env_args: dict[str, Any]) -> MultiAgentEnv:
     """Make a game. Raises `EnvError` for an unknown keyword, and for a render mode: games cannot be drawn."""
     from envs.game_env import NO_PICTURES
-    from envs.mpe.keys import check_arguments
 
     if env_args.get("render_mode") is not None:
         raise EnvError(NO_PICTURES)
@@ -100,7 +100,7 @@ def _looped(factory: Callable[..., MultiAgentEnv]) -> Callable[..., VectorEnv]:
     """Make the `VECTOR_REGISTRY` entry of an environment that has no vectorised implementation."""
 
     def vector_fn(
-        n_envs: int, common_reward: bool = True, reward_scalarisation: str = "sum", **env_args: Any
+        n_envs: int, /, common_reward: bool = True, reward_scalarisation: str = "sum", **env_args: Any
     ) -> VectorEnv:
         return sync_vector_env(factory, n_envs, common_reward, reward_scalarisation, **env_args)
 
@@ -108,13 +108,18 @@ def _looped(factory: Callable[..., MultiAgentEnv]) -> Callable[..., VectorEnv]:
 
 
 def sync_vector_env(
-    factory: Callable[..., MultiAgentEnv], n_envs: int, common_reward: bool, reward_scalarisation: str, **env_args: Any
+    factory: Callable[..., MultiAgentEnv],
+    n_envs: int,
+    common_reward: bool,
+    reward_scalarisation: str,
+    /,
+    **env_args: Any,
 ) -> VectorEnv:
     """Make `n_envs` environments that step in a loop; number i has seed + i, as in EPyMARL's parallel runner."""
     seed = env_args.pop("seed", None)
 
     def make_env(i: int) -> MultiAgentEnv:
-        return factory(**env_args, seed=None if seed is None else seed + i, common_reward=False)
+        return factory(**own_copy(env_args), seed=None if seed is None else seed + i, common_reward=False)
 
     return SyncVectorEnv(n_envs, make_env, common_reward, reward_scalarisation)
 
@@ -129,3 +134,17 @@ VECTOR_REGISTRY: dict[str, Callable[..., VectorEnv]] = {
     "mpe": mpe_vector_fn,
     **{name: _looped(REGISTRY[name]) for name in ("gymma", "matrix_game", "bridge")},
 }
+
+
+def make_env(name: str, env_args: Mapping[str, Any], common_reward: bool, reward_scalarisation: str) -> MultiAgentEnv:
+    """Make the environment `REGISTRY[name]` with a copy of `env_args` that is its own. Raises `EnvError`."""
+    arguments = own_arguments(env_args)
+    return REGISTRY[name](**arguments, common_reward=common_reward, reward_scalarisation=reward_scalarisation)
+
+
+def make_vector_env(
+    name: str, n_envs: int, env_args: Mapping[str, Any], common_reward: bool, reward_scalarisation: str
+) -> VectorEnv:
+    """Make the environment `VECTOR_REGISTRY[name]` with a copy of `env_args` that is its own. Raises `EnvError`."""
+    ours = {"common_reward": common_reward, "reward_scalarisation": reward_scalarisation}
+    return VECTOR_REGISTRY[name](n_envs, **own_arguments(env_args), **ours)

@@ -9,8 +9,11 @@ from types import ModuleType
 from typing import Any
 
 import gymnasium
+from gymnasium.envs.registration import load_env_creator
 
-from envs.mpe.keys import check_arguments, check_time_limit
+from envs.arguments import check_arguments, refuse_limit
+from envs.mpe.keys import check_time_limit
+from envs.wrappers.limits import OwnLimits
 from envs.wrappers.simulators import GymnasiumSimulator, PettingZooSimulator, Simulator
 from envs.wrappers.wrapped_env import WrappedEnv, check_render_mode
 from utils.errors import EnvError, nearest
@@ -56,18 +59,21 @@ class GymmaEnv(WrappedEnv):
             os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
         make = _make_gymnasium if _is_gymnasium(key) else _make_pettingzoo
-        simulator, limit = make(key, time_limit, render_mode, own_args)
+        simulator, limit, own_limits = make(key, time_limit, render_mode, own_args)
         modes = (getattr(simulator.env, "metadata", None) or {}).get("render_modes", ())
         if render_mode is not None and render_mode not in modes:
             known = ", ".join(modes) or "none"
             raise EnvError(
-                f"env_args.render_mode={render_mode}: {key} draws in the modes {known}; choose one of them, or null"
+                f"{key} does not draw in the mode {render_mode}, it draws in the modes {known}: leave out render=True "
+                "and env_args.render_mode, or set env_args.render_mode to one of these"
             )
+        limit = own_limits.own if limit is None else limit
         if limit is None:
             raise EnvError(f"{key} has no time limit of its own: set env_args.time_limit")
         super().__init__(
-            key, simulator, seed, limit, common_reward, reward_scalarisation, render_mode, replay_path, use_env_state
-        )
+            key, simulator, seed, limit, common_reward, reward_scalarisation, render_mode, replay_path, own_limits,
+            use_env_state,
+        )  # fmt: skip
 
 
 def _is_gymnasium(key: str) -> bool:
@@ -79,15 +85,15 @@ def _is_gymnasium(key: str) -> bool:
 
 def _make_pettingzoo(
     key: str, time_limit: int | None, render_mode: str | None, own_args: dict[str, Any]
-) -> tuple[Simulator, int | None]:
-    """The simulator and its time limit; its own limit is set to `time_limit` where it accepts one."""
+) -> tuple[Simulator, int | None, OwnLimits]:
+    """The simulator, the time limit and its own ones; `max_cycles` is set to `time_limit` where it accepts that."""
     module = _pettingzoo_module(key)
     parameters = _parameters(module.parallel_env)
     if _takes_anything(parameters) and hasattr(module, "raw_env"):  # PettingZoo's own conversion hides its arguments
         parameters = _parameters(module.raw_env)
     taken = dict(own_args)
     if PETTINGZOO_LIMIT in parameters:
-        _refuse_limit(PETTINGZOO_LIMIT, own_args)
+        refuse_limit(PETTINGZOO_LIMIT, own_args)
         if time_limit is None:
             time_limit = _default(parameters[PETTINGZOO_LIMIT])
         if time_limit is not None:
@@ -98,9 +104,11 @@ def _make_pettingzoo(
         own = set(inspect.signature(GymmaEnv).parameters) - {"key", "own_args"}
         check_arguments(key, own_args, own | set(parameters) - {PETTINGZOO_LIMIT})
     try:
-        return PettingZooSimulator(key, module.parallel_env(**taken)), time_limit
+        simulator = PettingZooSimulator(key, module.parallel_env(**taken))
     except (TypeError, ValueError, AssertionError) as error:
         raise EnvError(f"{key} refuses its env_args: {_one_line(error)}") from error
+    constructors = [module.raw_env] if hasattr(module, "raw_env") else []
+    return simulator, time_limit, OwnLimits(simulator.env, taken, [module.parallel_env, *constructors])
 
 
 def _parameters(constructor: Any) -> dict[str, inspect.Parameter]:
@@ -109,11 +117,6 @@ def _parameters(constructor: Any) -> dict[str, inspect.Parameter]:
 
 def _takes_anything(parameters: dict[str, inspect.Parameter]) -> bool:
     return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-
-
-def _refuse_limit(name: str, own_args: dict[str, Any]) -> None:
-    if name in own_args:
-        raise EnvError(f"env_args.{name} is set by env_args.time_limit: give time_limit instead")
 
 
 def _default(parameter: inspect.Parameter) -> int | None:
@@ -157,14 +160,14 @@ def _import(key: str, path: str) -> ModuleType:
 
 def _make_gymnasium(
     key: str, time_limit: int | None, render_mode: str | None, own_args: dict[str, Any]
-) -> tuple[Simulator, int | None]:
-    """The simulator and its time limit.
+) -> tuple[Simulator, int | None, OwnLimits]:
+    """The simulator, the time limit and its own ones.
 
     Some environments report their own limit as a terminal state (level-based foraging does). Their limit is therefore
     set one step beyond `time_limit`, so that the wrapper truncates first.
     """
     spec = copy.deepcopy(_gymnasium_spec(key))
-    _refuse_limit(GYMNASIUM_LIMIT, own_args)
+    refuse_limit(GYMNASIUM_LIMIT, own_args)
     own_limits = [known for known in (spec.kwargs.get(GYMNASIUM_LIMIT), spec.max_episode_steps) if known is not None]
     limit = time_limit or min(own_limits, default=None)
     if GYMNASIUM_LIMIT in spec.kwargs and limit is not None:
@@ -176,7 +179,9 @@ def _make_gymnasium(
         raise EnvError(f"{key} needs the package {error.name}, which is not installed: pip install it") from error
     except (gymnasium.error.Error, TypeError, ValueError, AssertionError) as error:
         raise EnvError(f"{key} refuses its env_args: {_one_line(error)}") from error
-    return GymnasiumSimulator(key, env), limit
+    creator = spec.entry_point if callable(spec.entry_point) else load_env_creator(spec.entry_point)
+    given = {GYMNASIUM_LIMIT: spec.max_episode_steps, **spec.kwargs, **own_args}
+    return GymnasiumSimulator(key, env), limit, OwnLimits(env, given, [creator])
 
 
 def _gymnasium_spec(key: str) -> Any:

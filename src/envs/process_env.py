@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from envs.arguments import own_arguments
 from envs.multiagentenv import MultiAgentEnv, as_array
-from envs.vector_env import VectorEnv, stack_infos
+from envs.vector_env import VectorEnv, episode_end, stack_infos
 from utils.errors import EnvError
 
 SRC = Path(__file__).resolve().parents[1]
@@ -41,6 +42,7 @@ class ProcessVectorEnv(VectorEnv):
         reward_scalarisation: str = "sum",
     ) -> None:
         super().__init__(n_envs, common_reward, reward_scalarisation)
+        env_args = own_arguments(env_args)
         seed = env_args.get("seed")
         self._workers: list[Worker] = []
         self._finalizer = weakref.finalize(self, _close_all, self._workers)
@@ -63,6 +65,7 @@ class ProcessVectorEnv(VectorEnv):
         self._terminated = np.zeros(self._n_active, dtype=bool)
         self._truncated = np.zeros(self._n_active, dtype=bool)
         self._infos: list[dict[str, Any]] = [{} for _ in active]
+        self._t = 0
 
     def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         self._check_started()
@@ -70,12 +73,15 @@ class ProcessVectorEnv(VectorEnv):
         if len(joint) != self._n_active:
             raise EnvError(f"step needs actions for {self._n_active} episodes, not {len(joint)}")
         reward = np.zeros((self._n_active, self.n_agents))
+        self._t += 1
         alive = np.flatnonzero(~(self._terminated | self._truncated))
         for i in alive:
             self._workers[i].send("step", joint[i])
         for i in alive:
             answer = self._answer(self._workers[i])
-            reward[i], self._terminated[i], self._truncated[i], self._infos[i], self._seen[i] = answer
+            reward[i], terminated, truncated, self._infos[i], self._seen[i] = answer
+            at_limit = self._t >= self.episode_limit
+            self._terminated[i], self._truncated[i] = episode_end(terminated, truncated, self._infos[i], at_limit)
         return reward, self._terminated.copy(), self._truncated.copy(), stack_infos(self._infos)
 
     def get_obs(self) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Vectorised environments: the interface to many episodes at once, and its implementation as a loop."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,17 @@ class VectorEnv(ABC):
         return checked
 
 
+def episode_end(terminated: bool, truncated: bool, info: Mapping[str, Any], at_limit: bool) -> tuple[bool, bool]:
+    """(terminated, truncated) of a step, of which at most one is True: a time limit is a truncation.
+
+    Stock EPyMARL's environments call a time limit terminated, with `info["episode_limit"]` True. Where the info does
+    not say, an end on the last step that `episode_limit` allows (`at_limit`) is a time limit.
+    """
+    over = bool(terminated or truncated)
+    cut = over and bool(info.get("episode_limit", at_limit) or not terminated)
+    return over and not cut, cut
+
+
 def stack_infos(infos: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
     """Merge E flat info dictionaries into one of (E,) arrays; entries that an episode lacks are 0."""
     keys = dict.fromkeys(key for info in infos for key in info)
@@ -105,6 +116,7 @@ class SyncVectorEnv(VectorEnv):
         self._terminated = np.zeros(0, dtype=bool)
         self._truncated = np.zeros(0, dtype=bool)
         self._infos: list[dict[str, Any]] = []
+        self._t = 0
 
     def reset(self, seeds: Sequence[int] | None = None) -> None:
         if seeds is None:
@@ -119,6 +131,7 @@ class SyncVectorEnv(VectorEnv):
         self._terminated = np.zeros(len(self._active), dtype=bool)
         self._truncated = np.zeros(len(self._active), dtype=bool)
         self._infos = [{} for _ in self._active]
+        self._t = 0
 
     def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         self._check_started()
@@ -126,10 +139,13 @@ class SyncVectorEnv(VectorEnv):
         if len(joint) != len(self._active):
             raise EnvError(f"step needs actions for {len(self._active)} episodes, not {len(joint)}")
         reward = np.zeros((len(self._active), self.n_agents))
+        self._t += 1
         for i, env in enumerate(self._active):
             if self._terminated[i] or self._truncated[i]:
                 continue
-            _, rewards, self._terminated[i], self._truncated[i], self._infos[i] = env.step(joint[i])
+            _, rewards, terminated, truncated, self._infos[i] = env.step(joint[i])
+            at_limit = self._t >= env.episode_limit
+            self._terminated[i], self._truncated[i] = episode_end(terminated, truncated, self._infos[i], at_limit)
             if np.shape(rewards) != (self.n_agents,):
                 raise EnvError(
                     "a vectorised environment needs rewards per agent: build its parts with common_reward=False"

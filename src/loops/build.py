@@ -8,12 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from components.action_selectors import REGISTRY as selector_REGISTRY
 from components.episode_buffer import ReplayBuffer
+from components.offline_buffer import OfflineBuffer
 from components.scheme import Groups, Scheme, build_scheme, extend_scheme
 from components.statistics import DataStatistics
-from controllers import REGISTRY as mac_REGISTRY
-from controllers.basic_controller import BasicMAC
 from datasets.dataset import OfflineDataset
 from datasets.loading import build_buffer, check_environment, data_statistics, environment_mismatch, load_dataset
 from datasets.references import reference_returns
@@ -22,12 +20,13 @@ from envs import VECTOR_REGISTRY
 from learners import REGISTRY as learner_REGISTRY
 from learners.base_learner import BaseLearner
 from loops.checks import check_run
+from loops.controller import build_mac, check_recurrence
+from loops.described import fixed_policy
 from loops.evaluator import Evaluator, Reference, reference_of
 from loops.needs import batch_rows, check_batch, check_online, check_optimiser, check_play, checked_networks
 from loops.resolve import drawing_settings, resolve
-from modules.agents import REGISTRY as agent_REGISTRY
+from loops.validation import split
 from modules.layers.normaliser import Normaliser, fill_normalisers
-from modules.policies import REGISTRY as policy_REGISTRY
 from runners import REGISTRY as runner_REGISTRY
 from utils.checkpoint import find_checkpoint, load_or_refuse
 from utils.config import choose
@@ -42,6 +41,7 @@ class Parts:
 
     args: the resolved settings, which every part reads. dataset: what an offline run learns from. weights: the step
     directory whose policy is evaluated or collected with. artist: a runner whose environment keeps pictures.
+    validation: the held-out part of the data.
     """
 
     args: Settings
@@ -54,6 +54,7 @@ class Parts:
     dataset: OfflineDataset | None = None
     weights: Path | None = None
     artist: Any = None
+    validation: OfflineBuffer | None = None
 
 
 def build(settings: Settings, logger: Logger) -> Parts:
@@ -74,20 +75,23 @@ def _build_offline(settings: Settings, logger: Logger) -> Parts:
     env = None if settings.env is None else make_env(settings)
     if env is not None:
         check_environment(settings, dataset, env.get_env_info())
-    args = resolve(settings, env_info)
+    args, policy = resolve(settings, env_info), None
+    if getattr(learner_class, "FIXED_POLICY", False):
+        args, policy = fixed_policy(args, env_info)
     scheme, groups, preprocess = build_scheme(env_info, args)
     extras = getattr(learner_class, "EXTRAS", ())  # stock's learners have none
     check_batch(args, batch_rows(args, dataset.max_length), extend_scheme(scheme, preprocess), groups)
     buffer = build_buffer(args, dataset, scheme, groups, preprocess, logger.console_logger, extras)
+    buffer, held_out = split(buffer, args)
     mac, learner = build_learning(
-        learner_class, buffer.scheme, groups, logger, args, data_statistics(dataset, buffer, args.gamma)
+        learner_class, buffer.scheme, groups, logger, args, data_statistics(dataset, buffer, args.gamma), policy
     )
     runner = evaluator = None
     if env is not None:
         runner = build_runner(args, logger, env)
         runner.setup(scheme, groups, preprocess, mac)
         evaluator = Evaluator(runner, args, reference_of(dataset.card["reference"]))
-    return Parts(args, env_info, mac, runner, evaluator, learner=learner, buffer=buffer, dataset=dataset)
+    return Parts(args, env_info, mac, runner, evaluator, learner, buffer, dataset, validation=held_out)
 
 
 def _build_online(settings: Settings, logger: Logger) -> Parts:
@@ -174,15 +178,17 @@ def build_learning(
     logger: Any,
     args: SimpleNamespace,
     statistics: DataStatistics | None = None,
+    policy: Any = None,
 ) -> tuple[Any, Any]:
     """Controller and learner, on the run's device.
 
-    statistics: the dataset's, which standardise the networks' inputs where `input_norm` is `dataset`.
+    statistics: the dataset's, which standardise the networks' inputs where `input_norm` is `dataset`. policy: the
+    controller where the learner is for a given one, which keeps the inputs that it was trained with.
     """
     with checked_networks(args, learner_class):
-        mac = build_mac(scheme, groups, args)
+        mac = build_mac(scheme, groups, args) if policy is None else policy
     check_recurrence(mac, args)
-    if statistics is not None and args.input_norm == "dataset":
+    if policy is None and statistics is not None and args.input_norm == "dataset":
         standardise_policies(mac, args, statistics)
     with checked_networks(args, learner_class):
         learner = build_learner(learner_class, mac, scheme, logger, args)
@@ -199,44 +205,6 @@ def standardise_policies(mac: Any, args: SimpleNamespace, statistics: DataStatis
     if not any(isinstance(layer, Normaliser) for layer in mac.agent.modules()):
         raise ConfigError(f"agent={args.agent} does not standardise its inputs; set input_norm=none")
     fill_normalisers(mac.agent, statistics.inputs)
-
-
-def check_recurrence(mac: Any, args: SimpleNamespace) -> None:
-    """Refuse to train recurrent agents on windows that start without a recurrent state (ConfigError)."""
-    if args.window is not None and args.burn_in == 0 and getattr(mac.agent, "is_recurrent", True):
-        raise ConfigError(
-            f"agent={args.agent} is recurrent and learns from whole episodes: set window=None (or from windows of "
-            f"several steps with a warm-up: burn_in=10 window=10)"
-        )
-
-
-def build_mac(scheme: Scheme, groups: Groups, args: SimpleNamespace) -> BasicMAC:
-    """The controller the configuration names. Raises ConfigError for unknown names and for parts that do not fit."""
-    agents: dict[str, Any] = dict(agent_REGISTRY)
-    selectors: dict[str, Any] = dict(selector_REGISTRY)
-    agent = choose(agents, "agent", args.agent)
-    mac = choose(mac_REGISTRY, "mac", args.mac)
-    selector = choose(selectors, "action_selector", args.action_selector)
-    # Stock's own controllers, agents and selectors do not declare themselves; they are taken as they come.
-    shares = getattr(mac, "unshared", None)
-    if shares is not None and getattr(agent, "unshared", shares) != shares:
-        fitting = sorted(name for name, other in agents.items() if getattr(other, "unshared", shares) == shares)
-        raise ConfigError(f"agent={args.agent} does not fit mac={args.mac}, which takes agent={' or '.join(fitting)}")
-    space = "continuous" if scheme["actions"]["dtype"].is_floating_point else "discrete"
-    kinds = {kind: "continuous" if policy.continuous else "discrete" for kind, policy in policy_REGISTRY.items()}
-    meant = kinds.get(args.agent_output_type, space)
-    if meant != space and args.learner is not None:
-        fitting = sorted(kind for kind, actions in kinds.items() if actions == space)
-        raise ConfigError(
-            f"agent_output_type={args.agent_output_type} is for {meant} actions; these are {space}: set it to "
-            f"{' or '.join(fitting)}, and action_selector to auto"
-        )
-    if space not in getattr(selector, "action_types", {space}):
-        fitting = sorted(name for name, other in selectors.items() if space in getattr(other, "action_types", {space}))
-        raise ConfigError(
-            f"action_selector={args.action_selector} cannot choose {space} actions; set it to {' or '.join(fitting)}"
-        )
-    return mac(scheme, groups, args)
 
 
 def build_learner(learner: Any, mac: Any, scheme: Scheme, logger: Logger, args: SimpleNamespace) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from datasets.names import dataset_path
+from datasets.output import check_target, clear_datasets
 from loops.needs import check_environments
 from loops.resolve import drawing_settings
-from utils.errors import ConfigError
+from utils.errors import ConfigError, UserError
 from utils.files import check_writable
 from utils.settings import Settings
 
@@ -63,8 +64,11 @@ def check_online(settings: Settings) -> None:
 
 
 def check_destination(name: str, key: str) -> None:
-    """Raise ConfigError where the dataset `name` exists already or cannot be written."""
+    """Raise ConfigError where the dataset `name` exists already or cannot be written; remains there are removed."""
     path = dataset_path(name)
-    if path.exists():
-        raise ConfigError(f"{key}={name}: {path} exists already; delete it or choose another name")
+    try:
+        check_target(path, replace=False)
+    except UserError as error:
+        raise ConfigError(f"{key}={name}: {error}") from error
     check_writable(path.parent, key)
+    clear_datasets(path)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import shlex
+import shutil
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +17,13 @@ import numpy as np
 from sacred.run import Run
 
 from components.episode_buffer import EpisodeBatch
-from datasets.dataset import write_dataset
+from datasets.dataset import NameTakenError, write_dataset
+from datasets.endings import doubtful_ends
 from datasets.names import dataset_path
+from datasets.output import free_name
 from loops.build import Parts
 from loops.needs import check_projected
+from utils.errors import OutputError
 from utils.logging import Logger
 from utils.progress import Progress
 from utils.versions import commit, installed
@@ -27,27 +33,83 @@ SIMULATORS = ("mpe2", "pettingzoo", "gymnasium", "gymnasium-robotics", "mujoco",
 
 
 def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
-    """Play `collect_episodes` episodes, exploring as in training, and write them to `collect_to`."""
+    """Play `collect_episodes` episodes, exploring as in training, and write them to `collect_to`.
+
+    Raises NameTakenError or OutputError where they had to be kept elsewhere; the message says where.
+    """
     args, runner = parts.args, parts.runner
     if parts.weights is not None:
         runner.t_env = int(parts.weights.name)  # annealed exploration is as it was at that step of training
     arrays, offsets = play(runner, args, logger)
     runner.close_env()
     fields = card_fields(args, parts.env_info, behaviour_of(args, runner, parts.weights))
-    return write(dataset_path(args.collect_to), arrays, offsets, fields, logger.console_logger)
+    return write(dataset_path(args.collect_to), arrays, offsets, fields, logger.console_logger, args.results)
 
 
 def write(
-    path: Path, arrays: dict[str, np.ndarray], offsets: np.ndarray, fields: dict[str, Any], log: logging.Logger
+    path: Path,
+    arrays: dict[str, np.ndarray],
+    offsets: np.ndarray,
+    fields: dict[str, Any],
+    log: logging.Logger,
+    results: Path,
 ) -> dict[str, float]:
-    """Write a dataset and say what it holds; returns the mean and the standard deviation of its returns."""
-    card = write_dataset(path, arrays, offsets, fields, last_action_known=True)
+    """Write a dataset and say what it holds; returns the mean and the standard deviation of its returns.
+
+    Nothing is replaced. Where another program has taken the name meanwhile, or the disk refuses, the episodes are kept
+    under another name or in another folder: `results`, or that of temporary files. Raises NameTakenError or OutputError
+    then, which says where they are, or that they are lost.
+    """
+    try:
+        card = write_dataset(path, arrays, offsets, fields, last_action_known=True, replace=False)
+    except (NameTakenError, OutputError) as refusal:
+        folders = [results / "kept", Path(tempfile.gettempdir())]
+        if isinstance(refusal, NameTakenError):
+            folders.insert(0, path.parent)
+        kept = _keep(path, arrays, offsets, fields, folders)
+        where = f"this run's episodes are in {kept} instead" if kept else "this run's episodes are lost"
+        raise type(refusal)(f"{_without_remedy(refusal)}; {where}") from refusal
     returns = card["returns"]
+    terminal = arrays["terminated"][offsets[1:] - 2] > 0  # (E,); an episode's final row holds no step
+    doubt = doubtful_ends(np.diff(offsets) - 1, terminal, card["environment"])
+    if doubt is not None:
+        log.warning(f"{path}: {doubt}")
     log.info(
         f"Wrote {path}: {card['counts']['transitions']} transitions in {card['counts']['episodes']} episodes, "
         f"return {returns['mean']:.2f}, standard deviation {returns['std']:.2f}"
     )
     return {"return_mean": returns["mean"], "return_std": returns["std"]}
+
+
+def _keep(
+    path: Path, arrays: dict[str, np.ndarray], offsets: np.ndarray, fields: dict[str, Any], folders: Sequence[Path]
+) -> Path | None:
+    """Write a dataset to the first folder that takes it, under the first free name; None where none does."""
+    for folder in folders:
+        while True:
+            other = free_name(folder / path.name)
+            try:
+                write_dataset(other, arrays, offsets, fields, last_action_known=True, replace=False)
+                return other
+            except NameTakenError:  # by another writer, since its name was free
+                continue
+            except OutputError:
+                break
+    return None
+
+
+def _without_remedy(refusal: Exception) -> str:
+    return str(refusal).partition("; ")[0]
+
+
+def warn_of_little_room(path: Path, most: int, log: logging.Logger) -> None:
+    """Say that the disk may be too small for a dataset of `most` bytes before compression."""
+    free = shutil.disk_usage(path.parent).free
+    if free < most:
+        log.warning(
+            f"{path} may take up to {most / 1e6:.0f} MB and its disk has {free / 1e6:.0f} MB left; free space while "
+            "this run plays"
+        )
 
 
 def play(runner: Any, args: SimpleNamespace, logger: Logger) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -61,7 +123,11 @@ def play(runner: Any, args: SimpleNamespace, logger: Logger) -> tuple[dict[str, 
         parts.append(flat_rows(batch, keep))
         done += keep
         if len(parts) == 1:  # before hours are spent
-            check_projected(args, done, sum(array.nbytes for array in parts[0].values()))
+            size = sum(array.nbytes for array in parts[0].values())
+            check_projected(args, done, size)
+            warn_of_little_room(
+                dataset_path(args.collect_to), size * args.collect_episodes // keep, logger.console_logger
+            )
         progress.advance(done)
     progress.close()
     return join(parts)

@@ -7,9 +7,12 @@ from typing import Any
 from sacred.run import Run
 
 from datasets.dataset import OfflineDataset
+from datasets.endings import doubtful_dataset
 from loops.build import Parts
 from loops.training import Training
+from loops.validation import Validation
 from utils.logging import Logger
+from utils.progress import Progress
 
 
 def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
@@ -26,6 +29,8 @@ class OfflineTraining(Training):
         super().__init__(parts, logger)
         assert parts.dataset is not None
         self.dataset = parts.dataset
+        self.validation = None if parts.validation is None else Validation(parts.learner, parts.validation, self.args)
+        self.figures: dict[str, float] = {}  # what the data alone tell, newest
         self._describe_dataset()
 
     def _describe_dataset(self) -> None:
@@ -35,12 +40,33 @@ class OfflineTraining(Training):
             f"Dataset {self.args.dataset}: {self.dataset.n_transitions} transitions in {self.dataset.n_episodes} "
             f"episodes, {value}, standard deviation {returns['std']:.2f}"
         )
+        doubt = doubtful_dataset(self.dataset)
+        if doubt is not None:
+            self.log.warning(f"Dataset {self.args.dataset}: {doubt}")
 
     def advance(self) -> None:
         """One update from a fresh batch."""
         batch = self.to_device(self.buffer.sample(self.args.batch_size))
         self.t += 1
         self.learner.train(batch, self.t, self.t)
+
+    def _evaluate(self, progress: Progress) -> None:
+        """Evaluations in the environment, losses on held-out data, and what the learner can tell from data."""
+        super()._evaluate(progress)
+        self.figures = {} if self.validation is None else self.validation.losses()
+        if hasattr(self.learner, "assess"):
+            self.figures |= self.learner.assess(self.buffer)
+        for key, value in self.figures.items():
+            self.logger.log_stat(key, value, self.t)
+        if self.evaluator is None and self.figures:
+            progress.show_score(", ".join(f"{key} {value:.4g}" for key, value in self.figures.items()))
+
+    def report(self, sacred_run: Run) -> dict[str, float]:
+        """The headline figures, with those that the data alone tell."""
+        summary = super().report(sacred_run)
+        if self.figures:
+            self.log.info("\n".join(["From the data alone", *(f"  {k:<28} {v:.4f}" for k, v in self.figures.items())]))
+        return summary | self.figures
 
     def identity(self) -> dict[str, Any]:
         return super().identity() | {"dataset_checksum": self.dataset.card["checksum"]}

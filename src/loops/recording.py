@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from components.episode_buffer import EpisodeBatch
+from datasets.dataset import NameTakenError
 from datasets.names import dataset_path
 from loops.collect import card_fields, exploration, flat_rows, join, write
+from utils.errors import OutputError
 
 
 class Recording:
@@ -25,10 +27,16 @@ class Recording:
         self.parts.append(flat_rows(batch, batch.batch_size, reward="agent_rewards"))
 
     def write(self, runner: Any, log: logging.Logger) -> None:
-        """Write what `runner` has played."""
+        """Write what `runner` has played; where it had to be kept elsewhere, or is lost, the log says so.
+
+        The training is complete then, and its result is not given up for that.
+        """
         arrays, offsets = join(self.parts)
         behaviour = (
             f"every training episode of {self.args.name}, {runner.t_env} steps, {exploration(runner)} at the end"
         )
         fields = card_fields(self.args, runner.get_env_info(), behaviour)
-        write(dataset_path(self.args.replay_to), arrays, offsets, fields, log)
+        try:
+            write(dataset_path(self.args.replay_to), arrays, offsets, fields, log, self.args.results)
+        except (NameTakenError, OutputError) as error:
+            log.error(f"replay_to={self.args.replay_to}: {error}")

@@ -11,6 +11,7 @@ from typing import Any
 import torch as th
 
 from components.scheme import is_continuous
+from utils.bounds import per_agent, shortest
 from utils.config import Config
 from utils.settings import Settings
 
@@ -57,14 +58,19 @@ def resolve(settings: Settings, env_info: dict[str, Any]) -> Settings:
 
 
 def dimensions(env_info: dict[str, Any]) -> dict[str, Any]:
-    """The sizes that stock puts on `args`, and the action bounds; everything else is read from the scheme."""
+    """The sizes that stock puts on `args`, and the action bounds; everything else is read from the scheme.
+
+    Bounds are A numbers where all agents agree, else N lists of A.
+    """
     sizes = {
         "n_agents": int(env_info["n_agents"]),
         "n_actions": int(env_info["n_actions"]),
         "state_shape": env_info["state_shape"],
     }
-    bounds = {key: [float(x) for x in env_info[key]] for key in ("action_low", "action_high") if key in env_info}
-    return sizes | bounds
+    if "action_low" not in env_info:
+        return sizes
+    low, high = (per_agent(env_info[key], sizes["n_agents"]) for key in ("action_low", "action_high"))
+    return sizes | dict(zip(("action_low", "action_high"), shortest(low, high), strict=True))
 
 
 def resolved_outputs(agent_output_type: str, action_selector: str, continuous: bool) -> dict[str, str]:

@@ -13,9 +13,11 @@ from components.episode_buffer import EpisodeBatch
 from components.scheme import is_continuous
 from datasets.card import NOT_COMPARED
 from loops.build import Parts
+from loops.describe import describe
 from loops.evaluator import Evaluator
 from loops.resolve import resolved_outputs
 from utils.checkpoint import find_checkpoint, load_state, save_checkpoint
+from utils.description import write_description
 from utils.errors import CheckpointError, TrainingError
 from utils.logging import Logger
 from utils.old_names import old_names
@@ -28,6 +30,9 @@ FREE_TO_CHANGE = ("t_max", "checkpoint_path", "load_step", "unique_token", "loca
                   "buffer_cpu_only", "memory_map", "compile", "loss_chunk", "mongo", "use_tensorboard", "dataset",
                   "save_model_interval", "log_interval", "repeat_id", "label", "hypergroup",
                   "save_replay_buffer")  # fmt: skip
+
+# Statistics that evaluations log.
+OF_EVALUATIONS = ("test_", "validation_", "fqe_")
 
 
 def is_plain(value: Any) -> bool:
@@ -44,6 +49,7 @@ class Training:
     unit, clock = "update", "training updates"  # what the clock counts, for progress lines and for pictures
 
     def __init__(self, parts: Parts, logger: Logger) -> None:
+        self.parts = parts
         args = self.args = parts.args
         self.logger, self.log = logger, logger.console_logger
         self.runner, self.learner, self.buffer = parts.runner, parts.learner, parts.buffer
@@ -85,6 +91,8 @@ class Training:
         """Train to `t_max`; returns final, best and mean-of-last-ten figures."""
         try:
             self.resume()
+            if self.args.save_model:
+                self._describe(sacred_run)
             with StopSignals() as signals:
                 self.loop(signals)
             self.finish()
@@ -159,6 +167,12 @@ class Training:
                 self.save()
             saved = f"continue with checkpoint_path='{self.directory}'"
         raise SacredInterrupt(f"{signal_name} at {self.unit} {self.t} of {self.args.t_max}; {saved}")
+
+    def _describe(self, sacred_run: Run) -> None:
+        """Write `run.json` beside the checkpoints; the Sacred run points to it and keeps a copy."""
+        path = write_description(self.directory, describe(self.parts, sacred_run))
+        sacred_run.info["run_description"] = str(path)
+        sacred_run.add_artifact(str(path), name="description.json")  # Sacred has a run.json of its own
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
@@ -274,7 +288,7 @@ def _without_closing_evaluation(state: dict[str, Any]) -> dict[str, Any]:
         return state
     kept = dict(state)
     kept["statistics"] = {
-        key: [point for point in series if not (key.startswith("test_") and point[0] == state["t"])]
+        key: [point for point in series if not (key.startswith(OF_EVALUATIONS) and point[0] == state["t"])]
         for key, series in state["statistics"].items()
     }
     if "evaluations" in state:

@@ -6,10 +6,16 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from components.episode_buffer import EpisodeBatch
 from controllers.basic_controller import BasicMAC
+from datasets.endings import doubtful_ends
+from envs.finite import check_finite
 from runners.episodes import Episodes, EpisodeStore
 from utils.logging import Logger
+
+WATCHED = 10  # training episodes whose ends are looked at
 
 
 class BaseRunner:
@@ -31,6 +37,10 @@ class BaseRunner:
         self.t_env = 0
         self.train_episodes, self.test_episodes = EpisodeStore(), EpisodeStore()
         self.log_train_stats_t = -1000000  # log the first run
+        # Collected episodes are looked at when they are written.
+        self._ends: list[tuple[int, bool]] | None = None if getattr(args, "collect", False) else []
+        key = args.env_args.get("key", args.env_args.get("map_name"))
+        self.environment = args.env if key is None else f"{args.env} ({key})"
         self.env = self.make_env(args) if env is None else env
         self._test_env: Any = None
         self.episode_limit: int = self.env.episode_limit
@@ -55,6 +65,7 @@ class BaseRunner:
 
     def close_env(self) -> None:
         """Release the environments."""
+        self._doubt_ends()
         self.env.close()
         if self._test_env is not None:
             self._test_env.close()
@@ -82,11 +93,44 @@ class BaseRunner:
             self._test_env = self.make_env(self.args)
         return self._test_env
 
-    def _finish(self, returns: list[Any], lengths: list[int], infos: list[dict[str, float]], test_mode: bool) -> None:
-        """Record finished episodes; log those of training where it is time."""
+    def _check_seen(self, obs: Any, state: Any, axes: tuple[str, ...]) -> None:
+        """Raise `EnvError` for an observation or a state that is not finite. axes: those before agent and component."""
+        check_finite("observation", obs, (*axes, "agent", "component"), self.environment, self.t)
+        check_finite("state", state, (*axes, "component"), self.environment, self.t)
+
+    def _check_reward(self, reward: Any, axes: tuple[str, ...]) -> None:
+        """Raise `EnvError` for a reward of the step that is not finite."""
+        check_finite("reward", reward, axes, self.environment, self.t + 1)
+
+    def _watch_ends(self, lengths: list[int], terminals: list[bool]) -> None:
+        """Note how training episodes end, until there are enough to judge by."""
+        if self._ends is not None:
+            self._ends.extend(zip(lengths, terminals, strict=True))
+            if len(self._ends) >= WATCHED:
+                self._doubt_ends()
+
+    def _doubt_ends(self) -> None:
+        """Warn, once, where a time limit seems to have been called a terminal state."""
+        if self._ends:
+            lengths, terminals = (np.array(column) for column in zip(*self._ends, strict=True))
+            warning = doubtful_ends(lengths, terminals, {"env": self.args.env, "env_args": self.args.env_args})
+            if warning is not None:
+                self.logger.console_logger.warning(f"{self.environment}: {warning}")
+        self._ends = None
+
+    def _finish(
+        self,
+        returns: list[Any],
+        lengths: list[int],
+        infos: list[dict[str, float]],
+        terminals: list[bool],
+        test_mode: bool,
+    ) -> None:
+        """Record finished episodes; log those of training where it is time. terminals: those that end by one."""
         (self.test_episodes if test_mode else self.train_episodes).add(returns, lengths, infos)
         if test_mode:
             return
+        self._watch_ends(lengths, terminals)
         self.t_env += sum(lengths)
         if self.t_env - self.log_train_stats_t >= self.args.runner_log_interval:
             self.train_episodes.take().log(self.logger, "", self.t_env)

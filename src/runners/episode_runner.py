@@ -7,8 +7,9 @@ import numpy as np
 import torch as th
 
 from components.episode_buffer import EpisodeBatch
-from envs import REGISTRY as env_REGISTRY
+from envs import make_env
 from envs.multiagentenv import MultiAgentEnv
+from envs.vector_env import episode_end
 from runners.base_runner import BaseRunner
 from utils.errors import ConfigError
 
@@ -24,9 +25,7 @@ class EpisodeRunner(BaseRunner):
                 f"batch_size_run={args.batch_size_run}: the episode runner plays one episode at a time; "
                 "set batch_size_run=1 or runner=vector"
             )
-        return env_REGISTRY[args.env](
-            **args.env_args, common_reward=args.common_reward, reward_scalarisation=args.reward_scalarisation
-        )
+        return make_env(args.env, args.env_args, args.common_reward, args.reward_scalarisation)
 
     def save_replay(self) -> None:
         """Write the pictures of the newest episode, where the environment keeps any."""
@@ -50,25 +49,28 @@ class EpisodeRunner(BaseRunner):
         env = self.reset(test_mode)
         self.mac.init_hidden(batch_size=self.batch_size)
         episode_return: Any = 0.0 if self.args.common_reward else np.zeros(self.args.n_agents)
-        done = False
+        terminated = truncated = False
         info: dict[str, Any] = {}
-        while not done:
+        while not (terminated or truncated):
             self._observe(env)
             actions = self._act(test_mode)
             _, reward, terminated, truncated, info = env.step(actions[0])
-            done = terminated or truncated
+            self._check_reward(reward, () if np.ndim(reward) == 0 else ("agent",))
+            terminated, truncated = episode_end(terminated, truncated, info, self.t + 1 >= self.episode_limit)
             episode_return = episode_return + np.asarray(reward)
-            outcome = {"reward": [np.atleast_1d(reward)], "terminated": [(done != info.get("episode_limit", False),)]}
+            outcome = {"reward": [np.atleast_1d(reward)], "terminated": [(terminated,)]}
             self.batch.update(outcome, ts=self.t)
             self.t += 1
         self._observe(env)
         self._act(test_mode)
         numeric = {key: float(value) for key, value in info.items()}
-        self._finish([episode_return], [self.t], [numeric], test_mode)
+        self._finish([episode_return], [self.t], [numeric], [terminated], test_mode)
         return self.batch
 
     def _observe(self, env: MultiAgentEnv) -> None:
-        seen = {"state": [env.get_state()], "avail_actions": [env.get_avail_actions()], "obs": [env.get_obs()]}
+        state, obs = env.get_state(), env.get_obs()
+        self._check_seen(obs, state, ())
+        seen = {"state": [state], "avail_actions": [env.get_avail_actions()], "obs": [obs]}
         self.batch.update(seen, ts=self.t)
 
     def _act(self, test_mode: bool) -> th.Tensor:

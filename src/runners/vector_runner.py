@@ -9,7 +9,7 @@ import torch as th
 
 from components.episode_buffer import EpisodeBatch
 from controllers.basic_controller import BasicMAC
-from envs import VECTOR_REGISTRY
+from envs import make_vector_env
 from envs.vector_env import VectorEnv
 from runners.base_runner import BaseRunner
 
@@ -22,11 +22,8 @@ class VectorRunner(BaseRunner):
 
     @staticmethod
     def make_env(args: SimpleNamespace) -> VectorEnv:
-        return VECTOR_REGISTRY[args.env](
-            args.batch_size_run,
-            **args.env_args,
-            common_reward=args.common_reward,
-            reward_scalarisation=args.reward_scalarisation,
+        return make_vector_env(
+            args.env, args.batch_size_run, args.env_args, args.common_reward, args.reward_scalarisation
         )
 
     def setup(self, scheme: dict[str, Any], groups: dict[str, int], preprocess: dict[str, Any], mac: BasicMAC) -> None:
@@ -60,6 +57,7 @@ class VectorRunner(BaseRunner):
         actions = self._observe_and_act(env, alive, test_mode)
         while alive.any():
             reward, terminated, truncated, infos = env.step(actions)  # (E, N), (E,), (E,)
+            self._check_reward(reward, ("episode", "agent"))
             scalarised = env.scalarise(reward)  # (E,) or (E, N)
             rows = _rows(alive)
             outcome = {"reward": scalarised[rows], "terminated": terminated[rows]}
@@ -75,13 +73,14 @@ class VectorRunner(BaseRunner):
             # step, for each advances the recurrent state of every episode.
             actions = self._observe_and_act(env, played, test_mode)
         last_infos = [{key: float(value[i]) for key, value in infos.items()} for i in range(n_episodes)]
-        self._finish(list(total), lengths.tolist(), last_infos, test_mode)
+        self._finish(list(total), lengths.tolist(), last_infos, terminated.tolist(), test_mode)
         return self.batch
 
     def _observe_and_act(self, env: VectorEnv, which: np.ndarray, test_mode: bool) -> np.ndarray:
         """Record what the episodes `which` see and do at step t; returns every episode's action, zeros elsewhere."""
         rows = _rows(which)
         seen = {"state": env.get_state(), "obs": env.get_obs(), "avail_actions": env.get_avail_actions()}
+        self._check_seen(seen["obs"], seen["state"], ("episode",))
         self.batch.update({key: value[rows][:, None] for key, value in seen.items()}, rows, self.t)
         chosen = self._select(rows, test_mode)  # (rows, N) or (rows, N, A)
         self.batch.update({"actions": chosen.unsqueeze(1)}, rows, self.t)

@@ -64,7 +64,7 @@ def writing_file(path: Path, replace: bool = True) -> Iterator[Path]:
         if replace:
             os.replace(temporary, path)
         else:
-            os.link(temporary, path, follow_symlinks=False)
+            _create(temporary, path)
         flush_to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -96,8 +96,12 @@ def clear_remains(folder: Path) -> list[Path]:
 
     Links are never followed. What cannot be removed stays, as it is no concern of the run that starts.
     """
-    removed = []
-    for entry in folder.iterdir() if folder.is_dir() else ():
+    removed: list[Path] = []
+    try:
+        entries = list(folder.iterdir())
+    except OSError:  # no folder, or one that may not be read
+        return removed
+    for entry in entries:
         if not (entry.name.startswith(".") and entry.name.endswith(WRITING)):
             continue
         with suppress(OSError):
@@ -128,10 +132,28 @@ def reserve(path: Path, size: int) -> None:
         os.close(descriptor)
 
 
+def _create(temporary: Path, path: Path) -> None:
+    """Give a complete file its name. Raises FileExistsError where the name is taken, in whatever moment."""
+    try:
+        os.link(temporary, path, follow_symlinks=False)
+        return
+    except FileExistsError:
+        raise
+    except OSError:
+        # a file system without hard links: an empty file takes the name, and only its maker replaces it
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
+    try:
+        os.replace(temporary, path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
 def _begin(path: Path, folder: bool) -> tuple[Path, int]:
     """A new temporary beside `path` with a name that nobody can predict, and the locked descriptor that keeps it."""
     while True:
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{WRITING}")
+        # a part of the name suffices: with the whole, a long one would be too long
+        temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}{WRITING}")
         try:
             if folder:
                 temporary.mkdir()
@@ -140,7 +162,8 @@ def _begin(path: Path, folder: bool) -> tuple[Path, int]:
                 lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
         except FileExistsError:
             continue
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(OSError):  # a file system without locks: `clear_remains` gets none either, and removes nothing
+            fcntl.flock(lock, fcntl.LOCK_EX)
         if os.path.lexists(temporary):  # `clear_remains` may have come between creation and lock
             return temporary, lock
         os.close(lock)

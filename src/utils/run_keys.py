@@ -19,6 +19,7 @@ RUN_KEYS: Keys = {
     "burn_in": Key("steps before each window that only warm up the recurrent state", INDEX),
     "memory_map": Key("read the dataset through a memory-mapped cache (offline)", bool),
     "reward_scaling": Key("scaling of the dataset's team rewards (offline)", ("none", "centre", "standardise")),
+    "validation_share": Key("share of the dataset's episodes held out for validation losses (offline)", Range(0, 0.9)),
     "train_reward": Key("team reward that is learned from (offline)", ("mean", "sum", "agent0")),
     "updates_per_run": Key("updates after each rollout of the runner (online)", COUNT),
     "buffer_size": Key("episodes in the replay buffer (online)", COUNT),

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,3 +31,11 @@ def installed(packages: tuple[str, ...]) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def installed_imports() -> dict[str, str]:
+    """Versions of every installed package of which something is imported, and of Python."""
+    imported = {name.partition(".")[0] for name in sys.modules}
+    owners = importlib.metadata.packages_distributions()
+    packages = {package for name in imported for package in owners.get(name, ())}
+    return {"python": sys.version.split()[0], **installed(tuple(sorted(packages)))}

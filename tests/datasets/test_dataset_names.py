@@ -72,3 +72,29 @@ def test_without_the_data_folder_only_paths_are_offered(tmp_path, monkeypatch):
         assert str(refused.value) == f"there is no dataset '{name}': give {accepted()}, relative to {tmp_path}"
     write_dataset(tmp_path / "lbf.h5", *continuous_arrays([3]), continuous_card())
     assert resolve_dataset("lbf.h5") == Path("lbf.h5")
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("~nosuchuser/d.h5", "the home folder in"),
+        ("~nosuchuser/d", "the home folder in"),
+        ("a\0b.h5", "is no name of a dataset"),
+        ("a\0b", "is no name of a dataset"),
+        ("", "is no name of a dataset"),
+        ("n" * 300, "file name too long"),
+        ("n" * 300 + ".h5", "file name too long"),
+        ("a/" * 3000 + "b.h5", "file name too long"),
+        ("loop/a.h5", "too many levels of symbolic links"),
+        ("file/a.h5", "there is no dataset"),
+        ("\x1b[31mred\n.h5", r"'\x1b[31mred .h5'"),
+    ],
+)
+def test_a_name_that_no_file_can_have_is_one_sentence(text, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    Path("file").write_text("")
+    assert dataset_name(text) is None
+    with pytest.raises(DatasetError) as refusal:
+        resolve_dataset(text)
+    assert words in str(refusal.value) and str(refusal.value).isprintable()

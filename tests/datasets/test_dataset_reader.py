@@ -1,9 +1,18 @@
+import errno
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
 
-from datasets.dataset import read_dataset, write_dataset
-from tests.datasets.samples import continuous_card, forge, particle_world
+from datasets.dataset import read_dataset, resolve_dataset, write_dataset
+from datasets.faults import reading_error
+from tests.datasets.disks import no_free_descriptors, without_rights
+from tests.datasets.samples import continuous_arrays, continuous_card, forge, particle_world
 from utils.errors import DatasetError
 
 
@@ -76,7 +85,7 @@ def test_links_to_other_files_are_refused(written, tmp_path):
         ({"action_low": [2.0, -1.0]}, "action_low is 2"),
         ({"obs_mean": [[1.0], [1.0, 2.0]]}, "obs_mean is no array"),
         ({"obs_std": [0.0]}, "obs_std has shape"),
-        ({"shapes": {}}, "states the shapes"),
+        ({"shapes": {}}, "shapes.n_agents is None"),
         ({"reference": {"random": 1.0, "expert": 1.0, "source": "me"}}, "so scores cannot be normalised"),
         ({"reference": {"random": 1.0, "source": "me"}}, "reference.expert is None"),
         ({"reference": {"random": "1", "expert": 2.0, "source": "me"}}, "reference.random is '1'"),
@@ -118,3 +127,130 @@ def test_arrays_that_bypassed_the_writer_are_refused(written, arrays, message, m
     forge(path, {}, arrays)
     with pytest.raises(DatasetError, match=message):
         read_dataset(path, memory_map=memory_map)
+
+
+def check_said(path, words, read=read_dataset):
+    """Reading `path` is refused in one line with `words`, which do not call the file damaged."""
+    with pytest.raises(DatasetError) as refusal:
+        read(path)
+    said = str(refusal.value)
+    assert words in said and "\n" not in said
+    assert not any(word in said for word in ("damaged", "truncated", "collect", "fetch"))
+
+
+def test_a_file_that_another_program_writes_is_said_to_be_held_open(written):
+    path, *_ = written
+    script = f"import h5py; file = h5py.File({str(path)!r}, 'r+'); print(flush=True); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", script], **pipes) as holder:
+        holder.stdout.readline()
+        check_said(path, "is held open by another program")
+        holder.communicate(b"\n")
+    assert read_dataset(path).n_episodes == 3
+
+
+@pytest.mark.parametrize("read", [read_dataset, resolve_dataset])
+@pytest.mark.parametrize("closed", ["file", "folder"])
+def test_a_file_without_read_permission_is_said_so(closed, read):
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "inner" / "d.h5"
+        write_dataset(path, *continuous_arrays([3]), continuous_card())
+        os.chmod(name, 0o755)
+        os.chmod(path if closed == "file" else path.parent, 0)
+        with without_rights():
+            if closed == "folder" or read is read_dataset:
+                check_said(path, "(permission denied); give yourself permission to read it", read)
+        os.chmod(path.parent, 0o755)
+
+
+def test_a_failing_disk_is_said_so(tmp_path):
+    (tmp_path / "d.h5").symlink_to("/proc/self/mem")  # reading its first bytes is an input/output error
+    check_said(tmp_path / "d.h5", "(input/output error); check the disk")
+
+
+def test_too_many_open_files_are_said_so(written):
+    path, *_ = written
+    with no_free_descriptors():
+        check_said(path, "(too many open files); close other files, or raise the limit")
+    assert read_dataset(path).n_episodes == 3
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (KeyError("Unable to open object (file read failed: time = now\n, errno = 5, error = x)"), "input/output"),
+        (RuntimeError("file read failed: errno = 116, error message = 'Stale file handle'"), "stale file handle"),
+        (OSError("Can't read data (memory allocation failed for chunk)"), "too little memory"),
+        (MemoryError("Unable to allocate 3 GiB"), "too little memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "cannot allocate memory"),
+    ],
+)
+def test_what_hdf5_says_of_the_operating_system_in_its_text_is_found(error, words):
+    said = str(reading_error(Path("d.h5"), error))
+    assert words in said and "damaged" not in said and "\n" not in said
+
+
+@pytest.mark.parametrize("error", [OSError("wrong B-tree signature\n"), OSError(errno.EINVAL, "read failed")])
+def test_an_address_beyond_the_file_is_damage(error):
+    said = str(reading_error(Path("d.h5"), error))
+    assert "damaged" in said and "\n" not in said
+
+
+@pytest.mark.parametrize("read", [read_dataset, resolve_dataset])
+@pytest.mark.parametrize(
+    "kind, make",
+    [
+        ("a folder", Path.mkdir),
+        ("a named pipe", os.mkfifo),
+        ("a device", lambda path: path.symlink_to("/dev/zero")),
+        ("a named pipe", lambda path: (os.mkfifo(f"{path}.pipe"), path.symlink_to(f"{path}.pipe"))),
+    ],
+)
+def test_what_is_no_plain_file_is_not_read(tmp_path, kind, make, read):
+    make(tmp_path / "d.h5")
+    with pytest.raises(DatasetError, match=f"d.h5 is {kind}, not a dataset"):
+        read(tmp_path / "d.h5")
+
+
+@pytest.mark.parametrize("name", ["format", "format_version", "card"])
+@pytest.mark.parametrize("kind", ["missing", "float", "array", "empty", "bytes", "reference", "compound", "no text"])
+def test_an_attribute_of_another_kind_is_refused(written, name, kind):
+    path, *_ = written
+    with h5py.File(path, "r+") as file:
+        values = {
+            "float": 1.5,
+            "array": np.arange(3),
+            "empty": h5py.Empty("f4"),
+            "bytes": np.void(b"ab"),
+            "reference": file.ref,
+            "compound": np.zeros((), [("a", "i4")]),
+            "no text": b"\xff\xfe",
+        }
+        del file.attrs[name]
+        if kind != "missing":
+            file.attrs[name] = values[kind]
+    with pytest.raises(DatasetError, match="not a dataset of this project|format version|not valid JSON"):
+        read_dataset(path)
+
+
+@pytest.mark.parametrize("kind", ["text", "compound", "opaque", "group", "soft link", "enum", "complex", "reference"])
+def test_an_entry_of_another_kind_is_refused(written, kind):
+    path, *_ = written
+    with h5py.File(path, "r+") as file:
+        del file["reward"]
+        values = {
+            "text": "abc",
+            "compound": np.zeros(12, [("a", "i4")]),
+            "opaque": np.zeros(12, "V3"),
+            "soft link": h5py.SoftLink("/nothing"),
+            "enum": np.zeros(12, bool),
+            "complex": np.zeros(12, complex),
+        }
+        if kind == "group":
+            file.create_group("reward")
+        elif kind == "reference":
+            file.create_dataset("reward", (12,), h5py.ref_dtype)
+        else:
+            file["reward"] = values[kind]
+    with pytest.raises(DatasetError, match="'reward'.*plain array"):
+        read_dataset(path)

@@ -10,6 +10,7 @@ import torch as th
 from PIL import Image
 
 from envs import REGISTRY
+from envs.mpe.replay import write_gif
 from envs.multiagentenv import MultiAgentEnv
 from utils.errors import EnvError
 
@@ -160,6 +161,14 @@ def test_replay_is_an_animated_gif(tmp_path: Path) -> None:
         assert image.info["duration"] == 100
     assert [file.name for file in path.parent.iterdir()] == ["replay.gif"]
     env.close()
+
+
+def test_a_replay_is_written_through_no_link_with_a_name_that_can_be_guessed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("mine")
+    for name in (".replay.gif.partial", ".replay.gif.tmp", "replay.gif"):
+        (tmp_path / name).symlink_to(tmp_path / "victim")
+    write_gif(tmp_path / "replay.gif", [np.zeros((4, 4, 3), np.uint8)] * 2)
+    assert (tmp_path / "victim").read_text() == "mine" and not (tmp_path / "replay.gif").is_symlink()
 
 
 def test_closing_one_environment_leaves_another_able_to_render() -> None:

@@ -28,7 +28,7 @@ def test_a_run_trains_evaluates_and_leaves_checkpoints(cli: CommandLine) -> None
     logged = metrics(run)
     assert logged["test_return_mean"]["steps"] == [0, 200, 400]
     assert logged["return_mean"]["steps"] and logged["critic_loss"]["steps"]
-    checkpoints = sorted(int(path.name) for path in cli.checkpoints()[0].iterdir())
+    checkpoints = sorted(int(path.name) for path in cli.checkpoints()[0].iterdir() if path.is_dir())
     assert checkpoints == [200, 400]
 
 

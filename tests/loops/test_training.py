@@ -49,6 +49,9 @@ class Loop(Training):
         parts = Parts(settings, info, learner.mac, evaluator=evaluator, learner=learner, buffer=buffer)
         super().__init__(parts, Logger(logging.getLogger("loop")))
 
+    def _describe(self, sacred_run: Any) -> None:
+        """There is no environment or dataset to describe."""
+
     def advance(self) -> None:
         train(self.learner, self.t, self.t + 1)
         self.t += 1

@@ -8,19 +8,23 @@ import numpy as np
 from datasets.dataset import write_dataset
 from envs.bridge import GOALS, N_ACTIONS, STARTS, bridge_tables, state_index
 from utils.errors import DatasetError
+from utils.memory import require_memory
 
 KINDS = ("optimal", "mix")
+_EPISODE_BYTES = 2000  # of the arrays of an episode of nine rows, the shortest, at least
 _LIMIT = 50  # steps of an episode, as in the published datasets
 
 
-def generate_bridge(kind: str, out: Path, episodes: int = 1000, seed: int = 0, command: str = "") -> dict[str, Any]:
+def generate_bridge(
+    kind: str, out: Path, episodes: int = 1000, seed: int = 0, command: str = "", replace: bool = True
+) -> dict[str, Any]:
     """Write episodes from the adjacent starts to `out`; return the dataset card.
 
     kind: "optimal" for shortest routes, actions uniform among `shortest_actions`. As in the published dataset, either
     agent yields, at one of three places, and the returns -1.290, -1.259 and -1.235 occur in a third of the episodes
     each. "mix": half uniformly random episodes of at most 50 steps, then half shortest routes. As in the published
     datasets, a step that the limit cuts pays 0. Raises DatasetError for another kind, for less than one episode, for a
-    negative seed, and for an odd number of episodes in a mix.
+    negative seed, and for an odd number of episodes in a mix. replace: whether a file at `out` is replaced.
     """
     if kind not in KINDS:
         raise DatasetError(f"'{kind}' is no dataset of Bridge; choose {' or '.join(KINDS)}")
@@ -28,6 +32,7 @@ def generate_bridge(kind: str, out: Path, episodes: int = 1000, seed: int = 0, c
         raise DatasetError(
             f"--episodes is {episodes} and --seed {seed}; they must be at least 1 and 0, and a mix needs an even number"
         )
+    require_memory(episodes * _EPISODE_BYTES, f"--episodes={episodes}", "generate fewer")
     rng = np.random.default_rng(seed)
     shortest, anything = shortest_actions(), np.ones((len(bridge_tables().states), N_ACTIONS**2), bool)
     n_random = episodes // 2 if kind == "mix" else 0
@@ -51,7 +56,7 @@ def generate_bridge(kind: str, out: Path, episodes: int = 1000, seed: int = 0, c
         "made_by": {"command": command, "seed": seed},
     }
     offsets = np.concatenate([[0], np.cumsum([len(part[0]) for part in played])])
-    return write_dataset(out, arrays, offsets, card, last_action_known=True, compression=9)
+    return write_dataset(out, arrays, offsets, card, last_action_known=True, compression=9, replace=replace)
 
 
 def shortest_actions() -> np.ndarray:

@@ -8,14 +8,16 @@ import numpy as np
 from datasets.dataset import write_dataset
 from envs.matrix_game import PAYOFFS, STATE
 from utils.errors import DatasetError
+from utils.memory import require_memory
 
 _NAMES = {"A": 0, "B": 1}
 _STEPS = 50  # of an episode, as in the published datasets
+_ROW_BYTES = 100  # of a row's arrays, at least
 _RANDOM = "AA,AB,BA,BB"
 
 
 def generate_xor(
-    joint_actions: str, out: Path, episodes: int = 100, seed: int = 0, command: str = ""
+    joint_actions: str, out: Path, episodes: int = 100, seed: int = 0, command: str = "", replace: bool = True
 ) -> dict[str, Any]:
     """Write episodes of 50 steps, cut by the time limit, to `out`; return the dataset card.
 
@@ -23,6 +25,7 @@ def generate_xor(
     four. They occur in random order and equally often (to within one, where their number does not divide the number of
     steps), so that the behaviour's probabilities are exact. Raises DatasetError for an unknown joint action, for one
     that is named twice, for less than one episode and for a negative seed.
+    replace: whether a file at `out` is replaced.
     """
     names = (_RANDOM if joint_actions == "random" else joint_actions).split(",")
     if any(len(name) != 2 or not set(name) <= set(_NAMES) for name in names) or len(set(names)) < len(names):
@@ -31,6 +34,7 @@ def generate_xor(
         )
     if episodes < 1 or seed < 0:
         raise DatasetError(f"--episodes is {episodes} and --seed {seed}; they must be at least 1 and 0")
+    require_memory(episodes * (_STEPS + 1) * _ROW_BYTES, f"--episodes={episodes}", "generate fewer")
     rng = np.random.default_rng(seed)
     joint = np.array([[_NAMES[letter] for letter in name] for name in names])  # (K, 2)
     taken, next_ones = (
@@ -56,4 +60,4 @@ def generate_xor(
         "made_by": {"command": command, "seed": seed},
     }
     offsets = np.arange(episodes + 1) * (_STEPS + 1)
-    return write_dataset(out, arrays, offsets, card, last_action_known=True, compression=9)
+    return write_dataset(out, arrays, offsets, card, last_action_known=True, compression=9, replace=replace)

@@ -1,8 +1,7 @@
-"""Checks of env_args: environment keys, keyword names and time limits, with the nearest match in the message."""
+"""Checks of env_args: environment keys and time limits."""
 
 import pkgutil
 import re
-from collections.abc import Iterable
 
 from utils.errors import EnvError, nearest
 
@@ -23,14 +22,6 @@ def check_key(key: str) -> str:
     if key not in known:
         raise EnvError(f"env_args.key={key!r} is no mpe environment; {nearest(str(key), known)}")
     return key
-
-
-def check_arguments(key: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Raise `EnvError` for the first name in `given` that the environment `key` does not know."""
-    options = sorted(known)
-    for name in given:
-        if name not in options:
-            raise EnvError(f"env_args.{name} is no argument of {key}; {nearest(name, options)}")
 
 
 def check_time_limit(time_limit: int, name: str = "time_limit") -> None:

@@ -5,7 +5,9 @@ import inspect
 import os
 from typing import Any
 
-from envs.mpe.keys import OWN_KEYS, check_arguments, check_key, check_time_limit
+from envs.arguments import check_arguments, refuse_limit
+from envs.mpe.keys import OWN_KEYS, check_key, check_time_limit
+from envs.wrappers.limits import OwnLimits
 from envs.wrappers.simulators import PettingZooSimulator
 from envs.wrappers.wrapped_env import WrappedEnv, check_render_mode
 from utils.errors import EnvError
@@ -45,7 +47,7 @@ class MPEEnv(WrappedEnv):
             env.unwrapped.screen = None  # mpe2 allocates a canvas of 2 MB per environment
         super().__init__(
             key, PettingZooSimulator(key, env), seed, time_limit, common_reward, reward_scalarisation, render_mode,
-            replay_path,
+            replay_path, OwnLimits(env, {"max_cycles": time_limit}),
         )  # fmt: skip
 
 
@@ -59,6 +61,7 @@ def _make_simulator(
     check_key(key)
     module = importlib.import_module(f"envs.mpe.{key}" if key in OWN_KEYS else f"mpe2.{key}")
     raw_env = module.SpreadEnv if key in OWN_KEYS else module.raw_env
+    refuse_limit("max_cycles", scenario_args)
     own_args = set(inspect.signature(MPEEnv).parameters) - {"key", "scenario_args"}
     simulator_args = set(inspect.signature(raw_env).parameters) - set(RESERVED)
     check_arguments(key, scenario_args, own_args | simulator_args)

@@ -1,6 +1,5 @@
 """Animated GIFs of episodes."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from utils.errors import EnvError
+from utils.files import writing_file
 
 FRAMES_PER_SECOND = 10
 
@@ -21,18 +21,16 @@ def write_gif(path: str | Path, frames: Sequence[np.ndarray]) -> None:
         raise EnvError("there are no frames to save: reset the environment and play an episode first")
     target = Path(path)
     images = [Image.fromarray(frame) for frame in frames]
-    partial = target.with_name(f".{target.name}.partial")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        images[0].save(
-            partial,
-            format="GIF",
-            save_all=True,
-            append_images=images[1:],
-            duration=1000 // FRAMES_PER_SECOND,
-            loop=0,
-        )
-        os.replace(partial, target)
+        with writing_file(target) as temporary:
+            images[0].save(
+                temporary,
+                format="GIF",
+                save_all=True,
+                append_images=images[1:],
+                duration=1000 // FRAMES_PER_SECOND,
+                loop=0,
+            )
     except OSError as error:
         raise EnvError(
             f"the replay cannot be written to {target} ({error.strerror or error}); set another env_args.replay_path"

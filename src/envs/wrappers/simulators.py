@@ -1,7 +1,7 @@
 """PettingZoo's parallel API and Gymnasium's multi-agent convention behind one interface."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,10 @@ class Seen:
 
 @dataclass
 class Outcome:
-    """Rewards of a step and how it ends the episode: `terminated` if all agents terminated, `truncated` otherwise."""
+    """Rewards of a step, 0 for agents that did not act, and how it ends the episode.
+
+    `terminated` if all agents terminated, `truncated` if it ends in another way.
+    """
 
     rewards: list[float]
     terminated: bool
@@ -61,10 +64,14 @@ class Simulator(ABC):
 
 
 class PettingZooSimulator(Simulator):
-    """A PettingZoo `parallel_env`. Agents that leave `env.agents` have ended; the episode ends with the last one."""
+    """A PettingZoo `parallel_env`. Agents that leave `env.agents` have ended; the episode ends with the last one.
+
+    An agent may join or come back: it acts while it is in `env.agents` and neither terminated nor truncated.
+    """
 
     def __init__(self, key: str, env: Any) -> None:
         self.env = env
+        self._key = key
         try:
             self.names = list(env.possible_agents)
             self.observation_spaces = [env.observation_space(name) for name in self.names]
@@ -76,23 +83,34 @@ class PettingZooSimulator(Simulator):
 
     def reset(self, seed: int | None, options: dict[str, Any] | None) -> Seen:
         observations, infos = self.env.reset(seed=seed, options=options)
-        self._acting = set(self.env.agents)
-        self._truncated = False
+        self._acting = self._present()
+        self._cut: set[Any] = set()  # agents that were truncated, and have not come back
         return self._seen(observations, infos)
 
     def step(self, actions: Sequence[Any]) -> tuple[Seen, Outcome]:
         joint = {name: action for name, action in zip(self.names, actions, strict=True) if name in self._acting}
         observations, rewards, terminations, truncations, infos = self.env.step(joint)
-        ended = {name for name in self._acting if terminations.get(name) or truncations.get(name)}
-        self._truncated |= any(truncations.get(name) and not terminations.get(name) for name in self._acting)
-        self._acting = set(self.env.agents) - ended
+        ended = {name for name in self.names if terminations.get(name) or truncations.get(name)}
+        self._cut |= {name for name in self._acting & ended if not terminations.get(name)}
+        self._acting = self._present() - ended
+        self._cut -= self._acting
         over = not self._acting
         outcome = Outcome(
-            rewards=[float(rewards.get(name, 0.0)) for name in self.names],
-            terminated=over and not self._truncated,
-            truncated=over and self._truncated,
+            rewards=[float(rewards.get(name, 0.0)) if name in joint else 0.0 for name in self.names],
+            terminated=over and not self._cut,
+            truncated=over and bool(self._cut),
         )
         return self._seen(observations, infos), outcome
+
+    def _present(self) -> set[Any]:
+        """Agents that the simulator lists now. Raises `EnvError` for one that it did not name beforehand."""
+        present = set(self.env.agents)
+        for name in present.difference(self.names):
+            raise EnvError(
+                f"agent {name} of {self._key} joins and is not in possible_agents ({', '.join(map(str, self.names))}): "
+                "the environment must name every agent there"
+            )
+        return present
 
     def _seen(self, observations: dict[str, Any], infos: dict[str, Any]) -> Seen:
         pairs = [split_mask(observations.get(name), infos.get(name)) for name in self.names]
@@ -135,32 +153,63 @@ class GymnasiumSimulator(Simulator):
 
     def reset(self, seed: int | None, options: dict[str, Any] | None) -> Seen:
         observations, info = self.env.reset(seed=seed, options=options)
+        self._ended = np.zeros(len(self.names), dtype=bool)  # (N,)
+        self._cut = np.zeros(len(self.names), dtype=bool)  # (N,)
         return self._seen(observations, info)
 
     def step(self, actions: Sequence[Any]) -> tuple[Seen, Outcome]:
-        observations, rewards, terminated, truncated, info = self.env.step(tuple(actions))
+        taken = zip(actions, self.action_spaces, self._ended, strict=True)
+        joint = tuple(_idle(space) if ended else action for action, space, ended in taken)
+        observations, rewards, terminated, truncated, info = self.env.step(joint)
         n_agents = len(self.names)
         if np.shape(rewards) != (n_agents,):
             raise EnvError(
                 f"{self._key} must give a reward for each of its {n_agents} agents, not {rewards!r}; "
                 "wrap it so that it returns a list of rewards"
             )
-        ends = np.broadcast_to(terminated, n_agents)  # (N,)
-        cuts = np.broadcast_to(truncated, n_agents)  # (N,)
-        all_terminated = bool(ends.all())
-        outcome = Outcome(
-            [float(reward) for reward in rewards], all_terminated, not all_terminated and bool((ends | cuts).all())
-        )
+        ends = self._per_agent("terminated", terminated)  # (N,)
+        cuts = self._per_agent("truncated", truncated)  # (N,)
+        earned = [0.0 if ended else float(reward) for reward, ended in zip(rewards, self._ended, strict=True)]
+        # An agent's end is its first; the environment need not repeat it.
+        self._cut |= cuts & ~ends & ~self._ended
+        self._ended |= ends | cuts
+        over = bool(self._ended.all())
+        cut = bool(self._cut.any())
+        outcome = Outcome(earned, over and not cut, over and cut)
         return self._seen(observations, info), outcome
 
+    def _per_agent(self, name: str, value: Any) -> np.ndarray:
+        """Flags (N,) from one flag or a list of them. Raises `EnvError` for any other number of flags."""
+        flags = np.asarray(value)
+        shapes = ((), (1,), (len(self.names),))
+        if isinstance(value, Mapping) or flags.dtype.kind not in "biufO" or flags.shape not in shapes:
+            raise EnvError(
+                f"{self._key} gives {name} {value!r} for {len(self.names)} agents; wrap it so that it gives one flag, "
+                "or one for each agent"
+            )
+        return np.broadcast_to(flags.astype(bool), len(self.names))
+
     def _seen(self, observations: Sequence[Any], info: dict[str, Any]) -> Seen:
+        if len(observations) != len(self.names):
+            raise EnvError(
+                f"{self._key} gives {len(observations)} observations for {len(self.names)} agents; wrap it so that "
+                "each agent has one, also after its end"
+            )
         masks = info.get("action_mask")
         infos = [{"action_mask": None if masks is None else masks[i]} for i in range(len(self.names))]
         pairs = [split_mask(seen, own) for seen, own in zip(observations, infos, strict=True)]
-        return Seen([seen for seen, _ in pairs], [mask for _, mask in pairs], [True] * len(self.names), numbers(info))
+        acting = [not ended for ended in self._ended]
+        return Seen([seen for seen, _ in pairs], [mask for _, mask in pairs], acting, numbers(info))
 
     def state(self) -> np.ndarray:
         raise EnvError("a Gymnasium environment has no state() of its own: set env_args.use_env_state=False")
+
+
+def _idle(space: Any) -> Any:
+    """The action that is handed in for an agent that has ended: number 0, or zeros within bounds."""
+    if isinstance(space, spaces.Discrete):
+        return int(space.start)
+    return np.clip(np.zeros(space.shape, space.dtype), space.low, space.high)
 
 
 def numbers(info: dict[str, Any]) -> dict[str, float]:

@@ -4,14 +4,21 @@ from typing import Any
 
 import numpy as np
 
+from envs.finite import check_finite
 from envs.mpe.keys import check_time_limit
 from envs.mpe.replay import write_gif
 from envs.multiagentenv import MultiAgentEnv, as_array, check_reward_scalarisation, scalarise
+from envs.wrappers.limits import OwnLimits
 from envs.wrappers.simulators import Seen, Simulator
 from envs.wrappers.spaces import Actions, Observations
 from utils.errors import EnvError
 
 RENDER_MODES = (None, "rgb_array", "human")
+
+
+def says_cut(info: dict[str, float]) -> bool:
+    """Whether a simulator's information says that a time limit ended the episode."""
+    return any(value == 1 and name.endswith(("TimeLimit.truncated", "episode_limit")) for name, value in info.items())
 
 
 def check_render_mode(render_mode: str | None) -> None:
@@ -26,10 +33,11 @@ class WrappedEnv(MultiAgentEnv):
     Observations are padded with zeros to the longest. Padded actions and action dimensions have `avail_actions` 0. The
     state is the joined padded observations, or the simulator's own with `use_env_state`. An agent that ends before the
     others observes zeros and gets reward 0 from then on. It has only action 0 (continuous: any action), which is not
-    executed.
+    executed. So does an agent that has not come yet; it is seen from the step on in which the simulator lets it act.
 
     The episode terminates when all agents have terminated. It is truncated when it ends in another way: at the
     simulator's limit or after `time_limit` steps. That step keeps its reward and has `info["episode_limit"]` True.
+    Some simulators call their own limit a terminal state: an end exactly at one of `own_limits` is a truncation too.
     """
 
     def __init__(
@@ -42,6 +50,7 @@ class WrappedEnv(MultiAgentEnv):
         reward_scalarisation: str,
         render_mode: str | None,
         replay_path: str,
+        own_limits: OwnLimits,
         use_env_state: bool = False,
     ) -> None:
         check_time_limit(time_limit)
@@ -52,6 +61,7 @@ class WrappedEnv(MultiAgentEnv):
         self.render_mode = render_mode
         self.replay_path = replay_path
         self._simulator = simulator
+        self._own_limits = own_limits
         self.n_agents = len(simulator.names)
         self._observations = Observations(key, simulator.names, simulator.observation_spaces)
         self._actions = Actions(key, simulator.names, simulator.action_spaces)
@@ -82,6 +92,7 @@ class WrappedEnv(MultiAgentEnv):
             seed = self._next_seed
         self._next_seed = None
         seen = self._simulator.reset(seed, options)
+        self._own_limits.begin()
         self._t = 0
         self._running = True
         self._frames = []
@@ -94,29 +105,37 @@ class WrappedEnv(MultiAgentEnv):
             raise EnvError("no episode is running: call reset first, and again after the end of every episode")
         seen, outcome = self._simulator.step(self._actions.split(as_array(actions)))
         self._t += 1
-        terminated = outcome.terminated
-        truncated = not terminated and (outcome.truncated or self._t >= self.episode_limit)
+        cut = outcome.terminated and (self._own_limits.reached(self._t) or says_cut(seen.info))
+        terminated = outcome.terminated and not cut
+        truncated = not terminated and (cut or outcome.truncated or self._t >= self.episode_limit)
         self._running = not (terminated or truncated)
+        check_finite("reward", outcome.rewards, ("agent",), self.key, self._t)  # here, for a sum would hide whose it is
         info = self._take_in(seen)
         reward = scalarise(outcome.rewards, self.common_reward, self.reward_scalarisation)
         return self.get_obs(), reward, terminated, truncated, {**info, "episode_limit": truncated}
 
     def _take_in(self, seen: Seen) -> dict[str, float]:
         """Store observations and masks. Return the info, with 0 for entries that are now missing."""
-        before = self._obs
-        if before is not None:
-            # An agent that acted may get no observation: its last row is repeated. An agent that did not act has ended.
-            before = [row if acted else np.zeros_like(row) for row, acted in zip(before, self._acting, strict=True)]
-            seen.observations = [
-                row if acted else None for row, acted in zip(seen.observations, self._acting, strict=True)
-            ]
+        acted = self._acting if self._obs is not None else [False] * self.n_agents
+        over = not any(seen.acting)
+        acting = acted if over and self._obs is not None else seen.acting
+        before = None
+        if self._obs is not None:
+            # An agent that acted may get no observation: its last row is repeated.
+            before = [row if had else np.zeros_like(row) for row, had in zip(self._obs, acted, strict=True)]
+        for i, (had, has) in enumerate(zip(acted, acting, strict=True)):
+            if not had and not has:
+                seen.observations[i] = None  # it has ended, or has not come yet
+            elif not had and seen.observations[i] is None:
+                raise EnvError(
+                    f"agent {self._simulator.names[i]} of {self.key} is to act after step {self._t} and has no "
+                    "observation: the environment must give one for every agent that it lets act"
+                )
         self._obs = self._observations.rows(seen.observations, before)
-        masks = seen.masks
-        if any(seen.acting):
-            self._acting = seen.acting
-        else:  # the simulator truncated the episode: learners bootstrap from the last row as if it continued
-            masks = [mask if mask is not None and np.any(mask) else None for mask in masks]
-        self._avail_actions = self._actions.masked(masks, self._acting)
+        self._acting = acting
+        # Over: the simulator ended the episode. Learners bootstrap from the last row of one that was cut.
+        masks = [None if over and mask is not None and not np.any(mask) else mask for mask in seen.masks]
+        self._avail_actions = self._actions.masked(masks, acting)
         if self.render_mode == "rgb_array":
             self._frames.append(self._simulator.env.render())
         self._info = {**dict.fromkeys(self._info, 0.0), **seen.info}

@@ -1,0 +1,105 @@
+"""What a run writes of itself into `run.json`, before its first step."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from sacred.run import Run
+
+from components.scheme import Scheme, build_scheme, extend_scheme
+from loops.build import Parts
+from loops.collect import SIMULATORS
+from utils.config import SOURCE
+from utils.description import plain_values
+from utils.settings import Settings
+from utils.versions import commit, installed, installed_imports
+
+# What `resolve` and `run_settings` add to the configuration's keys. `env_args.seed` is the key `seed`.
+DERIVED = ("device", "unique_token", "results", "n_agents", "n_actions", "state_shape", "action_low", "action_high")
+
+
+def describe(parts: Parts, sacred_run: Run) -> dict[str, Any]:
+    """The description of a run whose parts are built; plain JSON values.
+
+    config: every key, with `auto` replaced by what it became. env_info, scheme: sizes, dtypes, action bounds and agent
+    count. dataset: name, path, checksum and card. environment: its arguments and the simulators' versions. code: the
+    commit and the SHA-256 of every source file that was imported. sacred: where Sacred keeps the run.
+    """
+    args, card = parts.args, None if parts.dataset is None else parts.dataset.card
+    return {
+        "name": args.unique_token,
+        "algorithm": args.name,
+        "config": configuration(args),
+        "env_info": plain_values(parts.env_info),
+        "scheme": scheme_of(parts),
+        "input_statistics": "none" if args.input_norm == "none" or card is None else f"dataset {card['checksum']}",
+        "dataset": dataset_of(parts),
+        "environment": environment_of(args),
+        "code": {"commit": commit() or "unknown", "sources": sources()},
+        "versions": installed_imports(),
+        "sacred": sacred_place(sacred_run),
+        "continues": args.checkpoint_path or None,
+    }
+
+
+def configuration(args: Settings) -> dict[str, Any]:
+    """The configuration that makes the same settings again."""
+    config = {key: value for key, value in vars(args).items() if key not in DERIVED}
+    env_args = {key: value for key, value in args.env_args.items() if key != "seed"}
+    found: dict[str, Any] = plain_values({**config, "env_args": env_args})
+    return found
+
+
+def scheme_of(parts: Parts) -> dict[str, Any]:
+    """Shape, dtype and group of every entry of a time step."""
+    scheme, _, preprocess = build_scheme(parts.env_info, parts.args)
+    whole: Scheme = extend_scheme(scheme, preprocess)
+    return {
+        key: {
+            "shape": [field["vshape"]] if isinstance(field["vshape"], int) else list(field["vshape"]),
+            "dtype": str(field.get("dtype", "torch.float32")).removeprefix("torch."),
+            "group": field.get("group"),
+        }
+        for key, field in whole.items()
+    }
+
+
+def dataset_of(parts: Parts) -> dict[str, Any] | None:
+    """What the run learns from."""
+    if parts.dataset is None:
+        return None
+    card = parts.dataset.card
+    return {
+        "name": parts.args.dataset,
+        "path": str(parts.dataset.path),
+        "checksum": card["checksum"],
+        "card": plain_values(card),
+    }
+
+
+def environment_of(args: Settings) -> dict[str, Any] | None:
+    """The environment that scores the policy, with what determines its numbers."""
+    if args.env is None:
+        return None
+    env_args = {key: value for key, value in args.env_args.items() if key != "seed"}
+    return {"env": args.env, "env_args": plain_values(env_args), "versions": installed(SIMULATORS)}
+
+
+def sources() -> dict[str, str]:
+    """SHA-256 of every source file that was imported, by its path below src/: learner, modules and controller."""
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    own = sorted({Path(file).resolve() for file in files if file and Path(file).resolve().is_relative_to(SOURCE)})
+    return {
+        file.relative_to(SOURCE).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in own
+        if file.is_file()
+    }
+
+
+def sacred_place(sacred_run: Run) -> dict[str, Any]:
+    """The run's id, and the directory where its file observer writes."""
+    directories = [observer.dir for observer in sacred_run.observers if getattr(observer, "dir", None)]
+    return {"id": plain_values(sacred_run._id), "directory": str(Path(directories[0]).resolve()) if directories else ""}

@@ -1,0 +1,79 @@
+"""Parts of a run made again from its description, without repeating its configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.scheme import build_scheme, extend_scheme
+from controllers.basic_controller import BasicMAC
+from loops.controller import build_mac
+from loops.resolve import ROOT, resolve
+from utils.checkpoint import find_checkpoint, load_or_refuse
+from utils.description import find_description, plain_values, read_description
+from utils.errors import CheckpointError, ConfigError
+from utils.settings import Settings
+
+
+@dataclass(frozen=True)
+class DescribedPolicy:
+    """The policy of a checkpoint. directory: its step directory. args: the settings of the run that trained it."""
+
+    directory: Path
+    description: dict[str, Any]
+    args: Settings
+    mac: BasicMAC
+
+
+def described_policy(checkpoint_path: str, load_step: int = 0, device: str = "cpu") -> DescribedPolicy:
+    """Load the policy of a run's checkpoint, the newest for `load_step` 0.
+
+    Raises CheckpointError where there is no such checkpoint, where it is damaged, and where it has no description, as
+    those of earlier releases and of stock EPyMARL.
+    """
+    directory = find_checkpoint(checkpoint_path, load_step)
+    path = find_description(directory)
+    if path is None:
+        raise CheckpointError(
+            f"{directory} has no run.json that describes its run, as an earlier release wrote it; continue it first"
+        )
+    description = read_description(path)
+    args = described_settings(description, device)
+    scheme, groups, preprocess = build_scheme(description["env_info"], args)
+    mac = build_mac(extend_scheme(scheme, preprocess), groups, args)
+    load_or_refuse(lambda: mac.load_models(str(directory)), directory)
+    if device != "cpu":
+        mac.cuda()
+    return DescribedPolicy(directory, description, args, mac)
+
+
+def described_settings(description: dict[str, Any], device: str) -> Settings:
+    """The resolved settings of a described run, on another device."""
+    config = description["config"]
+    own = {"device": device, "unique_token": description["name"], "results": ROOT / config["local_results_path"]}
+    return resolve(Settings(**config).extended(**own), description["env_info"])
+
+
+# What a learner for a given policy takes over from the run that trained it.
+POLICY_KEYS = ("mac", "agent", "agent_output_type", "action_selector", "use_rnn", "obs_agent_id", "obs_last_action",
+               "mask_before_softmax")  # fmt: skip
+SIZES = ("n_agents", "obs_shape", "n_actions", "action_space", "action_low", "action_high")
+
+
+def fixed_policy(args: Settings, env_info: dict[str, Any]) -> tuple[Settings, BasicMAC]:
+    """The controller that `policy_path` names, and the settings with the keys that describe it.
+
+    Raises ConfigError where there is no path, and CheckpointError where the policy is for other sizes than the data.
+    """
+    if not args.policy_path:
+        raise ConfigError(f"--config={args.name} values a given policy: set policy_path to the directory of its run")
+    policy = described_policy(args.policy_path, args.policy_step, args.device)
+    for key in SIZES:
+        there, here = policy.description["env_info"].get(key), plain_values(env_info.get(key))
+        if there != here:
+            raise CheckpointError(
+                f"policy_path={args.policy_path}: its policy is for {key} {there}, the dataset has {here}; choose data "
+                "of the policy's environment"
+            )
+    return args.extended(**{key: getattr(policy.args, key) for key in POLICY_KEYS}), policy.mac

@@ -1,0 +1,70 @@
+"""What can be judged without a simulator: losses on episodes that are held out of training."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch as th
+
+from components.offline_buffer import OfflineBuffer
+from learners.base_learner import BaseLearner
+from learners.losses import transition_mask
+from utils.errors import ConfigError
+
+MOST_WINDOWS = 8192  # of the held-out episodes; evenly spaced where there are more
+
+
+def split(buffer: OfflineBuffer, args: SimpleNamespace) -> tuple[OfflineBuffer, OfflineBuffer | None]:
+    """Training and held-out parts of the data, by episode: `validation_share` of them, chosen by `seed`.
+
+    None where nothing is held out. Raises ConfigError where a part would be empty.
+    """
+    if not args.validation_share:
+        return buffer, None
+    count = buffer.episodes_in_buffer
+    held = round(args.validation_share * count)
+    if not 0 < held < count:
+        raise ConfigError(
+            f"validation_share={args.validation_share} holds out {held} of {count} episodes; choose a share that "
+            "leaves some on both sides, or 0"
+        )
+    order = np.random.default_rng(args.seed).permutation(count)
+    return buffer.part(np.sort(order[held:])), buffer.part(np.sort(order[:held]))
+
+
+class Validation:
+    """A learner's losses on held-out data, always on the same windows and with the same noise."""
+
+    def __init__(self, learner: Any, buffer: OfflineBuffer, args: SimpleNamespace) -> None:
+        if not isinstance(learner, BaseLearner):
+            raise ConfigError(f"validation_share: learner={args.learner} has no losses that can be read; set it to 0")
+        self.learner, self.buffer, self.args = learner, buffer, args
+        step = max(1, -(-buffer.n_windows // MOST_WINDOWS))
+        self.windows = th.arange(0, buffer.n_windows, step)
+
+    def losses(self) -> dict[str, float]:
+        """`validation_<name>_loss` of every loss; the learner's own randomness is as it was afterwards."""
+        generator = self.learner.generator
+        before = generator.get_state()
+        generator.manual_seed(self.args.evaluation_seed)
+        try:
+            return self._means()
+        finally:
+            generator.set_state(before)
+
+    def _means(self) -> dict[str, float]:
+        sums = {spec.name: 0.0 for spec in self.learner.LOSSES}
+        rows = 0.0
+        for drawn in self.windows.split(self.args.batch_size):
+            batch = self.buffer.batch(drawn)
+            if batch.device != self.args.device:
+                batch.to(self.args.device)
+            valid = float(transition_mask(batch).sum())
+            rows += valid
+            for name in sums:
+                with th.no_grad():
+                    loss, _ = self.learner(name, batch, self.learner.noise(name, batch))
+                sums[name] += float(loss) * valid
+        return {f"validation_{name}_loss": total / max(rows, 1.0) for name, total in sums.items()}

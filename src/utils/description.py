@@ -1,0 +1,86 @@
+"""A run's description: `run.json` beside its checkpoints says what ran, so that nothing need be said again."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from utils.errors import CheckpointError, cause
+from utils.files import writing_file
+
+FILE = "run.json"
+FORMAT, VERSION = "epymarl-offline run", 1
+_LARGEST = 1 << 25  # bytes; a card with the moments of wide observations takes a few hundred thousand
+# Entries that readers rely on, with their types. An entry whose type is a tuple may be null.
+_ENTRIES: dict[str, type | tuple[type, None]] = {
+    "name": str, "algorithm": str, "config": dict, "env_info": dict, "scheme": dict, "dataset": (dict, None),
+    "environment": (dict, None), "input_statistics": str, "code": dict, "versions": dict, "sacred": dict,
+    "continues": (str, None),
+}  # fmt: skip
+
+
+def write_description(folder: Path, description: dict[str, Any]) -> Path:
+    """Write `run.json` into a run's model folder, whole or not at all; returns its path.
+
+    Raises OSError where the folder cannot be written.
+    """
+    path = folder / FILE
+    content = {"format": FORMAT, "format_version": VERSION, **description}
+    with writing_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
+def find_description(directory: Path) -> Path | None:
+    """The description of a run's model folder, or of the run that a step directory belongs to; None without one.
+
+    Checkpoints of earlier releases and of stock EPyMARL have none.
+    """
+    for folder in (directory, directory.parent) if directory.name.isdigit() else (directory,):
+        if (folder / FILE).exists() or (folder / FILE).is_symlink():
+            return folder / FILE
+    return None
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """What `write_description` wrote.
+
+    Raises CheckpointError, in one sentence, for a file that is damaged, of another program or of a later release.
+    """
+    advice = "delete it and repeat --config, --env-config and the overrides of the run"
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
+            raise CheckpointError(f"{path} is no run description of this program (kind or size); {advice}")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({cause(error)}); {advice}") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged (it is no JSON); {advice}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is no run description of this program; {advice}")
+    if content.get("format_version") != VERSION:
+        raise CheckpointError(
+            f"{path} has version {str(content.get('format_version'))[:20]}, this release reads version {VERSION}; "
+            "update epymarl-offline"
+        )
+    for key, kind in _ENTRIES.items():
+        expected, null = (kind[0], True) if isinstance(kind, tuple) else (kind, False)
+        value = content.get(key)
+        if key not in content or not (isinstance(value, expected) or (null and value is None)):
+            raise CheckpointError(f"{path}: its entry '{key}' is missing or no {expected.__name__}; {advice}")
+    return content
+
+
+def plain_values(value: Any) -> Any:
+    """Nested containers and NumPy's numbers as JSON has them."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain_values(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_values(entry) for entry in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
