@@ -23,6 +23,7 @@ from loops.checks import check_run
 from loops.controller import build_mac, check_recurrence
 from loops.described import fixed_policy
 from loops.evaluator import Evaluator, Reference, reference_of
+from loops.needs import batch_rows, check_batch, check_online, check_optimiser, check_play, checked_networks
 from loops.resolve import drawing_settings, resolve
 from loops.validation import split
 from modules.layers.normaliser import Normaliser, fill_normalisers
@@ -82,6 +83,7 @@ def _build_offline(settings: Settings, logger: Logger) -> Parts:
         args, policy = fixed_policy(args, env_info)
     scheme, groups, preprocess = build_scheme(env_info, args)
     extras = getattr(learner_class, "EXTRAS", ())  # stock's learners have none
+    check_batch(args, batch_rows(args, dataset.max_length), extend_scheme(scheme, preprocess), groups)
     buffer = build_buffer(args, dataset, scheme, groups, preprocess, logger.console_logger, extras)
     buffer, held_out = split(buffer, args)
     mac, learner = build_learning(
@@ -101,6 +103,7 @@ def _build_online(settings: Settings, logger: Logger) -> Parts:
     learner_class = check_learner(settings, env_info)
     args = resolve(settings, env_info)
     scheme, groups, preprocess = build_scheme(env_info, args)
+    check_online(args, env_info, scheme, groups, preprocess)
     buffer = ReplayBuffer(
         scheme, groups, args.buffer_size, env_info["episode_limit"] + 1, preprocess=preprocess,
         device="cpu" if args.buffer_cpu_only else args.device,
@@ -123,7 +126,9 @@ def _build_player(settings: Settings, logger: Logger, weights: Path | None) -> P
     env_info: dict[str, Any] = env.get_env_info()
     args = resolve(settings, env_info)
     scheme, groups, preprocess = build_scheme(env_info, args)
-    mac = build_mac(extend_scheme(scheme, preprocess), groups, args)
+    check_play(args, env_info, extend_scheme(scheme, preprocess), groups)
+    with checked_networks(args, None):
+        mac = build_mac(extend_scheme(scheme, preprocess), groups, args)
     if weights is not None:
         load_or_refuse(lambda: mac.load_models(str(weights)), weights)
     if args.device == "cuda":
@@ -182,11 +187,14 @@ def build_learning(
     statistics: the dataset's, which standardise the networks' inputs where `input_norm` is `dataset`. policy: the
     controller where the learner is for a given one, which keeps the inputs that it was trained with.
     """
-    mac = build_mac(scheme, groups, args) if policy is None else policy
+    with checked_networks(args, learner_class):
+        mac = build_mac(scheme, groups, args) if policy is None else policy
     check_recurrence(mac, args)
     if policy is None and statistics is not None and args.input_norm == "dataset":
         standardise_policies(mac, args, statistics)
-    learner = build_learner(learner_class, mac, scheme, logger, args)
+    with checked_networks(args, learner_class):
+        learner = build_learner(learner_class, mac, scheme, logger, args)
+    check_optimiser(args, learner)
     if statistics is not None and isinstance(learner, BaseLearner):
         learner.use_statistics(statistics)
     if args.device == "cuda":

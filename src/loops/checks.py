@@ -6,6 +6,7 @@ from pathlib import Path
 
 from datasets.names import dataset_path
 from datasets.output import check_target, clear_datasets
+from loops.needs import check_environments
 from loops.resolve import drawing_settings
 from utils.checkpoint import clear_models
 from utils.errors import ConfigError, UserError
@@ -17,6 +18,8 @@ def check_run(settings: Settings) -> None:
     """Raise ConfigError where a configuration lacks what its kind of run needs, or asks for what has no meaning."""
     if settings.load_weights:
         check_start(settings)
+    if settings.env is not None:
+        check_environments(settings)
     if settings.collect:
         check_collection(settings)
     elif settings.evaluate:
