@@ -104,6 +104,8 @@ def described_layers(
         config = names.completed(check_values({**default, **described}, keys_of(learner_class)))
     except UserError as error:
         raise CheckpointError(f"{earlier.path}: {error}; {ADVICE}") from error
+    if updates.get("collect"):
+        config.pop("seed", None)  # the training run's episodes would be played again
     if config["env_args"].get("replay_path") is not None:  # the file is there already
         config["env_args"] = config["env_args"] | {"replay_path": None}
     if env is not None and (other := environment(env)).get("env") != config["env"]:
