@@ -217,7 +217,7 @@ def test_continued_weights_are_those_of_a_repeated_command(trained: CommandLine)
         "load_step=10",
         "t_max=15",
     )
-    assert trained.run(*mine).returncode == 0
-    assert command("with", f"checkpoint_path={folder}", "load_step=10", "t_max=15").returncode == 0
+    assert trained.run("obs_agent_id=True", "actor_lr=0.004", "label=mine", *where).returncode == 0
+    assert command("with", *where).returncode == 0
     one, other = (th.load(run / "15" / "agent.th", weights_only=True) for run in trained.checkpoints()[-2:])
     assert all(th.equal(one[key], other[key]) for key in one)
