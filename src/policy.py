@@ -58,7 +58,7 @@ def _describe(arguments: argparse.Namespace) -> int:
     from deployment.describe_old import describe_checkpoint
 
     path = describe_checkpoint(arguments.path, arguments.config, arguments.env_config, arguments.words, arguments.force)
-    print(f"{path}: written; the run needs no --config from now on")
+    print(f"{path}: written")
     return 0
 
 

@@ -19,7 +19,7 @@ from torch.jit._trace import TracerWarning
 from deployment.exactness import Trial, difference, trial
 from deployment.loaded import LoadedPolicy
 from deployment.lone_agent import LoneAgent, metadata
-from utils.errors import OutputError, PolicyError, cause
+from utils.errors import OutputError, PolicyError, cause, printable
 from utils.files import output_error, writing_file
 
 METADATA = "policy.json"  # name of the description inside the file
@@ -28,7 +28,7 @@ Run = Callable[[tuple[np.ndarray, ...]], list[np.ndarray]]  # inputs of an expor
 
 
 def export_policy(policy: LoadedPolicy, to: str, folder: Path, replace: bool = False) -> list[str]:
-    """Write one file per agent, `agent_0.pt` or `agent_0.onnx` and so on; returns a line about each.
+    """Write one file per agent, `agent_0.pt` or `agent_0.onnx` and so on; returns lines for the console.
 
     to: torchscript or onnx. Every file's content is run on `Trial` first: where one differs from the policy by more
     than `TOLERANCE` of the largest value, none is written.
@@ -47,17 +47,10 @@ def export_policy(policy: LoadedPolicy, to: str, folder: Path, replace: bool = F
         with _tracing(policy.args.agent):
             content = write(agent, metadata(policy, agent))
         gap = _checked(tried, i, agent, content, read)
-        shapes = " -> ".join(
-            ", ".join(f"{name} {_text(shape)}" for name, shape in side.items())
-            for side in (agent.inputs(), agent.outputs())
-        )
         contents.append(content)
-        lines.append(
-            f"{file}: {shapes}; differs from the policy by {gap:.1e} of the largest value over {tried.n_observations} "
-            "observations"
-        )
+        lines.append(f"{file}: differs by at most {gap:.1e} of the largest value, {tried.n_observations} observations")
     _write_all(dict(zip(files, contents, strict=True)), replace)
-    return lines
+    return [*lines, f"takes {_text(agent.inputs())}", f"gives {_text(agent.outputs())}"]
 
 
 def _checked(tried: Trial, index: int, agent: LoneAgent, content: bytes, read: Callable[[bytes], Run]) -> float:
@@ -65,9 +58,8 @@ def _checked(tried: Trial, index: int, agent: LoneAgent, content: bytes, read: C
     try:
         gap = difference(tried, index, agent, read(content))
     except RuntimeError as error:  # a size that tracing has made a constant
-        reason = " ".join(str(error).split())[-200:]
         raise PolicyError(
-            f"agent {index} as exported cannot be run ({reason}), so nothing was written; the forward of "
+            f"agent {index} as exported cannot be run ({_short(error)}), so nothing was written; the forward of "
             f"agent={agent.args.agent} may use no tensor's length as a number"
         ) from error
     if not gap <= TOLERANCE:  # nor where it is no number
@@ -81,17 +73,16 @@ def _checked(tried: Trial, index: int, agent: LoneAgent, content: bytes, read: C
 @contextmanager
 def _tracing(name: str) -> Iterator[None]:
     """Turn what tracing says of an agent that it cannot follow into one sentence."""
+    advice = "its forward may branch on no tensor's value and must return tensors"
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("ignore")  # both tracers are called deprecated; the new one takes 5 s per agent
-            warnings.simplefilter("error", TracerWarning)
+            warnings.simplefilter("always", TracerWarning)
             yield
-    except (TracerWarning, RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise PolicyError(
-            f"agent={name} cannot be traced ({reason}); its forward may branch on no tensor's value and must return "
-            "tensors"
-        ) from error
+    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise PolicyError(f"agent={name} cannot be traced ({_short(error)}); {advice}") from error
+    if said:
+        raise PolicyError(f"agent={name} cannot be traced ({_short(said[0].message)}); {advice}")
 
 
 # -- TorchScript -------------------------------------------------------------------------------------------------------
@@ -201,5 +192,9 @@ def _remove(files: list[Path]) -> None:
             file.unlink()
 
 
-def _text(shape: list[Any]) -> str:
-    return f"({', '.join(map(str, shape))})"
+def _short(message: Any) -> str:
+    return printable(" ".join(str(message).split()))[-200:]
+
+
+def _text(shapes: dict[str, list[Any]]) -> str:
+    return ", ".join(f"{name} ({', '.join(map(str, shape))})" for name, shape in shapes.items())

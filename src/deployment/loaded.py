@@ -96,12 +96,14 @@ class LoadedPolicy:
         rows = list(episodes)
         if not all(0 <= row < self._batch.batch_size for row in rows):
             raise PolicyError(f"reset of episodes {rows}: the batch has episodes 0 to {self._batch.batch_size - 1}")
-        now = self.mac.hidden_states
-        self.mac.init_hidden(self._batch.batch_size)
-        if isinstance(now, Tensor) and isinstance(self.mac.hidden_states, Tensor):
-            hidden = now.reshape(self.mac.hidden_states.shape).clone()  # (B, N, H)
-            hidden[rows] = self.mac.hidden_states[rows]
-            self.mac.hidden_states = hidden
+        if self.recurrent:
+            now = self.mac.hidden_states
+            self.mac.init_hidden(self._batch.batch_size)
+            start = self.mac.hidden_states  # (B, N, H)
+            if not isinstance(now, Tensor) or not isinstance(start, Tensor):
+                raise PolicyError(f"mac={self.args.mac} keeps no tensor that can be reset in part; reset all episodes")
+            self.mac.hidden_states = now.reshape(start.shape).clone()
+            self.mac.hidden_states[rows] = start[rows]
         self._batch["actions_onehot"][rows] = 0  # what an episode's first step sees as the last action
 
     def seed(self, seed: int) -> None:
@@ -177,7 +179,8 @@ def load_policy(path: str | os.PathLike[str], step: int = 0, seed: int = 0, devi
         raise PolicyError(f"device={device}: there is no such device here; use device='cpu'")
     directory = find_checkpoint(os.fspath(path), step)
     try:
-        return LoadedPolicy(described_policy(str(directory), 0, device), seed)
+        with th.random.fork_rng([]):  # networks are initialised before they are loaded
+            return LoadedPolicy(described_policy(str(directory), 0, device), seed)
     except ConfigError as error:
         raise CheckpointError(f"{find_description(directory)}: {error}") from error
     except (

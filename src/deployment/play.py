@@ -55,7 +55,10 @@ def _environment(policy: LoadedPolicy) -> MultiAgentEnv:
     if there is None:
         raise PolicyError(f"{policy.directory} was trained without an environment, so there is nothing to film")
     choose(env_REGISTRY, "env", there["env"])
-    env = make_env(there["env"], {**there["env_args"], "render_mode": "rgb_array"}, False, "mean")
+    try:
+        env = make_env(there["env"], {**there["env_args"], "render_mode": "rgb_array"}, False, "mean")
+    except EnvError as error:
+        raise EnvError(f"episodes of this run cannot be filmed: {error}") from error
     info = env.get_env_info()
     for key, here in (("n_agents", policy.n_agents), ("n_actions", policy.n_actions)):
         if info[key] != here:
