@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words[:own])
     if words[own:] and arguments.run is not _describe:
         parser.error(f"only describe takes overrides, not: {' '.join(words[own:])}")
-    arguments.words = words[own:]
+    arguments.words = words[own + 1 :]  # without the word `with`
     try:
         return int(arguments.run(arguments))
     except UserError as error:

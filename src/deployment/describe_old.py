@@ -15,19 +15,20 @@ from learners import REGISTRY as learner_REGISTRY
 from loops.build import Parts, make_env
 from loops.controller import build_mac
 from loops.resolve import resolve, run_settings
-from utils.checkpoint import STATE_FILE, find_checkpoint, load_or_refuse, load_state
+from utils.checkpoint import STATE_FILE, check_checkpoint, find_checkpoint, load_or_refuse, load_state
 from utils.config import Config, layered_config, merge
 from utils.description import find_description, write_description
 from utils.errors import CheckpointError, ConfigError, OutputError, cause
 from utils.old_names import OldNames, old_names
+from utils.overrides import as_declared, check_updates, overrides
 from utils.settings import Settings
-from utils.validation import check_values, keys_of
+from utils.validation import check_paths, check_values, keys_of
 
 
 def describe_checkpoint(path: str, alg: str | None, env: str | None, words: list[str], replace: bool = False) -> Path:
     """Write run.json beside a run's step directories, from the configuration that it had; returns its path.
 
-    alg, env: as in --config and --env-config. words: `with key=value ...`, which must give the seed. What cannot be
+    alg, env: as in --config and --env-config. words: key=value ..., among them the seed. What cannot be
     known any more, commit, source files and versions, is left empty. replace: whether a run.json that is there goes.
 
     Raises a UserError for a configuration that the checkpoint's files do not fit.
@@ -45,6 +46,7 @@ def describe_checkpoint(path: str, alg: str | None, env: str | None, words: list
     args = resolve(settings, env_info)
     scheme, groups, preprocess = build_scheme(env_info, args)
     mac = build_mac(extend_scheme(scheme, preprocess), groups, args)
+    check_checkpoint(directory, warn=False)  # who loads it is warned
     load_or_refuse(lambda: mac.load_models(str(directory)), directory)
     _check_state(directory, args, None if dataset is None else dataset.card["checksum"])
     try:
@@ -68,14 +70,13 @@ def _described(parts: Parts) -> dict[str, Any]:
 
 def _configuration(alg: str | None, env: str | None, words: list[str]) -> Config:
     """The configuration as `main.py` makes it from the same words."""
-    from utils.overrides import check_updates, with_updates  # it imports Sacred
 
     def names_of(learner: Any) -> OldNames:
         return old_names(learner_REGISTRY.get(learner) if isinstance(learner, str) else None)
 
-    given = with_updates(words)
+    given = overrides(words)
     config = layered_config(alg, env, given, lambda dataset: dataset_name(dataset) or dataset, names_of)
-    updates = names_of(merge(config, given)["learner"]).today(given, "with")
+    updates = as_declared(config, names_of(merge(config, given)["learner"]).today(given, "with"))
     check_updates(config, updates)
     config = merge(config, updates)
     if "seed" not in config:
@@ -83,6 +84,7 @@ def _configuration(alg: str | None, env: str | None, words: list[str]) -> Config
     learner = learner_REGISTRY.get(config["learner"]) if isinstance(config["learner"], str) else None
     config = check_values(config, keys_of(learner))
     check_run_arguments(config["env_args"], config["seed"])
+    check_paths(config)
     return config
 
 
@@ -101,7 +103,7 @@ def _check_state(directory: Path, args: Settings, checksum: str | None) -> None:
     """Raise CheckpointError where the checkpoint's own record names another learner, dataset or seed."""
     if not (directory / STATE_FILE).is_file():  # stock EPyMARL's hold weights alone
         return
-    state = load_state(directory, mapped=True)
+    state = load_state(directory, mapped=True, warn=False)
     for key, here in (("learner_name", args.learner), ("dataset_checksum", checksum), ("seed", args.seed)):
         if state[key] != here:
             raise CheckpointError(f"{directory} was saved with {key} {state[key]}, not {here}; give the run's own")
