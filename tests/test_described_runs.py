@@ -209,14 +209,7 @@ def test_checkpoints_of_the_release_before_load_with_the_flags(trained: CommandL
 
 def test_continued_weights_are_those_of_a_repeated_command(trained: CommandLine) -> None:
     folder = trained.checkpoints()[0]
-    mine = (
-        "obs_agent_id=True",
-        "actor_lr=0.004",
-        "label=mine",
-        f"checkpoint_path={folder}",
-        "load_step=10",
-        "t_max=15",
-    )
+    where = (f"checkpoint_path={folder}", "load_step=10", "t_max=15")
     assert trained.run("obs_agent_id=True", "actor_lr=0.004", "label=mine", *where).returncode == 0
     assert command("with", *where).returncode == 0
     one, other = (th.load(run / "15" / "agent.th", weights_only=True) for run in trained.checkpoints()[-2:])

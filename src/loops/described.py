@@ -37,7 +37,8 @@ def described_policy(checkpoint_path: str, load_step: int = 0, device: str = "cp
     path = find_description(directory)
     if path is None:
         raise CheckpointError(
-            f"{directory} has no run.json that describes its run, as an earlier release wrote it; continue it first"
+            f"{directory} has no run.json that describes its run, as release 0.1.0 wrote it; make one with "
+            "python src/policy.py describe"
         )
     description = read_description(path)
     args = described_settings(description, device)

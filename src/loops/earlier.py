@@ -77,8 +77,8 @@ def earlier_run(updates: Mapping[str, Any], alg: str | None) -> EarlierRun | Non
         return EarlierRun(directory, path, read_description(path))
     if alg is None:
         raise CheckpointError(
-            f"{directory} has no run.json that describes its run (earlier releases and stock EPyMARL write none); give "
-            "the --config, --env-config and overrides that it was trained with"
+            f"{directory} has no run.json that describes its run (release 0.1.0 and stock EPyMARL write none); give "
+            "--config, --env-config and the overrides that it was trained with"
         )
     return None
 
