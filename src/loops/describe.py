@@ -15,7 +15,7 @@ from utils.config import SOURCE
 from utils.description import plain_values
 from utils.redact import redacted
 from utils.settings import Settings
-from utils.versions import SIMULATORS, code_state, installed, installed_imports
+from utils.versions import SIMULATORS, code_state, installed, installed_imports, packages_of
 
 # What `resolve` and `run_settings` add to the configuration's keys. `env_args.seed` is the key `seed`.
 DERIVED = ("device", "unique_token", "results", "n_agents", "n_actions", "state_shape", "action_low", "action_high")
@@ -98,7 +98,9 @@ def environment_of(args: Settings) -> dict[str, Any] | None:
     if args.env is None:
         return None
     env_args = {key: value for key, value in args.env_args.items() if key != "seed"}
-    return {"env": args.env, "env_args": plain_values(env_args), "versions": installed(SIMULATORS)}
+    # `package:EnvId`: with the runner `parallel` only other processes import the package.
+    own = packages_of(str(env_args.get("key")).partition(":")[0])
+    return {"env": args.env, "env_args": plain_values(env_args), "versions": installed((*SIMULATORS, *own))}
 
 
 def sources() -> dict[str, str]:
@@ -116,10 +118,11 @@ def sacred_place(sacred_run: Run) -> dict[str, Any]:
     """The run's id, the directory where its file observer writes, and the collections of databases that record it."""
     directories = [observer.dir for observer in sacred_run.observers if getattr(observer, "dir", None)]
     collections = [getattr(getattr(observer, "runs", None), "full_name", None) for observer in sacred_run.observers]
+    databases = [name for name in collections if isinstance(name, str)]
     return {
         "id": plain_values(sacred_run._id),
         "directory": str(Path(directories[0]).resolve()) if directories else "",
-        "databases": [name for name in collections if isinstance(name, str)],
+        **({"databases": databases} if databases else {}),
     }
 
 

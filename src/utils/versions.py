@@ -53,6 +53,11 @@ def installed(packages: tuple[str, ...]) -> dict[str, str]:
     return versions
 
 
+def packages_of(module: str) -> tuple[str, ...]:
+    """Names of the installed packages that a top-level module belongs to; empty where it belongs to none."""
+    return tuple(sorted(set(importlib.metadata.packages_distributions().get(module, ()))))
+
+
 def installed_imports() -> dict[str, str]:
     """Versions of every installed package of which something is imported, and of Python."""
     imported = {name.partition(".")[0] for name in sys.modules}
