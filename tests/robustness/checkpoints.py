@@ -57,7 +57,9 @@ def uses(rng: random.Random, folder: Path, path: str = "", **limits: Any) -> lis
     path = path or str(rng.choice((run, run, newest(run) if run.is_dir() and not limits else run)))
     own = (f"checkpoint_path={path!r}", f"dataset={base() / 'xor.h5'}", f"local_results_path={folder / 'results'}")
     ways = (("t_max=3", "test_interval=100"), ("evaluate=True",))
-    return [Call("main", ("-u", *RUN, *own, *way), writes=("results",), **limits) for way in (rng.choice(ways),)]
+    words = ("-u", *RUN, *own, *rng.choice(ways))
+    remains = ("run/3.writing", "run/.3.writing")  # a run that continues clears what killed writers left
+    return [Call("main", words, writes=("results", *remains), keeps=("results/", *remains), **limits)]
 
 
 def some_file(rng: random.Random, folder: Path) -> Path:
@@ -112,7 +114,7 @@ def names(rng: random.Random, folder: Path) -> list[Call]:
         return uses(rng, folder, text(rng).replace("\0", "") or "x")
     (call,) = uses(rng, folder, str(run))
     step = rng.choice(("1", "2", "10**9", "-1", "1.5", "None", "True", "1e999", "'1'", "99999999999999999999999"))
-    return [Call("main", (*call.arguments, f"load_step={step}"), writes=call.writes)]
+    return [Call("main", (*call.arguments, f"load_step={step}"), writes=call.writes, keeps=call.keeps)]
 
 
 # -- what the files hold ----------------------------------------------------------------------------------------------
