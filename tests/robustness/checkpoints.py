@@ -10,6 +10,7 @@ import pickle
 import random
 import shutil
 import tempfile
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -188,7 +189,8 @@ def archive(rng: random.Random, folder: Path) -> list[Call]:
     squeezed = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
     if kind == 5:
         squeezed = zipfile.ZIP_DEFLATED
-    with zipfile.ZipFile(path, "w", squeezed) as file:
+    with zipfile.ZipFile(path, "w", squeezed) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of doubled names, which are meant
         for each, data in entries:
             file.writestr(each, data)
     return uses(rng, folder)

@@ -98,7 +98,7 @@ def campaign(target: Target, generator: str, seeds: Iterable[int]) -> Tally:
     for seed in seeds:
         with case_folder() as folder:
             calls = target.generators[generator](random.Random(f"{target.name} {generator} {seed}"), folder)
-            accepted = True
+            accepted, fault = True, None
             for call in calls:
                 if call.if_accepted and not accepted:
                     continue
@@ -107,11 +107,11 @@ def campaign(target: Target, generator: str, seeds: Iterable[int]) -> Tally:
                 tally.largest = max(tally.largest, outcome.megabytes)
                 if fault is not None:
                     words = " ".join(call.arguments)
-                    tally.faults.append(f"{target.name}/{generator}/{seed}: {call.reader} {words[:150]!r}: {fault}")
+                    tally.faults.append(f"{target.name}/{generator}/{seed}: {call.reader} {words[-150:]!r}: {fault}")
                     break
                 accepted = accepted and outcome.code == 0
-            tally.accepted += accepted
-            tally.refused += not accepted
+            tally.accepted += accepted and fault is None
+            tally.refused += not accepted and fault is None
     return tally
 
 
