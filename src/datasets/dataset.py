@@ -141,13 +141,21 @@ def read_dataset(path: str | Path, memory_map: bool = False) -> OfflineDataset:
     with open_container(path) as (entries, card):
         try:
             dataset = _load(path, dict(entries), card, memory_map)
-            check_card(card)
-            check_layout(dataset.arrays, dataset.episode_offsets, dataset.last_action_known)
-            check_values(dataset.arrays, dataset.episode_offsets, dataset.last_action_known, card)
-            check_statistics(card, dataset.arrays, dataset.episode_offsets)
+            _check(dataset)
         except DatasetError as error:
             raise DatasetError(f"{path}: {error}") from error
     return dataset
+
+
+def _check(dataset: OfflineDataset) -> None:
+    try:
+        check_card(dataset.card)
+        check_layout(dataset.arrays, dataset.episode_offsets, dataset.last_action_known)
+        check_values(dataset.arrays, dataset.episode_offsets, dataset.last_action_known, dataset.card)
+        check_statistics(dataset.card, dataset.arrays, dataset.episode_offsets)
+    except DatasetError:
+        cache.forget(dataset.path, dataset.card)  # a cache of what is refused is of no use
+        raise
 
 
 def _load(path: Path, entries: dict[str, Any], card: dict[str, Any], memory_map: bool) -> OfflineDataset:
