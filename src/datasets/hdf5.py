@@ -12,7 +12,6 @@ import numpy as np
 
 from datasets.declared import FORMAT, declared_arrays, read_card
 from datasets.faults import HDF5_NEEDS, check_plain_file, has_memory, memory_error, reading_error
-from datasets.heaps import check_heaps
 from datasets.output import check_target, clear_datasets, new_hdf5
 from utils import signals
 from utils.files import output_error, writing_file
@@ -61,7 +60,6 @@ def open_container(path: Path) -> Iterator[tuple[dict[str, h5py.Dataset], dict[s
     if not has_memory(HDF5_NEEDS):
         raise memory_error(path)
     try:
-        check_heaps(path)
         with h5py.File(path, "r") as file:
             card = read_card(file, path)
             yield declared_arrays(file, path), card
