@@ -94,9 +94,9 @@ class OfflineBuffer:
         return float((to_go[self._offsets[:-1]] if starts_only else to_go[self._steps_of_episodes()]).max())
 
     def to_go_statistics(self, gamma: float) -> tuple[float, float, float]:
-        """Largest value, mean and standard deviation of the discounted sums of rewards from a step to its episode's end.
+        """Largest value, mean and standard deviation of all steps' discounted sums of rewards to their episode's end.
 
-        The standard deviation is 1 where all are equal.
+        The standard deviation is 1 where they are all equal.
         """
         to_go = self._to_go(gamma)[self._steps_of_episodes()]
         return float(to_go.max()), float(to_go.mean()), float(to_go.std(correction=0)) or 1.0

@@ -62,11 +62,15 @@ class MultiAgentEnv(ABC):
     Constructor keywords: everything in `env_args` (with `seed`), `common_reward` and `reward_scalarisation`. An
     environment with continuous actions sets `action_space`, `action_low` and `action_high`, and its
     `get_total_actions` is the action dimension (EPyMARL's `n_actions := action_dim` convention).
+
+    team_reward: whether the simulator pays one number for the team, not one per agent. `step` then returns that number,
+    whatever `common_reward` and `reward_scalarisation` say. It may become known with the first step only.
     """
 
     n_agents: int
     episode_limit: int
     action_space: ActionSpace = "discrete"
+    team_reward: bool = False
     action_low: list[float]
     action_high: list[float]
 
@@ -80,9 +84,9 @@ class MultiAgentEnv(ABC):
     def step(self, actions: Any) -> tuple[list[np.ndarray], float | list[float], bool, bool, dict[str, Any]]:
         """Take joint actions, a tensor or array of shape (N,), (N, 1) or (N, A).
 
-        Returns (observations, reward, terminated, truncated, info). `reward` is one float if `common_reward`, else a
-        list of N. `info` is flat and numeric, with the same keys at every step; `info["episode_limit"]` is True on a
-        step that the time limit truncates.
+        Returns (observations, reward, terminated, truncated, info). `reward` is one float if `common_reward` or
+        `team_reward`, else a list of N. `info` is flat and numeric, with the same keys at every step;
+        `info["episode_limit"]` is True on a step that the time limit truncates.
         """
 
     @abstractmethod

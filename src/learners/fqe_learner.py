@@ -97,7 +97,8 @@ class FQELearner(BaseLearner):
 
     def values(self, critic: EnsembleCritic, batch: EpisodeBatch, steps: slice, actions: Tensor) -> Tensor:
         """Q_j of joint actions (R, N, A) in units of the reward, (E, R)."""
-        return self.centre + self.scale * critic(rows_of(batch, "state", steps), actions)
+        outputs: Tensor = critic(rows_of(batch, "state", steps), actions)  # (E, R)
+        return self.centre + self.scale * outputs
 
     def actions(self, batch: EpisodeBatch, steps: slice, noise: Tensor | None) -> Tensor:
         """What the policies do, greedily without `noise`, one-hot where discrete: (R, N, A)."""
