@@ -3,8 +3,12 @@
 See docs/reference/dataset-format.md.
 """
 
+from utils import signals
+
+if __name__ == "__main__":
+    signals.end_at_once_on_signals()  # before the imports that follow, which take a while
+
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +24,7 @@ from datasets.sources.bridge import KINDS as BRIDGE_KINDS
 from datasets.sources.bridge import generate_bridge
 from datasets.sources.xor import generate_xor
 from utils.errors import DatasetError, UserError
+from utils.redact import redacted_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,8 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.run(arguments))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        signals.say(f"error: {error}")
         return 1
+    except signals.Interrupted as interrupt:
+        signals.say(f"interrupted: {interrupt}")
+        return signals.INTERRUPTED_STATUS
     except BrokenPipeError:  # `inspect FILE | head`
         sys.stderr.close()
         return 1
@@ -103,7 +111,7 @@ def _announce(out: Path, card: dict[str, Any]) -> int:
 
 
 def _command() -> str:
-    return shlex.join(["python", "src/dataset.py", *sys.argv[1:]])
+    return redacted_command(["python", "src/dataset.py", *sys.argv[1:]])
 
 
 def _parser() -> argparse.ArgumentParser:

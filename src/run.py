@@ -8,11 +8,14 @@ from types import SimpleNamespace
 
 import torch as th
 from sacred.run import Run
+from sacred.utils import SacredInterrupt
 
 from loops import collect, evaluate, offline, online
 from loops.build import Parts, build
 from loops.resolve import run_settings
+from utils import signals
 from utils.config import Config
+from utils.errors import printable
 from utils.logging import Logger
 
 Loop = Callable[[Parts, Logger, Run], dict[str, float]]
@@ -28,7 +31,19 @@ def run(_run: Run, _config: Config, _log: logging.Logger) -> dict[str, float]:
         logger.setup_tb(str(settings.results / "tb_logs" / settings.unique_token))
     logger.setup_sacred(_run)
     try:
-        return loop_of(settings)(build(settings, logger), logger, _run)
+        parts = build(settings, logger)
+        signals.check("before the first step; nothing is lost")
+        return loop_of(settings)(parts, logger, _run)
+    except SacredInterrupt:
+        raise
+    except Exception as error:
+        # A signal to all processes of a group ends a simulator's too, so that the step in progress fails.
+        if (received := signals.received()) is None:
+            raise
+        what = printable(f"{type(error).__name__}: {error}")
+        raise signals.Interrupted(
+            f"{received.name}, and the step in progress failed ({what}); what the run saved before stays"
+        ) from error
     finally:
         logger.finish()
 

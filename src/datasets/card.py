@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from datasets.bounds import KEYS, bounds_of
 from datasets.card_check import check_stated, plain
 from datasets.hdf5 import FORMAT_VERSION, row_blocks
 from datasets.references import reference_returns
+from utils.bounds import shortest
 from utils.errors import DatasetError
 
 NOT_COMPARED = ("seed", "render_mode", "replay_path")  # env_args that may differ in the same environment
@@ -15,12 +17,13 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _COMPUTED = ("format_version", "counts", "returns", "shapes", "obs_mean", "obs_std", "checksum")
 
 
-def start_card(fields: Mapping[str, Any], action_size: int) -> dict[str, Any]:
+def start_card(fields: Mapping[str, Any], n_agents: int, action_size: int) -> dict[str, Any]:
     """Check the entries that a dataset's maker states; return them as plain JSON values, with defaults filled in.
 
     fields: must hold `environment` {"env", "env_args", ...} and `action_space`, with `action_low` and `action_high` for
-    continuous actions or `n_actions` for discrete ones. A `reference` of None is replaced by the published reference
-    returns where there are any. Raises DatasetError for an entry that is missing or of a wrong type.
+    continuous actions (A numbers, or where agents differ N lists of A) or `n_actions` for discrete ones. A `reference`
+    of None is replaced by the published reference returns where there are any. Raises DatasetError for an entry that is
+    missing or of a wrong type.
     """
     if not isinstance(fields, Mapping):
         raise DatasetError(f"the dataset card is of type {type(fields).__name__}; it must be a mapping of its entries")
@@ -28,7 +31,7 @@ def start_card(fields: Mapping[str, Any], action_size: int) -> dict[str, Any]:
     card = {"format_version": FORMAT_VERSION, **plain(stated, "")}
     if card.get("action_space") == "continuous":
         card.setdefault("n_actions", action_size)
-        for key in ("action_low", "action_high"):  # a plain number, for one dimension
+        for key in KEYS:  # a plain number, for one dimension
             if isinstance(card.get(key), int | float):
                 card[key] = [card[key]]
     if isinstance(card.get("environment"), dict):
@@ -38,8 +41,10 @@ def start_card(fields: Mapping[str, Any], action_size: int) -> dict[str, Any]:
     card.setdefault("made_by", {})
     card.setdefault("reference", None)
     check_stated(card)
-    for key in ("action_low", "action_high") if card["action_space"] == "continuous" else ():
-        card[key] = [float(bound) for bound in card[key]]
+    if card["action_space"] == "continuous":
+        low, high = bounds_of(card, n_agents)  # (N, A) each
+        if low.shape == high.shape:  # else the checks of the values refuse them
+            card["action_low"], card["action_high"] = shortest(low, high)
     if card["reference"] is None:
         environment = card["environment"]
         card["reference"] = reference_returns(environment["env"], environment["env_args"])

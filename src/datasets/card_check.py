@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.bounds import KEYS, check_bounds
 from utils.errors import DatasetError
 
 _GREATEST = float(np.finfo(np.float32).max)
@@ -84,25 +85,15 @@ def _check_action_space(card: Mapping[str, Any]) -> None:
     space = card.get("action_space")
     if space not in ("continuous", "discrete"):
         raise DatasetError(f"the dataset card's action_space is {space!r}; it must be 'continuous' or 'discrete'")
-    bounds = ("action_low", "action_high") if space == "continuous" else ()
+    bounds = KEYS if space == "continuous" else ()
     for key in (*bounds, "n_actions"):
         if key not in card:
             raise DatasetError(f"the dataset card lacks '{key}', which it must state for {space} actions")
     n_actions = card["n_actions"]
     if not _is_number(n_actions, int) or n_actions < 1:
         raise DatasetError(f"the dataset card's n_actions is {n_actions!r}; it must be a whole number of at least 1")
-    for key in bounds:
-        if not isinstance(card[key], list) or not all(_is_number(bound, float) for bound in card[key]):
-            raise DatasetError(
-                f"the dataset card's {key} is {card[key]!r}; it must be one finite number per action dimension"
-            )
-    if bounds and len(card["action_low"]) == len(card["action_high"]):
-        for index, (low, high) in enumerate(zip(card["action_low"], card["action_high"], strict=True)):
-            if low > high:
-                raise DatasetError(
-                    f"the dataset card's action_low is {low:g} and its action_high {high:g} in dimension {index}; the "
-                    "lower bound must come first"
-                )
+    if bounds:
+        check_bounds(card)
 
 
 def _check_reference(card: Mapping[str, Any]) -> None:

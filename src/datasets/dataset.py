@@ -114,7 +114,7 @@ def write_dataset(
     plain, offsets = convert_arrays(arrays), convert_offsets(episode_offsets)
     known = convert_known(last_action_known, offsets)
     check_layout(plain, offsets, known)
-    full_card = start_card(card, plain["actions"].shape[-1])
+    full_card = start_card(card, *plain["actions"].shape[1:])
     check_values(plain, offsets, known, full_card)
     plain = _drop_derivable(plain)
     add_statistics(full_card, plain, offsets)

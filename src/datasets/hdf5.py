@@ -13,6 +13,7 @@ import numpy as np
 
 from datasets.faults import HDF5_NEEDS, check_plain_file, has_memory, memory_error, reading_error
 from datasets.output import check_target, clear_datasets, new_hdf5
+from utils import signals
 from utils.errors import DatasetError, printable
 from utils.files import output_error, writing_file
 
@@ -22,6 +23,7 @@ BLOCK_BYTES = 1 << 24
 Stored = Mapping[str, "np.ndarray | h5py.Dataset"]
 
 
+@signals.StopSignals()
 def write_container(
     path: Path, stored: Mapping[str, np.ndarray], card: dict[str, Any], compression: int, replace: bool = True
 ) -> None:
@@ -79,10 +81,11 @@ def checksum(stored: Stored, card: Mapping[str, Any]) -> str:
 
 
 def row_blocks(array: "np.ndarray | h5py.Dataset") -> Iterator[tuple[int, int]]:
-    """Row ranges of about 16 MiB, so that arrays larger than memory can be walked."""
+    """Row ranges of about 16 MiB, so that arrays larger than memory can be walked; a signal ends the walk."""
     row_bytes = max(1, array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64)))
     step = max(1, BLOCK_BYTES // row_bytes)
     for start in range(0, array.shape[0], step):
+        signals.check("between two blocks of a dataset; what was not complete is not kept")
         yield start, min(start + step, array.shape[0])
 
 
@@ -96,7 +99,9 @@ def _create(file: h5py.File, name: str, array: np.ndarray, compression: int) -> 
         row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:]))
         chunks = (min(array.shape[0], max(1, (1 << 17) // row_bytes)), *array.shape[1:])
     options = {"compression": "gzip", "compression_opts": compression, "shuffle": True} if compression else {}
-    file.create_dataset(name, data=array, chunks=chunks, **options)
+    stored = file.create_dataset(name, array.shape, array.dtype, chunks=chunks, **options)
+    for start, stop in row_blocks(array):
+        stored[start:stop] = array[start:stop]
 
 
 def _read_card(file: h5py.File, path: Path) -> dict[str, Any]:

@@ -12,10 +12,12 @@ import torch as th
 from components.offline_buffer import OfflineBuffer
 from components.scheme import Groups, Preprocess, Scheme
 from components.statistics import DataStatistics
+from datasets.bounds import check_same_bounds
 from datasets.card import NOT_COMPARED
 from datasets.dataset import OfflineDataset, read_dataset
 from datasets.names import accepted, resolve_dataset
 from utils.errors import ConfigError, DatasetError
+from utils.redact import redacted
 
 # What must agree between the environment of a dataset and the one that policies are evaluated in.
 DIMENSIONS = ("n_agents", "obs_shape", "n_actions", "action_space")
@@ -41,9 +43,10 @@ def environment_mismatch(args: SimpleNamespace, card: dict[str, Any]) -> str | N
     """
     environment = card["environment"]
     pairs = [("env", environment["env"], args.env)]
-    for name, there in environment["env_args"].items():
+    configured = redacted(args.env_args)  # as cards keep them
+    for name, there in redacted(environment["env_args"]).items():
         if name not in NOT_COMPARED:
-            pairs.append((f"env_args.{name}", there, args.env_args.get(name)))
+            pairs.append((f"env_args.{name}", there, configured.get(name)))
     different = [f"{name} is {there} there and {here} here" for name, there, here in pairs if there != here]
     return "; ".join(different) or None
 
@@ -65,11 +68,7 @@ def check_dimensions(args: SimpleNamespace, dataset: OfflineDataset, env_info: d
                 f"dataset {args.dataset} has {key} {expected.get(key)}, the environment {env_info.get(key)}; {advice}"
             )
     if expected["action_space"] == "continuous":
-        for key in ("action_low", "action_high"):
-            if not np.allclose(expected[key], env_info[key]):
-                raise DatasetError(
-                    f"dataset {args.dataset} has {key} {expected[key]}, the environment {env_info[key]}; {advice}"
-                )
+        check_same_bounds(args.dataset, dataset, env_info, advice)
 
 
 def build_buffer(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.bounds import bounds_of
 from datasets.card import check_statistics, episode_returns
 from datasets.card_check import check_card
 from datasets.dataset import OfflineDataset
@@ -125,17 +126,25 @@ def _continuous(dataset: OfflineDataset) -> Iterator[str]:
     actions, card = _taken(dataset), dataset.card
     yield f"actions (saturation: share within {_SATURATION:.0%} of the range from the lower and the upper bound)"
     yield "  agent dim        bounds     least      mean  greatest   saturation"
-    for agent in range(actions.shape[1]):
-        for index, (low, high) in enumerate(zip(card["action_low"], card["action_high"], strict=True)):
-            values, margin = actions[:, agent, index], _SATURATION * (high - low)
-            values = values[np.isfinite(values)]
-            bounds = f"[{low:g}, {high:g}]"
-            if not len(values):
-                yield f"  {agent:5d} {index:3d} {bounds:>13s} not one finite value"
-                continue
-            mean = values.mean(dtype=np.float64)
-            share = f"{np.mean(values <= low + margin):7.2%} {np.mean(values >= high - margin):7.2%}"
-            yield (f"  {agent:5d} {index:3d} {bounds:>13s} {values.min():9.4f} {mean:9.4f} {values.max():9.4f} {share}")
+    low, high = bounds_of(card, dataset.n_agents)  # (N, A) each
+    available = dataset.arrays.get("avail_actions")
+    for agent, index in np.ndindex(low.shape):
+        bounds = f"[{low[agent, index]:g}, {high[agent, index]:g}]"
+        head, values = f"  {agent:5d} {index:3d} {bounds:>13s}", actions[:, agent, index]
+        values = values[np.isfinite(values)]
+        if available is not None and not available[:, agent, index].any():
+            yield f"{head} none: the agent has fewer dimensions"
+        elif not len(values):
+            yield f"{head} not one finite value"
+        else:
+            yield f"{head} {_spread(values, float(low[agent, index]), float(high[agent, index]))}"
+
+
+def _spread(values: np.ndarray, low: float, high: float) -> str:
+    margin, mean = _SATURATION * (high - low), values.mean(dtype=np.float64)
+    shares = (np.mean(values <= low + margin), np.mean(values >= high - margin))
+    share = " ".join(f"{share:7.2%}" for share in shares) if low < high else "      -       -"
+    return f"{values.min():9.4f} {mean:9.4f} {values.max():9.4f} {share}"
 
 
 def _discrete(dataset: OfflineDataset) -> Iterator[str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.bounds import bounds_of, refuse_outside
 from datasets.hdf5 import row_blocks
 from utils.errors import DatasetError
 
@@ -18,7 +19,6 @@ _TYPES = {
     "obs": "float32", "actions": "float32", "reward": "float32", "terminated": "uint8", "state": "float32",
     "avail_actions": "uint8",
 }  # fmt: skip
-_BOUND_TOLERANCE = 1e-5  # float32 rounding of an action at its bound
 
 
 def check_layout(arrays: Mapping[str, np.ndarray], episode_offsets: np.ndarray, last_action_known: np.ndarray) -> None:
@@ -70,22 +70,22 @@ def check_offsets(offsets: np.ndarray, n_rows: int | None = None) -> None:
 def check_action_layout(arrays: Mapping[str, np.ndarray], card: Mapping[str, Any]) -> None:
     """Raise DatasetError unless the actions have shape and type of the dataset card's action space."""
     actions, n_actions = arrays["actions"], card["n_actions"]
+    if "avail_actions" in arrays and arrays["avail_actions"].shape[-1] != n_actions:
+        entries = arrays["avail_actions"].shape[-1]
+        raise DatasetError(
+            f"avail_actions has {entries} entries per agent, the dataset card says {n_actions}; both must agree"
+        )
     if card["action_space"] == "continuous":
-        low, high = card["action_low"], card["action_high"]
-        if actions.dtype != np.float32 or {len(low), len(high), actions.shape[2]} != {n_actions}:
+        low, high = (bound.shape[1] for bound in bounds_of(card, actions.shape[1]))
+        if actions.dtype != np.float32 or {low, high, actions.shape[2]} != {n_actions}:
             raise DatasetError(
-                f"the dataset card says {n_actions} continuous action dimensions with bounds of {len(low)} and "
-                f"{len(high)} values, the actions have shape {actions.shape} and type {actions.dtype}; all must agree"
+                f"the dataset card says {n_actions} continuous action dimensions with bounds of {low} and "
+                f"{high} values, the actions have shape {actions.shape} and type {actions.dtype}; all must agree"
             )
         return
     if actions.dtype != np.int64:
         raise DatasetError(
             "the dataset card says discrete actions; actions must then be int64 of shape (rows, agents, 1)"
-        )
-    if "avail_actions" in arrays and arrays["avail_actions"].shape[-1] != n_actions:
-        entries = arrays["avail_actions"].shape[-1]
-        raise DatasetError(
-            f"avail_actions has {entries} entries per agent, the dataset card says {n_actions}; both must agree"
         )
 
 
@@ -132,13 +132,7 @@ def _check_ends(arrays: Mapping[str, np.ndarray], offsets: np.ndarray) -> None:
 def _check_actions(arrays: Mapping[str, np.ndarray], known: np.ndarray, card: Mapping[str, Any]) -> None:
     actions, n_actions = arrays["actions"], card["n_actions"]
     if card["action_space"] == "continuous":
-        low, high = np.asarray(card["action_low"], float), np.asarray(card["action_high"], float)
-        slack = _BOUND_TOLERANCE * (high - low)
-        low, high = low - slack, high + slack
-        _refuse(
-            actions, lambda block: (block < low) | (block > high), "actions",
-            f"leaves the dataset card's bounds {card['action_low']} to {card['action_high']}", known,
-        )  # fmt: skip
+        refuse_outside(arrays, known, card)
         return
     _refuse(actions, lambda block: (block < 0) | (block >= n_actions), "actions", f"is not in 0..{n_actions - 1}")
     if "avail_actions" in arrays:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from utils.bounds import Bounds, per_agent, shortest
 from utils.errors import EnvError
 
 ActionSpace = Literal["continuous", "discrete"]
@@ -60,8 +61,9 @@ class MultiAgentEnv(ABC):
     """One environment with `n_agents` agents (N) and episodes of at most `episode_limit` steps.
 
     Constructor keywords: everything in `env_args` (with `seed`), `common_reward` and `reward_scalarisation`. An
-    environment with continuous actions sets `action_space`, `action_low` and `action_high`, and its
-    `get_total_actions` is the action dimension (EPyMARL's `n_actions := action_dim` convention).
+    environment with continuous actions sets `action_space`, and `action_low` and `action_high`: A numbers or, where
+    agents differ, N lists of A, in which a dimension that an agent lacks is 0. Its `get_total_actions` is the action
+    dimension A (EPyMARL's `n_actions := action_dim` convention).
 
     team_reward: whether the simulator pays one number for the team, not one per agent. `step` then returns that number,
     whatever `common_reward` and `reward_scalarisation` say. It may become known with the first step only.
@@ -71,8 +73,8 @@ class MultiAgentEnv(ABC):
     episode_limit: int
     action_space: ActionSpace = "discrete"
     team_reward: bool = False
-    action_low: list[float]
-    action_high: list[float]
+    action_low: Bounds
+    action_high: Bounds
 
     @abstractmethod
     def reset(
@@ -150,9 +152,19 @@ class MultiAgentEnv(ABC):
         }
         if self.action_space == "continuous":
             info["action_dim"] = self.get_total_actions()
-            info["action_low"] = list(self.action_low)
-            info["action_high"] = list(self.action_high)
+            info["action_low"], info["action_high"] = self._bounds()
         return info
+
+    def _bounds(self) -> tuple[Bounds, Bounds]:
+        """The bounds as plain lists. Raises `EnvError` unless there is a finite box for every agent."""
+        name, shape = type(self).__name__, (self.n_agents, self.get_total_actions())
+        try:
+            low, high = (per_agent(bounds, self.n_agents) for bounds in (self.action_low, self.action_high))
+        except ValueError as error:
+            raise EnvError(f"{name}.action_low or action_high is wrong: {error}") from error
+        if not (low.shape == high.shape == shape and np.isfinite([low, high]).all() and (low <= high).all()):
+            raise EnvError(f"{name} needs finite bounds of {shape[1]} action dimensions, action_low first")
+        return shortest(low, high)
 
 
 def scalarise(rewards: Sequence[float], common_reward: bool, reward_scalarisation: str) -> float | list[float]:

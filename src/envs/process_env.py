@@ -20,6 +20,7 @@ from envs.arguments import own_arguments
 from envs.multiagentenv import MultiAgentEnv, as_array
 from envs.vector_env import VectorEnv, episode_end, stack_infos
 from utils.errors import EnvError
+from utils.signals import outlive_signals
 
 SRC = Path(__file__).resolve().parents[1]
 PATIENCE = 5.0  # seconds in which a process must close its environment
@@ -232,4 +233,5 @@ def _see(env: MultiAgentEnv) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 if __name__ == "__main__":
+    outlive_signals()  # schedulers signal every process; the parent needs this one for the step in progress
     serve(Connection(int(sys.argv[1])))

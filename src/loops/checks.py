@@ -62,7 +62,7 @@ def check_online(settings: Settings) -> None:
 
 def check_destination(name: str, key: str) -> None:
     """Raise ConfigError where the dataset `name` exists already or cannot be written; remains there are removed."""
-    path = dataset_path(name)
+    path = dataset_path(name, key)
     try:
         check_target(path, replace=False)
     except UserError as error:

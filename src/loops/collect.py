@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shlex
 import shutil
 import sys
 import tempfile
@@ -22,9 +21,11 @@ from datasets.endings import doubtful_ends
 from datasets.names import dataset_path
 from datasets.output import free_name
 from loops.build import Parts
+from utils import signals
 from utils.errors import OutputError
 from utils.logging import Logger
 from utils.progress import Progress
+from utils.redact import redacted, redacted_command
 from utils.versions import commit, installed
 
 # Packages whose version can change what an environment does.
@@ -44,9 +45,13 @@ def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
     arrays, offsets = play(runner, args, logger)
     runner.close_env()
     fields = card_fields(args, parts.env_info, behaviour_of(args, runner, parts.weights), runner.team_reward)
-    return write(dataset_path(args.collect_to), arrays, offsets, fields, logger.console_logger, args.results)
+    path = dataset_path(args.collect_to)
+    result = write(path, arrays, offsets, fields, logger.console_logger, args.results)
+    signals.check(f"while {path} was written; it is complete")
+    return result
 
 
+@signals.finishing()  # all episodes are there
 def write(
     path: Path,
     arrays: dict[str, np.ndarray],
@@ -119,6 +124,7 @@ def play(runner: Any, args: SimpleNamespace, logger: Logger) -> tuple[dict[str, 
     progress = Progress(0, args.collect_episodes, logger.console_logger, unit="episode")
     done = 0
     while done < args.collect_episodes:
+        signals.check(f"after {done} of {args.collect_episodes} episodes; a dataset of fewer is not written")
         batch = runner.run(test_mode=False)
         keep = min(batch.batch_size, args.collect_episodes - done)
         parts.append(flat_rows(batch, keep))
@@ -178,7 +184,7 @@ def card_fields(
 
     team_reward: whether the environment pays one number for the team.
     """
-    env_args = {key: value for key, value in args.env_args.items() if key != "seed"}
+    env_args = redacted({key: value for key, value in args.env_args.items() if key != "seed"})
     bounds: dict[str, Any] = {key: env_info[key] for key in ("action_low", "action_high") if key in env_info}
     return {
         "environment": {"env": args.env, "env_args": env_args, "versions": installed(SIMULATORS)},
@@ -188,5 +194,9 @@ def card_fields(
         **({"reward": TEAM_REWARD} if team_reward else {}),
         "behaviour": behaviour,
         "quality": args.collect_quality or "unknown",
-        "made_by": {"command": shlex.join(["python", *sys.argv]), "seed": args.seed, "commit": commit() or "unknown"},
+        "made_by": {
+            "command": redacted_command(["python", *sys.argv]),
+            "seed": args.seed,
+            "commit": commit() or "unknown",
+        },
     }

@@ -9,10 +9,11 @@ from typing import Any
 from components.scheme import build_scheme, extend_scheme
 from controllers.basic_controller import BasicMAC
 from loops.controller import build_mac
-from loops.resolve import ROOT, resolve
+from loops.resolve import resolve
 from utils.checkpoint import find_checkpoint, load_or_refuse
 from utils.description import find_description, plain_values, read_description
 from utils.errors import CheckpointError, ConfigError
+from utils.paths import results_folder
 from utils.settings import Settings
 
 
@@ -51,7 +52,11 @@ def described_policy(checkpoint_path: str, load_step: int = 0, device: str = "cp
 def described_settings(description: dict[str, Any], device: str) -> Settings:
     """The resolved settings of a described run, on another device."""
     config = description["config"]
-    own = {"device": device, "unique_token": description["name"], "results": ROOT / config["local_results_path"]}
+    own = {
+        "device": device,
+        "unique_token": description["name"],
+        "results": results_folder(config["local_results_path"]),
+    }
     return resolve(Settings(**config).extended(**own), description["env_info"])
 
 

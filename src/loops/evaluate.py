@@ -9,6 +9,7 @@ from sacred.run import Run
 
 from loops.build import Parts
 from utils.logging import Logger
+from utils.plotting import drawing
 
 
 def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
@@ -28,8 +29,12 @@ def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
 
 
 def draw_episode(runner: Any, log: logging.Logger) -> None:
-    """Draw the evaluation's first episode to a GIF; its return is not counted a second time."""
-    runner.run(test_mode=True)
-    runner.save_replay()
-    runner.close_env()
-    log.info(f"Replay: {runner.args.env_args['replay_path']}")
+    """Draw the evaluation's first episode to a GIF; its return is not counted a second time.
+
+    Where that fails, there is a warning: the evaluation is done.
+    """
+    with drawing("replay", log):
+        runner.run(test_mode=True)
+        runner.save_replay()
+        runner.close_env()
+        log.info(f"Replay: {runner.args.env_args['replay_path']}")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import datetime
 import logging
 import re
-from pathlib import Path
 from typing import Any
 
 import torch as th
 
 from components.scheme import is_continuous
+from utils.bounds import per_agent, shortest
 from utils.config import Config
+from utils.paths import LONGEST_NAME, folder_name, results_folder, user_path
 from utils.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[2]
 # What chooses actions from each kind of network output, where `action_selector` is `auto`.
 SELECTORS = {
     "q": "epsilon_greedy",
@@ -42,11 +42,12 @@ def run_settings(config: Config, log: logging.Logger) -> Settings:
         settings = settings.extended(common_reward=False, batch_size_run=at_once)
     stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
     environment = settings.env_args.get("map_name", settings.env_args.get("key", settings.env))
-    safe = re.sub(r"[^\w.+-]", "-", str(environment))  # some keys hold a colon, which not every file system takes
+    # some keys hold a colon, which not every file system takes
+    safe = re.sub(r"[^\w.+-]", "-", folder_name(str(environment)))[:LONGEST_NAME]
     return settings.extended(
         device="cuda" if settings.use_cuda else "cpu",
         unique_token=f"{settings.name}_seed{settings.seed}_{safe}_{stamp}",
-        results=ROOT / Path(settings.local_results_path).expanduser(),
+        results=results_folder(settings.local_results_path),
     )
 
 
@@ -57,14 +58,19 @@ def resolve(settings: Settings, env_info: dict[str, Any]) -> Settings:
 
 
 def dimensions(env_info: dict[str, Any]) -> dict[str, Any]:
-    """The sizes that stock puts on `args`, and the action bounds; everything else is read from the scheme."""
+    """The sizes that stock puts on `args`, and the action bounds; everything else is read from the scheme.
+
+    Bounds are A numbers where all agents agree, else N lists of A.
+    """
     sizes = {
         "n_agents": int(env_info["n_agents"]),
         "n_actions": int(env_info["n_actions"]),
         "state_shape": env_info["state_shape"],
     }
-    bounds = {key: [float(x) for x in env_info[key]] for key in ("action_low", "action_high") if key in env_info}
-    return sizes | bounds
+    if "action_low" not in env_info:
+        return sizes
+    low, high = (per_agent(env_info[key], sizes["n_agents"]) for key in ("action_low", "action_high"))
+    return sizes | dict(zip(("action_low", "action_high"), shortest(low, high), strict=True))
 
 
 def resolved_outputs(agent_output_type: str, action_selector: str, continuous: bool) -> dict[str, str]:
@@ -78,8 +84,11 @@ def resolved_outputs(agent_output_type: str, action_selector: str, continuous: b
 
 def drawing_settings(settings: Settings) -> Settings:
     """Settings of an evaluation's drawn episode: one at a time, in an environment that keeps pictures."""
-    path = settings.env_args.get("replay_path") or str(settings.results / "replays" / f"{settings.unique_token}.gif")
-    pictures = {"render_mode": "rgb_array", "replay_path": path}
+    given = settings.env_args.get("replay_path")
+    path = settings.results / "replays" / f"{settings.unique_token}.gif"
+    if given is not None:
+        path = user_path(given, "env_args.replay_path", written=True)
+    pictures = {"render_mode": "rgb_array", "replay_path": str(path)}
     return settings.extended(
         render=False, runner="episode", batch_size_run=1, test_nepisode=1, dataset=None,
         env_args={**settings.env_args, **pictures},

@@ -21,9 +21,11 @@ from utils.description import write_description
 from utils.errors import CheckpointError, TrainingError
 from utils.logging import Logger
 from utils.old_names import old_names
-from utils.plotting import plot_learning_curve
-from utils.progress import Progress, StopSignals
+from utils.plotting import drawing, plot_learning_curve
+from utils.progress import Progress
+from utils.redact import redacted
 from utils.rng import load_rng_state, rng_state
+from utils.signals import Interrupted, StopSignals, check
 
 # What a continued run may change without becoming another experiment.
 FREE_TO_CHANGE = ("t_max", "checkpoint_path", "load_step", "unique_token", "local_results_path", "device", "use_cuda",
@@ -57,10 +59,11 @@ class Training:
         self.continuous = is_continuous(parts.env_info)
         env_args = {f"env_args.{key}": value for key, value in args.env_args.items() if key not in NOT_COMPARED}
         settings = {key: value for key, value in vars(args).items() if key not in FREE_TO_CHANGE} | env_args
-        self.settings = {key: value for key, value in settings.items() if is_plain(value)}
+        self.settings = redacted({key: value for key, value in settings.items() if is_plain(value)})
         self.t = 0
         self.directory: Path = args.results / "models" / args.unique_token
         self.last_checkpoint: Path | None = None
+        self.evaluation_due = False  # whether a signal came during the evaluation at `t`
         self.evaluated_for_the_end = False  # whether the last evaluation took place only because the run ended there
 
     # -- what differs ----------------------------------------------------------------------------------------------
@@ -95,18 +98,20 @@ class Training:
                 self._describe(sacred_run)
             with StopSignals() as signals:
                 self.loop(signals)
-            self.finish()
+                summary = self.report(sacred_run)
+                self.finish()
+                check("outside the training loop; it saves nothing, what the run saved before stays")
         finally:
             self.close()
-        return self.report(sacred_run)
+        return summary
 
     def loop(self, signals: StopSignals) -> None:
         """Advance, evaluate, save; on a signal finish the step, save and raise SacredInterrupt."""
         args = self.args
         progress = Progress(self.t, args.t_max, self.log, unit=self.unit)
         try:
-            if self.evaluator is not None and not self.evaluator.history:
-                self._evaluate(progress)  # t = 0; a continued run has done so
+            if self.evaluation_due or (self.evaluator is not None and not self.evaluator.history):
+                self._evaluate(progress)  # t = 0; a continued run has done so, unless a signal came before its end
             while self.t < args.t_max and signals.received is None:
                 before = self.t
                 self._advance()
@@ -122,7 +127,7 @@ class Training:
                     self.save()  # last, so that it holds everything this step has logged
         finally:
             progress.close()
-        if signals.received is not None and self.t < args.t_max:
+        if signals.received is not None and (self.t < args.t_max or self.evaluation_due):
             self._interrupt(signals.received.name)
         self._check_finite()
 
@@ -155,17 +160,25 @@ class Training:
 
     def _evaluate(self, progress: Progress) -> None:
         self._check_finite()  # a diverged policy would fail in the environment, which knows nothing of losses
-        if self.evaluator is not None:
+        if self.evaluator is None:
+            return
+        try:
             evaluation = self.evaluator.evaluate(self.t)
-            evaluation.log(self.logger)
-            progress.show_score(self.evaluator.describe(evaluation.return_mean))
+        except Interrupted:
+            self.evaluation_due = True  # the run that continues this one plays it
+            return
+        self.evaluation_due = False
+        evaluation.log(self.logger)
+        progress.show_score(self.evaluator.describe(evaluation.return_mean))
 
     def _interrupt(self, signal_name: str) -> None:
         saved = "nothing was saved"
         if self.args.save_model:
             if self.last_checkpoint != self.directory / str(self.t):  # else the step that ended has saved all there is
                 self.save()
-            saved = f"continue with checkpoint_path='{self.directory}'"
+            saved = (
+                f"{'continue' if self.t < self.args.t_max else 'evaluate=True'} with checkpoint_path='{self.directory}'"
+            )
         raise SacredInterrupt(f"{signal_name} at {self.unit} {self.t} of {self.args.t_max}; {saved}")
 
     def _describe(self, sacred_run: Run) -> None:
@@ -189,6 +202,8 @@ class Training:
             "evaluated_for_the_end": self.evaluated_for_the_end,
             **self.identity(),
         }
+        if self.evaluation_due and not self.evaluated_for_the_end:
+            state["evaluation_due"] = True
         if self.evaluator is not None:
             state["evaluations"] = [list(point) for point in self.evaluator.history]
         self.last_checkpoint = save_checkpoint(self.directory, self.t, self.learner, state)
@@ -220,6 +235,7 @@ class Training:
                 f"{directory} is at {self.unit} {state['t']} already; raise t_max={self.args.t_max} above it"
             )
         self.t, self.last_checkpoint = state["t"], directory
+        self.evaluation_due = state.get("evaluation_due", False) and self.evaluator is not None
         self.learner.load_models(str(directory))
         if state["learner"] is not None:
             self.learner.load_training_state(state["learner"])
@@ -272,9 +288,12 @@ class Training:
         if evaluator.reference is not None:
             levels |= {"random": evaluator.reference.random, "expert": evaluator.reference.expert}
         picture = self.args.results / "plots" / f"{self.args.unique_token}.png"
-        plot_learning_curve(evaluator.history, picture, self.title(), self.clock, levels)
-        sacred_run.add_artifact(str(picture), name="learning_curve.png")
-        self.log.info(f"Learning curve: {os.path.relpath(picture)}")
+        with drawing("learning curve", self.log):
+            lacking = plot_learning_curve(evaluator.history, picture, self.title(), self.clock, levels)
+            sacred_run.add_artifact(str(picture), name="learning_curve.png")
+            if lacking:
+                self.log.warning(f"The learning curve is drawn, but: {lacking[0]}")
+            self.log.info(f"Learning curve: {os.path.relpath(picture)}")
 
     def close(self) -> None:
         """Release the environments."""

@@ -13,6 +13,7 @@ from controllers.basic_controller import BasicMAC
 from datasets.endings import doubtful_ends
 from envs.finite import check_finite
 from runners.episodes import Episodes, EpisodeStore
+from utils import signals
 from utils.errors import EnvError
 from utils.logging import Logger
 
@@ -80,6 +81,7 @@ class BaseRunner:
         """Play the `test_nepisode` episodes of one evaluation, from the first on."""
         self.test_episodes.clear()
         while len(self.test_episodes) < self.args.test_nepisode:
+            signals.check("during an evaluation, which is not kept")
             self.run(test_mode=True)
         return self.test_episodes.take()
 

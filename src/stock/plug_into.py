@@ -14,6 +14,11 @@ from typing import Any
 if __name__ == "__main__":  # imports are absolute from src/, and Python looks for them beside a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from utils import signals
+
+if __name__ == "__main__":
+    signals.end_at_once_on_signals()
+
 from stock.plug import EXTENDED, MARKS, RECORD, PlugError, digest, planned_blocks, planned_files
 from utils.errors import UserError
 
@@ -30,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     checkout = Path(arguments.checkout).expanduser()
     try:
         source = recognised(checkout)
-        print(remove(source, arguments.force) if arguments.remove else plug(source, arguments.force))
+        with signals.StopSignals():  # all changes are made, or none
+            print(remove(source, arguments.force) if arguments.remove else plug(source, arguments.force), flush=True)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -13,6 +13,7 @@ import torch as th
 
 from utils.errors import CheckpointError
 from utils.files import flush_to_disk
+from utils.paths import user_path
 
 STATE_FILE = "train_state.th"
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -57,7 +58,7 @@ def find_checkpoint(checkpoint_path: str, load_step: int) -> Path:
     checkpoint_path: a run's model directory, whose sub-directories are steps, or one step directory.
     Raises CheckpointError where there is no such directory.
     """
-    root = Path(checkpoint_path).expanduser()
+    root = user_path(checkpoint_path, "checkpoint_path", folder=True)
     if not root.is_dir() and not root.is_absolute() and (CHECKOUT / root).is_dir():
         root = CHECKOUT / root  # results are relative to the checkout, not to the working directory
     if not root.is_dir():

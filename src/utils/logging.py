@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from utils.errors import ConfigError
+from utils.files import output_error
+from utils.redact import redacted
 
 if TYPE_CHECKING:
     from sacred.run import Run
@@ -38,7 +44,10 @@ class Logger:
             raise ConfigError(
                 "use_tensorboard=True needs TensorBoard: pip install -c constraints.txt -e '.[tensorboard]'"
             ) from error
-        self._writer = SummaryWriter(directory_name)
+        try:
+            self._writer = SummaryWriter(directory_name)
+        except OSError as error:
+            raise output_error(Path(directory_name), error) from error
         self.use_tb = True
 
     def setup_sacred(self, run: Run) -> None:
@@ -50,8 +59,7 @@ class Logger:
         """Record one value at step `t`, as a Python float, because Sacred would pickle numpy scalars into its JSON."""
         value = float(value)
         self.stats[key].append((t, value))
-        if self._writer is not None:
-            self._writer.add_scalar(key, value, t)
+        self._to_tb(lambda writer: writer.add_scalar(key, value, t))
         if self._run is not None and to_sacred:
             self._run.info.setdefault(f"{key}_T", []).append(t)
             self._run.info.setdefault(key, []).append(value)
@@ -82,16 +90,51 @@ class Logger:
 
     def finish(self) -> None:
         """Close the TensorBoard writer."""
-        if self._writer is not None:
-            self._writer.close()
+        self._to_tb(lambda writer: writer.close())
+
+    def _to_tb(self, action: Callable[[Any], object]) -> None:
+        """Use the TensorBoard writer if there is one; a run does not fail for these files, a second copy of its record.
+
+        The writer raises here what has failed in its thread.
+        """
+        if self._writer is None:
+            return
+        try:
+            action(self._writer)
+        except OSError as error:
+            self.console_logger.warning(
+                f"The TensorBoard files are incomplete from here on: {output_error(Path(self._writer.log_dir), error)}"
+            )
+            self._writer, self.use_tb = None, False
+
+
+class ConsoleHandler(logging.StreamHandler[Any]):
+    """A handler that drops lines for which there is no place, as where stderr is a file on a full disk."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
+def quiet_threads(failed: threading.ExceptHookArgs) -> None:
+    """A `threading.excepthook` without tracebacks for disks that refuse, of which those who wait for a thread speak."""
+    if failed.exc_type is None or not issubclass(failed.exc_type, OSError):
+        threading.__excepthook__(failed)
+
+
+class _WithoutCredentials(logging.Formatter):
+    """A formatter whose lines hold no credentials."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return str(redacted(super().format(record)))
 
 
 def get_logger() -> logging.Logger:
     """The console logger, with time stamps; other libraries log only warnings and errors."""
     logger = logging.getLogger()
     logger.handlers = []
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("[%(levelname)s %(asctime)s] %(name)s %(message)s", "%H:%M:%S"))
+    handler = ConsoleHandler()
+    handler.setFormatter(_WithoutCredentials("[%(levelname)s %(asctime)s] %(name)s %(message)s", "%H:%M:%S"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     for name in QUIET_LIBRARIES:

@@ -1,12 +1,11 @@
-"""Progress bar on a terminal, progress lines in a log file, and signals that end a run after the current step."""
+"""Progress bar on a terminal, progress lines in a log file."""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
-from types import FrameType, TracebackType
+from collections.abc import Callable
 from typing import IO, Any
 
 from tqdm import tqdm
@@ -32,9 +31,8 @@ class Progress:
 
     def advance(self, t: int) -> None:
         """Show that update `t` is done."""
-        if self.bar is not None:
-            self.bar.update(t - self.t)
-        self.t = t
+        steps, self.t = t - self.t, t
+        self._draw(lambda bar: bar.update(steps))
         now = time.monotonic()
         if self.bar is None and now - self.last_line >= self.line_seconds:
             self.last_line = now
@@ -45,33 +43,16 @@ class Progress:
     def show_score(self, score: str) -> None:
         """Show the newest score."""
         self.score = f" | {score}"
-        if self.bar is not None:
-            self.bar.set_postfix_str(score)
+        self._draw(lambda bar: bar.set_postfix_str(score))
 
     def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        self._draw(lambda bar: bar.close())
 
-
-class StopSignals:
-    """A context in which Ctrl-C and SIGTERM only set `received`; a second Ctrl-C interrupts at once."""
-
-    def __init__(self) -> None:
-        self.received: signal.Signals | None = None
-        self._previous: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> StopSignals:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._handle)
-        return self
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.received = signal.Signals(number)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+    def _draw(self, action: Callable[[Any], object]) -> None:
+        """Use the bar if there is one, no longer where its terminal is gone."""
+        if self.bar is None:
+            return
+        try:
+            action(self.bar)
+        except OSError:
+            self.bar = None

@@ -22,6 +22,15 @@ def commit() -> str | None:
     return head + ("+changes" if changed else "")
 
 
+def changed_files() -> list[str] | None:
+    """Files of the checkout that git knows and that differ from its commit; None outside a git checkout."""
+    if commit() is None:
+        return None
+    words = ["git", "status", "--porcelain", "--untracked-files=no"]
+    status = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, errors="replace", check=True)
+    return [line[3:] for line in status.stdout.splitlines()]
+
+
 def installed(packages: tuple[str, ...]) -> dict[str, str]:
     """Versions of the packages, without those that are not installed."""
     versions = {}

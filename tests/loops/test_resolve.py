@@ -64,6 +64,9 @@ def test_what_is_left_open_becomes_what_suits_the_actions(
         assert "auto" not in vars(args).values()
         assert (args.n_agents, args.n_actions, args.state_shape) == (3, info["n_actions"], 54)
     assert resolve(settings, CONTINUOUS).action_low == [-1.0, 0.0]
+    own = resolve(settings, CONTINUOUS | {"action_high": [[1, 2], [1, 2], [3, 2]]})
+    assert own.action_low == [[-1.0, 0.0]] * 3 and own.action_high == [[1.0, 2.0], [1.0, 2.0], [3.0, 2.0]]
+    assert resolve(settings, CONTINUOUS | {"action_low": [[-1, 0]] * 3}).action_low == [-1.0, 0.0]
     assert not hasattr(resolve(settings, DISCRETE), "action_low")
 
 

@@ -27,8 +27,8 @@ from tests.learners.learner_tester import assert_same, make_learner, train
 from utils.checkpoint import STATE_FILE, STATE_KEYS, load_state
 from utils.errors import CheckpointError
 from utils.logging import Logger
-from utils.progress import StopSignals
 from utils.settings import Settings
+from utils.signals import StopSignals, check
 
 
 class Loop(Training):
@@ -205,6 +205,30 @@ def test_a_signal_saves_what_the_step_has_not_saved_already(
     with pytest.raises(SacredInterrupt, match=f"SIGTERM at update 2 of 9; continue with checkpoint_path='{tmp_path}"):
         loop.run(SimpleNamespace())
     assert saved == [2] and [path.name for path in loop.directory.iterdir()] == ["2"]
+
+
+@pytest.mark.parametrize("at", [0, 4, 6])
+def test_an_evaluation_that_a_signal_ends_is_played_by_the_run_that_continues(
+    at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the start, in the middle, and at the end, where only the policy is left to evaluate."""
+    played = Scores.evaluate
+
+    def stopped(self: Scores) -> Episodes:
+        if self.played * 4 >= at:
+            os.kill(os.getpid(), signal.SIGINT)
+            check("during an evaluation")
+        return played(self)
+
+    monkeypatch.setattr(Scores, "evaluate", stopped)
+    advised = "evaluate=True" if at == 6 else "continue"
+    with pytest.raises(SacredInterrupt, match=f"SIGINT at update {at} of 6; {advised} with checkpoint_path='"):
+        evaluated(tmp_path, "first", t_max=6)
+    monkeypatch.undo()
+    path = str(tmp_path / "models" / "first")
+    later = evaluated(tmp_path, "second", t_max=10, checkpoint_path=path, first=1 + (at + 3) // 4)
+    assert later.evaluator is not None and later.evaluator.history == [(0, 1), (4, 2), (8, 3), (10, 4)]
+    assert not later.evaluation_due and set(load_state(later.directory / "10")) == {*STATE_KEYS, "evaluations"}
 
 
 def test_a_run_that_saves_nothing_says_so(tmp_path: Path) -> None:

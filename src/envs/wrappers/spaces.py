@@ -7,6 +7,7 @@ import numpy as np
 from gymnasium import spaces
 
 from envs.multiagentenv import ActionSpace, check_continuous_actions, check_discrete_actions
+from utils.bounds import Bounds, shortest
 from utils.errors import EnvError
 
 
@@ -52,19 +53,19 @@ class Actions:
         self.kind: ActionSpace = kinds[0]
         if self.kind == "continuous":
             self.widths = np.array([int(np.prod(space.shape)) for space in self._spaces])  # (N,)
-            self.low, self.high = self._bounds()
         else:
             self.widths = np.array([int(space.n) for space in self._spaces])  # (N,)
         self.size = int(self.widths.max())
+        if self.kind == "continuous":
+            self.low, self.high = self._bounds()
         self.available = [[int(action < own) for action in range(self.size)] for own in self.widths]
 
-    def _bounds(self) -> tuple[list[float], list[float]]:
-        """Bounds (A,) of the smallest box that holds all agents' boxes; `split` applies each agent's own bounds."""
-        low, high = np.full(self.widths.max(), np.inf), np.full(self.widths.max(), -np.inf)
-        for space, own in zip(self._spaces, self.widths, strict=True):
-            np.minimum(low[:own], space.low.ravel(), out=low[:own])
-            np.maximum(high[:own], space.high.ravel(), out=high[:own])
-        return low.tolist(), high.tolist()
+    def _bounds(self) -> tuple[Bounds, Bounds]:
+        """Each agent's own bounds, in the short form where they agree; `split` applies them too."""
+        low, high, has = (np.zeros((len(self._spaces), self.size)) for _ in range(3))  # (N, A) each
+        for i, (space, own) in enumerate(zip(self._spaces, self.widths, strict=True)):
+            low[i, :own], high[i, :own], has[i, :own] = space.low.ravel(), space.high.ravel(), 1
+        return shortest(low, high, has > 0)
 
     def split(self, actions: np.ndarray) -> list[Any]:
         """Joint actions (N,), (N, 1) or (N, A) as a list of one action per agent, without padding and within bounds."""

@@ -26,7 +26,7 @@ class MixtureDensity(BaseDensity):
     def __init__(self, scheme: dict[str, Any], args: SimpleNamespace) -> None:
         self.n_actions = int(args.n_actions)
         super().__init__(scheme, args, n_outputs=N_COMPONENTS * (1 + 2 * self.n_actions))
-        low, high = action_bounds(args)  # (A,)
+        low, high = action_bounds(args)  # (A,) or (N, A)
         self.register_buffer("centre", 0.5 * (low + high), persistent=False)
         self.register_buffer("half_range", half_range(low, high), persistent=False)
         means = slice(N_COMPONENTS, N_COMPONENTS * (1 + self.n_actions))

@@ -96,7 +96,10 @@ class Policy(nn.Module):
 
 
 class BoxPolicy(Policy):
-    """A policy of continuous actions between bounds; args: n_actions, action_low, action_high."""
+    """A policy of continuous actions between bounds; args: n_actions, action_low, action_high.
+
+    Where agents have bounds of their own, every tensor of outputs or actions ends in (N, ·), an agent a row.
+    """
 
     continuous = True
     low: Tensor
@@ -105,7 +108,7 @@ class BoxPolicy(Policy):
     def __init__(self, args: SimpleNamespace) -> None:
         super().__init__()
         self.n_actions = int(args.n_actions)
-        low, high = action_bounds(args)  # (A,)
+        low, high = action_bounds(args)  # (A,) or (N, A)
         self.register_buffer("low", low, persistent=False)
         self.register_buffer("high", high, persistent=False)
 
@@ -117,14 +120,27 @@ class BoxPolicy(Policy):
 
     def squash(self, raw: Tensor) -> Tensor:
         """Outputs before tanh as actions inside the bounds, (..., A)."""
+        self.check_agents(raw)
         return squash(raw, self.low, self.high)
 
+    def check_agents(self, actions: Tensor) -> None:
+        """Raise ValueError where bounds of N agents would be laid over rows that are no agents; actions (..., A).
+
+        Broadcasting alone would not notice it where there are as many rows as agents, or one.
+        """
+        if self.low.dim() > 1 and actions.shape[-2:] != self.low.shape:
+            raise ValueError(
+                f"these actions have shape {tuple(actions.shape)}; with bounds of their own for each agent they must "
+                f"end in (agents, dimensions) {tuple(self.low.shape)}"
+            )
+
     def half_range(self) -> Tensor:
-        """Half the action range, (A,)."""
+        """Half the action range, (A,) or (N, A)."""
         return half_range(self.low, self.high)
 
     def clip(self, actions: Tensor, available: Tensor) -> Tensor:
         """Actions moved into the bounds, 0 in dimensions that an agent lacks, (..., A)."""
+        self.check_agents(actions)
         return th.clamp(actions, self.low, self.high) * available
 
     def cover_noise(self, lead: tuple[int, ...], n_samples: int, generator: th.Generator) -> Noise:
@@ -137,6 +153,7 @@ class BoxPolicy(Policy):
 
     def uniform(self, unit: Tensor) -> Tensor:
         """Numbers in [0, 1) as actions between the bounds, (..., A)."""
+        self.check_agents(unit)
         return self.low + unit * (self.high - self.low)
 
     def forbidden(self, available: Tensor) -> Tensor | None:

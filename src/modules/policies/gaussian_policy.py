@@ -3,6 +3,7 @@ import math
 import torch as th
 from torch import Tensor
 
+from modules.layers.squash import squash
 from modules.policies.base_policy import BoxPolicy, sum_over_own
 
 LOWEST_LOG_STD, HIGHEST_LOG_STD = -5.0, 1.0  # standard deviations of 0.7 % to 2.7 times half the action range
@@ -64,7 +65,9 @@ class TanhGaussianPolicy(BoxPolicy):
 
     def mode(self, outputs: Tensor, available: Tensor) -> Tensor:
         """The policy's mean action: E[squash(x)], not squash(E[x])."""
-        return self.squash(self.quantiles(outputs)).mean(-2) * available
+        points = self.quantiles(outputs)  # (..., NODES, A)
+        self.check_agents(points[..., 0, :])
+        return squash(points, self.low.unsqueeze(-2), self.high.unsqueeze(-2)).mean(-2) * available
 
     def sample(self, outputs: Tensor, available: Tensor, noise: Tensor) -> Tensor:
         mean, log_std = self.mean_and_log_std(outputs)
@@ -72,6 +75,7 @@ class TanhGaussianPolicy(BoxPolicy):
 
     def log_prob(self, outputs: Tensor, actions: Tensor, available: Tensor) -> Tensor:
         """Actions at the bounds, where the density has no logarithm, count as EDGE away from them."""
+        self.check_agents(actions)
         mean, log_std = self.mean_and_log_std(outputs)
         unit = ((actions - self.low) / self.half_range() - 1.0).clamp(EDGE - 1.0, 1.0 - EDGE)  # (..., A)
         error = (th.atanh(unit) - mean) * (-log_std).exp()
