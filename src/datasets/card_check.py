@@ -66,9 +66,10 @@ def check_card(card: Mapping[str, Any]) -> None:
 
 def _check_environment(card: Mapping[str, Any]) -> None:
     environment = card.get("environment")
-    if not isinstance(environment, dict) or not isinstance(environment.get("env"), str):
+    if not isinstance(environment, dict) or not isinstance(environment.get("env", 0), str | None):
         raise DatasetError(
-            "the dataset card needs environment: {'env': name, 'env_args': {...}}, in which scores are measured"
+            "the dataset card needs environment: {'env': name, 'env_args': {...}}, in which scores are measured, or "
+            "{'env': None} where there is none"
         )
     if not isinstance(environment.get("env_args"), dict):
         raise DatasetError(

@@ -53,6 +53,11 @@ def environment_mismatch(args: SimpleNamespace, card: dict[str, Any]) -> str | N
 
 def check_environment(args: SimpleNamespace, dataset: OfflineDataset, env_info: dict[str, Any]) -> None:
     """Raise DatasetError unless the environment that scores the policy is the one that the data came from."""
+    if dataset.card["environment"]["env"] is None:
+        raise DatasetError(
+            f"dataset {args.dataset} states that it has no environment (env: null), so nothing can be scored in "
+            f"{args.env}; train with --env-config=none, or write the environment into its card"
+        )
     different = environment_mismatch(args, dataset.card)
     if different:
         raise DatasetError(f"dataset {args.dataset} was made in another environment ({different}); {ADVICE}")

@@ -65,18 +65,33 @@ class OfflineTraining(Training):
         """The headline figures, with those that the data alone tell."""
         summary = super().report(sacred_run)
         if self.figures:
-            self.log.info("\n".join(["From the data alone", *(f"  {k:<28} {v:.4f}" for k, v in self.figures.items())]))
+            rows = (f"  {key:<28} {value:.4f}{self._lowest(key)}" for key, value in self.figures.items())
+            self.log.info("\n".join(["From the data alone", *rows]))
         return summary | self.figures
+
+    def _lowest(self, key: str) -> str:
+        """Where a loss on held-out data was lowest, for people; nothing for other figures."""
+        if not key.startswith("validation_"):
+            return ""
+        value, t = min((value, t) for t, value in self.logger.stats[key])
+        return f" (lowest {value:.4f} at {self.unit} {t})"
 
     def identity(self) -> dict[str, Any]:
         return super().identity() | {"dataset_checksum": self.dataset.card["checksum"]}
 
     def buffer_state(self) -> dict[str, Any]:
         state: dict[str, Any] = self.buffer.state_dict()
-        return state
+        return state | {"held_out": self._held_out()}
 
     def load_buffer_state(self, state: dict[str, Any]) -> None:
+        before, now = state.get("held_out", 0), self._held_out()  # earlier releases held nothing out
+        if before != now:  # what was held out would be learned from, or the reverse
+            raise ValueError(f"it held out {before} episodes, this run holds out {now}; use the same validation_share")
         self.buffer.load_state_dict(state, self.t)
+
+    def _held_out(self) -> int:
+        """Number of held-out episodes; with the seed and the dataset, which must be the same, it tells which ones."""
+        return 0 if self.parts.validation is None else len(self.parts.validation.first_windows())
 
     def levels(self) -> dict[str, float]:
         return {"dataset": self.dataset.card["returns"]["mean"]}
