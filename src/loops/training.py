@@ -110,7 +110,7 @@ class Training:
         args = self.args
         progress = Progress(self.t, args.t_max, self.log, unit=self.unit)
         try:
-            if self.evaluation_due or (self.evaluator is not None and not self.evaluator.history):
+            if self.t == 0 or self.evaluation_due or (self.evaluator is not None and not self.evaluator.history):
                 self._evaluate(progress)  # t = 0; a continued run has done so, unless a signal came before its end
             while self.t < args.t_max and signals.received is None:
                 before = self.t
