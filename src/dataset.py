@@ -23,7 +23,8 @@ from datasets.report import inspect_file
 from datasets.sources.bridge import KINDS as BRIDGE_KINDS
 from datasets.sources.bridge import generate_bridge
 from datasets.sources.xor import generate_xor
-from utils.errors import DatasetError, UserError
+from utils.errors import DatasetError, UserError, printable
+from utils.memory import memory_errors
 from utils.redact import redacted_command
 
 
@@ -31,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand. Return the exit status: 1, with an error message on stderr, for input that cannot work."""
     arguments = _parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        with memory_errors("close other programs, or work on a part of the data (slice)"):
+            return int(arguments.run(arguments))
     except UserError as error:
         signals.say(f"error: {error}")
         return 1
@@ -52,7 +54,8 @@ def _inspect(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     dataset = read_dataset(resolve_dataset(arguments.file))
     checksum = dataset.card["checksum"][:16]
-    print(f"{dataset.path}: sound, {dataset.n_episodes} episodes, {dataset.n_transitions} transitions, {checksum}...")
+    name = printable(str(dataset.path))
+    print(f"{name}: sound, {dataset.n_episodes} episodes, {dataset.n_transitions} transitions, {checksum}...")
     return 0
 
 
@@ -104,7 +107,7 @@ def _new_file(arguments: argparse.Namespace, sources: Sequence[Path]) -> Path:
 def _announce(out: Path, card: dict[str, Any]) -> int:
     counts, returns = card["counts"], card["returns"]
     print(
-        f"{out}: {counts['episodes']} episodes, {counts['transitions']} transitions, "
+        f"{printable(str(out))}: {counts['episodes']} episodes, {counts['transitions']} transitions, "
         f"return {returns['mean']:.2f} +- {returns['std']:.2f}, {out.stat().st_size / 1e6:.2f} MB"
     )
     return 0

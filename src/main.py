@@ -35,6 +35,7 @@ from utils.experiment import RecordedExperiment
 from utils.flags import TAKEN_OVER, checked_flags, config_file, flag_observers
 from utils.known_keys import keys_of_learner
 from utils.logging import get_logger, quiet_threads
+from utils.memory import memory_errors
 from utils.observers import check_records, mark_interrupted, observers
 from utils.old_names import OldNames, old_names
 from utils.overrides import as_declared, check_updates, chosen
@@ -61,7 +62,8 @@ def my_main(_run: Run, _config: Config, _log: Any) -> dict[str, float]:
         check_records(_run.observers, "so it was not begun")
         config = check_values(merge({}, _config), keys_of(learner_class(_config["learner"])))
         seed_everything(config["seed"])
-        return run(_run, merge(config, {"env_args": {"seed": config["seed"]}}), _log)
+        with memory_errors("lower batch_size, hidden_dim or the other sizes of this run, or set loss_chunk"):
+            return run(_run, merge(config, {"env_args": {"seed": config["seed"]}}), _log)
     except (UserError, SacredInterrupt):
         # Sacred marks the run; `debug` then hands the exception to `main`, which prints its sentence, where Sacred
         # would print a traceback.

@@ -12,6 +12,7 @@ from sacred.utils import SacredInterrupt
 
 from loops import collect, evaluate, offline, online
 from loops.build import Parts, build
+from loops.checks import check_places
 from loops.resolve import run_settings
 from utils import signals
 from utils.config import Config
@@ -26,6 +27,7 @@ def run(_run: Run, _config: Config, _log: logging.Logger) -> dict[str, float]:
     # What is derived stays out of the Sacred configuration, where it would tell apart the seeds that a plot averages.
     settings = run_settings(_config, _log)
     th.set_float32_matmul_precision(settings.matmul_precision)
+    check_places(settings)
     logger = Logger(_log)
     if settings.use_tensorboard:
         logger.setup_tb(str(settings.results / "tb_logs" / settings.unique_token))

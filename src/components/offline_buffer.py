@@ -9,9 +9,9 @@ import torch as th
 from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
+from components.offline_rows import discounted_to_go, flat_tensors, next_action_valid, window_table
 from components.scheme import Groups, Preprocess, Scheme, extend_scheme
-from components.windows import discounted_to_go, next_action_valid, window_table
-from modules.layers.sizes import field_size, shape_of
+from modules.layers.sizes import shape_of
 from utils.errors import DatasetError
 from utils.rng import load_generator
 
@@ -63,7 +63,7 @@ class OfflineBuffer:
         self.device, self._home = device, "cpu" if mapped else device
         self.window, self.burn_in, self.extras, self.groups = window, burn_in, tuple(extras), groups
         self._encoders = preprocess
-        self._rows = _flat_tensors(arrays, scheme, groups["agents"], reward_scalarisation)
+        self._rows = flat_tensors(arrays, scheme, groups["agents"], reward_scalarisation)
         offsets = th.from_numpy(np.array(episode_offsets, np.int64))
         self._offsets, self.episodes_in_buffer = offsets, len(offsets) - 1
         self._rows["next_action_valid"] = next_action_valid(offsets, np.asarray(last_action_known, bool))
@@ -244,47 +244,3 @@ class OfflineBuffer:
             "prev_actions_onehot": dict(full["actions_onehot"]),
         }
         return full | {key: entries[key] for key in self.extras}
-
-
-def _flat_tensors(
-    arrays: Mapping[str, np.ndarray], scheme: Scheme, n_agents: int, reward_scalarisation: str | None
-) -> dict[str, Tensor]:
-    """The dataset's rows as tensors (R, ...), rewards reduced. Raises DatasetError where they do not fit the scheme."""
-    rows = {key: th.from_numpy(arrays[key]) for key in ("obs", "state", "actions", "avail_actions") if key in arrays}
-    rows["reward"] = _scalarise(arrays["reward"], reward_scalarisation)
-    rows["terminated"] = th.from_numpy(arrays["terminated"]).unsqueeze(-1)
-    for key, value in rows.items():
-        group = (n_agents,) if "group" in scheme[key] else ()
-        wanted = (*group, *shape_of(scheme[key]["vshape"]))
-        if tuple(value.shape[1:]) != wanted:
-            raise DatasetError(
-                f"the dataset's {key} has shape {tuple(value.shape[1:])} per step, the environment's is {wanted}; "
-                "choose the environment (or its env_args) that the dataset card names"
-            )
-    if rows["actions"].dtype != scheme["actions"]["dtype"]:
-        raise DatasetError(
-            f"the dataset's actions are {rows['actions'].dtype}, the environment's {scheme['actions']['dtype']}; "
-            "choose the environment that the dataset card names"
-        )
-    obs_values = rows["obs"][0].numel()
-    if "state" not in rows and shape_of(scheme["state"]["vshape"]) != (obs_values,):
-        raise DatasetError(
-            f"the dataset holds no state, so the state is the joined observations ({obs_values} values), but the "
-            f"environment's has {field_size(scheme, 'state')}; choose the environment that the dataset card names"
-        )
-    return rows
-
-
-def _scalarise(reward: np.ndarray, how: str | None) -> Tensor:
-    """Reduce rewards (R, N) over agents to (R, 1) float32; None leaves them unchanged."""
-    if how is None:
-        return th.from_numpy(reward)
-    if how == "agent0":
-        reduced = reward[:, :1]
-    elif how in ("sum", "mean"):
-        reduced = getattr(np, how)(reward, axis=1, keepdims=True, dtype=np.float64)
-    else:
-        raise DatasetError(
-            f"reward_scalarisation is '{how}'; it must be sum, mean or agent0, or null for rewards per agent"
-        )
-    return th.from_numpy(np.ascontiguousarray(reduced, np.float32))

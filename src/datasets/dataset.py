@@ -16,8 +16,8 @@ from datasets.convert import convert_arrays, convert_known, convert_offsets
 from datasets.hdf5 import checksum, open_container, write_container
 from datasets.names import resolve_dataset
 from datasets.output import NameTakenError, check_target
-from datasets.stored import decode_rows, pop_episodes, stored_names
-from datasets.validate import check_layout, check_values
+from datasets.stored import declared, decode_rows, pop_episodes, stored_names
+from datasets.validate import check_arrays, check_layout, check_values
 from utils.errors import DatasetError
 
 _LOG = logging.getLogger(__name__)
@@ -144,13 +144,14 @@ def read_dataset(path: str | Path, memory_map: bool = False) -> OfflineDataset:
             check_card(card)
             check_layout(dataset.arrays, dataset.episode_offsets, dataset.last_action_known)
             check_values(dataset.arrays, dataset.episode_offsets, dataset.last_action_known, card)
-            check_statistics(card, dataset.arrays)
+            check_statistics(card, dataset.arrays, dataset.episode_offsets)
         except DatasetError as error:
             raise DatasetError(f"{path}: {error}") from error
     return dataset
 
 
 def _load(path: Path, entries: dict[str, Any], card: dict[str, Any], memory_map: bool) -> OfflineDataset:
+    check_arrays(declared(entries))  # before anything is read
     mapped = memory_map or not cache.fits_in_memory(entries)
     if mapped and not memory_map:
         _LOG.warning(f"{path} would take more than half of the free memory: mapping it through {path}.cache")

@@ -16,11 +16,14 @@ from datasets.bounds import check_same_bounds
 from datasets.card import NOT_COMPARED
 from datasets.dataset import OfflineDataset, read_dataset
 from datasets.names import accepted, resolve_dataset
-from utils.errors import ConfigError, DatasetError
+from utils.errors import ConfigError, DatasetError, printable
+from utils.memory import require_memory
 from utils.redact import redacted
 
 # What must agree between the environment of a dataset and the one that policies are evaluated in.
 DIMENSIONS = ("n_agents", "obs_shape", "n_actions", "action_space")
+_MOST_TEXT = 100
+_WINDOW_BYTES = 37  # per row: the tables of windows, and the flags of next actions
 ADVICE = "make them agree, or train without evaluation: with env=None"
 
 
@@ -47,8 +50,18 @@ def environment_mismatch(args: SimpleNamespace, card: dict[str, Any]) -> str | N
     for name, there in redacted(environment["env_args"]).items():
         if name not in NOT_COMPARED:
             pairs.append((f"env_args.{name}", there, configured.get(name)))
-    different = [f"{name} is {there} there and {here} here" for name, there, here in pairs if there != here]
+    different = [
+        f"{_short(name)} is {_short(there)} there and {_short(here)} here"
+        for name, there, here in pairs
+        if there != here
+    ]
     return "; ".join(different) or None
+
+
+def _short(value: Any) -> str:
+    """A value of a file for a message: one line, not too long."""
+    text = printable(str(value))
+    return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}..."
 
 
 def check_environment(args: SimpleNamespace, dataset: OfflineDataset, env_info: dict[str, Any]) -> None:
@@ -86,6 +99,7 @@ def build_buffer(
     extras: tuple[str, ...] = (),
 ) -> OfflineBuffer:
     """Make the buffer over a dataset. extras: entries that the learner reads beside a window's rows."""
+    check_buffer(args, dataset, extras)
     arrays = dict(dataset.arrays)
     if args.reward_scaling != "none":
         arrays["reward"] = scaled_reward(args, dataset, log)
@@ -104,6 +118,19 @@ def build_buffer(
         device="cpu" if args.buffer_cpu_only else args.device,
         seed=args.seed,
     )
+
+
+def check_buffer(args: SimpleNamespace, dataset: OfflineDataset, extras: tuple[str, ...]) -> None:
+    """Raise MemoryShortage where the buffer's own arrays, or all of them on a GPU, do not fit."""
+    n_rows, n_agents = dataset.arrays["reward"].shape
+    rewards = 1 if args.common_reward else n_agents
+    need = n_rows * (_WINDOW_BYTES + 4 * rewards * (2 if "return_to_go" in extras else 1))
+    mapped = any(isinstance(array, np.memmap) for array in dataset.arrays.values())
+    device = "cpu" if args.buffer_cpu_only or mapped else args.device
+    if device == "cuda":
+        need += sum(array.nbytes for key, array in dataset.arrays.items() if key != "reward")
+    advice = "set buffer_cpu_only=True" if device == "cuda" else "learn from a part of it (python src/dataset.py slice)"
+    require_memory(need, f"the buffer over dataset {args.dataset}", advice, device)
 
 
 def data_statistics(dataset: OfflineDataset, buffer: OfflineBuffer, gamma: float) -> DataStatistics:

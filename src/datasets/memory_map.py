@@ -18,10 +18,10 @@ from datasets.hdf5 import BLOCK_BYTES
 from datasets.stored import coded_keys, decode_rows, row_shape, stored_names
 from datasets.validate import OPTIONAL, REQUIRED
 from utils.errors import DatasetError, OutputError, cause, printable
+from utils.memory import free_memory
 
 _LOG = logging.getLogger(__name__)
 _MEMORY_SHARE = 0.5  # of the free memory, because the buffer makes further arrays from these
-_MEMINFO = Path("/proc/meminfo")  # on Linux
 
 
 def fits_in_memory(entries: Mapping[str, h5py.Dataset]) -> bool:
@@ -31,16 +31,6 @@ def fits_in_memory(entries: Mapping[str, h5py.Dataset]) -> bool:
         columns, _, coefficients = (entries[name] for name in stored_names(key))
         size += 4 * columns.shape[1] * (coefficients.shape[0] - columns.shape[0])
     return bool(size <= _MEMORY_SHARE * free_memory())
-
-
-def free_memory() -> int:
-    """Bytes available without swapping, with the page cache that the kernel can release."""
-    if _MEMINFO.is_file():
-        for line in _MEMINFO.read_text().splitlines():
-            name, _, amount = line.partition(":")
-            if name == "MemAvailable":
-                return int(amount.removesuffix("kB")) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
 def cached_arrays(

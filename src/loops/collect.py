@@ -21,6 +21,7 @@ from datasets.endings import doubtful_ends
 from datasets.names import dataset_path
 from datasets.output import free_name
 from loops.build import Parts
+from loops.needs import check_projected
 from utils import signals
 from utils.errors import OutputError
 from utils.logging import Logger
@@ -129,8 +130,9 @@ def play(runner: Any, args: SimpleNamespace, logger: Logger) -> tuple[dict[str, 
         keep = min(batch.batch_size, args.collect_episodes - done)
         parts.append(flat_rows(batch, keep))
         done += keep
-        if len(parts) == 1:
+        if len(parts) == 1:  # before hours are spent
             size = sum(array.nbytes for array in parts[0].values())
+            check_projected(args, done, size)
             warn_of_little_room(
                 dataset_path(args.collect_to), size * args.collect_episodes // keep, logger.console_logger
             )

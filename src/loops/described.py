@@ -10,7 +10,7 @@ from components.scheme import build_scheme, extend_scheme
 from controllers.basic_controller import BasicMAC
 from loops.controller import build_mac
 from loops.resolve import resolve
-from utils.checkpoint import find_checkpoint, load_or_refuse
+from utils.checkpoint import check_checkpoint, find_checkpoint, load_or_refuse
 from utils.description import find_description, plain_values, read_description
 from utils.errors import CheckpointError, ConfigError
 from utils.paths import results_folder
@@ -43,6 +43,7 @@ def described_policy(checkpoint_path: str, load_step: int = 0, device: str = "cp
     args = described_settings(description, device)
     scheme, groups, preprocess = build_scheme(description["env_info"], args)
     mac = build_mac(extend_scheme(scheme, preprocess), groups, args)
+    check_checkpoint(directory)
     load_or_refuse(lambda: mac.load_models(str(directory)), directory)
     if device != "cpu":
         mac.cuda()

@@ -11,6 +11,7 @@ from loops.build import Parts
 from loops.recording import Recording
 from loops.training import Training
 from utils.logging import Logger
+from utils.training_state import is_whole
 
 
 def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
@@ -77,7 +78,9 @@ class OnlineTraining(Training):
         return {"episodes": self.episodes, "replay": kept}
 
     def load_buffer_state(self, state: dict[str, Any]) -> None:
-        self.episodes = int(state["episodes"])
+        if not is_whole(state["episodes"]):
+            raise ValueError("its count of episodes is no whole number")
+        self.episodes = state["episodes"]
         if state["replay"] is None:
             self.log.warning("The checkpoint holds no replay buffer (save_replay_buffer=False): it starts empty")
         else:

@@ -13,12 +13,13 @@ from components.episode_buffer import EpisodeBatch
 from components.scheme import is_continuous
 from datasets.card import NOT_COMPARED
 from loops.build import Parts
+from loops.continuation import FREE_TO_CHANGE, changes, load_part, start_from_weights, state_to_continue
 from loops.describe import describe
 from loops.evaluator import Evaluator
-from loops.resolve import resolved_outputs
-from utils.checkpoint import find_checkpoint, load_state, save_checkpoint
+from utils.checkpoint import find_checkpoint, load_or_refuse, save_checkpoint
 from utils.description import write_description
-from utils.errors import CheckpointError, TrainingError
+from utils.errors import OutputError, TrainingError, UserError
+from utils.files import output_error
 from utils.logging import Logger
 from utils.old_names import old_names
 from utils.plotting import drawing, plot_learning_curve
@@ -26,20 +27,7 @@ from utils.progress import Progress
 from utils.redact import redacted
 from utils.rng import load_rng_state, rng_state
 from utils.signals import Interrupted, StopSignals, check
-
-# What a continued run may change without becoming another experiment.
-FREE_TO_CHANGE = ("t_max", "checkpoint_path", "load_step", "unique_token", "local_results_path", "device", "use_cuda",
-                  "buffer_cpu_only", "memory_map", "compile", "loss_chunk", "mongo", "use_tensorboard", "dataset",
-                  "save_model_interval", "log_interval", "repeat_id", "label", "hypergroup",
-                  "save_replay_buffer")  # fmt: skip
-
-# Statistics that evaluations log.
-OF_EVALUATIONS = ("test_", "validation_", "fqe_")
-
-
-def is_plain(value: Any) -> bool:
-    """Whether a setting is a number, a text or null, which checkpoints can hold and compare."""
-    return value is None or isinstance(value, int | float | str)
+from utils.training_state import is_plain
 
 
 class Training:
@@ -93,7 +81,7 @@ class Training:
     def run(self, sacred_run: Run) -> dict[str, float]:
         """Train to `t_max`; returns final, best and mean-of-last-ten figures."""
         try:
-            self.resume()
+            self.start()
             if self.args.save_model:
                 self._describe(sacred_run)
             with StopSignals() as signals:
@@ -147,9 +135,11 @@ class Training:
         except TrainingError as error:
             raise self._with_checkpoint(error) from error
 
-    def _with_checkpoint(self, error: TrainingError) -> TrainingError:
+    def _with_checkpoint(self, error: UserError) -> UserError:
         kept = f"the last good checkpoint is {self.last_checkpoint}" if self.last_checkpoint else "no checkpoint yet"
-        return TrainingError(f"{error}; {kept}")
+        if self.last_checkpoint and not os.path.isdir(self.last_checkpoint):
+            kept = f"the last checkpoint, {self.last_checkpoint}, is gone"
+        return type(error)(f"{error}; {kept}")
 
     def _check_finite(self) -> None:
         try:
@@ -183,14 +173,20 @@ class Training:
 
     def _describe(self, sacred_run: Run) -> None:
         """Write `run.json` beside the checkpoints; the Sacred run points to it and keeps a copy."""
-        path = write_description(self.directory, describe(self.parts, sacred_run))
+        try:
+            path = write_description(self.directory, describe(self.parts, sacred_run))
+        except OSError as error:
+            raise output_error(self.directory, error) from error
         sacred_run.info["run_description"] = str(path)
         sacred_run.add_artifact(str(path), name="description.json")  # Sacred has a run.json of its own
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
     def save(self) -> Path:
-        """Checkpoint everything a continuation needs. Raises TrainingError instead of saving a bad state."""
+        """Checkpoint everything a continuation needs.
+
+        Raises TrainingError instead of saving a bad state, OutputError where the disk refuses.
+        """
         self._check_finite()
         state = {
             "t": self.t,
@@ -206,7 +202,12 @@ class Training:
             state["evaluation_due"] = True
         if self.evaluator is not None:
             state["evaluations"] = [list(point) for point in self.evaluator.history]
-        self.last_checkpoint = save_checkpoint(self.directory, self.t, self.learner, state)
+        if self.last_checkpoint and not os.path.isdir(self.last_checkpoint):
+            self.log.warning(f"{self.last_checkpoint} is gone, removed by something else; saving step {self.t} anew")
+        try:
+            self.last_checkpoint = save_checkpoint(self.directory, self.t, self.learner, state)
+        except OutputError as error:
+            raise self._with_checkpoint(error) from error
         return self.last_checkpoint
 
     def to_device(self, batch: EpisodeBatch) -> EpisodeBatch:
@@ -214,6 +215,15 @@ class Training:
         if batch.device != self.args.device:
             batch.to(self.args.device)
         return batch
+
+    def start(self) -> None:
+        """Continue from `checkpoint_path`, or begin a new run from the weights in `load_weights`, where one is set.
+
+        Raises CheckpointError where what it names is missing, damaged, or does not fit this run.
+        """
+        self.resume()
+        if self.args.load_weights:
+            start_from_weights(self.learner, self.args, self.continuous, self.log)
 
     def resume(self) -> None:
         """Continue from `checkpoint_path` where it is set; the earlier metrics are logged again, as one curve.
@@ -223,43 +233,21 @@ class Training:
         if not self.args.checkpoint_path:
             return
         directory = find_checkpoint(self.args.checkpoint_path, self.args.load_step)
-        state = load_state(directory)
-        for key, here in self.identity().items():
-            if state[key] != here:
-                raise CheckpointError(
-                    f"{directory} was saved with {key} {state[key]}, this run has {here}; use the same"
-                )
-        self._warn_of_changes(old_names(type(self.learner)).stored(state["settings"]))
-        if state["t"] >= self.args.t_max:
-            raise CheckpointError(
-                f"{directory} is at {self.unit} {state['t']} already; raise t_max={self.args.t_max} above it"
-            )
+        state = state_to_continue(directory, self.identity(), self.args.t_max, self.unit, self.continuous)
+        changed = changes(old_names(type(self.learner)).stored(state["settings"]), self.settings)
+        if changed:
+            self.log.warning(f"Continuing with other settings than the checkpoint's: {changed}")
         self.t, self.last_checkpoint = state["t"], directory
         self.evaluation_due = state.get("evaluation_due", False) and self.evaluator is not None
-        self.learner.load_models(str(directory))
-        if state["learner"] is not None:
+        load_or_refuse(lambda: self.learner.load_models(str(directory)), directory)
+        if state["learner"] is not None and hasattr(self.learner, "load_training_state"):
             self.learner.load_training_state(state["learner"])
-        try:
-            self.load_buffer_state(state["buffer"])
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise CheckpointError(f"{directory}: its buffer does not fit this run: {error}") from error
-        load_rng_state(state["rng"])
-        state = _without_closing_evaluation(state)
+        load_part(directory, "buffer", lambda: self.load_buffer_state(state["buffer"]))
+        load_part(directory, "random streams", lambda: load_rng_state(state["rng"]))
         self.logger.replay(state["statistics"])
         if self.evaluator is not None:
             self.evaluator.resume(state.get("evaluations"), state["statistics"])
         self.log.info(f"Continuing {directory} from {self.unit} {self.t}")
-
-    def _warn_of_changes(self, settings: dict[str, Any]) -> None:
-        chosen = {key: settings[key] for key in ("agent_output_type", "action_selector")}
-        before = settings | resolved_outputs(**chosen, continuous=self.continuous)  # earlier releases kept `auto`
-        changed = [
-            f"{key} was {old}, now {self.settings.get(key)}"
-            for key, old in before.items()
-            if self.settings.get(key) != old
-        ]
-        if changed:
-            self.log.warning(f"Continuing with other settings than the checkpoint's: {'; '.join(changed)}")
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -289,27 +277,11 @@ class Training:
             levels |= {"random": evaluator.reference.random, "expert": evaluator.reference.expert}
         picture = self.args.results / "plots" / f"{self.args.unique_token}.png"
         with drawing("learning curve", self.log):
-            lacking = plot_learning_curve(evaluator.history, picture, self.title(), self.clock, levels)
+            plot_learning_curve(evaluator.history, picture, self.title(), self.clock, levels)
             sacred_run.add_artifact(str(picture), name="learning_curve.png")
-            if lacking:
-                self.log.warning(f"The learning curve is drawn, but: {lacking[0]}")
             self.log.info(f"Learning curve: {os.path.relpath(picture)}")
 
     def close(self) -> None:
         """Release the environments."""
         if self.runner is not None:
             self.runner.close_env()
-
-
-def _without_closing_evaluation(state: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint's state without an evaluation that took place only because the earlier run ended there."""
-    if not state["evaluated_for_the_end"]:
-        return state
-    kept = dict(state)
-    kept["statistics"] = {
-        key: [point for point in series if not (key.startswith(OF_EVALUATIONS) and point[0] == state["t"])]
-        for key, series in state["statistics"].items()
-    }
-    if "evaluations" in state:
-        kept["evaluations"] = [point for point in state["evaluations"] if point[0] != state["t"]]
-    return kept

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from sacred.observers import FileStorageObserver, MongoObserver
 from sacred.observers.mongo import get_pattern, parse_mongo_db_arg
 from sacred.serializer import flatten
 
-from utils.errors import ConfigError, OutputError
+from utils.errors import ConfigError, OutputError, cause
 from utils.files import check_writable, output_error, writing_file
 from utils.redact import redacted
 
@@ -232,9 +233,16 @@ def check_mongo(address: str) -> None:
 def observers(results: Path, name: str, environment: str, mongo: str | None) -> list[Any]:
     """Observers of a run: a directory, and MongoDB where `mongo` gives an address.
 
-    Raises ConfigError where the directory cannot be written to or no server answers.
+    Raises ConfigError where the directory or the folder of temporary files cannot be written to, or no server answers.
     """
     folder = results / "sacred" / name / environment
     database = [mongo_observer(mongo)] if mongo else []  # before anything is made on the disk
     check_writable(folder, "local_results_path")
+    try:
+        with tempfile.TemporaryFile():  # Sacred keeps what is printed in one
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"nothing can be written to the folder of temporary files ({cause(error)}); set TMPDIR to another one"
+        ) from error
     return [RunDirectoryObserver(str(folder)), *database]

@@ -60,6 +60,7 @@ RUN_KEYS: Keys = {
     "save_model_interval": Key("checkpoint interval", COUNT),
     "checkpoint_path": Key("directory of the run to continue or to evaluate", str),
     "load_step": Key("step of its checkpoint to load", INDEX),
+    "load_weights": Key("directory of the run whose weights a new run starts from", str),
     "render": Key("draw the first episode of an evaluation to a GIF", bool),
     "local_results_path": Key("folder of all records, relative to the checkout", str),
     # -- learning --

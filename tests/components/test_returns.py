@@ -9,8 +9,8 @@ import pytest
 import torch as th
 
 from components.offline_buffer import OfflineBuffer
+from components.offline_rows import discounted_to_go
 from components.scheme import build_scheme
-from components.windows import discounted_to_go
 
 N, OBS = 3, 2
 LENGTHS = (4, 1, 7, 1, 3)  # steps of each episode, which holds one row more

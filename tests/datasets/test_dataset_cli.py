@@ -98,7 +98,7 @@ def test_inspect_counts_actions_that_are_not_finite(file, capsys):
     [
         ({"action_low": None}, "actions: not reported, for the dataset card lacks 'action_low'"),
         ({"action_high": [1.0]}, "all must agree"),
-        ({"obs_mean": None}, "FAILED: its dataset card lacks 'obs_mean'"),
+        ({"obs_mean": None}, "FAILED: the dataset card lacks 'obs_mean'"),
         ({"obs_mean": ["a"]}, "obs_mean is no array of numbers"),
     ],
 )

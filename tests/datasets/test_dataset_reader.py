@@ -85,7 +85,7 @@ def test_links_to_other_files_are_refused(written, tmp_path):
         ({"action_low": [2.0, -1.0]}, "action_low is 2"),
         ({"obs_mean": [[1.0], [1.0, 2.0]]}, "obs_mean is no array"),
         ({"obs_std": [0.0]}, "obs_std has shape"),
-        ({"shapes": {}}, "states the shapes"),
+        ({"shapes": {}}, "shapes.n_agents is None"),
         ({"reference": {"random": 1.0, "expert": 1.0, "source": "me"}}, "so scores cannot be normalised"),
         ({"reference": {"random": 1.0, "source": "me"}}, "reference.expert is None"),
         ({"reference": {"random": "1", "expert": 2.0, "source": "me"}}, "reference.random is '1'"),

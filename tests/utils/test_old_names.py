@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +13,7 @@ import yaml
 import main
 from learners import REGISTRY
 from learners.q_learner import QLearner
-from loops.training import Training
+from loops.continuation import changes
 from utils import config
 from utils.errors import ConfigError
 from utils.old_names import OldNames, old_names, renamed
@@ -138,17 +137,12 @@ def test_the_learner_that_with_chooses_is_asked(files: Path) -> None:
     assert asked == ["one", "two"]
 
 
-def test_settings_of_checkpoints_are_read_under_todays_names(caplog: pytest.LogCaptureFixture) -> None:
+def test_settings_of_checkpoints_are_read_under_todays_names() -> None:
     assert renamed({"lr": 1, "a": 2}, {"lr": "q_lr"}) == {"q_lr": 1, "a": 2}
     assert renamed({"lr": 1, "q_lr": 3}, {"lr": "q_lr"}) == {"q_lr": 3}
     same = {"gamma": 0.9, "agent_output_type": "q", "action_selector": "epsilon_greedy"}
     stored = same | {"lr": 0.0003, "critic_type": "ensemble_q"}
     names = old_names(Renaming)
-    log = logging.getLogger("training")
-    changes = (({}, ""), ({"q_lr": 0.1}, "q_lr was 0.0003, now 0.1"), ({"gamma": 0.8}, "gamma was 0.9, now 0.8"))
-    for now, words in changes:
-        settings = same | {"lr": 0.0005, "q_lr": 0.0003} | now
-        training = SimpleNamespace(settings=settings, log=log, continuous=False)
-        caplog.clear()
-        Training._warn_of_changes(training, names.stored(stored))  # type: ignore[arg-type]
-        assert [record.getMessage().partition(": ")[2] for record in caplog.records] == ([words] if words else [])
+    cases = (({}, ""), ({"q_lr": 0.1}, "q_lr was 0.0003, now 0.1"), ({"gamma": 0.8}, "gamma was 0.9, now 0.8"))
+    for now, words in cases:
+        assert changes(names.stored(stored), same | {"lr": 0.0005, "q_lr": 0.0003} | now) == words

@@ -20,15 +20,18 @@ SERIES = [(0, 1.0), (10, 3.0)]
     ["$/data/$x_1^{$", "\\frac \\u1 %s {0}", "a\nb\tc\x1b[31m", "\udcff\x00", "x" * 5000, "", "{", "$$$", "_^_^"],
     ids=range(9),
 )
-def test_any_text_is_drawn_literally(text: str, tmp_path: Path) -> None:
-    lacking = plot_learning_curve(SERIES, tmp_path / "curve.png", text, "updates", {"dataset": 2.0})
-    assert Image.open(tmp_path / "curve.png").size == (910, 546) and not lacking
+def test_any_text_is_drawn_literally(text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with drawing("picture", logging.getLogger("test")):
+        plot_learning_curve(SERIES, tmp_path / "curve.png", text, "updates", {"dataset": 2.0})
+    assert Image.open(tmp_path / "curve.png").size == (910, 546) and not caplog.messages
     assert [path.name for path in tmp_path.iterdir()] == ["curve.png"]
 
 
-def test_characters_that_fonts_lack_are_said(tmp_path: Path) -> None:
-    lacking = plot_learning_curve(SERIES, tmp_path / "curve.png", "\u4e16\u754c", "updates", {})
-    assert lacking and "Glyph" in lacking[0] and (tmp_path / "curve.png").exists()
+def test_characters_that_fonts_lack_are_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with drawing("picture", logging.getLogger("test")):
+        plot_learning_curve(SERIES, tmp_path / "curve.png", "\u4e16\u754c", "updates", {})
+    (said,) = caplog.messages
+    assert said.startswith("The picture is drawn, but: Glyph") and (tmp_path / "curve.png").exists()
 
 
 def test_a_long_title_keeps_both_ends() -> None:

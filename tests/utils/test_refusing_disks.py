@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +20,9 @@ from sacred import SETTINGS, Experiment
 from tests.command_line import CommandLine
 from tests.fork_server import run_script
 from tests.utils.small_disk import fill, small_disk
-from utils.errors import OutputError
+from utils.errors import ConfigError, OutputError
 from utils.logging import ConsoleHandler, Logger, quiet_threads
-from utils.observers import RunDirectoryObserver, check_records, mark_interrupted
+from utils.observers import RunDirectoryObserver, check_records, mark_interrupted, observers
 
 
 @pytest.fixture(autouse=True)
@@ -170,6 +171,14 @@ def test_tensorboard_without_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tb_logs").write_text("a file")
     with pytest.raises(OutputError, match="cannot write .*tb_logs/run"):
         Logger(logging.getLogger("test")).setup_tb(str(tmp_path / "tb_logs" / "run"))
+
+
+def test_temporary_files_without_a_place_are_refused_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match="folder of temporary files .no such file or directory.; set TMPDIR"):
+        observers(tmp_path, "a", "e", None)
 
 
 def test_a_console_that_is_full_fails_nothing(capsys: pytest.CaptureFixture[str]) -> None:
