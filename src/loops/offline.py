@@ -14,6 +14,8 @@ from loops.validation import Validation
 from utils.logging import Logger
 from utils.progress import Progress
 
+OF_DATA = ("validation_", "fqe_")  # what the data alone tell
+
 
 def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
     """Train `t_max` updates from `dataset`; returns final, best and mean-of-last-ten figures."""
@@ -50,9 +52,15 @@ class OfflineTraining(Training):
         self.t += 1
         self.learner.train(batch, self.t, self.t)
 
+    def begun(self) -> bool:
+        judges = self.validation is not None or hasattr(self.learner, "assess")
+        return super().begun() and (not judges or any(key.startswith(OF_DATA) for key in self.logger.stats))
+
     def _evaluate(self, progress: Progress) -> None:
         """Evaluations in the environment, losses on held-out data, and what the learner can tell from data."""
         super()._evaluate(progress)
+        if self.evaluation_due:  # the run that continues this one does all of it
+            return
         self.figures = {} if self.validation is None else self.validation.losses()
         if hasattr(self.learner, "assess"):
             self.figures |= self.learner.assess(self.buffer)
@@ -86,7 +94,7 @@ class OfflineTraining(Training):
     def load_buffer_state(self, state: dict[str, Any]) -> None:
         before, now = state.get("held_out", 0), self._held_out()  # earlier releases held nothing out
         if before != now:  # what was held out would be learned from, or the reverse
-            raise ValueError(f"it held out {before} episodes, this run holds out {now}; use the same validation_share")
+            raise ValueError(f"it held out {before} episodes, this run holds out {now} (validation_share)")
         self.buffer.load_state_dict(state, self.t)
 
     def _held_out(self) -> int:
