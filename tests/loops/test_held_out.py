@@ -109,8 +109,8 @@ def test_training_is_that_of_a_dataset_without_the_held_out_episodes(window: int
 def test_a_held_out_loss_is_the_mean_over_transitions() -> None:
     """However they are cut into windows, batches and chunks: against plain loops over the rows."""
     found = []
-    settings: list[dict[str, Any]] = [{"window": 1}, {"window": None}, {"window": 1, "loss_chunk": 2},
-                                      {"window": None, "loss_chunk": 1}, {"window": 1, "batch_size": 100}, {"window": None}]  # fmt: skip
+    settings: list[dict[str, Any]] = [{"window": 1}, {"window": 1, "loss_chunk": 2}, {"window": 1, "batch_size": 100},
+                                      {"window": None, "loss_chunk": 1}, {"window": None}]  # fmt: skip
     for keys in settings:
         size = {"batch_size": keys.pop("batch_size")} if "batch_size" in keys else {}
         learner, _, held = learner_and_buffers("bc", discrete=False, burn_in=0, **keys)
@@ -199,18 +199,27 @@ def test_online_training_has_nothing_to_hold_out() -> None:
         check_online(settings)
 
 
-def test_the_value_of_a_policy_is_fitted_from_data_alone(cli: CommandLine) -> None:
+def test_the_value_of_a_policy_is_fitted_from_data_alone_and_continued(cli: CommandLine) -> None:
     assert cli.run("t_max=20", config="bc").returncode == 0
     policy = cli.checkpoints()[-1]
     weights = th.load(policy / "20" / "agent.th", weights_only=True)
-    updates = (f"policy_path={policy}", "t_max=30", "test_interval=10", "hidden_dim=8", "batch_size=16", "seed=3")
-    result = cli.run(*updates, config="fqe")
-    assert result.returncode == 0, result.stderr
-    run = json.loads((cli.runs()[-1] / "run.json").read_text())
-    assert set(run["result"]) == {"fqe_value", "fqe_spread"}
-    assert metrics(cli.runs()[-1])["fqe_value"]["steps"] == [0, 10, 20, 30]
-    after = th.load(cli.checkpoints()[-1] / "30" / "agent.th", weights_only=True)
-    assert all(th.equal(after[key], value) for key, value in weights.items())  # nothing moved the policy
+    keys = (f"policy_path={policy}", "test_interval=5", "hidden_dim=8", "batch_size=16", "seed=3", "ensemble_size=2",
+            "validation_share=0.25")  # fmt: skip
+    for updates in (("t_max=20",), ("t_max=10",), ("t_max=20", "checkpoint_path=")):
+        if updates[-1].endswith("="):
+            updates = (updates[0], f"{updates[-1]}{cli.checkpoints()[-1]}")
+        result = cli.run(*keys, *updates, config="fqe")
+        assert result.returncode == 0, result.stderr
+    _, straight, _, continued = (metrics(run) for run in cli.runs())
+    assert straight["fqe_value"]["steps"] == [0, 5, 10, 15, 20]
+    for key in ("fqe_value", "fqe_spread", "validation_critic_loss"):
+        assert all(straight[key][part] == continued[key][part] for part in ("steps", "values"))
+    result = json.loads((cli.runs()[-1] / "run.json").read_text())["result"]
+    assert {"fqe_value", "fqe_spread"} <= set(result) and "final_return" not in result
+    _, one, _, other = cli.checkpoints()
+    for file in ("critic.th", "agent.th"):
+        assert_same(*(th.load(path / "20" / file, weights_only=True) for path in (one, other)))
+    assert_same(th.load(other / "20" / "agent.th", weights_only=True), weights)  # nothing moved the policy
 
 
 @pytest.mark.parametrize(("path", "words"), [("", "set policy_path"), ("nowhere", "there is no such directory")])
