@@ -24,7 +24,7 @@ from utils.redact import redacted
 DIMENSIONS = ("n_agents", "obs_shape", "n_actions", "action_space")
 _MOST_TEXT = 100
 _WINDOW_BYTES = 37  # per row: the tables of windows, and the flags of next actions
-ADVICE = "make them agree, or train without evaluation: with env=None"
+ADVICE = "make them agree, or train without evaluation: --env-config=none"
 
 
 def load_dataset(args: SimpleNamespace) -> OfflineDataset:
