@@ -39,7 +39,7 @@ from utils.memory import memory_errors
 from utils.observers import check_records, mark_interrupted, observers
 from utils.old_names import OldNames, old_names
 from utils.overrides import as_declared, check_updates, chosen
-from utils.paths import folder_name, results_folder
+from utils.paths import folder_name, place_of, results_folder
 from utils.redact import redacted
 from utils.rng import seed_everything
 from utils.settings_files import write_settings
@@ -135,12 +135,10 @@ def prepare(argv: list[str]) -> Command:
 
 def add_observers(flags: dict[str, Any], config: Config) -> None:
     """Record the run; Sacred's own -m and -F are taken over, for their ids clash with the run directory's."""
-    env_args = config["env_args"]
-    environment = str(env_args.get("map_name", env_args.get("key", config["env"])))
     mongo = flags.get("--mongo_db") or config["mongo"]
     further = flag_observers(flags, {option.get_flag(): option for option in ex.all_cli_options})
     results = results_folder(config["local_results_path"])
-    ex.observers.extend(observers(results, config["name"], folder_name(environment), mongo))
+    ex.observers.extend(observers(results, config["name"], folder_name(place_of(config)), mongo))
     ex.observers.extend(further)
 
 

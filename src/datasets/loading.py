@@ -24,7 +24,7 @@ from utils.redact import redacted
 DIMENSIONS = ("n_agents", "obs_shape", "n_actions", "action_space")
 _MOST_TEXT = 100
 _WINDOW_BYTES = 37  # per row: the tables of windows, and the flags of next actions
-ADVICE = "make them agree, or train without evaluation: with env=None"
+ADVICE = "make them agree, or train without evaluation: --env-config=none"
 
 
 def load_dataset(args: SimpleNamespace) -> OfflineDataset:
@@ -66,6 +66,11 @@ def _short(value: Any) -> str:
 
 def check_environment(args: SimpleNamespace, dataset: OfflineDataset, env_info: dict[str, Any]) -> None:
     """Raise DatasetError unless the environment that scores the policy is the one that the data came from."""
+    if dataset.card["environment"]["env"] is None:
+        raise DatasetError(
+            f"dataset {args.dataset} states that it has no environment (env: null), so nothing can be scored in "
+            f"{args.env}; train with --env-config=none, or write the environment into its card"
+        )
     different = environment_mismatch(args, dataset.card)
     if different:
         raise DatasetError(f"dataset {args.dataset} was made in another environment ({different}); {ADVICE}")
@@ -132,7 +137,7 @@ def data_statistics(dataset: OfflineDataset, buffer: OfflineBuffer, gamma: float
     """Statistics of the whole dataset for learners, with rewards as `buffer` yields them."""
     fields = {"obs": dataset.obs_statistics(), "state": dataset.state_statistics()}
     inputs = {key: (th.from_numpy(mean), th.from_numpy(std)) for key, (mean, std) in fields.items()}
-    return DataStatistics(inputs, buffer.largest_return(1.0, starts_only=True), buffer.largest_return(gamma))
+    return DataStatistics(inputs, buffer.largest_return(1.0, starts_only=True), *buffer.to_go_statistics(gamma))
 
 
 def scaled_reward(args: SimpleNamespace, dataset: OfflineDataset, log: logging.Logger) -> np.ndarray:

@@ -229,6 +229,8 @@ def check_learner(args: SimpleNamespace, env_info: dict[str, Any]) -> Any:
     if args.learner is None:
         raise ConfigError(f"--config={args.name} has no learner; add collect=True to gather data with it")
     learner = choose(learner_REGISTRY, "learner", args.learner)
+    if getattr(learner, "FIXED_POLICY", False) and not args.offline:
+        raise ConfigError(f"learner={args.learner} values a policy from a dataset: set offline=True and dataset=...")
     space = env_info.get("action_space", "discrete")
     able = getattr(learner, "action_types", frozenset({"discrete"}))
     if space not in able:

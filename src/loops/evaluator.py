@@ -78,7 +78,9 @@ class Evaluator:
         return Evaluation(t, episodes, mean, std, score)
 
     def _per_agent(self, value: float) -> float:
-        """A return of the team, as the configuration counts it, per agent."""
+        """A return of the team, as the configuration counts it, per agent; unchanged where the team alone is paid."""
+        if getattr(self.runner, "team_reward", False):  # stock's runners do not know
+            return value
         summed = not self.args.common_reward or self.args.reward_scalarisation == "sum"
         return value / self.args.n_agents if summed else value
 

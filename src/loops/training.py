@@ -98,7 +98,7 @@ class Training:
         args = self.args
         progress = Progress(self.t, args.t_max, self.log, unit=self.unit)
         try:
-            if self.evaluation_due or (self.evaluator is not None and not self.evaluator.history):
+            if self.evaluation_due or not self.begun():
                 self._evaluate(progress)  # t = 0; a continued run has done so, unless a signal came before its end
             while self.t < args.t_max and signals.received is None:
                 before = self.t
@@ -118,6 +118,10 @@ class Training:
         if signals.received is not None and (self.t < args.t_max or self.evaluation_due):
             self._interrupt(signals.received.name)
         self._check_finite()
+
+    def begun(self) -> bool:
+        """Whether the evaluation before the first step has taken place, here or in the run that this one continues."""
+        return self.evaluator is None or bool(self.evaluator.history)
 
     def episode(self) -> int:
         """Stock's episode counter, which offline counts updates."""
