@@ -26,6 +26,7 @@ from sacred.utils import SacredInterrupt, apply_backspaces_and_linefeeds, print_
 from datasets.names import dataset_name, dataset_path
 from envs.arguments import check_run_arguments
 from learners import REGISTRY as learner_REGISTRY
+from loops.earlier import check_same, described_layers, earlier_run
 from run import run
 from utils.checkpoint import checkpoint_seed
 from utils.command_line import Command, Flag, parse
@@ -40,6 +41,7 @@ from utils.observers import check_records, mark_interrupted, observers
 from utils.old_names import OldNames, old_names
 from utils.overrides import as_declared, check_updates, chosen
 from utils.paths import folder_name, place_of, results_folder
+from utils.recorded_sources import imported_sources
 from utils.redact import redacted
 from utils.rng import seed_everything
 from utils.settings_files import write_settings
@@ -107,7 +109,11 @@ def prepare(argv: list[str]) -> Command:
     filename = given.pop("config_filename", "config.json") if command.verb == "save_config" else None
     alg, env, name_of = command.config, command.env_config, dataset_name
     known = None if "--force" in command.flags else lambda learner: keys_of_learner(learner_class(learner))
-    config = layered_config(alg, env, given, lambda dataset: name_of(dataset) or dataset, names_of, known)
+    earlier, by_flags = earlier_run(given, alg), alg is not None and env is not None
+    if earlier is not None and not by_flags:
+        config = described_layers(earlier, alg, env, given, names_of)
+    else:
+        config = layered_config(alg, env, given, lambda dataset: name_of(dataset) or dataset, names_of, known)
     updates = as_declared(config, names_of(merge(config, given)["learner"]).today(given, "with"))
     if "--force" not in command.flags:
         check_updates(config, updates)
@@ -115,6 +121,8 @@ def prepare(argv: list[str]) -> Command:
     final = check_values(final, keys_of(learner_class(final["learner"])))
     check_run_arguments(final["env_args"], final.get("seed"))
     check_paths(final)
+    if earlier is not None:
+        check_same(earlier, final, updates, by_flags, ex.logger.warning)
     for key in ("dataset", "collect_to", "replay_to"):
         if final[key] is not None:
             dataset_path(final[key], key)
@@ -140,6 +148,8 @@ def add_observers(flags: dict[str, Any], config: Config) -> None:
     results = results_folder(config["local_results_path"])
     ex.observers.extend(observers(results, config["name"], folder_name(place_of(config)), mongo))
     ex.observers.extend(further)
+    if ex.mainfile is not None:
+        ex.sources |= imported_sources(ex.mainfile, ("learners", "modules", "controllers"))
 
 
 def start(command: Command) -> None:

@@ -14,7 +14,7 @@ from components.scheme import is_continuous
 from datasets.card import NOT_COMPARED
 from loops.build import Parts
 from loops.continuation import FREE_TO_CHANGE, changes, load_part, start_from_weights, state_to_continue
-from loops.describe import describe
+from loops.describe import describe, point_to
 from loops.evaluator import Evaluator
 from utils.checkpoint import find_checkpoint, load_or_refuse, save_checkpoint
 from utils.description import write_description
@@ -178,11 +178,10 @@ class Training:
     def _describe(self, sacred_run: Run) -> None:
         """Write `run.json` beside the checkpoints; the Sacred run points to it and keeps a copy."""
         try:
-            path = write_description(self.directory, describe(self.parts, sacred_run))
+            path = write_description(self.directory, describe(self.parts, sacred_run, self.last_checkpoint))
         except OSError as error:
             raise output_error(self.directory, error) from error
-        sacred_run.info["run_description"] = str(path)
-        sacred_run.add_artifact(str(path), name="description.json")  # Sacred has a run.json of its own
+        point_to(sacred_run, path)
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
