@@ -26,6 +26,7 @@ from sacred.utils import SacredInterrupt, apply_backspaces_and_linefeeds, print_
 from datasets.names import dataset_name, dataset_path
 from envs.arguments import check_run_arguments
 from learners import REGISTRY as learner_REGISTRY
+from loops.rehearsal import rehearse
 from run import run
 from utils.checkpoint import checkpoint_seed
 from utils.command_line import Command, Flag, parse
@@ -128,8 +129,10 @@ def prepare(argv: list[str]) -> Command:
     ex.add_config(layers | {"env_args": final["env_args"]})
     if filename is not None:
         command.updates["config_filename"] = str(config_file(filename))
-    if command.verb in (None, my_main.__name__) and "--unobserved" not in command.flags:
-        add_observers(command.flags, final)
+    if command.verb in (None, my_main.__name__):
+        rehearse(final)
+        if "--unobserved" not in command.flags:
+            add_observers(command.flags, final)
     return command
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import sys
 import threading
@@ -38,12 +39,9 @@ class Logger:
 
     def setup_tb(self, directory_name: str) -> None:
         """Also write TensorBoard events. Raises ConfigError where TensorBoard is not installed."""
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise ConfigError(
-                "use_tensorboard=True needs TensorBoard: pip install -c constraints.txt -e '.[tensorboard]'"
-            ) from error
+        check_tensorboard()
+        from torch.utils.tensorboard import SummaryWriter
+
         try:
             self._writer = SummaryWriter(directory_name)
         except OSError as error:
@@ -106,6 +104,12 @@ class Logger:
                 f"The TensorBoard files are incomplete from here on: {output_error(Path(self._writer.log_dir), error)}"
             )
             self._writer, self.use_tb = None, False
+
+
+def check_tensorboard() -> None:
+    """Raise ConfigError where TensorBoard is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ConfigError("use_tensorboard=True needs TensorBoard: pip install -c constraints.txt -e '.[tensorboard]'")
 
 
 class ConsoleHandler(logging.StreamHandler[Any]):
