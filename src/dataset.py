@@ -108,7 +108,7 @@ def _announce(out: Path, card: dict[str, Any]) -> int:
     counts, returns = card["counts"], card["returns"]
     print(
         f"{printable(str(out))}: {counts['episodes']} episodes, {counts['transitions']} transitions, "
-        f"return {returns['mean']:.2f} +- {returns['std']:.2f}, {out.stat().st_size / 1e6:.2f} MB"
+        f"return per agent {returns['mean']:.2f} +- {returns['std']:.2f}, {out.stat().st_size / 1e6:.2f} MB"
     )
     return 0
 
