@@ -15,6 +15,7 @@ from datasets.columns import encode
 from datasets.convert import convert_arrays, convert_known, convert_offsets
 from datasets.hdf5 import checksum, open_container, write_container
 from datasets.names import resolve_dataset
+from datasets.outline import env_info_of
 from datasets.output import NameTakenError, check_target
 from datasets.stored import declared, decode_rows, pop_episodes, stored_names
 from datasets.validate import check_arrays, check_layout, check_values
@@ -61,18 +62,7 @@ class OfflineDataset:
 
     def env_info(self) -> dict[str, Any]:
         """The part of `MultiAgentEnv.get_env_info` that the dataset card tells: enough to train without a simulator."""
-        info = {
-            "state_shape": self.card["shapes"]["state"],
-            "obs_shape": self.card["shapes"]["obs"],
-            "n_actions": int(self.card["n_actions"]),
-            "n_agents": self.n_agents,
-            "episode_limit": self.max_length,
-            "action_space": self.card["action_space"],
-        }
-        if info["action_space"] == "continuous":
-            bounds = {key: self.card[key] for key in ("action_low", "action_high")}
-            info |= {"action_dim": info["n_actions"], **bounds}
-        return info
+        return env_info_of(self.card, self.n_agents, self.max_length)
 
     def obs_statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of observations over all rows, (N, O) float32 each."""

@@ -83,7 +83,7 @@ def write(
         log.warning(f"{path}: {doubt}")
     log.info(
         f"Wrote {path}: {card['counts']['transitions']} transitions in {card['counts']['episodes']} episodes, "
-        f"return {returns['mean']:.2f}, standard deviation {returns['std']:.2f}"
+        f"return per agent {returns['mean']:.2f}, standard deviation {returns['std']:.2f}"
     )
     return {"return_mean": returns["mean"], "return_std": returns["std"]}
 
