@@ -27,20 +27,24 @@ from datasets.names import dataset_name, dataset_path
 from envs.arguments import check_run_arguments
 from learners import REGISTRY as learner_REGISTRY
 from loops.earlier import check_same, described_layers, earlier_run
+from loops.rehearsal import rehearse
+from loops.usage import usage
 from run import run
+from utils import shown_config
 from utils.checkpoint import checkpoint_seed
 from utils.command_line import Command, Flag, parse
-from utils.config import Config, config_names, layered_config, merge
+from utils.config import Config, layered_config, merge
 from utils.errors import UserError
 from utils.experiment import RecordedExperiment
 from utils.flags import TAKEN_OVER, checked_flags, config_file, flag_observers
+from utils.keys import inherited
 from utils.known_keys import keys_of_learner
 from utils.logging import get_logger, quiet_threads
 from utils.memory import memory_errors
 from utils.observers import check_records, mark_interrupted, observers
 from utils.old_names import OldNames, old_names
 from utils.overrides import as_declared, check_updates, chosen
-from utils.paths import folder_name, results_folder
+from utils.paths import folder_name, place_of, results_folder
 from utils.recorded_sources import imported_sources
 from utils.redact import redacted
 from utils.rng import seed_everything
@@ -91,6 +95,12 @@ def save_config(_config: Config, _log: Any, config_filename: str = "config.json"
     _log.info(f"Saved the configuration to {path}")
 
 
+@ex.command(unobserved=True)  # type: ignore[untyped-decorator]
+def print_config() -> None:
+    """Print each key that the run reads, with its value and its comment (instead of Sacred's own)."""
+    ex.print_config()
+
+
 def sacred_flags() -> list[Flag]:
     """Sacred's flags."""
     return [Flag(option.get_short_flag(), option.get_flag(), option.arg is not None) for option in ex.all_cli_options]
@@ -130,25 +140,27 @@ def prepare(argv: list[str]) -> Command:
     if continues and "seed" not in updates:
         final["seed"] = checkpoint_seed(final["checkpoint_path"], final["load_step"])
     command.updates = chosen(final, updates)
+    own = inherited(learner_class(final["learner"]), "KEYS")
+    ex.shown = shown_config.lines(final, own, (alg, env), updates)
     # Sacred is told of the layers' values, so that it can show what `with` changes; environments may know further
     # arguments than the layers.
     layers = {key: config.get(key, value) if key in updates else value for key, value in final.items()}
     ex.add_config(layers | {"env_args": final["env_args"]})
     if filename is not None:
         command.updates["config_filename"] = str(config_file(filename))
-    if command.verb in (None, my_main.__name__) and "--unobserved" not in command.flags:
-        add_observers(command.flags, final)
+    if command.verb in (None, my_main.__name__):
+        rehearse(final)
+        if "--unobserved" not in command.flags:
+            add_observers(command.flags, final)
     return command
 
 
 def add_observers(flags: dict[str, Any], config: Config) -> None:
     """Record the run; Sacred's own -m and -F are taken over, for their ids clash with the run directory's."""
-    env_args = config["env_args"]
-    environment = str(env_args.get("map_name", env_args.get("key", config["env"])))
     mongo = flags.get("--mongo_db") or config["mongo"]
     further = flag_observers(flags, {option.get_flag(): option for option in ex.all_cli_options})
     results = results_folder(config["local_results_path"])
-    ex.observers.extend(observers(results, config["name"], folder_name(environment), mongo))
+    ex.observers.extend(observers(results, config["name"], folder_name(place_of(config)), mongo))
     ex.observers.extend(further)
     if ex.mainfile is not None:
         ex.sources |= imported_sources(ex.mainfile, ("learners", "modules", "controllers"))
@@ -181,12 +193,7 @@ def show_help(command: Command) -> None:
     elif command.config is not None:
         print(ex.get_usage()[1])
     else:
-        print(
-            "usage: main.py [VERB] --config=ALG --env-config=ENV [with key=value ...]\n"
-            f"  ALG: {', '.join(config_names('algs'))}\n  ENV: {', '.join(config_names('envs'))}\n"
-            "  every key of a configuration: print_config --config=ALG --env-config=ENV\n"
-            "  Sacred's verbs and flags: --config=ALG --env-config=ENV --help"
-        )
+        print(usage())
 
 
 def main(argv: list[str]) -> int:

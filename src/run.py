@@ -32,6 +32,7 @@ def run(_run: Run, _config: Config, _log: logging.Logger) -> dict[str, float]:
     if settings.use_tensorboard:
         logger.setup_tb(str(settings.results / "tb_logs" / settings.unique_token))
     logger.setup_sacred(_run)
+    _log.info(f"Seed: {settings.seed}")
     try:
         parts = build(settings, logger)
         signals.check("before the first step; nothing is lost")

@@ -156,7 +156,7 @@ def test_overrides_may_come_from_a_json_file(cli: CommandLine, tmp_path: Path) -
 
 
 def test_sigterm_during_collection_marks_the_run(cli: CommandLine, tmp_path: Path) -> None:
-    updates = ("collect=True", "collect_episodes=2000000", f"collect_to={tmp_path / 'large.h5'}", "batch_size_run=100")
+    updates = ("collect=True", "collect_episodes=200000", f"collect_to={tmp_path / 'large.h5'}", "batch_size_run=100")
     process = subprocess.Popen(cli.command(*updates, config="random"), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None and any("Started run" in line for line in process.stderr)
     time.sleep(0.5)  # wherever it is by then

@@ -90,10 +90,25 @@ class OfflineBuffer:
 
         starts_only: from first steps only. Rewards per agent give the largest over agents.
         """
-        reward = self._rows["reward"].double().cpu()  # (R, 1 or N)
-        to_go = discounted_to_go(reward, self._offsets, gamma)
-        to_go[self._offsets[1:] - 1] = -th.inf  # final rows hold no step: their 0 is no return
-        return float((to_go[self._offsets[:-1]] if starts_only else to_go).max())
+        to_go = self._to_go(gamma)
+        return float((to_go[self._offsets[:-1]] if starts_only else to_go[self._steps_of_episodes()]).max())
+
+    def to_go_statistics(self, gamma: float) -> tuple[float, float, float]:
+        """Largest value, mean and standard deviation of all steps' discounted sums of rewards to their episode's end.
+
+        The standard deviation is 1 where they are all equal.
+        """
+        to_go = self._to_go(gamma)[self._steps_of_episodes()]
+        return float(to_go.max()), float(to_go.mean()), float(to_go.std(correction=0)) or 1.0
+
+    def _to_go(self, gamma: float) -> Tensor:
+        return discounted_to_go(self._rows["reward"].double().cpu(), self._offsets, gamma)  # (R, 1 or N)
+
+    def _steps_of_episodes(self) -> Tensor:
+        """Rows that hold a step, (R,) bool: all but the final ones, whose 0 is no return."""
+        steps = th.ones(int(self._offsets[-1]), dtype=th.bool)
+        steps[self._offsets[1:] - 1] = False
+        return steps
 
     def sample(self, batch_size: int) -> EpisodeBatch:
         """Sample `batch_size` windows or episodes uniformly and with replacement, as copies."""

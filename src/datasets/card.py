@@ -26,10 +26,10 @@ _COMPUTED = ("format_version", "counts", "returns", "shapes", "obs_mean", "obs_s
 def start_card(fields: Mapping[str, Any], n_agents: int, action_size: int) -> dict[str, Any]:
     """Check the entries that a dataset's maker states; return them as plain JSON values, with defaults filled in.
 
-    fields: must hold `environment` {"env", "env_args", ...} and `action_space`, with `action_low` and `action_high` for
-    continuous actions (A numbers, or where agents differ N lists of A) or `n_actions` for discrete ones. A `reference`
-    of None is replaced by the published reference returns where there are any. Raises DatasetError for an entry that is
-    missing or of a wrong type.
+    fields: must hold `environment` {"env", "env_args", ...}, or None where there is none, and `action_space`, with
+    `action_low` and `action_high` for continuous actions (A numbers, or where agents differ N lists of A) or
+    `n_actions` for discrete ones. A `reference` of None is replaced by the published reference returns where there are
+    any. Raises DatasetError for an entry that is missing or of a wrong type.
     """
     if not isinstance(fields, Mapping):
         raise DatasetError(f"the dataset card is of type {type(fields).__name__}; it must be a mapping of its entries")
@@ -40,6 +40,8 @@ def start_card(fields: Mapping[str, Any], n_agents: int, action_size: int) -> di
         for key in KEYS:  # a plain number, for one dimension
             if isinstance(card.get(key), int | float):
                 card[key] = [card[key]]
+    if card.get("environment", "missing") is None:
+        card["environment"] = {"env": None}
     if isinstance(card.get("environment"), dict):
         card["environment"].setdefault("env_args", {})
     card.setdefault("behaviour", "unknown")

@@ -53,6 +53,8 @@ def check_stated(card: Mapping[str, Any]) -> None:
         raise DatasetError("the dataset card lacks 'reference'; state one, or reference: None")
     _check_action_space(card)
     check_entries(card, STATED)
+    if "env" not in card["environment"]:
+        raise DatasetError("the dataset card lacks 'environment.env'; state its name, or None where there is none")
     _check_reference(card)
 
 

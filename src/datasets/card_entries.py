@@ -55,7 +55,9 @@ class Entry:
 
 
 _KINDS: dict[type, str] = {str: "text", dict: "a mapping", list: "a list"}
-_ENVIRONMENT = "it needs environment: {'env': name, 'env_args': {...}}, in which scores are measured"
+_ENVIRONMENT = (
+    "it needs environment: {'env': name, 'env_args': {...}}, in which scores are measured; 'env': None for none"
+)
 _REFERENCE = "state finite numbers `random` and `expert` and a text `source`, or reference: None"
 _SIZE, _COUNT = Number(1, 1 << 31, whole=True), Number(0, _MOST_ROWS, whole=True)
 _QUANTILES = ("0.05", "0.25", "0.5", "0.75", "0.95")
@@ -64,7 +66,7 @@ _QUANTILES = ("0.05", "0.25", "0.5", "0.75", "0.95")
 # `action_low` and `action_high` depend on the actions: `card_check` holds their form.
 STATED: dict[str, Entry] = {
     "environment": Entry(dict, advice=_ENVIRONMENT),
-    "environment/env": Entry(str, advice=_ENVIRONMENT),
+    "environment/env": Entry(str, optional=True, advice=_ENVIRONMENT),
     "environment/env_args": Entry(dict, advice="such as {'key': 'simple_spread'}"),
     "environment/env_args/key": Entry(str, optional=True),
     "action_space": Entry(("continuous", "discrete")),

@@ -11,7 +11,7 @@ from datasets.dataset import OfflineDataset, read_dataset, write_dataset
 from utils.errors import DatasetError
 from utils.memory import require_memory
 
-_SAME_IN_MERGED = ("action_space", "n_actions", "action_low", "action_high", "shapes", "reference")
+_SAME_IN_MERGED = ("action_space", "n_actions", "action_low", "action_high", "shapes", "reference", "reward")
 
 
 def merge_datasets(sources: Sequence[Path], out: Path, command: str = "", replace: bool = True) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from datasets.bounds import check_same_bounds
 from datasets.card import NOT_COMPARED
 from datasets.dataset import OfflineDataset, read_dataset
 from datasets.names import accepted, resolve_dataset
+from datasets.outline import Outline
 from utils.errors import ConfigError, DatasetError, printable
 from utils.memory import require_memory
 from utils.redact import redacted
@@ -24,7 +25,7 @@ from utils.redact import redacted
 DIMENSIONS = ("n_agents", "obs_shape", "n_actions", "action_space")
 _MOST_TEXT = 100
 _WINDOW_BYTES = 37  # per row: the tables of windows, and the flags of next actions
-ADVICE = "make them agree, or train without evaluation: with env=None"
+ADVICE = "make them agree, or train without evaluation: --env-config=none"
 
 
 def load_dataset(args: SimpleNamespace) -> OfflineDataset:
@@ -32,11 +33,16 @@ def load_dataset(args: SimpleNamespace) -> OfflineDataset:
 
     Raises ConfigError where the key is not set, and DatasetError where the dataset cannot be read.
     """
+    check_named(args)
+    return read_dataset(resolve_dataset(args.dataset), memory_map=args.memory_map)
+
+
+def check_named(args: SimpleNamespace) -> None:
+    """Raise ConfigError where the key `dataset` is not set."""
     if args.dataset is None:
         raise ConfigError(
             f"--config={args.name} learns from a dataset and none is set: add `with dataset=...`, {accepted()}"
         )
-    return read_dataset(resolve_dataset(args.dataset), memory_map=args.memory_map)
 
 
 def environment_mismatch(args: SimpleNamespace, card: dict[str, Any]) -> str | None:
@@ -64,15 +70,22 @@ def _short(value: Any) -> str:
     return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}..."
 
 
-def check_environment(args: SimpleNamespace, dataset: OfflineDataset, env_info: dict[str, Any]) -> None:
+def check_environment(args: SimpleNamespace, dataset: OfflineDataset | Outline, env_info: dict[str, Any]) -> None:
     """Raise DatasetError unless the environment that scores the policy is the one that the data came from."""
+    if dataset.card["environment"]["env"] is None:
+        raise DatasetError(
+            f"dataset {args.dataset} states that it has no environment (env: null), so nothing can be scored in "
+            f"{args.env}; train with --env-config=none, or write the environment into its card"
+        )
     different = environment_mismatch(args, dataset.card)
     if different:
         raise DatasetError(f"dataset {args.dataset} was made in another environment ({different}); {ADVICE}")
     check_dimensions(args, dataset, env_info, ADVICE)
 
 
-def check_dimensions(args: SimpleNamespace, dataset: OfflineDataset, env_info: dict[str, Any], advice: str) -> None:
+def check_dimensions(
+    args: SimpleNamespace, dataset: OfflineDataset | Outline, env_info: dict[str, Any], advice: str
+) -> None:
     """Raise DatasetError unless agents, observations and actions of the environment are like the dataset's."""
     expected = dataset.env_info()
     for key in DIMENSIONS:
@@ -132,7 +145,7 @@ def data_statistics(dataset: OfflineDataset, buffer: OfflineBuffer, gamma: float
     """Statistics of the whole dataset for learners, with rewards as `buffer` yields them."""
     fields = {"obs": dataset.obs_statistics(), "state": dataset.state_statistics()}
     inputs = {key: (th.from_numpy(mean), th.from_numpy(std)) for key, (mean, std) in fields.items()}
-    return DataStatistics(inputs, buffer.largest_return(1.0, starts_only=True), buffer.largest_return(gamma))
+    return DataStatistics(inputs, buffer.largest_return(1.0, starts_only=True), *buffer.to_go_statistics(gamma))
 
 
 def scaled_reward(args: SimpleNamespace, dataset: OfflineDataset, log: logging.Logger) -> np.ndarray:

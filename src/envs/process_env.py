@@ -78,9 +78,9 @@ class ProcessVectorEnv(VectorEnv):
         alive = np.flatnonzero(~(self._terminated | self._truncated))
         for i in alive:
             self._workers[i].send("step", joint[i])
-        for i in alive:
-            answer = self._answer(self._workers[i])
-            reward[i], terminated, truncated, self._infos[i], self._seen[i] = answer
+        for i, answer in [(i, self._answer(self._workers[i])) for i in alive]:
+            paid, terminated, truncated, self._infos[i], self._seen[i] = answer
+            reward[i] = self.rewards_of(paid)
             at_limit = self._t >= self.episode_limit
             self._terminated[i], self._truncated[i] = episode_end(terminated, truncated, self._infos[i], at_limit)
         return reward, self._terminated.copy(), self._truncated.copy(), stack_infos(self._infos)

@@ -204,9 +204,14 @@ def build_learning(
 
 def standardise_policies(mac: Any, args: SimpleNamespace, statistics: DataStatistics) -> None:
     """Fill the agents' normalisers, before any learner copies them. Raises ConfigError where agents have none."""
+    check_normalisers(mac, args)
+    fill_normalisers(mac.agent, statistics.inputs)
+
+
+def check_normalisers(mac: Any, args: SimpleNamespace) -> None:
+    """Raise ConfigError where agents cannot standardise their inputs."""
     if not any(isinstance(layer, Normaliser) for layer in mac.agent.modules()):
         raise ConfigError(f"agent={args.agent} does not standardise its inputs; set input_norm=none")
-    fill_normalisers(mac.agent, statistics.inputs)
 
 
 def build_learner(learner: Any, mac: Any, scheme: Scheme, logger: Logger, args: SimpleNamespace) -> Any:
@@ -229,6 +234,8 @@ def check_learner(args: SimpleNamespace, env_info: dict[str, Any]) -> Any:
     if args.learner is None:
         raise ConfigError(f"--config={args.name} has no learner; add collect=True to gather data with it")
     learner = choose(learner_REGISTRY, "learner", args.learner)
+    if getattr(learner, "FIXED_POLICY", False) and not args.offline:
+        raise ConfigError(f"learner={args.learner} values a policy from a dataset: set offline=True and dataset=...")
     space = env_info.get("action_space", "discrete")
     able = getattr(learner, "action_types", frozenset({"discrete"}))
     if space not in able:

@@ -78,6 +78,8 @@ def check_online(settings: Settings) -> None:
     """Raise ConfigError where training in an environment could not learn, or not record what it plays."""
     if settings.env is None:
         raise ConfigError(f"--config={settings.name} learns in an environment, and env is None; give one")
+    if settings.validation_share:
+        raise ConfigError(f"validation_share={settings.validation_share} holds out episodes of a dataset; set it to 0")
     if settings.burn_in:
         raise ConfigError(f"burn_in={settings.burn_in} is for training from a dataset; online set window=None instead")
     if settings.window is None and settings.buffer_size < settings.batch_size:

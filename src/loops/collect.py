@@ -31,6 +31,8 @@ from utils.progress import Progress
 from utils.redact import redacted, redacted_command
 from utils.versions import SIMULATORS, commit, installed
 
+TEAM_REWARD = "the team's, the same number for each agent"  # the dataset card's word for what the reward column holds
+
 
 def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
     """Play `collect_episodes` episodes, exploring as in training, and write them to `collect_to`.
@@ -43,7 +45,7 @@ def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
         point_to(sacred_run, find_description(parts.weights))
     arrays, offsets = play(runner, args, logger)
     runner.close_env()
-    fields = card_fields(args, parts.env_info, behaviour_of(args, runner, parts.weights))
+    fields = card_fields(args, parts.env_info, behaviour_of(args, runner, parts.weights), runner.team_reward)
     path = dataset_path(args.collect_to)
     result = write(path, arrays, offsets, fields, logger.console_logger, args.results)
     signals.check(f"while {path} was written; it is complete")
@@ -81,7 +83,7 @@ def write(
         log.warning(f"{path}: {doubt}")
     log.info(
         f"Wrote {path}: {card['counts']['transitions']} transitions in {card['counts']['episodes']} episodes, "
-        f"return {returns['mean']:.2f}, standard deviation {returns['std']:.2f}"
+        f"return per agent {returns['mean']:.2f}, standard deviation {returns['std']:.2f}"
     )
     return {"return_mean": returns["mean"], "return_std": returns["std"]}
 
@@ -177,8 +179,13 @@ def behaviour_of(args: SimpleNamespace, runner: Any, directory: Path | None) -> 
     return f"{exploration(runner)} of {args.name}, {directory.parent.name}/{directory.name}/agent.th ({digest[:16]})"
 
 
-def card_fields(args: SimpleNamespace, env_info: dict[str, Any], behaviour: str) -> dict[str, Any]:
-    """What the card says of the making: environment and versions, behaviour, command, seed, commit."""
+def card_fields(
+    args: SimpleNamespace, env_info: dict[str, Any], behaviour: str, team_reward: bool = False
+) -> dict[str, Any]:
+    """What the card says of the making: environment and versions, rewards, behaviour, command, seed, commit.
+
+    team_reward: whether the environment pays one number for the team.
+    """
     env_args = redacted({key: value for key, value in args.env_args.items() if key != "seed"})
     bounds: dict[str, Any] = {key: env_info[key] for key in ("action_low", "action_high") if key in env_info}
     return {
@@ -186,6 +193,7 @@ def card_fields(args: SimpleNamespace, env_info: dict[str, Any], behaviour: str)
         "action_space": env_info["action_space"],
         "n_actions": env_info["n_actions"],
         **bounds,
+        **({"reward": TEAM_REWARD} if team_reward else {}),
         "behaviour": behaviour,
         "quality": args.collect_quality or "unknown",
         "made_by": {

@@ -12,7 +12,7 @@ import torch as th
 from components.scheme import is_continuous
 from utils.bounds import per_agent, shortest
 from utils.config import Config
-from utils.paths import LONGEST_NAME, folder_name, results_folder, user_path
+from utils.paths import LONGEST_NAME, folder_name, place_of, results_folder, user_path
 from utils.settings import Settings
 
 # What chooses actions from each kind of network output, where `action_selector` is `auto`.
@@ -41,9 +41,8 @@ def run_settings(config: Config, log: logging.Logger) -> Settings:
         at_once = min(settings.batch_size_run, settings.collect_episodes)
         settings = settings.extended(common_reward=False, batch_size_run=at_once)
     stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
-    environment = settings.env_args.get("map_name", settings.env_args.get("key", settings.env))
     # some keys hold a colon, which not every file system takes
-    safe = re.sub(r"[^\w.+-]", "-", folder_name(str(environment)))[:LONGEST_NAME]
+    safe = re.sub(r"[^\w.+-]", "-", folder_name(place_of(vars(settings))))[:LONGEST_NAME]
     return settings.extended(
         device="cuda" if settings.use_cuda else "cpu",
         unique_token=f"{settings.name}_seed{settings.seed}_{safe}_{stamp}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,13 @@ def reachable(path: Path, key: str) -> Path:
     except OSError as error:
         raise ConfigError(f"{key}={shown(path)}: {cause(error)}; choose another path") from error
     return path
+
+
+def place_of(config: Mapping[str, Any]) -> str:
+    """What a run's records are filed under: the environment, by its key where it has one, else the dataset's name."""
+    env_args = config["env_args"]
+    name = env_args.get("map_name", env_args.get("key", config["env"]))
+    return str(Path(str(config["dataset"])).stem if name is None else name)
 
 
 def results_folder(text: str) -> Path:

@@ -210,5 +210,5 @@ def test_the_example_of_the_docs_runs(tmp_path):
     (tmp_path / "example.py").write_text(text.split("```python\n")[1].split("```")[0])
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     subprocess.run([sys.executable, "example.py"], cwd=tmp_path, env=environment, check=True)
-    dataset = read_dataset(tmp_path / "my_data.h5")
+    dataset = read_dataset(tmp_path / "my_robot.h5")
     assert dataset.n_episodes == 100 and dataset.card["counts"]["terminals"] > 0
