@@ -44,13 +44,14 @@ def test_a_file_that_cannot_be_read_is_listed(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(listing, "DATA_ROOT", tmp_path)
     (tmp_path / "odd.h5").write_bytes(b"nothing")
     lines = list(listing.listing(80))
-    assert "cannot be read: " in lines[lines.index("odd") + 1]
+    assert "cannot be read: " in " ".join(lines[lines.index("odd") + 1 :])
 
 
 def test_a_broken_command_is_the_command() -> None:
     for command in RECIPES.values():
         lines = command_lines(command, 100)
-        assert shlex.split("\n".join(lines)) == shlex.split(command) and max(map(len, lines)) <= 100
+        assert shlex.split("\n".join(lines).replace("\\\n", " ")) == shlex.split(command)
+        assert max(map(len, lines)) <= 100
 
 
 @pytest.mark.parametrize("columns", [40, 100])
