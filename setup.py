@@ -43,6 +43,7 @@ setup(
         ],
         "lbf": ["lbforaging>=2.0"],
         "tensorboard": ["tensorboard>=2.17"],
+        "wandb": ["wandb>=0.20"],
         "stock-scripts": ["seaborn>=0.13", "click>=8.1"],  # of EPyMARL's plot_results.py and search.py
     },
     entry_points={"console_scripts": ["epymarl-offline=epymarl_offline_launcher:main"]},

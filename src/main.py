@@ -13,19 +13,21 @@ import torch as th
 
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # sacred imports it; nothing a user can mend
 
-from sacred import SETTINGS, Experiment
+from sacred import SETTINGS
 from sacred.run import Run
 from sacred.utils import SacredInterrupt, apply_backspaces_and_linefeeds
 
 from datasets.names import dataset_name
 from envs.arguments import check_run_arguments
 from learners import REGISTRY as learner_REGISTRY
+from loops import tracking
 from run import run
 from utils.checkpoint import checkpoint_seed
 from utils.config import Config, config_names, layered_config, merge
 from utils.errors import UserError
 from utils.files import check_writable
 from utils.logging import get_logger
+from utils.named_experiment import NamedExperiment
 from utils.observers import RunDirectoryObserver, observers
 from utils.old_names import OldNames, old_names
 from utils.overrides import check_updates, replaced_updates, take_option, with_updates
@@ -37,18 +39,19 @@ SETTINGS["CAPTURE_MODE"] = "fd"
 ROOT = Path(__file__).resolve().parents[1]
 INTERRUPTED_STATUS = 130
 
-ex: Any = Experiment("epymarl-offline", save_git_info=commit() is not None)
+ex: Any = NamedExperiment("epymarl-offline", save_git_info=commit() is not None)
 ex.logger = get_logger()
 ex.captured_out_filter = apply_backspaces_and_linefeeds
 
 
 @ex.main  # type: ignore[untyped-decorator]
-def my_main(_run: Run, _config: Config, _log: Any) -> dict[str, float]:
-    """One run; its return value is the Sacred run's result."""
+def my_main(_run: Run, _config: Config, _log: Any) -> float | None:
+    """One run; its return value, the final score, is the Sacred run's result."""
     try:
         config = check_values(merge({}, _config), keys_of(learner_class(_config["learner"])))
         seed_everything(config["seed"])
-        return run(_run, merge(config, {"env_args": {"seed": config["seed"]}}), _log)
+        figures = run(_run, merge(config, {"env_args": {"seed": config["seed"]}}), _log)
+        return tracking.score(_run, figures)
     except (UserError, SacredInterrupt):
         # Sacred marks the run; `debug` then hands the exception to `main`, which prints its sentence, where Sacred
         # would print a traceback.
@@ -108,6 +111,7 @@ def prepare(argv: list[str]) -> list[str]:
     if continues and "seed" not in updates:
         config["seed"] = checkpoint_seed(final["checkpoint_path"], final["load_step"])
     ex.add_config(config)
+    ex.recorded_name = tracking.run_name(final)
     if not {"-u", "--unobserved"} & set(rest):
         rest = add_observers(rest, final)
     return rest

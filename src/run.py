@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from types import SimpleNamespace
 
 import torch as th
 from sacred.run import Run
 
-from loops import collect, evaluate, offline, online
+from loops import collect, evaluate, offline, online, tracking
 from loops.build import Parts, build
 from loops.resolve import run_settings
 from utils.config import Config
 from utils.logging import Logger
+from utils.weights_biases import WeightsAndBiases
 
 Loop = Callable[[Parts, Logger, Run], dict[str, float]]
 
@@ -26,7 +28,12 @@ def run(_run: Run, _config: Config, _log: logging.Logger) -> dict[str, float]:
     logger = Logger(_log)
     if settings.use_tensorboard:
         logger.setup_tb(str(settings.results / "tb_logs" / settings.unique_token))
+    if settings.use_wandb:
+        record = WeightsAndBiases(settings, _run.config, tracking.run_name(_config))
+        logger.setup_wandb(record)
+        _log.info(f"Weights & Biases ({settings.wandb_mode}): {os.path.relpath(record.directory)}")
     logger.setup_sacred(_run)
+    tracking.label(_run, settings)
     try:
         return loop_of(settings)(build(settings, logger), logger, _run)
     finally:

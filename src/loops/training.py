@@ -28,6 +28,7 @@ from utils.rng import load_rng_state, rng_state
 # What a continued run may change without becoming another experiment.
 FREE_TO_CHANGE = ("t_max", "checkpoint_path", "load_step", "unique_token", "local_results_path", "device", "use_cuda",
                   "buffer_cpu_only", "memory_map", "compile", "loss_chunk", "mongo", "use_tensorboard", "dataset",
+                  "use_wandb", "wandb_mode", "wandb_project", "wandb_team",
                   "save_model_interval", "log_interval", "repeat_id", "label", "hypergroup",
                   "save_replay_buffer")  # fmt: skip
 

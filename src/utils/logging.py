@@ -13,6 +13,8 @@ from utils.errors import ConfigError
 if TYPE_CHECKING:
     from sacred.run import Run
 
+    from utils.weights_biases import WeightsAndBiases
+
 # Their debug output would fill the console and, with MongoDB, the run's captured output.
 QUIET_LIBRARIES = ("git", "pymongo", "matplotlib", "PIL", "h5py", "urllib3", "tensorboard")
 
@@ -29,6 +31,8 @@ class Logger:
         self.use_sacred = False
         self._writer: Any = None
         self._run: Run | None = None
+        self.use_wandb = False
+        self._wandb: WeightsAndBiases | None = None
 
     def setup_tb(self, directory_name: str) -> None:
         """Also write TensorBoard events. Raises ConfigError where TensorBoard is not installed."""
@@ -41,6 +45,11 @@ class Logger:
         self._writer = SummaryWriter(directory_name)
         self.use_tb = True
 
+    def setup_wandb(self, record: WeightsAndBiases) -> None:
+        """Also write to Weights & Biases."""
+        self._wandb = record
+        self.use_wandb = True
+
     def setup_sacred(self, run: Run) -> None:
         """Also write to a Sacred run: its `info` (key and key_T) and its metrics."""
         self._run = run
@@ -52,6 +61,8 @@ class Logger:
         self.stats[key].append((t, value))
         if self._writer is not None:
             self._writer.add_scalar(key, value, t)
+        if self._wandb is not None:
+            self._wandb.log(key, value, t)
         if self._run is not None and to_sacred:
             self._run.info.setdefault(f"{key}_T", []).append(t)
             self._run.info.setdefault(key, []).append(value)
@@ -81,9 +92,11 @@ class Logger:
         self.console_logger.info("\n".join(lines))
 
     def finish(self) -> None:
-        """Close the TensorBoard writer."""
+        """Close the TensorBoard writer and the run of Weights & Biases."""
         if self._writer is not None:
             self._writer.close()
+        if self._wandb is not None:
+            self._wandb.finish()
 
 
 def get_logger() -> logging.Logger:

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Any
 
-import pymongo
-import pymongo.errors
-from sacred.observers import FileStorageObserver, MongoObserver
-from sacred.observers.mongo import get_pattern, parse_mongo_db_arg
+from sacred.observers import FileStorageObserver
 
-from utils.errors import ConfigError
 from utils.files import check_writable
-
-PATIENCE_MS = 3000  # longest wait for the server's answer before a run starts
+from utils.mongo import mongo_observer
 
 
 class RunDirectoryObserver(FileStorageObserver):
@@ -45,31 +39,6 @@ class RunDirectoryObserver(FileStorageObserver):
         return super().queued_event({**ex_info, "sources": []}, *details, **more)
 
 
-def mongo_observer(address: str) -> MongoObserver:
-    """A MongoDB observer for `[host:port:]db_name[.collection]`, the syntax of Sacred's `-m`.
-
-    Raises ConfigError for another syntax and where no server answers.
-    """
-    check_mongo(address)
-    return MongoObserver(**parse_mongo_db_arg(address))
-
-
-def check_mongo(address: str) -> None:
-    """Test the connection before a run is built. Raises ConfigError for a wrong address and where no server answers."""
-    if re.match(get_pattern(), address) is None:
-        raise ConfigError(f"'{address}' is no MongoDB address; write host:port:db_name, such as localhost:27017:sacred")
-    url = parse_mongo_db_arg(address).get("url", "localhost:27017")
-    try:
-        client: pymongo.MongoClient[Any] = pymongo.MongoClient(url, serverSelectionTimeoutMS=PATIENCE_MS)
-        with client:
-            client.admin.command("ping")
-    except pymongo.errors.PyMongoError as error:
-        raise ConfigError(
-            f"no MongoDB answers at {url} ({type(error).__name__}); start it, or leave out -m and the key `mongo`, "
-            "as a directory keeps the run anyway"
-        ) from error
-
-
 def observers(results: Path, name: str, environment: str, mongo: str | None) -> list[Any]:
     """Observers of a run: a directory, and MongoDB where `mongo` gives an address.
 
@@ -78,4 +47,4 @@ def observers(results: Path, name: str, environment: str, mongo: str | None) -> 
     folder = results / "sacred" / name / environment
     check_writable(folder, "local_results_path")
     directory = RunDirectoryObserver(str(folder))
-    return [directory, mongo_observer(mongo)] if mongo else [directory]
+    return [directory, mongo_observer(mongo, lambda: directory.dir)] if mongo else [directory]

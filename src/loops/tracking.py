@@ -1,0 +1,72 @@
+"""What tells runs apart at first sight: a name, and a few entries that a table of runs can show as columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sacred.run import Run
+
+from datasets.names import dataset_name
+from utils.config import Config
+from utils.settings import Settings
+from utils.versions import commit
+
+# A run's one score, by the names of the figures that loops return: the first one that there is.
+SCORES = {
+    "final_normalised_score": "normalised score",
+    "final_return": "return",
+    "fqe_value": "estimated value",
+    "return_mean": "return of the collected episodes",
+}
+BEST = {"final_normalised_score": "best_normalised_score", "final_return": "best_return"}
+
+
+def data_name(config: Config) -> str | None:
+    """The dataset by its short name; a file elsewhere by its own name, without the folders. None without one."""
+    dataset = config["dataset"]
+    if dataset is None:
+        return None
+    return dataset_name(dataset) or (Path(dataset).stem if dataset.endswith((".h5", ".hdf5")) else str(dataset))
+
+
+def environment_name(config: Config) -> str:
+    """The environment with its map or scenario, as run directories are named."""
+    env_args = config["env_args"]
+    return str(env_args.get("map_name", env_args.get("key", config["env"])))
+
+
+def run_name(config: Config) -> str:
+    """The algorithm and what it learns from or plays in, such as `spacql on mpe/simple_spread/random-100k`."""
+    if config["offline"] and not config["collect"] and config["dataset"] is not None:
+        return f"{config['name']} on {data_name(config)}"
+    return f"{config['name']} in {environment_name(config)}"
+
+
+def label(sacred_run: Run, settings: Settings) -> None:
+    """Put what tells this run apart into `info["run"]`; `score` and `best` follow."""
+    config = vars(settings)
+    sacred_run.info["run"] = {
+        "algorithm": settings.name,
+        "dataset": data_name(config),
+        "environment": None if settings.env is None else environment_name(config),
+        "seed": settings.seed,
+        "score": None,
+        "best": None,
+        "score_is": None,
+        "commit": commit() or "unknown",
+    }
+
+
+def score(sacred_run: Run, figures: dict[str, Any]) -> float | None:
+    """Put a run's final and best score into `info["run"]`; returns the final one, None where there is none.
+
+    figures: what a loop returns. The score is the normalised one, else the return per agent, else what data tell.
+    """
+    name = next((name for name in SCORES if name in figures), None)
+    if name is None:
+        return None
+    final = float(figures[name])
+    best = float(figures[BEST[name]]) if name in BEST else None
+    sacred_run.info["run"].update({"score": final, "best": best, "score_is": SCORES[name]})
+    return final
