@@ -47,9 +47,9 @@ class Address:
         """The name of the collection of runs."""
         return str(self.options.get("collection", "runs"))
 
-    def client(self) -> pymongo.MongoClient[Any]:
-        """A client whose every request ends within ANSWER_MS."""
-        return pymongo.MongoClient(self.url, **LIMITS)
+    def client(self, answer_ms: int = ANSWER_MS) -> pymongo.MongoClient[Any]:
+        """A client whose every request ends within `answer_ms`."""
+        return pymongo.MongoClient(self.url, **(LIMITS | {"timeoutMS": answer_ms}))
 
 
 def parse_address(text: str) -> Address:
