@@ -54,19 +54,26 @@ def label(sacred_run: Run, settings: Settings) -> None:
         "score": None,
         "best": None,
         "score_is": None,
-        "commit": commit() or "unknown",
+        "commit": short(commit()),
     }
+
+
+def short(name: str | None) -> str:
+    """A commit's first ten digits, which fit a column, and its `+changes` where there is one."""
+    digits, sign, changes = (name or "unknown").partition("+")
+    return digits[:10] + sign + changes
 
 
 def score(sacred_run: Run, figures: dict[str, Any]) -> float | None:
     """Put a run's final and best score into `info["run"]`; returns the final one, None where there is none.
 
-    figures: what a loop returns. The score is the normalised one, else the return per agent, else what data tell.
+    The entries have two decimals, as they are for a table. The score is the normalised one, else the return per agent,
+    else what the data tell. figures: what a loop returns.
     """
     name = next((name for name in SCORES if name in figures), None)
     if name is None:
         return None
     final = float(figures[name])
-    best = float(figures[BEST[name]]) if name in BEST else None
-    sacred_run.info["run"].update({"score": final, "best": best, "score_is": SCORES[name]})
+    best = round(float(figures[BEST[name]]), 2) if name in BEST else None
+    sacred_run.info["run"].update({"score": round(final, 2), "best": best, "score_is": SCORES[name]})
     return final
