@@ -25,9 +25,9 @@ from sacred.serializer import flatten
 from utils.errors import ConfigError
 
 LOG = logging.getLogger(__name__)
-ANSWER_MS = 4000  # longest wait for the server's answer to one request
+ANSWER_MS = 3000  # longest wait for the server's answer to one request
 LIMITS: dict[str, Any] = dict.fromkeys(("timeoutMS", "serverSelectionTimeoutMS", "connectTimeoutMS"), ANSWER_MS)
-END_S = 8.0  # longest wait at the end of a run, for all that is still to be sent
+END_S = 5.0  # longest wait at the end of a run, for all that is still to be sent
 KEY = "run_key"  # the entry of a run's document that its directory determines
 
 Job = Callable[[], None]
