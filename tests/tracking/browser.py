@@ -80,19 +80,15 @@ class Browser:
         return text
 
     def click(self, selector: str, text: str = "") -> None:
-        """Press and release the mouse on the first element that matches and shows `text`."""
+        """Click on the first visible element that matches and whose text begins with `text`."""
         script = f"""(() => {{
             const found = [...document.querySelectorAll({json.dumps(selector)})]
                 .find(each => each.innerText.trim().startsWith({json.dumps(text)}) && each.getClientRects().length);
-            if (!found) return null;
-            found.scrollIntoView({{block: "nearest", inline: "nearest"}});
-            const box = found.getBoundingClientRect();
-            return [box.x + box.width / 2, box.y + box.height / 2];
+            if (found) found.click();
+            return Boolean(found);
         }})()"""
-        place = self.evaluate(script)
-        assert place is not None, f"nothing matches {selector} with the text {text!r}; the page shows:\n{self.text()}"
-        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
-            self._call("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
+        shown = self.evaluate(script)
+        assert shown, f"nothing matches {selector} with the text {text!r}; the page shows:\n{self.text()}"
 
     def picture(self, path: Path) -> None:
         """Write what the page shows to a PNG file."""
