@@ -29,7 +29,8 @@ def run(_run: Run, _config: Config, _log: logging.Logger) -> dict[str, float]:
     if settings.use_tensorboard:
         logger.setup_tb(str(settings.results / "tb_logs" / settings.unique_token))
     if settings.use_wandb:
-        record = WeightsAndBiases(settings, _run.config, tracking.run_name(_config))
+        config = {key: value for key, value in _run.config.items() if key != "mongo"}  # it may hold a password
+        record = WeightsAndBiases(settings, config, tracking.run_name(_config))
         logger.setup_wandb(record)
         _log.info(f"Weights & Biases ({settings.wandb_mode}): {os.path.relpath(record.directory)}")
     logger.setup_sacred(_run)
