@@ -12,10 +12,13 @@ from typing import Any
 import mongomock
 import pymongo.errors
 import pytest
+import yaml
 from mongomock.gridfs import enable_gridfs_integration
 from sacred import SETTINGS
 
 import track
+from tests.command_line import ROOT
+from tests.tracking.tools import PACKAGES
 from tests.utils.test_mongo import busy, recorded
 from utils import upload
 from utils.mongo import RunDatabaseObserver, parse_address
@@ -225,3 +228,11 @@ def test_a_server_that_is_not_there_is_one_sentence(
     error = capsys.readouterr().err
     assert "no MongoDB answers at mongodb://me:***@127.0.0.1:1/db (ServerSelectionTimeoutError); start it" in error
     assert "hush" not in error and error.count("\n") == 1
+
+
+def test_the_compose_file_lets_only_this_machine_in() -> None:
+    services = yaml.safe_load((ROOT / "examples" / "docker-compose.yml").read_text())["services"]
+    ports = [port for service in services.values() for port in service["ports"]]
+    assert ports == ["127.0.0.1:27017:27017", "127.0.0.1:9000:9000"]
+    version = next(word for word in services["omniboard"]["command"] if word.startswith("omniboard@"))
+    assert version in PACKAGES and version in (ROOT / "docs" / "tracking.md").read_text()  # the one that is tested
