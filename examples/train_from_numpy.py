@@ -42,7 +42,7 @@ for obs, actions, reward, terminated in recorded_episodes():
     offsets.append(offsets[-1] + len(obs))
 
 card = {
-    "environment": {"env": "gymma", "env_args": {"key": "my_env-v0"}},
+    "environment": {"env": None},  # no simulator, so no scores
     "action_space": "continuous", "action_low": [-1.0], "action_high": [1.0],
     "behaviour": "uniform actions", "quality": "random",
     "made_by": {"command": "python examples/train_from_numpy.py", "seed": 0},
@@ -51,8 +51,8 @@ FOLDER.mkdir(parents=True, exist_ok=True)
 dataset = FOLDER / "my_data.h5"
 write_dataset(dataset, {key: np.concatenate(parts) for key, parts in rows.items()}, np.array(offsets), card)
 
-keys = ["env=None", "env_args.key=my_data", f"dataset={dataset}", "reward_scaling=none"]  # no simulator, so no scores
+keys = [f"dataset={dataset}", "reward_scaling=none"]
 short = ["batch_size=256", "t_max=100", f"local_results_path={FOLDER}"]
-main = [sys.executable, str(ROOT / "src" / "main.py"), "--config=spacql", "--env-config=mpe", "with"]
+main = [sys.executable, str(ROOT / "src" / "main.py"), "--config=spacql", "--env-config=none", "with"]
 subprocess.run([*main, *keys, *short], check=True)
 print("checkpoints:", *sorted(map(str, FOLDER.glob("models/*/*"))), sep="\n  ")

@@ -1,10 +1,14 @@
-"""Command line for datasets: `python src/dataset.py inspect|verify|merge|slice|import-alberdice|generate-xor|...`.
+"""Command line for datasets: `python src/dataset.py list|inspect|verify|merge|slice|import-alberdice|generate-xor|...`.
 
 See docs/reference/dataset-format.md.
 """
 
+from utils import signals
+
+if __name__ == "__main__":
+    signals.end_at_once_on_signals()  # before the imports that follow, which take a while
+
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,23 +17,30 @@ from typing import Any
 from datasets.dataset import read_dataset, resolve_dataset
 from datasets.edit import merge_datasets, slice_dataset
 from datasets.importers.alberdice import import_alberdice
+from datasets.listing import fitted, listing, terminal_width
 from datasets.names import dataset_path
 from datasets.output import NameTakenError, check_target
 from datasets.report import inspect_file
 from datasets.sources.bridge import KINDS as BRIDGE_KINDS
 from datasets.sources.bridge import generate_bridge
 from datasets.sources.xor import generate_xor
-from utils.errors import DatasetError, UserError
+from utils.errors import DatasetError, UserError, printable
+from utils.memory import memory_errors
+from utils.redact import redacted_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand. Return the exit status: 1, with an error message on stderr, for input that cannot work."""
     arguments = _parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        with memory_errors("close other programs, or work on a part of the data (slice)"):
+            return int(arguments.run(arguments))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        signals.say(f"error: {error}")
         return 1
+    except signals.Interrupted as interrupt:
+        signals.say(f"interrupted: {interrupt}")
+        return signals.INTERRUPTED_STATUS
     except BrokenPipeError:  # `inspect FILE | head`
         sys.stderr.close()
         return 1
@@ -37,14 +48,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _inspect(arguments: argparse.Namespace) -> int:
     lines, sound = inspect_file(resolve_dataset(arguments.file))
-    print("\n".join(lines))
+    print("\n".join(fitted(lines, terminal_width())))
     return 0 if sound else 1
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    print("\n".join(listing(terminal_width())))
+    return 0
 
 
 def _verify(arguments: argparse.Namespace) -> int:
     dataset = read_dataset(resolve_dataset(arguments.file))
     checksum = dataset.card["checksum"][:16]
-    print(f"{dataset.path}: sound, {dataset.n_episodes} episodes, {dataset.n_transitions} transitions, {checksum}...")
+    name = printable(str(dataset.path))
+    print(f"{name}: sound, {dataset.n_episodes} episodes, {dataset.n_transitions} transitions, {checksum}...")
     return 0
 
 
@@ -96,20 +113,23 @@ def _new_file(arguments: argparse.Namespace, sources: Sequence[Path]) -> Path:
 def _announce(out: Path, card: dict[str, Any]) -> int:
     counts, returns = card["counts"], card["returns"]
     print(
-        f"{out}: {counts['episodes']} episodes, {counts['transitions']} transitions, "
-        f"return {returns['mean']:.2f} +- {returns['std']:.2f}, {out.stat().st_size / 1e6:.2f} MB"
+        f"{printable(str(out))}: {counts['episodes']} episodes, {counts['transitions']} transitions, "
+        f"return per agent {returns['mean']:.2f} +- {returns['std']:.2f}, {out.stat().st_size / 1e6:.2f} MB"
     )
     return 0
 
 
 def _command() -> str:
-    return shlex.join(["python", "src/dataset.py", *sys.argv[1:]])
+    return redacted_command(["python", "src/dataset.py", *sys.argv[1:]])
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dataset.py", description="Look at and edit offline datasets.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     name = "dataset name (mpe/simple_spread/random-100k) or path"
+
+    everything = commands.add_parser("list", help="list datasets: sizes and returns, or the command that makes one")
+    everything.set_defaults(run=_list)
 
     inspect = commands.add_parser("inspect", help="print the dataset card, counts, returns, actions and damage")
     inspect.add_argument("file", help=name)

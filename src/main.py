@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import signal
+from utils import signals
+
+if __name__ == "__main__":
+    signals.end_at_once_on_signals()  # before the imports that follow, which take seconds
+
+import pdb
 import sys
+import threading
+import traceback
 import warnings
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch as th
@@ -14,43 +19,58 @@ import torch as th
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # sacred imports it; nothing a user can mend
 
 from sacred import SETTINGS
+from sacred.commands import help_for_command
 from sacred.run import Run
-from sacred.utils import SacredInterrupt, apply_backspaces_and_linefeeds
+from sacred.utils import SacredInterrupt, apply_backspaces_and_linefeeds, print_filtered_stacktrace
 
-from datasets.names import dataset_name
+from datasets.names import dataset_name, dataset_path
 from envs.arguments import check_run_arguments
 from learners import REGISTRY as learner_REGISTRY
 from loops import tracking
+from loops.earlier import check_same, described_layers, earlier_run
+from loops.rehearsal import rehearse
+from loops.usage import usage
 from run import run
+from utils import shown_config
 from utils.checkpoint import checkpoint_seed
-from utils.config import Config, config_names, layered_config, merge
+from utils.command_line import Command, Flag, parse
+from utils.config import Config, layered_config, merge
 from utils.errors import UserError
-from utils.files import check_writable
-from utils.logging import get_logger
-from utils.named_experiment import NamedExperiment
-from utils.observers import RunDirectoryObserver, observers
+from utils.experiment import RecordedExperiment
+from utils.flags import TAKEN_OVER, checked_flags, config_file, flag_observers
+from utils.keys import inherited
+from utils.known_keys import keys_of_learner
+from utils.logging import get_logger, quiet_threads
+from utils.memory import memory_errors
+from utils.observers import check_records, mark_interrupted, observers
 from utils.old_names import OldNames, old_names
-from utils.overrides import check_updates, replaced_updates, take_option, with_updates
+from utils.overrides import as_declared, check_updates, chosen
+from utils.paths import folder_name, place_of, results_folder
+from utils.recorded_sources import imported_sources
+from utils.redact import redacted
 from utils.rng import seed_everything
-from utils.validation import check_values, keys_of
+from utils.settings_files import write_settings
+from utils.validation import check_paths, check_values, keys_of
 from utils.versions import commit
 
 SETTINGS["CAPTURE_MODE"] = "fd"
-ROOT = Path(__file__).resolve().parents[1]
-INTERRUPTED_STATUS = 130
 
-ex: Any = NamedExperiment("epymarl-offline", save_git_info=commit() is not None)
+ex: Any = RecordedExperiment("epymarl-offline", save_git_info=commit() is not None)
 ex.logger = get_logger()
-ex.captured_out_filter = apply_backspaces_and_linefeeds
+ex.captured_out_filter = lambda text: redacted(apply_backspaces_and_linefeeds(text))
+signals.when_ending.insert(0, lambda: mark_interrupted(ex.current_run))
 
 
 @ex.main  # type: ignore[untyped-decorator]
 def my_main(_run: Run, _config: Config, _log: Any) -> float | None:
     """One run; its return value, the final score, is the Sacred run's result."""
     try:
+        signals.check("before the run began; nothing is lost")
+        check_records(_run.observers, "so it was not begun")
         config = check_values(merge({}, _config), keys_of(learner_class(_config["learner"])))
         seed_everything(config["seed"])
-        figures = run(_run, merge(config, {"env_args": {"seed": config["seed"]}}), _log)
+        with memory_errors("lower batch_size, hidden_dim or the other sizes of this run, or set loss_chunk"):
+            figures = run(_run, merge(config, {"env_args": {"seed": config["seed"]}}), _log)
         return tracking.score(_run, figures)
     except (UserError, SacredInterrupt):
         # Sacred marks the run; `debug` then hands the exception to `main`, which prints its sentence, where Sacred
@@ -69,88 +89,135 @@ def names_of(learner: Any) -> OldNames:
     return old_names(learner_class(learner), ex.logger.info)
 
 
-class Terminated(SacredInterrupt):
-    """SIGTERM outside the training loop, which ends by itself at an update's end."""
+@ex.command(unobserved=True)  # type: ignore[untyped-decorator]
+def save_config(_config: Config, _log: Any, config_filename: str = "config.json") -> None:
+    """Store the configuration in the file that config_filename=... names, .json or .yaml (instead of Sacred's own)."""
+    path = config_file(config_filename)
+    write_settings(path, {key: value for key, value in _config.items() if key != "config_filename"})
+    _log.info(f"Saved the configuration to {path}")
 
 
-def terminate(number: int, frame: FrameType | None) -> None:
-    """Turn SIGTERM into an exception, so that Sacred marks the run INTERRUPTED."""
-    name = signal.Signals(number).name
-    raise Terminated(f"{name} outside the training loop; it saves nothing, what the run saved before stays")
+@ex.command(unobserved=True)  # type: ignore[untyped-decorator]
+def print_config() -> None:
+    """Print each key that the run reads, with its value and its comment (instead of Sacred's own)."""
+    ex.print_config()
 
 
-def option_value(argv: list[str], short: str, long: str) -> tuple[str | None, list[str]]:
-    """The value of one of Sacred's flags (`-m X`, `--mongo_db=X`) and the command line without it."""
-    for position, argument in enumerate(argv):
-        if argument.startswith(f"{long}="):
-            return argument.partition("=")[2], argv[:position] + argv[position + 1 :]
-        if argument in (short, long) and position + 1 < len(argv):
-            return argv[position + 1], argv[:position] + argv[position + 2 :]
-    return None, argv
+def sacred_flags() -> list[Flag]:
+    """Sacred's flags."""
+    return [Flag(option.get_short_flag(), option.get_flag(), option.arg is not None) for option in ex.all_cli_options]
 
 
-def prepare(argv: list[str]) -> list[str]:
-    """Read the layers, check the overrides and equip the experiment; returns what is left for Sacred.
+def prepare(argv: list[str]) -> Command:
+    """Read the layers, check the overrides and equip the experiment; returns the command line as Sacred shall run it.
 
     Raises UserError for whatever is wrong before a run exists.
     """
-    alg, rest = take_option(argv, "--config")
-    env, rest = take_option(rest, "--env-config")
-    given = with_updates(rest)
-    config = layered_config(alg, env, given, lambda dataset: dataset_name(dataset) or dataset, names_of)
-    updates = names_of(merge(config, given)["learner"]).today(given, "with")
-    if updates != given:
-        rest = replaced_updates(rest, updates)
-    if not {"-f", "--force"} & set(rest):
+    command = parse(argv, sacred_flags(), dict(ex.gather_commands()))
+    command.flags = checked_flags(command.flags)
+    if command.asks_for_help:
+        return command
+    given = command.updates
+    filename = given.pop("config_filename", "config.json") if command.verb == "save_config" else None
+    alg, env, name_of = command.config, command.env_config, dataset_name
+    known = None if "--force" in command.flags else lambda learner: keys_of_learner(learner_class(learner))
+    earlier, by_flags = earlier_run(given, alg), alg is not None and env is not None
+    if earlier is not None and not by_flags:
+        config = described_layers(earlier, alg, env, given, names_of)
+    else:
+        config = layered_config(alg, env, given, lambda dataset: name_of(dataset) or dataset, names_of, known)
+    updates = as_declared(config, names_of(merge(config, given)["learner"]).today(given, "with"))
+    if "--force" not in command.flags:
         check_updates(config, updates)
     final = merge(config, updates)
     final = check_values(final, keys_of(learner_class(final["learner"])))
     check_run_arguments(final["env_args"], final.get("seed"))
-    config["env_args"] = final["env_args"]  # with the arguments that only the environment knows
+    check_paths(final)
+    if earlier is not None:
+        check_same(earlier, final, updates, by_flags, ex.logger.warning)
+    for key in ("dataset", "collect_to", "replay_to"):
+        if final[key] is not None:
+            dataset_path(final[key], key)
     continues = final["checkpoint_path"] and not final["evaluate"] and not final["collect"]
     if continues and "seed" not in updates:
-        config["seed"] = checkpoint_seed(final["checkpoint_path"], final["load_step"])
-    ex.add_config(config)
+        final["seed"] = checkpoint_seed(final["checkpoint_path"], final["load_step"])
+    command.updates = chosen(final, updates)
+    own = inherited(learner_class(final["learner"]), "KEYS")
+    ex.shown = shown_config.lines(final, own, (alg, env), updates)
+    # Sacred is told of the layers' values, so that it can show what `with` changes; environments may know further
+    # arguments than the layers.
+    layers = {key: config.get(key, value) if key in updates else value for key, value in final.items()}
+    ex.add_config(layers | {"env_args": final["env_args"]})
     ex.recorded_name = tracking.run_name(final)
-    if not {"-u", "--unobserved"} & set(rest):
-        rest = add_observers(rest, final)
-    return rest
+    if filename is not None:
+        command.updates["config_filename"] = str(config_file(filename))
+    if command.verb in (None, my_main.__name__):
+        rehearse(final)
+        if "--unobserved" not in command.flags:
+            add_observers(command.flags, final)
+    return command
 
 
-def add_observers(argv: list[str], config: Config) -> list[str]:
+def add_observers(flags: dict[str, Any], config: Config) -> None:
     """Record the run; Sacred's own -m and -F are taken over, for their ids clash with the run directory's."""
-    env_args = config["env_args"]
-    environment = str(env_args.get("map_name", env_args.get("key", config["env"])))
-    mongo, argv = option_value(argv, "-m", "--mongo_db")
-    extra, argv = option_value(argv, "-F", "--file_storage")
-    results = ROOT / Path(config["local_results_path"]).expanduser()
-    ex.observers.extend(observers(results, config["name"], environment, mongo or config["mongo"]))
-    if extra is not None:
-        check_writable(Path(extra), "-F")
-        ex.observers.append(RunDirectoryObserver(extra))
-    return argv
+    mongo = flags.get("--mongo_db") or config["mongo"]
+    further = flag_observers(flags, {option.get_flag(): option for option in ex.all_cli_options})
+    results = results_folder(config["local_results_path"])
+    ex.observers.extend(observers(results, config["name"], folder_name(place_of(config)), mongo))
+    ex.observers.extend(further)
+    if ex.mainfile is not None:
+        ex.sources |= imported_sources(ex.mainfile, ("learners", "modules", "controllers"))
+
+
+def start(command: Command) -> None:
+    """Let Sacred run the command. A fault of the program ends as Sacred ends it: with a traceback of our lines."""
+    flags = {flag: value for flag, value in command.flags.items() if flag not in TAKEN_OVER}
+    options = flags | {"COMMAND": command.verb, "UPDATE": command.words, "with": bool(command.words), "help": False}
+    try:
+        ex.run(command.verb, command.updates, info={}, meta_info={}, options=options)
+    except (UserError, SacredInterrupt):
+        raise
+    except Exception:
+        if "--debug" in flags:
+            raise
+        if "--pdb" in flags:
+            traceback.print_exc()
+            pdb.post_mortem()
+        else:
+            print_filtered_stacktrace()
+        sys.exit(1)
+
+
+def show_help(command: Command) -> None:
+    """Print how to call this program: Sacred's usage where a configuration is named, a verb's where one is named."""
+    if command.topic is not None:
+        verbs = dict(ex.gather_commands())
+        print(help_for_command(verbs[command.topic]) if command.topic in verbs else ex.get_usage()[1])
+    elif command.config is not None:
+        print(ex.get_usage()[1])
+    else:
+        print(usage())
 
 
 def main(argv: list[str]) -> int:
     """Run the command line; returns the exit status (0 done, 1 refused or failed, 130 interrupted)."""
+    threading.excepthook = quiet_threads
     th.set_num_threads(1)  # small networks: a second thread costs more than it gives
-    signal.signal(signal.SIGTERM, terminate)
-    if {"-h", "--help", "help"} & set(argv) and not any(item.startswith("--config=") for item in argv):
-        print(
-            f"usage: {argv[0]} [VERB] --config=ALG --env-config=ENV [with key=value ...]\n"
-            f"  ALG: {', '.join(config_names('algs'))}\n  ENV: {', '.join(config_names('envs'))}\n"
-            "  every key of a configuration: print_config --config=ALG --env-config=ENV\n"
-            "  Sacred's verbs and flags: --config=ALG --env-config=ENV --help"
-        )
-        return 0
     try:
-        ex.run_commandline(prepare(argv))
+        command = prepare(argv)
+        if command.asks_for_help:
+            show_help(command)
+            return 0
+        with signals.StopSignals():
+            start(command)
+            signals.check("after the run was complete; nothing is lost")
+        check_records(ex.observers, "while the run itself ended well and its checkpoints and datasets are whole")
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        signals.say(f"error: {error}")
         return 1
     except (KeyboardInterrupt, SacredInterrupt) as interrupt:
-        print(f"interrupted: {interrupt}" if str(interrupt) else "interrupted", file=sys.stderr)
-        return INTERRUPTED_STATUS
+        signals.say(f"interrupted: {interrupt}" if str(interrupt) else "interrupted")
+        return signals.INTERRUPTED_STATUS
     return 0
 
 

@@ -9,12 +9,17 @@ from types import SimpleNamespace
 
 import torch as th
 from sacred.run import Run
+from sacred.utils import SacredInterrupt
 
 from loops import collect, evaluate, offline, online, tracking
 from loops.build import Parts, build
+from loops.checks import check_places
 from loops.resolve import run_settings
+from utils import signals
 from utils.config import Config
+from utils.errors import printable
 from utils.logging import Logger
+from utils.redact import redacted
 from utils.weights_biases import WeightsAndBiases
 
 Loop = Callable[[Parts, Logger, Run], dict[str, float]]
@@ -25,18 +30,31 @@ def run(_run: Run, _config: Config, _log: logging.Logger) -> dict[str, float]:
     # What is derived stays out of the Sacred configuration, where it would tell apart the seeds that a plot averages.
     settings = run_settings(_config, _log)
     th.set_float32_matmul_precision(settings.matmul_precision)
+    check_places(settings)
     logger = Logger(_log)
     if settings.use_tensorboard:
         logger.setup_tb(str(settings.results / "tb_logs" / settings.unique_token))
     if settings.use_wandb:
-        config = {key: value for key, value in _run.config.items() if key != "mongo"}  # it may hold a password
-        record = WeightsAndBiases(settings, config, tracking.run_name(_config))
+        record = WeightsAndBiases(settings, redacted(_run.config), tracking.run_name(_config))
         logger.setup_wandb(record)
         _log.info(f"Weights & Biases ({settings.wandb_mode}): {os.path.relpath(record.directory)}")
     logger.setup_sacred(_run)
     tracking.label(_run, settings)
+    _log.info(f"Seed: {settings.seed}")
     try:
-        return loop_of(settings)(build(settings, logger), logger, _run)
+        parts = build(settings, logger)
+        signals.check("before the first step; nothing is lost")
+        return loop_of(settings)(parts, logger, _run)
+    except SacredInterrupt:
+        raise
+    except Exception as error:
+        # A signal to all processes of a group ends a simulator's too, so that the step in progress fails.
+        if (received := signals.received()) is None:
+            raise
+        what = printable(f"{type(error).__name__}: {error}")
+        raise signals.Interrupted(
+            f"{received.name}, and the step in progress failed ({what}); what the run saved before stays"
+        ) from error
     finally:
         logger.finish()
 

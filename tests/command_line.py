@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.fork_server import ROOT, run_script
@@ -37,10 +38,14 @@ class CommandLine:
         return [sys.executable, "-W", "ignore", str(MAIN), *self.arguments(*updates, config=config, verb=verb)]
 
     def run(
-        self, *updates: str, config: str = "spacql", verb: tuple[str, ...] = ()
+        self,
+        *updates: str,
+        config: str = "spacql",
+        verb: tuple[str, ...] = (),
+        signals: Sequence[tuple[float, int]] = (),
     ) -> subprocess.CompletedProcess[str]:
-        """Run the command in a process that has imported the libraries already."""
-        return run_script(MAIN, self.arguments(*updates, config=config, verb=verb))
+        """Run the command in a process that has imported the libraries already; `signals` as in `run_script`."""
+        return run_script(MAIN, self.arguments(*updates, config=config, verb=verb), signals=signals)
 
     def run_afresh(self, *updates: str, config: str = "spacql") -> subprocess.CompletedProcess[str]:
         """Run the command as a user does: by a new interpreter."""

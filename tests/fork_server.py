@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,12 +27,17 @@ IMPORTED_BEFORE = ("run", "utils.observers", "git", "torch._dynamo", "envs.mpe.m
                    "matplotlib.backends.backend_agg", "matplotlib.figure")  # fmt: skip
 
 
-def run_script(script: Path, arguments: Sequence[str], timeout: int = 120) -> subprocess.CompletedProcess[str]:
-    """Run a Python script in a forked process in the checkout; its status is -SIGALRM after `timeout` seconds."""
+def run_script(
+    script: Path, arguments: Sequence[str], timeout: int = 120, signals: Sequence[tuple[float, int]] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run a Python script in a forked process in the checkout; its status is -SIGALRM after `timeout` seconds.
+
+    signals: signals to send, each with the seconds to wait before it; a process that has ended gets none.
+    """
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
         argv = [str(script), *arguments]
-        request = {"argv": argv, "out": str(out), "err": str(err), "timeout": timeout}
+        request = {"argv": argv, "out": str(out), "err": str(err), "timeout": timeout, "signals": [*signals]}
         status = int(_ask(json.dumps(request)))
         return subprocess.CompletedProcess(argv, status, out.read_text(), err.read_text())
 
@@ -67,6 +73,9 @@ def serve() -> list[str] | None:
             for number, name in enumerate((os.devnull, request["out"], request["err"])):
                 os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT if number else os.O_RDONLY), number)
             return list(request["argv"])
+        for delay, number in request["signals"]:
+            time.sleep(delay)
+            os.kill(child, number)  # not waited for yet, so that its number is no other process's
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=replies, flush=True)
     return None
 

@@ -16,6 +16,7 @@ from PIL import Image
 from datasets.dataset import read_dataset
 from tests.command_line import MAIN, ROOT, CommandLine, status
 from tests.fork_server import run_script
+from utils.manifest import MANIFEST
 
 
 def metrics(run: Path) -> dict[str, dict[str, list[float]]]:
@@ -148,12 +149,14 @@ def test_continuing_adopts_the_seed_and_refuses_another(cli: CommandLine) -> Non
 def test_collecting_with_a_policy_needs_weights_only_and_draws_its_own_seed(cli: CommandLine, tmp_path: Path) -> None:
     assert cli.run("t_max=10", "save_model_interval=10").returncode == 0
     (step,) = cli.checkpoints()[0].glob("[0-9]*")
-    (step / "train_state.th").unlink()  # what stock EPyMARL saves
+    for name in ("train_state.th", MANIFEST):  # what stock EPyMARL saves has neither
+        (step / name).unlink()
     made = tmp_path / "mine.h5"
     updates = ("collect=True", "collect_episodes=20", f"collect_to={made}", f"checkpoint_path={cli.checkpoints()[0]}")
     words = cli.arguments(*updates, "action_selector=gaussian", "exploration_noise=0.3")
     result = run_script(MAIN, [word for word in words if not word.startswith("seed=")])
     assert result.returncode == 0, result.stderr
+    assert result.stderr.count(f"{step} holds no {MANIFEST}") == 1
     card = read_dataset(made).card
     assert card["made_by"]["seed"] != 3 and card["behaviour"].startswith("gaussian actions (noise 0.3) of spacql, ")
 
@@ -165,7 +168,7 @@ def test_overrides_may_come_from_a_json_file(cli: CommandLine, tmp_path: Path) -
 
 
 def test_sigterm_during_collection_marks_the_run(cli: CommandLine, tmp_path: Path) -> None:
-    updates = ("collect=True", "collect_episodes=2000000", f"collect_to={tmp_path / 'large.h5'}", "batch_size_run=100")
+    updates = ("collect=True", "collect_episodes=200000", f"collect_to={tmp_path / 'large.h5'}", "batch_size_run=100")
     process = subprocess.Popen(cli.command(*updates, config="random"), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None and any("Started run" in line for line in process.stderr)
     time.sleep(0.5)  # wherever it is by then

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 import dataset as dataset_command
+import main
 from datasets.dataset import read_dataset
 from datasets.names import RECIPES
 from learners import REGISTRY as learner_REGISTRY
@@ -94,7 +95,8 @@ def check_command(words: list[str]) -> None:
     options = dict(word.split("=", 1) for word in words if word.startswith("--") and "=" in word)
     if words[0] != "src/main.py" or options.get("--config", "YOURS") == "YOURS":
         return
-    updates = overrides.with_updates(words)
+    command = main.prepare([*words, "--help"])  # every flag is known
+    updates = {key: value for key, value in command.updates.items() if key != "config_filename"}
     layers = config.layered_config(options["--config"], options["--env-config"], updates)
     overrides.check_updates(layers, updates)
 

@@ -80,6 +80,8 @@ REFUSED = {
     "spacql's configuration, comadice": ("spacql", (*OFFLINE, "learner=comadice_learner"), False, "--config=comadice"),
     "a mixer that is not convex": (
         "qmix", (*ONLINE, DISCRETE, "mixer=monotone", "mixer_activation=tanh"), True, "tanh: this is not convex"),
+    "spacql's configuration, fitted Q evaluation": (
+        "spacql", (*OFFLINE, "learner=fqe_learner"), False, "set policy_path to the directory of its run"),
     "an unknown mixer": ("qmix", (*ONLINE, DISCRETE, "mixer=qplex"), True, "qmix"),
 }  # fmt: skip
 

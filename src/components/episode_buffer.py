@@ -263,31 +263,31 @@ class ReplayBuffer(EpisodeBatch):
         _leave_out_ends_of_cut_episodes(batch, rows - start, window + 1)
         return batch
 
+    def _stores(self) -> dict[str, dict[str, Tensor]]:
+        return {"transition": self.data.transition_data, "episode": self.data.episode_data}
+
     def state_dict(self) -> dict[str, Any]:
         """State for a checkpoint: the episodes and the position in the ring, copied to the CPU."""
-        held = self.episodes_in_buffer
-        stores = {"transition": self.data.transition_data, "episode": self.data.episode_data}
-        data = {
-            name: {key: value[:held].to("cpu", copy=True) for key, value in store.items()}
-            for name, store in stores.items()
-        }
+        stores, held = self._stores().items(), self.episodes_in_buffer
+        data = {name: {key: rows[:held].to("cpu", copy=True) for key, rows in store.items()} for name, store in stores}
         return data | {"rows": th.from_numpy(self._rows[:held].copy()), "index": self.buffer_index}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned. Raises ValueError where it does not fit this buffer."""
-        held = len(state["rows"])
+        rows, index, held = state["rows"], state["index"], len(state["rows"])
         if held > self.buffer_size:
             raise ValueError(f"a replay buffer of {held} episodes does not fit buffer_size={self.buffer_size}")
-        for key, value in state["transition"].items():
-            if key not in self.scheme or value.shape[1:] != self.data.transition_data[key].shape[1:]:
-                raise ValueError(
-                    f"the replay buffer's {key} has shape {tuple(value.shape[1:])} per episode, which does not fit here"
-                )
-        for name, store in (("transition", self.data.transition_data), ("episode", self.data.episode_data)):
-            for key, value in state[name].items():
-                store[key][:held] = value.to(self.device)
-        self._rows[:held] = state["rows"].cpu().numpy()
-        self.episodes_in_buffer, self.buffer_index = held, int(state["index"])
+        outside = bool(((rows < 1) | (rows > self.max_seq_length)).any()) or rows.dtype != th.int64
+        if outside or type(index) is not int or not 0 <= index < self.buffer_size:
+            raise ValueError("the replay buffer's counts of rows, or its index, are out of range here")
+        for name, store in self._stores().items():
+            for key in sorted({*state[name], *store}):
+                here, there = store.get(key, rows)[:held], state[name].get(key, rows)
+                if key not in store or there.shape != here.shape or there.dtype != here.dtype:
+                    raise ValueError(f"the replay buffer's {key} has another shape or type, which does not fit here")
+                here.copy_(there)
+        self._rows[:held] = rows.cpu().numpy()
+        self.episodes_in_buffer, self.buffer_index = held, index
 
 
 def _leave_out_ends_of_cut_episodes(batch: EpisodeBatch, rows: np.ndarray, longest: int) -> None:

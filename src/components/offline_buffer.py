@@ -9,8 +9,9 @@ import torch as th
 from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
+from components.offline_rows import discounted_to_go, flat_tensors, next_action_valid, window_table
 from components.scheme import Groups, Preprocess, Scheme, extend_scheme
-from modules.layers.sizes import field_size, shape_of
+from modules.layers.sizes import shape_of
 from utils.errors import DatasetError
 from utils.rng import load_generator
 
@@ -62,11 +63,11 @@ class OfflineBuffer:
         self.device, self._home = device, "cpu" if mapped else device
         self.window, self.burn_in, self.extras, self.groups = window, burn_in, tuple(extras), groups
         self._encoders = preprocess
-        self._rows = _flat_tensors(arrays, scheme, groups["agents"], reward_scalarisation)
+        self._rows = flat_tensors(arrays, scheme, groups["agents"], reward_scalarisation)
         offsets = th.from_numpy(np.array(episode_offsets, np.int64))
         self._offsets, self.episodes_in_buffer = offsets, len(offsets) - 1
-        self._rows["next_action_valid"] = _next_action_valid(offsets, np.asarray(last_action_known, bool))
-        table = _window_table(offsets, self._rows["terminated"], window, burn_in)
+        self._rows["next_action_valid"] = next_action_valid(offsets, np.asarray(last_action_known, bool))
+        table = window_table(offsets, self._rows["terminated"], window, burn_in)
         longest = int(table["length"].max()) if window is None else burn_in + window + 1
         self._equal = bool((table["length"] == longest).all())
         self.scheme = self._batch_scheme(scheme)
@@ -89,10 +90,25 @@ class OfflineBuffer:
 
         starts_only: from first steps only. Rewards per agent give the largest over agents.
         """
-        reward = self._rows["reward"].double().cpu()  # (R, 1 or N)
-        to_go = discounted_to_go(reward, self._offsets, gamma)
-        to_go[self._offsets[1:] - 1] = -th.inf  # final rows hold no step: their 0 is no return
-        return float((to_go[self._offsets[:-1]] if starts_only else to_go).max())
+        to_go = self._to_go(gamma)
+        return float((to_go[self._offsets[:-1]] if starts_only else to_go[self._steps_of_episodes()]).max())
+
+    def to_go_statistics(self, gamma: float) -> tuple[float, float, float]:
+        """Largest value, mean and standard deviation of all steps' discounted sums of rewards to their episode's end.
+
+        The standard deviation is 1 where they are all equal.
+        """
+        to_go = self._to_go(gamma)[self._steps_of_episodes()]
+        return float(to_go.max()), float(to_go.mean()), float(to_go.std(correction=0)) or 1.0
+
+    def _to_go(self, gamma: float) -> Tensor:
+        return discounted_to_go(self._rows["reward"].double().cpu(), self._offsets, gamma)  # (R, 1 or N)
+
+    def _steps_of_episodes(self) -> Tensor:
+        """Rows that hold a step, (R,) bool: all but the final ones, whose 0 is no return."""
+        steps = th.ones(int(self._offsets[-1]), dtype=th.bool)
+        steps[self._offsets[1:] - 1] = False
+        return steps
 
     def sample(self, batch_size: int) -> EpisodeBatch:
         """Sample `batch_size` windows or episodes uniformly and with replacement, as copies."""
@@ -228,82 +244,3 @@ class OfflineBuffer:
             "prev_actions_onehot": dict(full["actions_onehot"]),
         }
         return full | {key: entries[key] for key in self.extras}
-
-
-def _flat_tensors(
-    arrays: Mapping[str, np.ndarray], scheme: Scheme, n_agents: int, reward_scalarisation: str | None
-) -> dict[str, Tensor]:
-    """The dataset's rows as tensors (R, ...), rewards reduced. Raises DatasetError where they do not fit the scheme."""
-    rows = {key: th.from_numpy(arrays[key]) for key in ("obs", "state", "actions", "avail_actions") if key in arrays}
-    rows["reward"] = _scalarise(arrays["reward"], reward_scalarisation)
-    rows["terminated"] = th.from_numpy(arrays["terminated"]).unsqueeze(-1)
-    for key, value in rows.items():
-        group = (n_agents,) if "group" in scheme[key] else ()
-        wanted = (*group, *shape_of(scheme[key]["vshape"]))
-        if tuple(value.shape[1:]) != wanted:
-            raise DatasetError(
-                f"the dataset's {key} has shape {tuple(value.shape[1:])} per step, the environment's is {wanted}; "
-                "choose the environment (or its env_args) that the dataset card names"
-            )
-    if rows["actions"].dtype != scheme["actions"]["dtype"]:
-        raise DatasetError(
-            f"the dataset's actions are {rows['actions'].dtype}, the environment's {scheme['actions']['dtype']}; "
-            "choose the environment that the dataset card names"
-        )
-    obs_values = rows["obs"][0].numel()
-    if "state" not in rows and shape_of(scheme["state"]["vshape"]) != (obs_values,):
-        raise DatasetError(
-            f"the dataset holds no state, so the state is the joined observations ({obs_values} values), but the "
-            f"environment's has {field_size(scheme, 'state')}; choose the environment that the dataset card names"
-        )
-    return rows
-
-
-def _scalarise(reward: np.ndarray, how: str | None) -> Tensor:
-    """Reduce rewards (R, N) over agents to (R, 1) float32; None leaves them unchanged."""
-    if how is None:
-        return th.from_numpy(reward)
-    if how == "agent0":
-        reduced = reward[:, :1]
-    elif how in ("sum", "mean"):
-        reduced = getattr(np, how)(reward, axis=1, keepdims=True, dtype=np.float64)
-    else:
-        raise DatasetError(
-            f"reward_scalarisation is '{how}'; it must be sum, mean or agent0, or null for rewards per agent"
-        )
-    return th.from_numpy(np.ascontiguousarray(reduced, np.float32))
-
-
-def _next_action_valid(offsets: Tensor, last_action_known: np.ndarray) -> Tensor:
-    valid = th.ones(int(offsets[-1]), 1)
-    valid[offsets[1:] - 1] = 0.0
-    valid[offsets[1:] - 2] = th.from_numpy(last_action_known).float().unsqueeze(-1)
-    return valid
-
-
-def discounted_to_go(reward: Tensor, offsets: Tensor, gamma: float) -> Tensor:
-    """Discounted returns to go within episodes, G_t = r_t + gamma G_{t+1}, (R, ...); final rows hold no step."""
-    to_go = reward.clone()
-    ends = offsets[1:] - 1  # the final rows
-    for back in range(1, int(offsets.diff().max())):
-        rows = (ends - back)[ends - back >= offsets[:-1]]
-        to_go[rows] += gamma * to_go[rows + 1]
-    return to_go
-
-
-def _window_table(offsets: Tensor, terminated: Tensor, window: int | None, burn_in: int) -> dict[str, Tensor]:
-    """Tables of all windows, (W,) each.
-
-    start: first row; length: rows; before: burn-in rows; cut: whether the last step is no terminal; first: the first
-    row of its episode.
-    """
-    n_rows, ends = offsets.diff(), offsets[1:]
-    counts = th.ones_like(n_rows) if window is None else (n_rows - window).clamp(min=1)
-    episode = th.arange(len(n_rows)).repeat_interleave(counts)
-    first = offsets[:-1][episode]
-    learned = first + th.arange(len(episode)) - (counts.cumsum(0) - counts)[episode]  # the first row to learn from
-    stop = ends[episode] if window is None else th.minimum(ends[episode], learned + window + 1)
-    before = (learned - first).clamp(max=burn_in)
-    start = learned - before
-    cut = terminated[stop - 2, 0] == 0
-    return {"start": start, "length": stop - start, "before": before, "cut": cut, "first": first}

@@ -7,23 +7,29 @@ import numpy as np
 
 from datasets.bounds import KEYS, bounds_of
 from datasets.card_check import check_stated, plain
-from datasets.hdf5 import FORMAT_VERSION, row_blocks
+from datasets.card_entries import shown
+from datasets.declared import FORMAT_VERSION, check_writable_card
+from datasets.hdf5 import row_blocks
 from datasets.references import reference_returns
 from utils.bounds import shortest
 from utils.errors import DatasetError
 
 NOT_COMPARED = ("seed", "render_mode", "replay_path")  # env_args that may differ in the same environment
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_ANEW = "collect the file anew"
+_RETURN_ERROR = 1e-6  # relative to the largest return
+# Relative to mean and standard deviation: float32's sums, and the error of left-out columns in a wide range of values.
+_MOMENT_ERROR = 1e-3
 _COMPUTED = ("format_version", "counts", "returns", "shapes", "obs_mean", "obs_std", "checksum")
 
 
 def start_card(fields: Mapping[str, Any], n_agents: int, action_size: int) -> dict[str, Any]:
     """Check the entries that a dataset's maker states; return them as plain JSON values, with defaults filled in.
 
-    fields: must hold `environment` {"env", "env_args", ...} and `action_space`, with `action_low` and `action_high` for
-    continuous actions (A numbers, or where agents differ N lists of A) or `n_actions` for discrete ones. A `reference`
-    of None is replaced by the published reference returns where there are any. Raises DatasetError for an entry that is
-    missing or of a wrong type.
+    fields: must hold `environment` {"env", "env_args", ...}, or None where there is none, and `action_space`, with
+    `action_low` and `action_high` for continuous actions (A numbers, or where agents differ N lists of A) or
+    `n_actions` for discrete ones. A `reference` of None is replaced by the published reference returns where there are
+    any. Raises DatasetError for an entry that is missing or of a wrong type.
     """
     if not isinstance(fields, Mapping):
         raise DatasetError(f"the dataset card is of type {type(fields).__name__}; it must be a mapping of its entries")
@@ -34,6 +40,8 @@ def start_card(fields: Mapping[str, Any], n_agents: int, action_size: int) -> di
         for key in KEYS:  # a plain number, for one dimension
             if isinstance(card.get(key), int | float):
                 card[key] = [card[key]]
+    if card.get("environment", "missing") is None:
+        card["environment"] = {"env": None}
     if isinstance(card.get("environment"), dict):
         card["environment"].setdefault("env_args", {})
     card.setdefault("behaviour", "unknown")
@@ -51,35 +59,99 @@ def start_card(fields: Mapping[str, Any], n_agents: int, action_size: int) -> di
     return card
 
 
-def check_statistics(card: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Raise DatasetError unless the shapes and moments of a card read from a file agree with the arrays."""
-    shapes = _shapes(arrays)
-    if card["shapes"] != shapes:
-        raise DatasetError(
-            f"its dataset card states the shapes {card['shapes']}, its arrays have {shapes}; collect the file anew"
-        )
+def check_statistics(card: Mapping[str, Any], arrays: Mapping[str, np.ndarray], episode_offsets: np.ndarray) -> None:
+    """Raise DatasetError unless the computed part of a card read from a file agrees with the arrays.
+
+    All values must be finite, and `card_check.check_card` must have passed. Counts and shapes agree exactly, returns
+    and moments to within the rounding of another machine's sums and of left-out columns.
+    """
+    for key, found in (("shapes", _shapes(arrays)), ("counts", _counts(arrays, episode_offsets))):
+        if card[key] != found:
+            raise DatasetError(
+                f"its dataset card states the {key} {shown(card[key])}, its arrays have {found}; {_ANEW}"
+            )
+    _check_returns(card["returns"], episode_returns(arrays["reward"], episode_offsets))
     for key in ("obs", "state"):
-        if key not in arrays:
-            continue
-        for name in (f"{key}_mean", f"{key}_std"):
-            if name not in card:
-                raise DatasetError(f"its dataset card lacks '{name}'; write the file with write_dataset")
-            try:
-                moments = np.asarray(card[name], np.float32)
-            except (ValueError, TypeError):
-                raise DatasetError(f"its dataset card's {name} is no array of numbers; collect the file anew") from None
-            if moments.shape != arrays[key].shape[1:] or not np.isfinite(moments).all():
-                raise DatasetError(
-                    f"its dataset card's {name} has shape {moments.shape}; it must be {arrays[key].shape[1:]} and "
-                    "finite"
-                )
+        if key in arrays:
+            shape = arrays[key].shape[1:]
+            mean, std = (_numbers(card, f"{key}_{moment}", shape) for moment in ("mean", "std"))
+            _check_moments(arrays[key], mean, std, key)
+
+
+def _check_returns(stated: Mapping[str, Any], returns: np.ndarray) -> None:
+    slack = _RETURN_ERROR * (1.0 + float(np.abs(returns).max()))
+    found = _return_statistics(returns)
+    pairs = {name: (stated[name], found[name]) for name in ("mean", "std", "min", "max")}
+    pairs |= {f"quantiles.{q}": (stated["quantiles"][q], value) for q, value in found["quantiles"].items()}
+    for name, (there, here) in pairs.items():
+        if abs(there - here) > slack:
+            raise DatasetError(
+                f"its dataset card states {there:g} as returns.{name}, its rewards give {here:g}; {_ANEW}"
+            )
+
+
+def _numbers(card: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Means or standard deviations of a card, as float32 of one row's `shape`."""
+    if name not in card:
+        raise DatasetError(f"its dataset card lacks '{name}'; write the file with write_dataset")
+    try:
+        numbers = np.asarray(card[name])
+        if numbers.dtype.kind not in "if":  # texts, and integers of any length
+            raise TypeError
+        with np.errstate(over="ignore"):
+            moments = numbers.astype(np.float32)
+    except (ValueError, TypeError):
+        raise DatasetError(f"its dataset card's {name} is no array of numbers; {_ANEW}") from None
+    if moments.shape != shape or not np.isfinite(moments).all():
+        raise DatasetError(
+            f"its dataset card's {name} has shape {moments.shape}; it must be {shape} and finite; {_ANEW}"
+        )
+    return moments
+
+
+def _check_moments(values: np.ndarray, mean: np.ndarray, std: np.ndarray, key: str) -> None:
+    """Raise DatasetError where the stated moments are not those of `values` (R, ...).
+
+    One pass in float32: with the stated mean taken off, the mean is about 0 and the mean square about the variance.
+    """
+    total, squares = np.zeros(mean.size), np.zeros(mean.size)
+    for a, b in row_blocks(values):
+        with np.errstate(over="ignore", invalid="ignore"):  # a wrong mean may be large
+            off = (values[a:b] - mean).reshape(b - a, -1)  # (rows, M)
+            total += off.sum(axis=0)
+            squares += np.einsum("rm,rm->m", off, off)
+    with np.errstate(over="ignore", invalid="ignore"):
+        shift = total / len(values)
+        found = np.sqrt(np.maximum(squares / len(values) - shift**2, 0.0))
+        slack = _MOMENT_ERROR * (np.abs(mean.reshape(-1)) + found + 0.01)
+        wrong = {"mean": ~(np.abs(shift) <= slack), "std": ~(np.abs(found - std.reshape(-1)) <= slack)}
+    for name, columns in wrong.items():
+        if columns.any():
+            place = [int(index) for index in np.unravel_index(int(np.argmax(columns)), mean.shape)]
+            raise DatasetError(f"its dataset card's {key}_{name} is not that of its arrays at {place}; {_ANEW}")
 
 
 def add_statistics(card: dict[str, Any], arrays: Mapping[str, np.ndarray], episode_offsets: np.ndarray) -> None:
     """Fill in counts, returns, shapes, and means and standard deviations of observations and of a stored state."""
+    card["counts"] = _counts(arrays, episode_offsets)
+    card["shapes"] = _shapes(arrays)
+    card["returns"] = _return_statistics(episode_returns(arrays["reward"], episode_offsets))
+    for key in ("obs", "state"):
+        if key in arrays:
+            mean, std = _moments(arrays[key])
+            card[f"{key}_mean"], card[f"{key}_std"] = _short(mean), _short(std)
+    check_writable_card(card)
+
+
+def episode_returns(reward: np.ndarray, episode_offsets: np.ndarray) -> np.ndarray:
+    """Undiscounted returns of the mean reward over agents, (E,) float64. reward: (R, N)."""
+    return np.add.reduceat(reward.mean(axis=-1, dtype=np.float64), episode_offsets[:-1])
+
+
+def _counts(arrays: Mapping[str, np.ndarray], episode_offsets: np.ndarray) -> dict[str, int]:
     lengths = np.diff(episode_offsets) - 1
     terminals = int(arrays["terminated"].sum())
-    card["counts"] = {
+    return {
         "episodes": len(lengths),
         "transitions": int(lengths.sum()),
         "min_length": int(lengths.min()),
@@ -87,17 +159,6 @@ def add_statistics(card: dict[str, Any], arrays: Mapping[str, np.ndarray], episo
         "terminals": terminals,
         "time_limits": len(lengths) - terminals,
     }
-    card["shapes"] = _shapes(arrays)
-    card["returns"] = _return_statistics(episode_returns(arrays["reward"], episode_offsets))
-    for key in ("obs", "state"):
-        if key in arrays:
-            mean, std = _moments(arrays[key])
-            card[f"{key}_mean"], card[f"{key}_std"] = _short(mean), _short(std)
-
-
-def episode_returns(reward: np.ndarray, episode_offsets: np.ndarray) -> np.ndarray:
-    """Undiscounted returns of the mean reward over agents, (E,) float64. reward: (R, N)."""
-    return np.add.reduceat(reward.mean(axis=-1, dtype=np.float64), episode_offsets[:-1])
 
 
 def _shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:

@@ -17,9 +17,10 @@ import numpy as np
 
 MAX_ERROR = 1e-6  # absolute error of a value: about float32's rounding of values of a few units
 _ROUNDING = 2.0**-22  # the same for columns of larger values, relative to the largest
-_MAX_COLUMNS = 256  # the search is cubic in the number of columns
+MAX_COLUMNS = 256  # the search is cubic in the number of columns
 _MAX_COEFFICIENT = 8
 _SAMPLE = 2048
+_BLOCK_ROWS = 1 << 13  # decoded at a time, so that they stay in the cache
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def encode(values: np.ndarray, episode_offsets: np.ndarray) -> ColumnCode | None
     """Code of `values` (R, ...) float32, or None where every column must be stored."""
     n_rows = len(values)
     columns = np.ascontiguousarray(values.reshape(n_rows, -1).T)  # (M, R)
-    if len(columns) > _MAX_COLUMNS or len(columns) < 2:
+    if len(columns) > MAX_COLUMNS or len(columns) < 2:
         return None
     forced: set[int] = set()
     while True:
@@ -57,16 +58,19 @@ def decode(
     stored: np.ndarray, per_episode: np.ndarray, coefficients: np.ndarray, episode_of_row: np.ndarray
 ) -> np.ndarray:
     """Columns (R, M) float32 of rows with `stored` values (K, R) and episode numbers (R,)."""
-    n_stored, n_rows = stored.shape
+    n_rows = stored.shape[1]
     out = np.empty((n_rows, len(coefficients)), np.float32)
-    for column, weights in enumerate(coefficients):
-        used = np.flatnonzero(weights)
+    terms = [[(index, float(weights[index])) for index in np.flatnonzero(weights)] for weights in coefficients]
+    for start in range(0, n_rows, _BLOCK_ROWS):
+        rows = slice(start, min(start + _BLOCK_ROWS, n_rows))
+        series = np.concatenate([stored[:, rows], per_episode[:, episode_of_row[rows]]]).astype(np.float64)
+        block = np.zeros((len(coefficients), series.shape[1]))
         # summed term by term in float64, which gives the same bits on every machine; a matrix product does not
-        total = np.zeros(n_rows)
-        for index in used:
-            series = stored[index] if index < n_stored else per_episode[index - n_stored][episode_of_row]
-            total += float(weights[index]) * series.astype(np.float64)
-        out[:, column] = total
+        for total, used in zip(block, terms, strict=True):
+            for index, weight in used:
+                total += series[index] if weight == 1.0 else weight * series[index]
+        with np.errstate(over="ignore", invalid="ignore"):  # what becomes inf or NaN is refused as that
+            out[rows] = block.T
     return out
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from datasets.card import NOT_COMPARED
 from datasets.dataset import OfflineDataset, read_dataset, write_dataset
 from utils.errors import DatasetError
+from utils.memory import require_memory
 
-_SAME_IN_MERGED = ("action_space", "n_actions", "action_low", "action_high", "shapes", "reference")
+_SAME_IN_MERGED = ("action_space", "n_actions", "action_low", "action_high", "shapes", "reference", "reward")
 
 
 def merge_datasets(sources: Sequence[Path], out: Path, command: str = "", replace: bool = True) -> dict[str, Any]:
@@ -25,6 +26,8 @@ def merge_datasets(sources: Sequence[Path], out: Path, command: str = "", replac
     datasets = [read_dataset(source) for source in sources]
     for other in datasets[1:]:
         _check_alike(datasets[0], other)
+    need = sum(array.nbytes for dataset in datasets for array in dataset.arrays.values())
+    require_memory(need, f"merging {len(datasets)} datasets", "merge fewer")
     keys = sorted(set().union(*(dataset.arrays for dataset in datasets)))
     arrays = {key: np.concatenate([_array(dataset, key) for dataset in datasets]) for key in keys}
     lengths = np.concatenate([np.diff(dataset.episode_offsets) for dataset in datasets])

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,17 +10,17 @@ from typing import Any
 import h5py
 import numpy as np
 
+from datasets.declared import FORMAT, declared_arrays, read_card
 from datasets.faults import HDF5_NEEDS, check_plain_file, has_memory, memory_error, reading_error
 from datasets.output import check_target, clear_datasets, new_hdf5
-from utils.errors import DatasetError, printable
+from utils import signals
 from utils.files import output_error, writing_file
 
-FORMAT = "epymarl-offline"
-FORMAT_VERSION = 1
 BLOCK_BYTES = 1 << 24
 Stored = Mapping[str, "np.ndarray | h5py.Dataset"]
 
 
+@signals.StopSignals()
 def write_container(
     path: Path, stored: Mapping[str, np.ndarray], card: dict[str, Any], compression: int, replace: bool = True
 ) -> None:
@@ -42,6 +41,8 @@ def write_container(
             file.attrs["format"] = FORMAT
             file.attrs["format_version"] = card["format_version"]
             file.attrs["card"] = json.dumps(card, allow_nan=False)
+            file.flush()
+            declared_arrays(file, path)  # what readers refuse is not written
     except OSError as error:
         if isinstance(error, FileExistsError):
             check_target(path, replace)
@@ -60,8 +61,8 @@ def open_container(path: Path) -> Iterator[tuple[dict[str, h5py.Dataset], dict[s
         raise memory_error(path)
     try:
         with h5py.File(path, "r") as file:
-            card = _read_card(file, path)
-            yield {name: _plain_array(file, name, path) for name in file}, card
+            card = read_card(file, path)
+            yield declared_arrays(file, path), card
     except (OSError, RuntimeError, KeyError, MemoryError) as error:
         raise reading_error(path, error) from error
 
@@ -79,10 +80,11 @@ def checksum(stored: Stored, card: Mapping[str, Any]) -> str:
 
 
 def row_blocks(array: "np.ndarray | h5py.Dataset") -> Iterator[tuple[int, int]]:
-    """Row ranges of about 16 MiB, so that arrays larger than memory can be walked."""
+    """Row ranges of about 16 MiB, so that arrays larger than memory can be walked; a signal ends the walk."""
     row_bytes = max(1, array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64)))
     step = max(1, BLOCK_BYTES // row_bytes)
     for start in range(0, array.shape[0], step):
+        signals.check("between two blocks of a dataset; what was not complete is not kept")
         yield start, min(start + step, array.shape[0])
 
 
@@ -96,67 +98,6 @@ def _create(file: h5py.File, name: str, array: np.ndarray, compression: int) -> 
         row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:]))
         chunks = (min(array.shape[0], max(1, (1 << 17) // row_bytes)), *array.shape[1:])
     options = {"compression": "gzip", "compression_opts": compression, "shuffle": True} if compression else {}
-    file.create_dataset(name, data=array, chunks=chunks, **options)
-
-
-def _read_card(file: h5py.File, path: Path) -> dict[str, Any]:
-    if _attribute(file, "format") != FORMAT:
-        raise DatasetError(
-            f"{path} is an HDF5 file but not a dataset of this project; see docs/reference/dataset-format.md"
-        )
-    version = _attribute(file, "format_version")
-    if not isinstance(version, (int, np.integer)) or version != FORMAT_VERSION:
-        raise DatasetError(
-            f"{path} has dataset format version {printable(str(version))}, this release reads version "
-            f"{FORMAT_VERSION}; update epymarl-offline or convert the file"
-        )
-    try:
-        card = json.loads(_attribute(file, "card"), parse_constant=_finite, parse_float=_finite)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise DatasetError(
-            f"the dataset card of {path} is missing or not valid JSON; fetch or collect it anew"
-        ) from error
-    if not isinstance(card, dict) or card.get("format_version") != FORMAT_VERSION:
-        raise DatasetError(
-            f"the dataset card of {path} does not state format version {FORMAT_VERSION}; collect the file anew"
-        )
-    return card
-
-
-def _attribute(file: h5py.File, name: str) -> Any:
-    """A text or a number among the file's attributes; None for one that is missing, an array or of another type."""
-    if name not in file.attrs or h5py.h5a.open(file.id, name.encode()).shape != ():
-        return None
-    try:
-        value = file.attrs[name]
-    except (TypeError, ValueError):  # types that NumPy lacks, text that is not UTF-8
-        return None
-    return value if isinstance(value, str | int | np.integer) else None
-
-
-def _finite(text: str) -> float:
-    """A number of the card. Raises ValueError for NaN and infinity, which Python's JSON reader would accept."""
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not finite")
-    return value
-
-
-def _plain_array(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
-    """The array `name` of the file. Raises DatasetError for objects, links and data stored in other files."""
-    try:
-        entry = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
-        plain = (
-            isinstance(entry, h5py.Dataset)
-            and not entry.external
-            and not entry.is_virtual
-            and entry.dtype.kind in "fiu"
-            and bool(entry.shape)
-        )
-    except (TypeError, ValueError):  # types of data or of links that h5py lacks
-        plain = False
-    if not plain:
-        raise DatasetError(
-            f"'{printable(name)}' in {path} is not a plain array of numbers; fetch or collect the file anew"
-        )
-    return entry
+    stored = file.create_dataset(name, array.shape, array.dtype, chunks=chunks, **options)
+    for start, stop in row_blocks(array):
+        stored[start:stop] = array[start:stop]

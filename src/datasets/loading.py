@@ -16,11 +16,16 @@ from datasets.bounds import check_same_bounds
 from datasets.card import NOT_COMPARED
 from datasets.dataset import OfflineDataset, read_dataset
 from datasets.names import accepted, resolve_dataset
-from utils.errors import ConfigError, DatasetError
+from datasets.outline import Outline
+from utils.errors import ConfigError, DatasetError, printable
+from utils.memory import require_memory
+from utils.redact import redacted
 
 # What must agree between the environment of a dataset and the one that policies are evaluated in.
 DIMENSIONS = ("n_agents", "obs_shape", "n_actions", "action_space")
-ADVICE = "make them agree, or train without evaluation: with env=None"
+_MOST_TEXT = 100
+_WINDOW_BYTES = 37  # per row: the tables of windows, and the flags of next actions
+ADVICE = "make them agree, or train without evaluation: --env-config=none"
 
 
 def load_dataset(args: SimpleNamespace) -> OfflineDataset:
@@ -28,11 +33,16 @@ def load_dataset(args: SimpleNamespace) -> OfflineDataset:
 
     Raises ConfigError where the key is not set, and DatasetError where the dataset cannot be read.
     """
+    check_named(args)
+    return read_dataset(resolve_dataset(args.dataset), memory_map=args.memory_map)
+
+
+def check_named(args: SimpleNamespace) -> None:
+    """Raise ConfigError where the key `dataset` is not set."""
     if args.dataset is None:
         raise ConfigError(
             f"--config={args.name} learns from a dataset and none is set: add `with dataset=...`, {accepted()}"
         )
-    return read_dataset(resolve_dataset(args.dataset), memory_map=args.memory_map)
 
 
 def environment_mismatch(args: SimpleNamespace, card: dict[str, Any]) -> str | None:
@@ -42,22 +52,40 @@ def environment_mismatch(args: SimpleNamespace, card: dict[str, Any]) -> str | N
     """
     environment = card["environment"]
     pairs = [("env", environment["env"], args.env)]
-    for name, there in environment["env_args"].items():
+    configured = redacted(args.env_args)  # as cards keep them
+    for name, there in redacted(environment["env_args"]).items():
         if name not in NOT_COMPARED:
-            pairs.append((f"env_args.{name}", there, args.env_args.get(name)))
-    different = [f"{name} is {there} there and {here} here" for name, there, here in pairs if there != here]
+            pairs.append((f"env_args.{name}", there, configured.get(name)))
+    different = [
+        f"{_short(name)} is {_short(there)} there and {_short(here)} here"
+        for name, there, here in pairs
+        if there != here
+    ]
     return "; ".join(different) or None
 
 
-def check_environment(args: SimpleNamespace, dataset: OfflineDataset, env_info: dict[str, Any]) -> None:
+def _short(value: Any) -> str:
+    """A value of a file for a message: one line, not too long."""
+    text = printable(str(value))
+    return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}..."
+
+
+def check_environment(args: SimpleNamespace, dataset: OfflineDataset | Outline, env_info: dict[str, Any]) -> None:
     """Raise DatasetError unless the environment that scores the policy is the one that the data came from."""
+    if dataset.card["environment"]["env"] is None:
+        raise DatasetError(
+            f"dataset {args.dataset} states that it has no environment (env: null), so nothing can be scored in "
+            f"{args.env}; train with --env-config=none, or write the environment into its card"
+        )
     different = environment_mismatch(args, dataset.card)
     if different:
         raise DatasetError(f"dataset {args.dataset} was made in another environment ({different}); {ADVICE}")
     check_dimensions(args, dataset, env_info, ADVICE)
 
 
-def check_dimensions(args: SimpleNamespace, dataset: OfflineDataset, env_info: dict[str, Any], advice: str) -> None:
+def check_dimensions(
+    args: SimpleNamespace, dataset: OfflineDataset | Outline, env_info: dict[str, Any], advice: str
+) -> None:
     """Raise DatasetError unless agents, observations and actions of the environment are like the dataset's."""
     expected = dataset.env_info()
     for key in DIMENSIONS:
@@ -79,6 +107,7 @@ def build_buffer(
     extras: tuple[str, ...] = (),
 ) -> OfflineBuffer:
     """Make the buffer over a dataset. extras: entries that the learner reads beside a window's rows."""
+    check_buffer(args, dataset, extras)
     arrays = dict(dataset.arrays)
     if args.reward_scaling != "none":
         arrays["reward"] = scaled_reward(args, dataset, log)
@@ -99,11 +128,24 @@ def build_buffer(
     )
 
 
+def check_buffer(args: SimpleNamespace, dataset: OfflineDataset, extras: tuple[str, ...]) -> None:
+    """Raise MemoryShortage where the buffer's own arrays, or all of them on a GPU, do not fit."""
+    n_rows, n_agents = dataset.arrays["reward"].shape
+    rewards = 1 if args.common_reward else n_agents
+    need = n_rows * (_WINDOW_BYTES + 4 * rewards * (2 if "return_to_go" in extras else 1))
+    mapped = any(isinstance(array, np.memmap) for array in dataset.arrays.values())
+    device = "cpu" if args.buffer_cpu_only or mapped else args.device
+    if device == "cuda":
+        need += sum(array.nbytes for key, array in dataset.arrays.items() if key != "reward")
+    advice = "set buffer_cpu_only=True" if device == "cuda" else "learn from a part of it (python src/dataset.py slice)"
+    require_memory(need, f"the buffer over dataset {args.dataset}", advice, device)
+
+
 def data_statistics(dataset: OfflineDataset, buffer: OfflineBuffer, gamma: float) -> DataStatistics:
     """Statistics of the whole dataset for learners, with rewards as `buffer` yields them."""
     fields = {"obs": dataset.obs_statistics(), "state": dataset.state_statistics()}
     inputs = {key: (th.from_numpy(mean), th.from_numpy(std)) for key, (mean, std) in fields.items()}
-    return DataStatistics(inputs, buffer.largest_return(1.0, starts_only=True), buffer.largest_return(gamma))
+    return DataStatistics(inputs, buffer.largest_return(1.0, starts_only=True), *buffer.to_go_statistics(gamma))
 
 
 def scaled_reward(args: SimpleNamespace, dataset: OfflineDataset, log: logging.Logger) -> np.ndarray:

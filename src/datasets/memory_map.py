@@ -12,16 +12,16 @@ from typing import Any
 import h5py
 import numpy as np
 
-from datasets.cache_files import CacheDamage, Layout, clear_caches, open_cache, write_cache
+from datasets.cache_files import CacheDamage, Layout, clear_caches, open_cache, remove_cache, write_cache
 from datasets.faults import input_error, reading_error
 from datasets.hdf5 import BLOCK_BYTES
 from datasets.stored import coded_keys, decode_rows, row_shape, stored_names
 from datasets.validate import OPTIONAL, REQUIRED
 from utils.errors import DatasetError, OutputError, cause, printable
+from utils.memory import free_memory
 
 _LOG = logging.getLogger(__name__)
 _MEMORY_SHARE = 0.5  # of the free memory, because the buffer makes further arrays from these
-_MEMINFO = Path("/proc/meminfo")  # on Linux
 
 
 def fits_in_memory(entries: Mapping[str, h5py.Dataset]) -> bool:
@@ -33,14 +33,14 @@ def fits_in_memory(entries: Mapping[str, h5py.Dataset]) -> bool:
     return bool(size <= _MEMORY_SHARE * free_memory())
 
 
-def free_memory() -> int:
-    """Bytes available without swapping, with the page cache that the kernel can release."""
-    if _MEMINFO.is_file():
-        for line in _MEMINFO.read_text().splitlines():
-            name, _, amount = line.partition(":")
-            if name == "MemAvailable":
-                return int(amount.removesuffix("kB")) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+def forget(path: Path, card: Mapping[str, Any]) -> None:
+    """Remove the cache of the file's content, if there is one. The card's checksum must be the content's."""
+    remove_cache(path.with_name(f"{path.name}.cache") / _name(card))
+
+
+def _name(card: Mapping[str, Any]) -> str:
+    """Name of the folder of a content's cache."""
+    return str(card.get("checksum", ""))[:16]
 
 
 def cached_arrays(
@@ -53,7 +53,7 @@ def cached_arrays(
     Raises DatasetError where a cache cannot be read, and OutputError where none can be written.
     """
     parent, layout = path.with_name(f"{path.name}.cache"), _layout(entries, offsets)
-    name = str(card.get("checksum", ""))[:16]
+    name = _name(card)
     arrays, _ = _find(parent, name, layout)
     if arrays is not None:
         return arrays

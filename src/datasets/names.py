@@ -5,9 +5,12 @@ from pathlib import Path
 
 from datasets.faults import check_plain_file, input_error
 from utils.errors import DatasetError, close_matches, printable
+from utils.paths import reachable, user_path
 
 DATA_ROOT = Path(__file__).resolve().parents[2] / "offline_data"
 
+# Datasets that come with this repository.
+BUNDLED = tuple(f"mpe/simple_spread/{name}" for name in ("medium-100k", "medium-replay", "random-100k"))
 # Commands that make the datasets that are too large to be bundled.
 RECIPES = {
     "mpe/simple_spread/random": (
@@ -35,34 +38,29 @@ RECIPES = {
 }
 
 
-def dataset_path(name_or_path: str | Path) -> Path:
+def dataset_path(name_or_path: str | Path, key: str = "dataset") -> Path:
     """Path of a dataset, whether it exists or not. A path ends in `.h5` or names a file; all else is a name.
 
-    Raises DatasetError for a name that leads out of offline_data/ and for one that no file can have.
+    key: who gives it, for messages. Raises DatasetError for a name that leads out of offline_data/, ConfigError for
+    what cannot be a path.
     """
     text = str(name_or_path)
-    if not text or "\0" in text:
-        raise DatasetError(f"'{printable(text)}' is no name of a dataset; give {accepted()}")
-    try:
-        path = Path(text).expanduser()
-    except RuntimeError as error:  # of an unknown user, or without any home
-        raise DatasetError(f"the home folder in '{printable(text)}' is not known; write the path in full") from error
+    path = user_path(text, key)
     if text.endswith((".h5", ".hdf5")) or _is_file(path):
         return path
     named = DATA_ROOT / f"{text}.h5"
     if not Path(os.path.normpath(named)).is_relative_to(DATA_ROOT):  # links are not followed: the file may be one
         raise DatasetError(f"'{printable(text)}' is neither a dataset name nor a path ending in .h5; give {accepted()}")
-    return named
+    return reachable(named, key)
 
 
 def dataset_name(path: str | Path) -> str | None:
     """Name of the dataset at a path under offline_data/, whether it exists or not; None for any other path.
 
-    path: absolute or relative to the working directory, with or without `.h5`; not a dataset name.
+    path: absolute or relative to the working directory, with or without `.h5`; not a dataset name. Raises ConfigError
+    for what cannot be a path.
     """
-    expanded = Path(os.path.expanduser(path))
-    if "\0" in str(expanded):
-        return None  # no file's, which reading it will say
+    expanded = user_path(path, "dataset")
     # without and with links followed, as either path may contain links
     followed, root_followed = Path(os.path.realpath(expanded)), Path(os.path.realpath(DATA_ROOT))
     for file, root in ((Path(os.path.abspath(expanded)), DATA_ROOT), (followed, root_followed)):

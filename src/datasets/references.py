@@ -23,9 +23,9 @@ _PUBLISHED: dict[tuple[str, str], tuple[float, float]] = {
 _MPE_ARGUMENTS = {"time_limit": 25, "continuous_actions": True}
 
 
-def reference_returns(env: str, env_args: Mapping[str, Any]) -> dict[str, Any] | None:
+def reference_returns(env: str | None, env_args: Mapping[str, Any]) -> dict[str, Any] | None:
     """Reference returns {"random", "expert", "source"}; None where none are published for these arguments."""
-    found = _PUBLISHED.get((env, env_args.get("key") or ""))
+    found = _PUBLISHED.get((env or "", env_args.get("key") or ""))
     if found is None:
         return None
     measured = _MPE_ARGUMENTS if env == "mpe" else {}

@@ -1,10 +1,12 @@
 """The report of `dataset.py inspect`: dataset card, counts, returns, actions, episode ends and damage."""
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from datasets.bounds import bounds_of
@@ -13,25 +15,31 @@ from datasets.card_check import check_card
 from datasets.dataset import OfflineDataset
 from datasets.endings import doubtful_dataset
 from datasets.hdf5 import checksum, open_container
-from datasets.stored import decode_rows, pop_episodes
-from datasets.validate import check_action_layout, check_layout, check_values
-from utils.errors import DatasetError
+from datasets.stored import coded_keys, declared, decode_rows, pop_episodes
+from datasets.validate import check_action_layout, check_arrays, check_layout, check_values
+from utils.errors import DatasetError, printable
+from utils.memory import require_memory
 
 _BAR = 40
 _BINS = 15
 _LONG = ("obs_mean", "obs_std", "state_mean", "state_std")  # printed as ranges
+_MOST_ENTRIES, _MOST_TEXT = 50, 4000  # of a card that are printed
+_MOST_SHARES = 50  # actions whose shares are printed
 _SATURATION = 0.01  # share of the action range that counts as being at a bound
 
 
 def inspect_file(path: Path) -> tuple[list[str], bool]:
     """Lines of the report on the dataset at `path`, and whether it is sound; altered files are reported as well.
 
-    Raises DatasetError for a file that cannot be opened or whose arrays do not fit together.
+    Raises DatasetError for a file that cannot be opened or whose arrays do not fit together, MemoryShortage for one
+    that does not fit in memory.
     """
-    with open_container(path) as (entries, card):
-        stored = {name: entry[...] for name, entry in entries.items()}
-    stated, actual = card.get("checksum"), checksum(stored, card)
     try:
+        with open_container(path) as (entries, card):
+            check_arrays(declared(entries))
+            _check_memory(path, entries)
+            stored = {name: entry[...] for name, entry in entries.items()}
+        stated, actual = card.get("checksum"), checksum(stored, card)
         offsets, known = pop_episodes(stored)
         dataset = OfflineDataset(card, decode_rows(stored, offsets), offsets, known, path)
         check_layout(dataset.arrays, offsets, known)
@@ -47,7 +55,14 @@ def inspect_file(path: Path) -> tuple[list[str], bool]:
     lines.append("checks of training: " + ("passed" if fault is None else f"FAILED: {fault}"))
     verdict = "matches" if stated == actual else "DOES NOT MATCH: the file was damaged or altered"
     lines.append(f"checksum {str(stated)[:16]}...: {verdict}")
-    return lines, stated == actual and fault is None
+    return [printable(line) for line in lines], stated == actual and fault is None
+
+
+def _check_memory(path: Path, entries: Mapping[str, h5py.Dataset]) -> None:
+    """Raise MemoryShortage where the arrays would not fit in memory, decoded ones beside those that they come from."""
+    need = sum(entry.nbytes for entry in entries.values())
+    need += 4 * sum(math.prod(declared(entries)[key].shape) for key in coded_keys(entries))
+    require_memory(need, f"inspecting {path}", "use `verify`, which reads the arrays from disk")
 
 
 def _fault(dataset: OfflineDataset) -> str | None:
@@ -55,7 +70,7 @@ def _fault(dataset: OfflineDataset) -> str | None:
     try:
         check_card(dataset.card)
         check_values(dataset.arrays, dataset.episode_offsets, dataset.last_action_known, dataset.card)
-        check_statistics(dataset.card, dataset.arrays)
+        check_statistics(dataset.card, dataset.arrays, dataset.episode_offsets)
     except DatasetError as error:
         return str(error)
     return None
@@ -63,11 +78,12 @@ def _fault(dataset: OfflineDataset) -> str | None:
 
 def _card_lines(card: dict[str, Any]) -> Iterator[str]:
     yield "card"
-    for key, value in card.items():
+    for key, value in list(card.items())[:_MOST_ENTRIES]:
         text = _range(value) if key in _LONG else None
         if text is None:
             text = value if isinstance(value, str) else json.dumps(value)
-        yield f"  {key:16s} {text}"
+        cut = f"{text[:_MOST_TEXT]}... ({len(text)} characters)" if len(text) > _MOST_TEXT else text
+        yield f"  {key[:_MOST_TEXT]:16s} {cut}"
 
 
 def _range(value: Any) -> str | None:
@@ -149,7 +165,8 @@ def _spread(values: np.ndarray, low: float, high: float) -> str:
 
 def _discrete(dataset: OfflineDataset) -> Iterator[str]:
     actions, n_actions = _taken(dataset), dataset.card["n_actions"]
-    yield f"actions: agent, share of each of 0..{n_actions - 1}"
+    more = f" (the first {_MOST_SHARES})" if n_actions > _MOST_SHARES else ""
+    yield f"actions: agent, share of each of 0..{n_actions - 1}{more}"
     for agent in range(actions.shape[1]):
         counts = np.bincount(actions[:, agent, 0].clip(0, n_actions - 1), minlength=n_actions)
-        yield f"  {agent:2d}  " + " ".join(f"{count / len(actions):6.1%}" for count in counts)
+        yield f"  {agent:2d}  " + " ".join(f"{count / len(actions):6.1%}" for count in counts[:_MOST_SHARES])

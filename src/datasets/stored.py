@@ -1,16 +1,18 @@
 """From the arrays of a file to those of a dataset: columns that were left out are decoded."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import h5py
 import numpy as np
 
-from datasets.columns import decode, episode_numbers
+from datasets.columns import MAX_COLUMNS, decode, episode_numbers
 from datasets.validate import check_offsets
 from utils.errors import DatasetError
 
 Entries = Mapping[str, "np.ndarray | h5py.Dataset"]
+_EPISODES = ("episode_offsets", "last_action_known")
 
 
 def stored_names(key: str) -> tuple[str, str, str]:
@@ -23,7 +25,7 @@ def pop_episodes(entries: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
     Raises DatasetError where one is missing or the offsets are not those of episodes.
     """
-    for name in ("episode_offsets", "last_action_known"):
+    for name in _EPISODES:
         if name not in entries:
             raise DatasetError(f"the file lacks '{name}'; fetch or collect it anew")
     offsets, known = entries.pop("episode_offsets")[...], entries.pop("last_action_known")[...].astype(bool)
@@ -40,9 +42,28 @@ def coded_keys(entries: Entries) -> list[str]:
             raise DatasetError(f"the parts of '{key}' do not fit together; fetch or collect the file anew")
         columns, values, coefficients = (entries[name] for name in stored_names(key))
         flat = any(len(part.shape) != 2 for part in (columns, values, coefficients))
-        if flat or coefficients.shape[1] != columns.shape[0] + values.shape[0]:
+        if flat or coefficients.shape[1] != columns.shape[0] + values.shape[0] or max(coefficients.shape) > MAX_COLUMNS:
             raise DatasetError(f"the parts of '{key}' do not fit together; fetch or collect the file anew")
     return keys
+
+
+@dataclass(frozen=True)
+class Declared:
+    """Shape and type of an array that is not in memory."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+def declared(entries: Entries) -> dict[str, Declared]:
+    """Shape and type of every decoded array of a file, the episodes' own apart; nothing is read."""
+    keys = coded_keys(entries)
+    parts = {name for key in keys for name in stored_names(key)} | set(_EPISODES)
+    found = {name: Declared(entry.shape, entry.dtype) for name, entry in entries.items() if name not in parts}
+    for key in keys:
+        n_rows = entries[stored_names(key)[0]].shape[1]
+        found[key] = Declared((n_rows, *row_shape(entries, key)), np.dtype(np.float32))
+    return found
 
 
 def row_shape(entries: Entries, key: str) -> tuple[int, ...]:

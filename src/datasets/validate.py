@@ -1,7 +1,7 @@
 """Checks of a dataset's arrays; messages name the array and the first row at fault."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,8 +21,28 @@ _TYPES = {
 }  # fmt: skip
 
 
+class Shaped(Protocol):
+    """An array, or what a file declares of one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype: ...
+
+
 def check_layout(arrays: Mapping[str, np.ndarray], episode_offsets: np.ndarray, last_action_known: np.ndarray) -> None:
     """Raise DatasetError unless the arrays have the names, shapes and types of docs/reference/dataset-format.md."""
+    check_arrays(arrays)
+    check_offsets(episode_offsets, len(arrays["obs"]))
+    if last_action_known.shape != (len(episode_offsets) - 1,) or last_action_known.dtype != np.bool_:
+        raise DatasetError(
+            f"last_action_known has shape {last_action_known.shape} and type {last_action_known.dtype}; "
+            f"it must hold one bool for each of the {len(episode_offsets) - 1} episodes"
+        )
+
+
+def check_arrays(arrays: Mapping[str, Shaped]) -> None:
+    """The part of `check_layout` that needs no values, so that it can come before reading."""
     missing = [key for key in REQUIRED if key not in arrays]
     if missing:
         raise DatasetError(f"the dataset lacks '{missing[0]}'; it must hold {', '.join(REQUIRED)}")
@@ -30,12 +50,6 @@ def check_layout(arrays: Mapping[str, np.ndarray], episode_offsets: np.ndarray, 
     if unknown:
         raise DatasetError(f"'{unknown[0]}' is not an array of a dataset; it may hold {', '.join(REQUIRED + OPTIONAL)}")
     _check_shapes(arrays)
-    check_offsets(episode_offsets, len(arrays["obs"]))
-    if last_action_known.shape != (len(episode_offsets) - 1,) or last_action_known.dtype != np.bool_:
-        raise DatasetError(
-            f"last_action_known has shape {last_action_known.shape} and type {last_action_known.dtype}; "
-            f"it must hold one bool for each of the {len(episode_offsets) - 1} episodes"
-        )
 
 
 def check_values(
@@ -47,9 +61,11 @@ def check_values(
     """Raise DatasetError unless the values are as in docs/reference/dataset-format.md; the layout must be checked."""
     for key, array in arrays.items():
         if array.dtype.kind == "f":
-            _refuse(array, lambda block: ~np.isfinite(block), key, "holds a value that is not finite (NaN or inf)")
+            _refuse(array, _not_finite, key, "holds a value that is not finite (NaN or inf)")
     _check_ends(arrays, episode_offsets)
     check_action_layout(arrays, card)
+    if "avail_actions" in arrays:
+        _refuse(arrays["avail_actions"], lambda block: block > 1, "avail_actions", "is neither 0 nor 1")
     known = np.ones(len(arrays["obs"]), bool)
     known[episode_offsets[1:] - 1] = last_action_known
     _check_actions(arrays, known, card)
@@ -89,9 +105,9 @@ def check_action_layout(arrays: Mapping[str, np.ndarray], card: Mapping[str, Any
         )
 
 
-def _check_shapes(arrays: Mapping[str, np.ndarray]) -> None:
+def _check_shapes(arrays: Mapping[str, Shaped]) -> None:
     for key, array in arrays.items():
-        if array.ndim != len(_AXES[key]) or 0 in array.shape:
+        if len(array.shape) != len(_AXES[key]) or 0 in array.shape:
             raise DatasetError(f"{key} has shape {array.shape}; it must be ({', '.join(_AXES[key])}) with no size 0")
         if array.dtype != _TYPES[key] and not (key == "actions" and array.dtype == np.int64):
             raise DatasetError(f"{key} is of type {array.dtype}; it must be {_TYPES[key]}")
@@ -140,6 +156,12 @@ def _check_actions(arrays: Mapping[str, np.ndarray], known: np.ndarray, card: Ma
         _refuse(chosen, lambda block: block == 0, "actions", "was not available by avail_actions", known)
 
 
+def _not_finite(block: np.ndarray) -> np.ndarray:
+    bad: np.ndarray = np.isfinite(block)
+    np.logical_not(bad, out=bad)
+    return bad
+
+
 def _refuse(
     array: np.ndarray,
     is_bad: Callable[[np.ndarray], np.ndarray],
@@ -148,7 +170,10 @@ def _refuse(
     rows: np.ndarray | None = None,
 ) -> None:
     for start, stop in row_blocks(array):
-        bad = is_bad(array[start:stop]).reshape(stop - start, -1).any(axis=1)
+        values = is_bad(array[start:stop])
+        if not values.any():  # the usual case, found faster than the row
+            continue
+        bad = values.reshape(stop - start, -1).any(axis=1)  # (rows,)
         if rows is not None:
             bad &= rows[start:stop]
         if bad.any():

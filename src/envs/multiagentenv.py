@@ -64,11 +64,15 @@ class MultiAgentEnv(ABC):
     environment with continuous actions sets `action_space`, and `action_low` and `action_high`: A numbers or, where
     agents differ, N lists of A, in which a dimension that an agent lacks is 0. Its `get_total_actions` is the action
     dimension A (EPyMARL's `n_actions := action_dim` convention).
+
+    team_reward: whether the simulator pays one number for the team, not one per agent. `step` then returns that number,
+    whatever `common_reward` and `reward_scalarisation` say. It may become known with the first step only.
     """
 
     n_agents: int
     episode_limit: int
     action_space: ActionSpace = "discrete"
+    team_reward: bool = False
     action_low: Bounds
     action_high: Bounds
 
@@ -82,9 +86,9 @@ class MultiAgentEnv(ABC):
     def step(self, actions: Any) -> tuple[list[np.ndarray], float | list[float], bool, bool, dict[str, Any]]:
         """Take joint actions, a tensor or array of shape (N,), (N, 1) or (N, A).
 
-        Returns (observations, reward, terminated, truncated, info). `reward` is one float if `common_reward`, else a
-        list of N. `info` is flat and numeric, with the same keys at every step; `info["episode_limit"]` is True on a
-        step that the time limit truncates.
+        Returns (observations, reward, terminated, truncated, info). `reward` is one float if `common_reward` or
+        `team_reward`, else a list of N. `info` is flat and numeric, with the same keys at every step;
+        `info["episode_limit"]` is True on a step that the time limit truncates.
         """
 
     @abstractmethod

@@ -20,6 +20,7 @@ from envs.arguments import own_arguments
 from envs.multiagentenv import MultiAgentEnv, as_array
 from envs.vector_env import VectorEnv, episode_end, stack_infos
 from utils.errors import EnvError
+from utils.signals import outlive_signals
 
 SRC = Path(__file__).resolve().parents[1]
 PATIENCE = 5.0  # seconds in which a process must close its environment
@@ -77,9 +78,9 @@ class ProcessVectorEnv(VectorEnv):
         alive = np.flatnonzero(~(self._terminated | self._truncated))
         for i in alive:
             self._workers[i].send("step", joint[i])
-        for i in alive:
-            answer = self._answer(self._workers[i])
-            reward[i], terminated, truncated, self._infos[i], self._seen[i] = answer
+        for i, answer in [(i, self._answer(self._workers[i])) for i in alive]:
+            paid, terminated, truncated, self._infos[i], self._seen[i] = answer
+            reward[i] = self.rewards_of(paid)
             at_limit = self._t >= self.episode_limit
             self._terminated[i], self._truncated[i] = episode_end(terminated, truncated, self._infos[i], at_limit)
         return reward, self._terminated.copy(), self._truncated.copy(), stack_infos(self._infos)
@@ -232,4 +233,5 @@ def _see(env: MultiAgentEnv) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 if __name__ == "__main__":
+    outlive_signals()  # schedulers signal every process; the parent needs this one for the step in progress
     serve(Connection(int(sys.argv[1])))

@@ -13,7 +13,8 @@ from utils.errors import EnvError
 class VectorEnv(ABC):
     """Up to `n_envs` episodes at once; E is the number of episodes that the last reset started.
 
-    Rewards are always per agent; `scalarise` applies `common_reward` and `reward_scalarisation`.
+    Rewards are always per agent; `scalarise` applies `common_reward` and `reward_scalarisation`. Where the environment
+    pays one number for the team, each agent's is that number and `team_reward` is True from the first step on.
     """
 
     n_agents: int
@@ -23,6 +24,7 @@ class VectorEnv(ABC):
         if n_envs < 1:
             raise EnvError(f"a vectorised environment needs at least one episode, not n_envs={n_envs}")
         self.n_envs = n_envs
+        self.team_reward = False
         self.common_reward = common_reward
         self.reward_scalarisation = check_reward_scalarisation(reward_scalarisation)
 
@@ -66,7 +68,22 @@ class VectorEnv(ABC):
         """Rewards per agent (E, N) as team rewards (E,) if `common_reward`, else unchanged."""
         if not self.common_reward:
             return reward
+        if self.team_reward:
+            return reward[:, 0]
         return np.asarray(reward.sum(axis=1) if self.reward_scalarisation == "sum" else reward.mean(axis=1))
+
+    def rewards_of(self, paid: Any) -> Any:
+        """What one episode's step paid, as it is: rewards (N,), or a number for the team, which is then noted.
+
+        Raises EnvError for anything else.
+        """
+        if np.shape(paid) not in ((), (self.n_agents,)):
+            raise EnvError(
+                "a vectorised environment needs rewards per agent, or one number for the team: build its parts with "
+                "common_reward=False"
+            )
+        self.team_reward = self.team_reward or np.shape(paid) == ()
+        return paid
 
     def check_seeds(self, seeds: Sequence[int]) -> list[int]:
         """Return the seeds as ints. Raises `EnvError` unless there are 1 to n_envs of them and none is negative."""
@@ -146,11 +163,7 @@ class SyncVectorEnv(VectorEnv):
             _, rewards, terminated, truncated, self._infos[i] = env.step(joint[i])
             at_limit = self._t >= env.episode_limit
             self._terminated[i], self._truncated[i] = episode_end(terminated, truncated, self._infos[i], at_limit)
-            if np.shape(rewards) != (self.n_agents,):
-                raise EnvError(
-                    "a vectorised environment needs rewards per agent: build its parts with common_reward=False"
-                )
-            reward[i] = rewards
+            reward[i] = self.rewards_of(rewards)
         return reward, self._terminated.copy(), self._truncated.copy(), stack_infos(self._infos)
 
     def get_obs(self) -> np.ndarray:

@@ -23,11 +23,12 @@ from loops.checks import check_run
 from loops.controller import build_mac, check_recurrence
 from loops.described import fixed_policy
 from loops.evaluator import Evaluator, Reference, reference_of
+from loops.needs import batch_rows, check_batch, check_online, check_optimiser, check_play, checked_networks
 from loops.resolve import drawing_settings, resolve
 from loops.validation import split
 from modules.layers.normaliser import Normaliser, fill_normalisers
 from runners import REGISTRY as runner_REGISTRY
-from utils.checkpoint import find_checkpoint, load_or_refuse
+from utils.checkpoint import check_checkpoint, find_checkpoint, load_or_refuse
 from utils.config import choose
 from utils.errors import ConfigError, DatasetError
 from utils.logging import Logger
@@ -63,7 +64,10 @@ def build(settings: Settings, logger: Logger) -> Parts:
     """
     check_run(settings)
     if settings.collect or settings.evaluate:
-        return _build_player(settings, logger)
+        weights = find_checkpoint(settings.checkpoint_path, settings.load_step) if settings.checkpoint_path else None
+        if weights is not None:
+            check_checkpoint(weights)
+        return _build_player(settings, logger, weights)
     return _build_offline(settings, logger) if settings.offline else _build_online(settings, logger)
 
 
@@ -79,6 +83,7 @@ def _build_offline(settings: Settings, logger: Logger) -> Parts:
         args, policy = fixed_policy(args, env_info)
     scheme, groups, preprocess = build_scheme(env_info, args)
     extras = getattr(learner_class, "EXTRAS", ())  # stock's learners have none
+    check_batch(args, batch_rows(args, dataset.max_length), extend_scheme(scheme, preprocess), groups)
     buffer = build_buffer(args, dataset, scheme, groups, preprocess, logger.console_logger, extras)
     buffer, held_out = split(buffer, args)
     mac, learner = build_learning(
@@ -98,6 +103,7 @@ def _build_online(settings: Settings, logger: Logger) -> Parts:
     learner_class = check_learner(settings, env_info)
     args = resolve(settings, env_info)
     scheme, groups, preprocess = build_scheme(env_info, args)
+    check_online(args, env_info, scheme, groups, preprocess)
     buffer = ReplayBuffer(
         scheme, groups, args.buffer_size, env_info["episode_limit"] + 1, preprocess=preprocess,
         device="cpu" if args.buffer_cpu_only else args.device,
@@ -111,17 +117,18 @@ def _build_online(settings: Settings, logger: Logger) -> Parts:
     return Parts(args, env_info, mac, runner, evaluator, learner=learner, buffer=buffer)
 
 
-def _build_player(settings: Settings, logger: Logger) -> Parts:
-    """Parts that play a policy: that of `checkpoint_path`, or one as it is initialised."""
+def _build_player(settings: Settings, logger: Logger, weights: Path | None) -> Parts:
+    """Parts that play a policy: that of the checkpoint `weights`, which was checked, or one as it is initialised."""
     log = logger.console_logger
-    weights = find_checkpoint(settings.checkpoint_path, settings.load_step) if settings.checkpoint_path else None
     # The artist comes first, for not every environment has pictures. What it logs goes nowhere.
-    artist = _build_player(drawing_settings(settings), Logger(log)).runner if settings.render else None
+    artist = _build_player(drawing_settings(settings), Logger(log), weights).runner if settings.render else None
     env = make_env(settings)
     env_info: dict[str, Any] = env.get_env_info()
     args = resolve(settings, env_info)
     scheme, groups, preprocess = build_scheme(env_info, args)
-    mac = build_mac(extend_scheme(scheme, preprocess), groups, args)
+    check_play(args, env_info, extend_scheme(scheme, preprocess), groups)
+    with checked_networks(args, None):
+        mac = build_mac(extend_scheme(scheme, preprocess), groups, args)
     if weights is not None:
         load_or_refuse(lambda: mac.load_models(str(weights)), weights)
     if args.device == "cuda":
@@ -180,11 +187,14 @@ def build_learning(
     statistics: the dataset's, which standardise the networks' inputs where `input_norm` is `dataset`. policy: the
     controller where the learner is for a given one, which keeps the inputs that it was trained with.
     """
-    mac = build_mac(scheme, groups, args) if policy is None else policy
+    with checked_networks(args, learner_class):
+        mac = build_mac(scheme, groups, args) if policy is None else policy
     check_recurrence(mac, args)
     if policy is None and statistics is not None and args.input_norm == "dataset":
         standardise_policies(mac, args, statistics)
-    learner = build_learner(learner_class, mac, scheme, logger, args)
+    with checked_networks(args, learner_class):
+        learner = build_learner(learner_class, mac, scheme, logger, args)
+    check_optimiser(args, learner)
     if statistics is not None and isinstance(learner, BaseLearner):
         learner.use_statistics(statistics)
     if args.device == "cuda":
@@ -194,9 +204,14 @@ def build_learning(
 
 def standardise_policies(mac: Any, args: SimpleNamespace, statistics: DataStatistics) -> None:
     """Fill the agents' normalisers, before any learner copies them. Raises ConfigError where agents have none."""
+    check_normalisers(mac, args)
+    fill_normalisers(mac.agent, statistics.inputs)
+
+
+def check_normalisers(mac: Any, args: SimpleNamespace) -> None:
+    """Raise ConfigError where agents cannot standardise their inputs."""
     if not any(isinstance(layer, Normaliser) for layer in mac.agent.modules()):
         raise ConfigError(f"agent={args.agent} does not standardise its inputs; set input_norm=none")
-    fill_normalisers(mac.agent, statistics.inputs)
 
 
 def build_learner(learner: Any, mac: Any, scheme: Scheme, logger: Logger, args: SimpleNamespace) -> Any:
@@ -219,6 +234,8 @@ def check_learner(args: SimpleNamespace, env_info: dict[str, Any]) -> Any:
     if args.learner is None:
         raise ConfigError(f"--config={args.name} has no learner; add collect=True to gather data with it")
     learner = choose(learner_REGISTRY, "learner", args.learner)
+    if getattr(learner, "FIXED_POLICY", False) and not args.offline:
+        raise ConfigError(f"learner={args.learner} values a policy from a dataset: set offline=True and dataset=...")
     space = env_info.get("action_space", "discrete")
     able = getattr(learner, "action_types", frozenset({"discrete"}))
     if space not in able:

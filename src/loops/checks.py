@@ -6,7 +6,9 @@ from pathlib import Path
 
 from datasets.names import dataset_path
 from datasets.output import check_target, clear_datasets
+from loops.needs import check_environments
 from loops.resolve import drawing_settings
+from utils.checkpoint import clear_models
 from utils.errors import ConfigError, UserError
 from utils.files import check_writable
 from utils.settings import Settings
@@ -14,12 +16,43 @@ from utils.settings import Settings
 
 def check_run(settings: Settings) -> None:
     """Raise ConfigError where a configuration lacks what its kind of run needs, or asks for what has no meaning."""
+    if settings.load_weights:
+        check_start(settings)
+    if settings.env is not None:
+        check_environments(settings)
     if settings.collect:
         check_collection(settings)
     elif settings.evaluate:
         check_evaluation(settings)
     elif not settings.offline:
         check_online(settings)
+
+
+def check_start(settings: Settings) -> None:
+    """Raise ConfigError where there is no new training run that could start from `load_weights`."""
+    if settings.checkpoint_path:
+        raise ConfigError(
+            "load_weights starts a new run, checkpoint_path continues or plays an earlier one: give one of the two"
+        )
+    for mode in ("evaluate", "collect"):
+        if getattr(settings, mode):
+            raise ConfigError(f"{mode}=True trains nothing: give checkpoint_path instead of load_weights")
+
+
+def check_places(settings: Settings) -> None:
+    """Clear away what killed runs left among the checkpoints, and test the folders that a run writes to.
+
+    Raises ConfigError where one cannot be written to.
+    """
+    results, key = settings.results, "local_results_path"
+    trains = not (settings.collect or settings.evaluate)
+    if trains and settings.save_model:
+        clear_models(results / "models")
+    places = {"models": trains and settings.save_model, "plots": trains and settings.env is not None,
+              "tb_logs": settings.use_tensorboard}  # fmt: skip
+    for name, used in places.items():
+        if used:
+            check_writable(results / name, key)
 
 
 def check_collection(settings: Settings) -> None:
@@ -45,6 +78,8 @@ def check_online(settings: Settings) -> None:
     """Raise ConfigError where training in an environment could not learn, or not record what it plays."""
     if settings.env is None:
         raise ConfigError(f"--config={settings.name} learns in an environment, and env is None; give one")
+    if settings.validation_share:
+        raise ConfigError(f"validation_share={settings.validation_share} holds out episodes of a dataset; set it to 0")
     if settings.burn_in:
         raise ConfigError(f"burn_in={settings.burn_in} is for training from a dataset; online set window=None instead")
     if settings.window is None and settings.buffer_size < settings.batch_size:
@@ -62,7 +97,7 @@ def check_online(settings: Settings) -> None:
 
 def check_destination(name: str, key: str) -> None:
     """Raise ConfigError where the dataset `name` exists already or cannot be written; remains there are removed."""
-    path = dataset_path(name)
+    path = dataset_path(name, key)
     try:
         check_target(path, replace=False)
     except UserError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shlex
 import shutil
 import sys
 import tempfile
@@ -22,13 +21,17 @@ from datasets.endings import doubtful_ends
 from datasets.names import dataset_path
 from datasets.output import free_name
 from loops.build import Parts
+from loops.describe import point_to
+from loops.needs import check_projected
+from utils import signals
+from utils.description import find_description
 from utils.errors import OutputError
 from utils.logging import Logger
 from utils.progress import Progress
-from utils.versions import commit, installed
+from utils.redact import redacted, redacted_command
+from utils.versions import SIMULATORS, commit, installed
 
-# Packages whose version can change what an environment does.
-SIMULATORS = ("mpe2", "pettingzoo", "gymnasium", "gymnasium-robotics", "mujoco", "lbforaging", "numpy")
+TEAM_REWARD = "the team's, the same number for each agent"  # the dataset card's word for what the reward column holds
 
 
 def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
@@ -39,12 +42,17 @@ def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
     args, runner = parts.args, parts.runner
     if parts.weights is not None:
         runner.t_env = int(parts.weights.name)  # annealed exploration is as it was at that step of training
+        point_to(sacred_run, find_description(parts.weights))
     arrays, offsets = play(runner, args, logger)
     runner.close_env()
-    fields = card_fields(args, parts.env_info, behaviour_of(args, runner, parts.weights))
-    return write(dataset_path(args.collect_to), arrays, offsets, fields, logger.console_logger, args.results)
+    fields = card_fields(args, parts.env_info, behaviour_of(args, runner, parts.weights), runner.team_reward)
+    path = dataset_path(args.collect_to)
+    result = write(path, arrays, offsets, fields, logger.console_logger, args.results)
+    signals.check(f"while {path} was written; it is complete")
+    return result
 
 
+@signals.finishing()  # all episodes are there
 def write(
     path: Path,
     arrays: dict[str, np.ndarray],
@@ -75,7 +83,7 @@ def write(
         log.warning(f"{path}: {doubt}")
     log.info(
         f"Wrote {path}: {card['counts']['transitions']} transitions in {card['counts']['episodes']} episodes, "
-        f"return {returns['mean']:.2f}, standard deviation {returns['std']:.2f}"
+        f"return per agent {returns['mean']:.2f}, standard deviation {returns['std']:.2f}"
     )
     return {"return_mean": returns["mean"], "return_std": returns["std"]}
 
@@ -117,12 +125,14 @@ def play(runner: Any, args: SimpleNamespace, logger: Logger) -> tuple[dict[str, 
     progress = Progress(0, args.collect_episodes, logger.console_logger, unit="episode")
     done = 0
     while done < args.collect_episodes:
+        signals.check(f"after {done} of {args.collect_episodes} episodes; a dataset of fewer is not written")
         batch = runner.run(test_mode=False)
         keep = min(batch.batch_size, args.collect_episodes - done)
         parts.append(flat_rows(batch, keep))
         done += keep
-        if len(parts) == 1:
+        if len(parts) == 1:  # before hours are spent
             size = sum(array.nbytes for array in parts[0].values())
+            check_projected(args, done, size)
             warn_of_little_room(
                 dataset_path(args.collect_to), size * args.collect_episodes // keep, logger.console_logger
             )
@@ -169,16 +179,26 @@ def behaviour_of(args: SimpleNamespace, runner: Any, directory: Path | None) -> 
     return f"{exploration(runner)} of {args.name}, {directory.parent.name}/{directory.name}/agent.th ({digest[:16]})"
 
 
-def card_fields(args: SimpleNamespace, env_info: dict[str, Any], behaviour: str) -> dict[str, Any]:
-    """What the card says of the making: environment and versions, behaviour, command, seed, commit."""
-    env_args = {key: value for key, value in args.env_args.items() if key != "seed"}
+def card_fields(
+    args: SimpleNamespace, env_info: dict[str, Any], behaviour: str, team_reward: bool = False
+) -> dict[str, Any]:
+    """What the card says of the making: environment and versions, rewards, behaviour, command, seed, commit.
+
+    team_reward: whether the environment pays one number for the team.
+    """
+    env_args = redacted({key: value for key, value in args.env_args.items() if key != "seed"})
     bounds: dict[str, Any] = {key: env_info[key] for key in ("action_low", "action_high") if key in env_info}
     return {
         "environment": {"env": args.env, "env_args": env_args, "versions": installed(SIMULATORS)},
         "action_space": env_info["action_space"],
         "n_actions": env_info["n_actions"],
         **bounds,
+        **({"reward": TEAM_REWARD} if team_reward else {}),
         "behaviour": behaviour,
         "quality": args.collect_quality or "unknown",
-        "made_by": {"command": shlex.join(["python", *sys.argv]), "seed": args.seed, "commit": commit() or "unknown"},
+        "made_by": {
+            "command": redacted_command(["python", *sys.argv]),
+            "seed": args.seed,
+            "commit": commit() or "unknown",
+        },
     }

@@ -8,13 +8,17 @@ from typing import Any
 from sacred.run import Run
 
 from loops.build import Parts
+from loops.describe import point_to
+from utils.description import find_description
 from utils.logging import Logger
+from utils.plotting import drawing
 
 
 def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
     """Play one evaluation of the policy in `checkpoint_path`; with `render`, draw one episode to a GIF as well."""
     assert parts.evaluator is not None and parts.weights is not None
     evaluator, log = parts.evaluator, logger.console_logger
+    point_to(sacred_run, find_description(parts.weights))
     evaluation = evaluator.evaluate(int(parts.weights.name))
     evaluation.log(logger)
     log.info(
@@ -28,8 +32,12 @@ def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
 
 
 def draw_episode(runner: Any, log: logging.Logger) -> None:
-    """Draw the evaluation's first episode to a GIF; its return is not counted a second time."""
-    runner.run(test_mode=True)
-    runner.save_replay()
-    runner.close_env()
-    log.info(f"Replay: {runner.args.env_args['replay_path']}")
+    """Draw the evaluation's first episode to a GIF; its return is not counted a second time.
+
+    Where that fails, there is a warning: the evaluation is done.
+    """
+    with drawing("replay", log):
+        runner.run(test_mode=True)
+        runner.save_replay()
+        runner.close_env()
+        log.info(f"Replay: {runner.args.env_args['replay_path']}")

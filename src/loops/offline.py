@@ -14,6 +14,8 @@ from loops.validation import Validation
 from utils.logging import Logger
 from utils.progress import Progress
 
+OF_DATA = ("validation_", "fqe_")  # what the data alone tell
+
 
 def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
     """Train `t_max` updates from `dataset`; returns final, best and mean-of-last-ten figures."""
@@ -35,7 +37,9 @@ class OfflineTraining(Training):
 
     def _describe_dataset(self) -> None:
         returns = self.dataset.card["returns"]
-        value = self.evaluator.describe(returns["mean"]) if self.evaluator else f"return {returns['mean']:.2f}"
+        value = (
+            self.evaluator.describe(returns["mean"]) if self.evaluator else f"return per agent {returns['mean']:.2f}"
+        )
         self.log.info(
             f"Dataset {self.args.dataset}: {self.dataset.n_transitions} transitions in {self.dataset.n_episodes} "
             f"episodes, {value}, standard deviation {returns['std']:.2f}"
@@ -50,9 +54,15 @@ class OfflineTraining(Training):
         self.t += 1
         self.learner.train(batch, self.t, self.t)
 
+    def begun(self) -> bool:
+        judges = self.validation is not None or hasattr(self.learner, "assess")
+        return super().begun() and (not judges or any(key.startswith(OF_DATA) for key in self.logger.stats))
+
     def _evaluate(self, progress: Progress) -> None:
         """Evaluations in the environment, losses on held-out data, and what the learner can tell from data."""
         super()._evaluate(progress)
+        if self.evaluation_due:  # the run that continues this one does all of it
+            return
         self.figures = {} if self.validation is None else self.validation.losses()
         if hasattr(self.learner, "assess"):
             self.figures |= self.learner.assess(self.buffer)
@@ -65,18 +75,33 @@ class OfflineTraining(Training):
         """The headline figures, with those that the data alone tell."""
         summary = super().report(sacred_run)
         if self.figures:
-            self.log.info("\n".join(["From the data alone", *(f"  {k:<28} {v:.4f}" for k, v in self.figures.items())]))
+            rows = (f"  {key:<28} {value:.4f}{self._lowest(key)}" for key, value in self.figures.items())
+            self.log.info("\n".join(["From the data alone", *rows]))
         return summary | self.figures
+
+    def _lowest(self, key: str) -> str:
+        """Where a loss on held-out data was lowest, for people; nothing for other figures."""
+        if not key.startswith("validation_"):
+            return ""
+        value, t = min((value, t) for t, value in self.logger.stats[key])
+        return f" (lowest {value:.4f} at {self.unit} {t})"
 
     def identity(self) -> dict[str, Any]:
         return super().identity() | {"dataset_checksum": self.dataset.card["checksum"]}
 
     def buffer_state(self) -> dict[str, Any]:
         state: dict[str, Any] = self.buffer.state_dict()
-        return state
+        return state | {"held_out": self._held_out()}
 
     def load_buffer_state(self, state: dict[str, Any]) -> None:
+        before, now = state.get("held_out", 0), self._held_out()  # earlier releases held nothing out
+        if before != now:  # what was held out would be learned from, or the reverse
+            raise ValueError(f"it held out {before} episodes, this run holds out {now} (validation_share)")
         self.buffer.load_state_dict(state, self.t)
+
+    def _held_out(self) -> int:
+        """Number of held-out episodes; with the seed and the dataset, which must be the same, it tells which ones."""
+        return 0 if self.parts.validation is None else len(self.parts.validation.first_windows())
 
     def levels(self) -> dict[str, float]:
         return {"dataset": self.dataset.card["returns"]["mean"]}

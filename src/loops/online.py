@@ -11,6 +11,7 @@ from loops.build import Parts
 from loops.recording import Recording
 from loops.training import Training
 from utils.logging import Logger
+from utils.training_state import is_whole
 
 
 def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
@@ -21,7 +22,7 @@ def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
 class OnlineTraining(Training):
     """One online run. `t` counts environment steps, all parallel environments' together."""
 
-    unit, clock = "step", "environment steps"
+    unit, clock, clock_name = "step", "environment steps", "t_env"
 
     def __init__(self, parts: Parts, logger: Logger) -> None:
         super().__init__(parts, logger)
@@ -59,8 +60,8 @@ class OnlineTraining(Training):
             batch = self.buffer.sample_windows(self.args.batch_size, self.args.window)
         return self.to_device(batch)
 
-    def episode(self) -> int:
-        return self.episodes
+    def _log_clock(self) -> None:
+        self.logger.log_stat("episode", self.episodes, self.t)
 
     def finish(self) -> None:
         if not self.trained:
@@ -77,7 +78,9 @@ class OnlineTraining(Training):
         return {"episodes": self.episodes, "replay": kept}
 
     def load_buffer_state(self, state: dict[str, Any]) -> None:
-        self.episodes = int(state["episodes"])
+        if not is_whole(state["episodes"]):
+            raise ValueError("its count of episodes is no whole number")
+        self.episodes = state["episodes"]
         if state["replay"] is None:
             self.log.warning("The checkpoint holds no replay buffer (save_replay_buffer=False): it starts empty")
         else:

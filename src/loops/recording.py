@@ -35,7 +35,7 @@ class Recording:
         behaviour = (
             f"every training episode of {self.args.name}, {runner.t_env} steps, {exploration(runner)} at the end"
         )
-        fields = card_fields(self.args, runner.get_env_info(), behaviour)
+        fields = card_fields(self.args, runner.get_env_info(), behaviour, runner.team_reward)
         try:
             write(dataset_path(self.args.replay_to), arrays, offsets, fields, log, self.args.results)
         except (NameTakenError, OutputError) as error:

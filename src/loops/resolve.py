@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import logging
 import re
-from pathlib import Path
 from typing import Any
 
 import torch as th
@@ -13,9 +12,9 @@ import torch as th
 from components.scheme import is_continuous
 from utils.bounds import per_agent, shortest
 from utils.config import Config
+from utils.paths import LONGEST_NAME, folder_name, place_of, results_folder, user_path
 from utils.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[2]
 # What chooses actions from each kind of network output, where `action_selector` is `auto`.
 SELECTORS = {
     "q": "epsilon_greedy",
@@ -42,12 +41,12 @@ def run_settings(config: Config, log: logging.Logger) -> Settings:
         at_once = min(settings.batch_size_run, settings.collect_episodes)
         settings = settings.extended(common_reward=False, batch_size_run=at_once)
     stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
-    environment = settings.env_args.get("map_name", settings.env_args.get("key", settings.env))
-    safe = re.sub(r"[^\w.+-]", "-", str(environment))  # some keys hold a colon, which not every file system takes
+    # some keys hold a colon, which not every file system takes
+    safe = re.sub(r"[^\w.+-]", "-", folder_name(place_of(vars(settings))))[:LONGEST_NAME]
     return settings.extended(
         device="cuda" if settings.use_cuda else "cpu",
         unique_token=f"{settings.name}_seed{settings.seed}_{safe}_{stamp}",
-        results=ROOT / Path(settings.local_results_path).expanduser(),
+        results=results_folder(settings.local_results_path),
     )
 
 
@@ -84,8 +83,11 @@ def resolved_outputs(agent_output_type: str, action_selector: str, continuous: b
 
 def drawing_settings(settings: Settings) -> Settings:
     """Settings of an evaluation's drawn episode: one at a time, in an environment that keeps pictures."""
-    path = settings.env_args.get("replay_path") or str(settings.results / "replays" / f"{settings.unique_token}.gif")
-    pictures = {"render_mode": "rgb_array", "replay_path": path}
+    given = settings.env_args.get("replay_path")
+    path = settings.results / "replays" / f"{settings.unique_token}.gif"
+    if given is not None:
+        path = user_path(given, "env_args.replay_path", written=True)
+    pictures = {"render_mode": "rgb_array", "replay_path": str(path)}
     return settings.extended(
         render=False, runner="episode", batch_size_run=1, test_nepisode=1, dataset=None,
         env_args={**settings.env_args, **pictures},

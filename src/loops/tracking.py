@@ -9,6 +9,7 @@ from sacred.run import Run
 
 from datasets.names import dataset_name
 from utils.config import Config
+from utils.paths import place_of
 from utils.settings import Settings
 from utils.versions import commit
 
@@ -30,17 +31,11 @@ def data_name(config: Config) -> str | None:
     return dataset_name(dataset) or (Path(dataset).stem if dataset.endswith((".h5", ".hdf5")) else str(dataset))
 
 
-def environment_name(config: Config) -> str:
-    """The environment with its map or scenario, as run directories are named."""
-    env_args = config["env_args"]
-    return str(env_args.get("map_name", env_args.get("key", config["env"])))
-
-
 def run_name(config: Config) -> str:
     """The algorithm and what it learns from or plays in, such as `spacql on mpe/simple_spread/random-100k`."""
     if config["offline"] and not config["collect"] and config["dataset"] is not None:
         return f"{config['name']} on {data_name(config)}"
-    return f"{config['name']} in {environment_name(config)}"
+    return f"{config['name']} in {place_of(config)}"
 
 
 def label(sacred_run: Run, settings: Settings) -> None:
@@ -49,7 +44,7 @@ def label(sacred_run: Run, settings: Settings) -> None:
     sacred_run.info["run"] = {
         "algorithm": settings.name,
         "dataset": data_name(config),
-        "environment": None if settings.env is None else environment_name(config),
+        "environment": None if settings.env is None else place_of(config),
         "seed": settings.seed,
         "score": None,
         "best": None,

@@ -1,4 +1,9 @@
-"""What can be judged without a simulator: losses on episodes that are held out of training."""
+"""What can be judged without a simulator: losses on episodes that are held out of training.
+
+Held-out episodes take no part in any update. They do count in what gives numbers their units: the statistics that
+standardise inputs, `reward_scaling`, and the largest return. These describe the dataset, and so losses of runs with
+different seeds, which hold out different episodes, can be compared.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,11 @@ from typing import Any
 import numpy as np
 import torch as th
 
+from components.episode_buffer import EpisodeBatch
 from components.offline_buffer import OfflineBuffer
 from learners.base_learner import BaseLearner
 from learners.losses import transition_mask
+from learners.optimisation import chunks
 from utils.errors import ConfigError
 
 MOST_WINDOWS = 8192  # of the held-out episodes; evenly spaced where there are more
@@ -24,28 +31,42 @@ def split(buffer: OfflineBuffer, args: SimpleNamespace) -> tuple[OfflineBuffer, 
     if not args.validation_share:
         return buffer, None
     count = buffer.episodes_in_buffer
-    held = round(args.validation_share * count)
-    if not 0 < held < count:
-        raise ConfigError(
-            f"validation_share={args.validation_share} holds out {held} of {count} episodes; choose a share that "
-            "leaves some on both sides, or 0"
-        )
+    held = held_out(count, args.validation_share)
     order = np.random.default_rng(args.seed).permutation(count)
     return buffer.part(np.sort(order[held:])), buffer.part(np.sort(order[:held]))
 
 
+def held_out(count: int, share: float) -> int:
+    """How many of `count` episodes are held out. Raises ConfigError where that leaves a part empty."""
+    held = round(share * count)
+    if share and not 0 < held < count:
+        raise ConfigError(
+            f"validation_share={share} holds out {held} of {count} episodes; choose a share that leaves some on both "
+            "sides, or 0"
+        )
+    return held
+
+
 class Validation:
-    """A learner's losses on held-out data, always on the same windows and with the same noise."""
+    """A learner's losses on held-out data, always on the same windows and with the same noise.
+
+    Losses are those of training: where they use target networks, these are the newest ones. What a loss needs of a
+    batch, such as a softmax over its rows, it takes from batches of `batch_size` held-out windows.
+    """
 
     def __init__(self, learner: Any, buffer: OfflineBuffer, args: SimpleNamespace) -> None:
         if not isinstance(learner, BaseLearner):
-            raise ConfigError(f"validation_share: learner={args.learner} has no losses that can be read; set it to 0")
+            raise ConfigError(
+                f"validation_share={args.validation_share}: the losses of learner={args.learner} cannot be computed "
+                "without an update; set it to 0"
+            )
         self.learner, self.buffer, self.args = learner, buffer, args
         step = max(1, -(-buffer.n_windows // MOST_WINDOWS))
         self.windows = th.arange(0, buffer.n_windows, step)
 
+    @th.no_grad()
     def losses(self) -> dict[str, float]:
-        """`validation_<name>_loss` of every loss; the learner's own randomness is as it was afterwards."""
+        """`validation_<name>_loss` of every loss, a mean over transitions. The learner's randomness stays as it was."""
         generator = self.learner.generator
         before = generator.get_state()
         generator.manual_seed(self.args.evaluation_seed)
@@ -61,10 +82,17 @@ class Validation:
             batch = self.buffer.batch(drawn)
             if batch.device != self.args.device:
                 batch.to(self.args.device)
-            valid = float(transition_mask(batch).sum())
-            rows += valid
+            rows += float(transition_mask(batch).sum())
             for name in sums:
-                with th.no_grad():
-                    loss, _ = self.learner(name, batch, self.learner.noise(name, batch))
-                sums[name] += float(loss) * valid
-        return {f"validation_{name}_loss": total / max(rows, 1.0) for name, total in sums.items()}
+                sums[name] += self._sum(name, batch)
+        return {f"validation_{name}_loss": total / rows for name, total in sums.items()}
+
+    def _sum(self, name: str, batch: EpisodeBatch) -> float:
+        """A loss summed over the batch's transitions, in parts of at most `loss_chunk` rows."""
+        learner, total = self.learner, 0.0
+        context, noise = learner.batch_context(name, batch), learner.noise(name, batch)
+        for rows in chunks(batch.batch_size, self.args.loss_chunk):
+            part, own = (batch, noise) if rows is None else (batch[rows], {key: x[rows] for key, x in noise.items()})
+            loss, _ = getattr(learner, f"{name}_loss")(part, own, context)
+            total += float(loss) * float(transition_mask(part).sum())
+        return total

@@ -13,6 +13,8 @@ from controllers.basic_controller import BasicMAC
 from datasets.endings import doubtful_ends
 from envs.finite import check_finite
 from runners.episodes import Episodes, EpisodeStore
+from utils import signals
+from utils.errors import EnvError
 from utils.logging import Logger
 
 WATCHED = 10  # training episodes whose ends are looked at
@@ -33,6 +35,7 @@ class BaseRunner:
         self.logger = logger
         self.batch_size = args.batch_size_run
         self.evaluation_seed = getattr(args, "evaluation_seed", 0)
+        self.team_reward = False  # whether the environment pays one number for the team; known from a step on
         self.t = 0
         self.t_env = 0
         self.train_episodes, self.test_episodes = EpisodeStore(), EpisodeStore()
@@ -78,6 +81,7 @@ class BaseRunner:
         """Play the `test_nepisode` episodes of one evaluation, from the first on."""
         self.test_episodes.clear()
         while len(self.test_episodes) < self.args.test_nepisode:
+            signals.check("during an evaluation, which is not kept")
             self.run(test_mode=True)
         return self.test_episodes.take()
 
@@ -101,6 +105,12 @@ class BaseRunner:
     def _check_reward(self, reward: Any, axes: tuple[str, ...]) -> None:
         """Raise `EnvError` for a reward of the step that is not finite."""
         check_finite("reward", reward, axes, self.environment, self.t + 1)
+
+    def _note_team_reward(self, pays_team: bool) -> None:
+        """Note whether the environment pays one number for the team. Raises `EnvError` where agents need their own."""
+        self.team_reward = pays_team
+        if pays_team and not self.args.common_reward and not getattr(self.args, "collect", False):
+            raise EnvError(f"{self.environment} pays one reward for the team: set common_reward=True")
 
     def _watch_ends(self, lengths: list[int], terminals: list[bool]) -> None:
         """Note how training episodes end, until there are enough to judge by."""

@@ -56,6 +56,10 @@ class EpisodeRunner(BaseRunner):
             actions = self._act(test_mode)
             _, reward, terminated, truncated, info = env.step(actions[0])
             self._check_reward(reward, () if np.ndim(reward) == 0 else ("agent",))
+            lacks_own = not self.args.common_reward and np.ndim(reward) == 0
+            self._note_team_reward(lacks_own or getattr(env, "team_reward", False))
+            if lacks_own:
+                reward = [float(np.asarray(reward))] * self.args.n_agents  # a dataset holds the team's for each agent
             terminated, truncated = episode_end(terminated, truncated, info, self.t + 1 >= self.episode_limit)
             episode_return = episode_return + np.asarray(reward)
             outcome = {"reward": [np.atleast_1d(reward)], "terminated": [(terminated,)]}

@@ -5,6 +5,7 @@ repository beside that, each adapter finds for itself.
 """
 
 import inspect
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +18,9 @@ from learners.comadice_learner import ComaDICELearner
 from learners.losses import NEXT
 from learners.spacql_learner import SPaCQLLearner
 from modules.layers.normaliser import fill_normalisers
+from utils.checkpoint import check_checkpoint
 from utils.errors import ConfigError
+from utils.manifest import write_manifest
 
 # Keys that every run of this repository has. Stock's default.yaml lacks them, and so may a user's algorithm file.
 DEFAULTS: dict[str, Any] = {"window": None, "burn_in": 0, "loss_chunk": None, "compile": False}
@@ -31,6 +34,16 @@ class InStock(BaseLearner):
         statistics = statistics_in(scheme)
         if statistics and self.args.input_norm == "dataset":
             fill_normalisers(self, statistics)
+
+    def save_models(self, path: str) -> None:
+        """Write the model files, and the manifest by which damage to them is noticed."""
+        super().save_models(path)
+        write_manifest(Path(path))
+
+    def load_models(self, path: str) -> None:
+        """Read the model files after they were checked. Raises CheckpointError where they are damaged."""
+        check_checkpoint(Path(path))
+        super().load_models(path)
 
 
 class BCInStock(InStock, BCLearner):

@@ -48,6 +48,18 @@ STOCK_PACKAGES = frozenset({
     "components", "controllers", "envs", "learners", "modules", "modules.agents", "modules.critics", "modules.mixers",
     "runners", "utils",
 })  # fmt: skip
+# Modules of stock (commit cbc38c0) beside which our files are put: a record that names one of them is not ours.
+STOCKS_OWN = {
+    "components": "action_selectors episode_buffer epsilon_schedules standarize_stream transforms",
+    "controllers": "basic_controller maddpg_controller non_shared_controller",
+    "learners": "actor_critic_learner actor_critic_pac_dcg_learner actor_critic_pac_learner coma_learner "
+    "maddpg_learner ppo_learner q_learner qtran_learner",
+    "modules.agents": "rnn_agent rnn_feature_agent rnn_ns_agent",
+    "modules.critics": "ac ac_ns centralV centralV_ns coma coma_ns maddpg maddpg_ns mlp pac_ac pac_ac_ns pac_dcg_ns",
+    "modules.mixers": "qmix qtran vdn",
+    "runners": "episode_runner parallel_runner",
+    "utils": "dict2namedtuple general_reward_support logging rl_utils timehelper",
+}
 # Files by which a checkout is recognised; the last one tells EPyMARL from PyMARL.
 MARKS = (
     "main.py", "run.py", "config/default.yaml", "config/algs/qmix.yaml", "envs/__init__.py",
@@ -159,7 +171,6 @@ def planned_blocks(texts: Mapping[str, str]) -> dict[str, str]:
 
     Raises PlugError where a file has one of our names already, or has no REGISTRY to add to.
     """
-    blocks: dict[str, str] = {}
     for folder, entries in ENTRIES.items():
         path = f"{folder}/__init__.py"
         if re.search(r"^REGISTRY\b", texts[path], re.MULTILINE) is None:
@@ -167,22 +178,34 @@ def planned_blocks(texts: Mapping[str, str]) -> dict[str, str]:
         for key in entries:
             if re.search(rf"""["']{key}["']""", texts[path]):
                 raise PlugError(f"src/{path} names '{key}' already; rename that entry first")
-        imports = [f"from {module} import {name}" for module, name in entries.values()]
-        lines = [f'REGISTRY["{key}"] = {name}' for key, (_, name) in entries.items()]
-        blocks[path] = block([*imports, "", *lines], texts[path])
-    for folder, (module, names) in NAMES.items():
+    for folder, (_, names) in NAMES.items():
         path = f"{folder}/__init__.py"
         for name in names:
             if re.search(rf"\b{name}\b", texts[path]):
                 raise PlugError(f"src/{path} has a {name} already, so this is no EPyMARL checkout of a kind known here")
-        blocks[path] = block([f"from {module} import {', '.join(names)}"], texts[path])
-    return blocks
+    return {path: gap(texts[path]) + body for path, body in bodies().items()}
 
 
-def block(lines: Iterable[str], text: str) -> str:
-    """Return the lines between our marks, to be appended to a file that holds `text`, one blank line below it."""
-    gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
-    return gap + "\n".join([BEGIN, *lines, END]) + "\n"
+def bodies() -> dict[str, str]:
+    """Return the blocks from mark to mark, by the path of the file that they are appended to."""
+    lines: dict[str, list[str]] = {}
+    for folder, entries in ENTRIES.items():
+        imports = [f"from {module} import {name}" for module, name in entries.values()]
+        lines[folder] = [*imports, "", *(f'REGISTRY["{key}"] = {name}' for key, (_, name) in entries.items())]
+    for folder, (module, names) in NAMES.items():
+        lines[folder] = [f"from {module} import {', '.join(names)}"]
+    return {f"{folder}/__init__.py": "\n".join([BEGIN, *inner, END]) + "\n" for folder, inner in lines.items()}
+
+
+def gap(text: str) -> str:
+    """Return what stands between a file's own `text` and a block, so that there is one blank line."""
+    return "" if not text else "\n" if text.endswith("\n") else "\n\n"
+
+
+def stock_files() -> set[str]:
+    """Return the files that are stock's own, by path: no record of ours lists one as copied."""
+    modules = {f"{package}.{name}" for package, names in STOCKS_OWN.items() for name in names.split()} | STOCK_MODULES
+    return {*MARKS, *(f"{module.replace('.', '/')}.py" for module in modules)}
 
 
 def digest(content: bytes) -> str:

@@ -5,19 +5,26 @@ docs/reference/ours-in-stock.md.
 """
 
 import argparse
-import json
+import os
+import stat
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 if __name__ == "__main__":  # imports are absolute from src/, and Python looks for them beside a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from stock.plug import EXTENDED, MARKS, RECORD, PlugError, digest, planned_blocks, planned_files
-from utils.errors import UserError
+from utils import signals
 
-Changes = dict[Path, bytes | None]  # a file's new content, None to delete it
+if __name__ == "__main__":
+    signals.end_at_once_on_signals()
+
+from stock.plug import EXTENDED, MARKS, RECORD, PlugError, digest, planned_blocks, planned_files
+from stock.plug_changes import Changes, alone, apply, clear_remains, confined, content_of, mode_of, sweep, write
+from stock.plug_record import Record, read_record, recovered
+from utils.errors import UserError, cause, printable
+
+REGISTRIES = tuple(f"{folder}/__init__.py" for folder in EXTENDED)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,17 +34,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--remove", action="store_true", help="restore the checkout, byte for byte")
     parser.add_argument("--force", action="store_true", help="also replace or delete copied files that were edited")
     arguments = parser.parse_args(argv)
-    checkout = Path(arguments.checkout).expanduser()
+    checkout = Path(os.path.expanduser(arguments.checkout))
     try:
         source = recognised(checkout)
-        print(remove(source, arguments.force) if arguments.remove else plug(source, arguments.force))
+        with signals.StopSignals(), alone(source):  # a first signal waits until all changes are made
+            said = remove(source, arguments.force) if arguments.remove else plug(source, arguments.force)
+            print("\n".join(map(printable, said.splitlines())), flush=True)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # `plug_into.py CHECKOUT | head -1`: everything is done by then
         sys.stderr.close()
     except OSError as error:  # raised before anything was changed; later ones become PlugErrors in `apply`
-        print(f"error: {error.filename or checkout} cannot be used ({error.strerror})", file=sys.stderr)
+        place = printable(str(error.filename or checkout))
+        print(f"error: {place} cannot be used ({cause(error)}); change its permissions or its name", file=sys.stderr)
         return 1
     return 0
 
@@ -50,186 +60,132 @@ def recognised(checkout: Path) -> Path:
     for mark in MARKS:
         if not (source / mark).is_file():
             raise PlugError(f"{checkout} is no EPyMARL checkout of a kind known here: src/{mark} is missing")
+    if source.is_symlink():  # what is written and deleted there would be another folder's
+        raise PlugError(f"{source} is a link; put EPyMARL's own src/ there")
     return source
 
 
 def plug(source: Path, force: bool) -> str:
-    """Copy and register, or bring an earlier release up to date. Returns what was done."""
-    record = read_record(source)
-    files = planned_files()
-    changes: Changes = {}
-    for name, content in files.items():
-        path = source / name
-        check_folders(source, name)
-        if taken(path) and name not in record["files"]:
-            raise PlugError(f"{path} exists and is not ours: it would be overwritten; rename it first")
-        if taken(path):
-            check_unedited(path, record["files"][name], force)
-        if not taken(path) or path.read_bytes() != content:
-            changes[path] = content
-    obsolete = set(record["files"]) - set(files)  # copied by an earlier release
-    for name in obsolete:
-        changes |= deletion(source / name, record["files"][name], force)
-    texts = {f"{folder}/__init__.py": without_block(source, folder, record) for folder in EXTENDED}
+    """Copy and register, or bring an earlier release up to date. Returns what was done.
+
+    The record is written first, then files, then the blocks that import them, and obsolete files are deleted last: a
+    process killed at any moment leaves what the next one can finish or take out.
+    """
+    planned = planned_files()
+    stored = read_record(source)
+    record = stored or recovered(source, planned) or Record()
+    clear_remains(source, {*planned, *record.copied(), *REGISTRIES, RECORD})
+    texts = {name: without_block(source, name, record) for name in REGISTRIES}
     blocks = planned_blocks(texts)
+    changes = {**copies(source, planned, record, force)}
     for name, text in texts.items():
-        content = (text + blocks[name]).encode()
-        if (source / name).read_bytes() != content:
-            changes[source / name] = content
-    folders = sorted({*record["folders"], *new_folders(source, files)})
-    new = {"files": {name: digest(content) for name, content in files.items()}, "blocks": blocks, "folders": folders}
-    content = (json.dumps(new, indent=1, sort_keys=True) + "\n").encode()
-    if not changes and record == new:
-        return f"{source.parent} is up to date: {len(files)} files, {len(blocks)} packages; nothing was changed."
-    apply({source / RECORD: content, **changes})
-    left = sweep(source, obsolete, record["folders"])
+        if content_of(source, name) != (content := (text + blocks[name]).encode()):
+            changes[name] = content
+    obsolete = set(record.copied()) - set(planned)  # copied by an earlier release
+    changes |= deletions(source, obsolete, record, force)
+    folders = sorted({*record.folders, *new_folders(source, planned)})
+    new = Record({name: digest(content) for name, content in planned.items()}, blocks, folders)
+    if not changes and stored == new:
+        return f"{source.parent} is up to date: {len(planned)} files, {len(blocks)} packages; nothing was changed."
+    apply(source, {RECORD: new.replacing(record).written(), **changes})
+    left = sweep(source, obsolete, record.folders)
+    write(source, RECORD, new.written())
+    packages = f"{len(blocks)} packages extended ({', '.join(EXTENDED)})"
     return (
-        f"{source.parent}: {len(files)} files copied, {len(blocks)} packages extended ({', '.join(EXTENDED)}){left}.\n"
+        f"{source.parent}: {len(planned)} files copied, {packages}{left}.\n"
         f"src/{RECORD} lists what was done; --remove undoes it. Try, in that folder:\n"
         "  python src/main.py --config=spacql_discrete --env-config=gymma with dataset=DATA.h5 env_args.key=KEY"
     )
 
 
 def remove(source: Path, force: bool) -> str:
-    """Restore the checkout. Returns what was done."""
+    """Restore the checkout. Returns what was done.
+
+    Blocks go first, then the files that they import, then folders, and the record last: removing can be repeated.
+    """
     record = read_record(source)
-    if not record["files"]:
+    planned = planned_files() if record is None else {}  # names what may be left where no record does
+    record = record or recovered(source, planned)
+    known = record or Record()
+    cleared = clear_remains(source, {*planned, *known.copied(), *REGISTRIES, *known.extended(), RECORD})
+    if record is None and not cleared:
         raise PlugError(f"nothing of ours is plugged into {source.parent}: there is no src/{RECORD}")
     changes: Changes = {}
-    for name, known in record["files"].items():
-        changes |= deletion(source / name, known, force)
-    for name in record["blocks"]:
-        changes[source / name] = without_block(source, Path(name).parent.as_posix(), record).encode()
-    apply({**changes, source / RECORD: None})
-    left = sweep(source, record["files"], record["folders"]) or "; it is as it was"
-    return f"{source.parent}: {len(record['files'])} files and {len(record['blocks'])} blocks removed{left}."
+    for name in known.extended():
+        if mode_of(confined(source, name)) is not None:
+            changes[name] = without_block(source, name, known).encode()
+    deleted = deletions(source, known.copied(), known, force)
+    apply(source, {**changes, **deleted})
+    left = sweep(source, known.copied(), known.folders) or "; it is as it was"
+    write(source, RECORD, None)
+    return f"{source.parent}: {len(deleted)} files and {len(changes)} blocks removed{left}."
 
 
-def sweep(source: Path, files: Iterable[str], folders: Iterable[str]) -> str:
-    """Delete the byte code of deleted files, then those of our folders that are empty.
-
-    Returns "", or the end of a sentence that names what could not be deleted.
-    """
-    try:
-        for path in (source / name for name in files):
-            for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
-                compiled.unlink()
-            drop_empty(path.parent / "__pycache__")
-        for name in sorted(folders, reverse=True):  # inner folders first
-            drop_empty(source / name)
-    except OSError as error:
-        return f"; {error.filename} is left behind ({error.strerror})"
-    return ""
-
-
-def drop_empty(folder: Path) -> None:
-    """Delete a folder that holds nothing."""
-    if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
-        folder.rmdir()
-
-
-def read_record(source: Path) -> dict[str, Any]:
-    """Return what was done to the checkout, empty where nothing was. Raises PlugError for a damaged record."""
-    path = source / RECORD
-    if not taken(path):
-        return {"files": {}, "blocks": {}, "folders": []}
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        return {"files": dict(record["files"]), "blocks": dict(record["blocks"]), "folders": list(record["folders"])}
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise PlugError(f"{path} is damaged ({error}): restore it, or take a fresh checkout") from error
-
-
-def without_block(source: Path, folder: str, record: Mapping[str, Any]) -> str:
+def without_block(source: Path, name: str, record: Record) -> str:
     """Return the text of a package's `__init__.py` without our block. Raises PlugError where the block was edited.
 
-    A text without a single line of the block was restored by somebody, with `git checkout` for instance.
+    A text without a single line of the block was restored by somebody, with `git checkout` for instance, or not yet
+    written when a process was killed.
     """
-    path = source / folder / "__init__.py"
+    path = source / name
     try:
-        text = path.read_bytes().decode()  # read_text would change line ends
+        text = (content_of(source, name) or b"").decode()  # read_text would change line ends
     except UnicodeDecodeError as error:
         raise PlugError(f"{path} is no UTF-8 text ({error.reason}): take a fresh checkout") from error
-    block: str | None = record["blocks"].get(f"{folder}/__init__.py")
-    if block is None or not {line for line in block.splitlines() if line} & set(text.splitlines()):
+    blocks = record.texts(name)
+    lines = {line for block in blocks for line in block.splitlines() if line}
+    if not lines & set(text.splitlines()):
         return text
-    if text.count(block) != 1:
-        raise PlugError(
-            f"our block in {path} was edited since: put back the text that src/{RECORD} has, or take all of its lines "
-            "out"
-        )
-    return text.replace(block, "")
+    for block in blocks:
+        if text.count(block) == 1:
+            return text.replace(block, "")
+    raise PlugError(
+        f"our block in {path} was edited since: put back the text that src/{RECORD} has, or take all of its lines out"
+    )
 
 
-def deletion(path: Path, known: str, force: bool) -> Changes:
-    """Return the change that deletes a copied file, no change where it is gone."""
-    if not taken(path):
-        return {}
-    check_unedited(path, known, force)
-    return {path: None}
+def copies(source: Path, planned: dict[str, bytes], record: Record, force: bool) -> Changes:
+    """Return the changes that copy the planned files, without those that are there already."""
+    changes: Changes = {}
+    for name, content in planned.items():
+        path = confined(source, name)
+        if mode_of(path) is None:
+            changes[name] = content
+        elif not record.digests(name):
+            raise PlugError(f"{path} exists and is not ours: it would be overwritten; rename it first")
+        elif found(source, name) != content:
+            check_unedited(source, name, record, force)
+            changes[name] = content
+    return changes
 
 
-def check_unedited(path: Path, known: str, force: bool) -> None:
+def deletions(source: Path, names: set[str] | list[str], record: Record, force: bool) -> Changes:
+    """Return the changes that delete copied files, without those that are gone."""
+    there = [name for name in sorted(names) if mode_of(confined(source, name)) is not None]
+    for name in there:
+        check_unedited(source, name, record, force)
+    return dict.fromkeys(there)
+
+
+def check_unedited(source: Path, name: str, record: Record, force: bool) -> None:
     """Raise PlugError where a copied file is not as it was copied."""
-    if path.is_symlink() or not path.is_file():  # never followed or deleted, even with `force`
-        raise PlugError(f"{path} is no longer the file that was copied: move what is there elsewhere first")
-    if digest(path.read_bytes()) != known and not force:
+    if digest(found(source, name)) not in record.digests(name) and not force:
+        path = source / name
         raise PlugError(f"{path} was edited since it was copied: save your version elsewhere, then add --force")
 
 
-def taken(path: Path) -> bool:
-    """Whether anything has that name, a dangling link included: writing would follow it."""
-    return path.exists() or path.is_symlink()
+def found(source: Path, name: str) -> bytes:
+    """Return what a copied file holds. Raises PlugError where it is a link or a folder now, even with `force`."""
+    path = confined(source, name)
+    if not stat.S_ISREG(mode_of(path) or 0):  # never followed or deleted
+        raise PlugError(f"{path} is no longer the file that was copied: move what is there elsewhere first")
+    return content_of(source, name) or b""
 
 
-def check_folders(source: Path, name: str) -> None:
-    """Raise PlugError where a folder that a file goes into is something else in the checkout."""
-    for parent in list(Path(name).parents)[:-1]:
-        path = source / parent
-        if taken(path) and (path.is_symlink() or not path.is_dir()):  # a link may lead out of the checkout
-            raise PlugError(f"{path} is no folder, and our files go into one of that name: rename it first")
-
-
-def new_folders(source: Path, files: Iterable[str]) -> set[str]:
+def new_folders(source: Path, files: dict[str, bytes]) -> set[str]:
     """Return the folders that the files need and the checkout lacks."""
     needed = {parent.as_posix() for name in files for parent in Path(name).parents} - {"."}
     return {name for name in needed if not (source / name).exists()}
-
-
-def apply(changes: Changes) -> None:
-    """Make all changes or, where one fails, none of them (PlugError)."""
-    before: Changes = {path: path.read_bytes() if path.exists() else None for path in changes}
-    made = {parent for path in changes for parent in path.parents if not parent.exists()}
-    try:
-        for path, content in changes.items():
-            write(path, content)
-    except OSError as error:
-        lost = undo(before, made)
-        rest = f", nor could {', '.join(lost)} be put back: take a fresh checkout" if lost else ""
-        raise PlugError(f"{error.filename or 'the checkout'} cannot be written ({error.strerror}){rest}") from error
-
-
-def undo(before: Changes, made: Iterable[Path]) -> list[str]:
-    """Put back what was there and delete the folders that were made. Returns what cannot be put back."""
-    lost = []
-    for path, content in before.items():
-        try:
-            write(path, content)
-        except OSError:  # go on: the others can still be put back
-            lost.append(str(path))
-    for folder in sorted(made, reverse=True):  # inner folders first
-        drop_empty(folder)
-    return lost
-
-
-def write(path: Path, content: bytes | None) -> None:
-    """Write a file where its content differs; delete it where `content` is None."""
-    if content is None:
-        if taken(path):  # `unlink(missing_ok=True)` would fail below a path that is no folder
-            path.unlink()
-    elif not path.exists() or path.read_bytes() != content:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
 
 
 if __name__ == "__main__":

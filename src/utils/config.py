@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
-from utils.errors import ConfigError, nearest
+from utils.errors import ConfigError, nearest, shown
+from utils.known_keys import check_known
 from utils.old_names import OldNames
+from utils.paths import reachable
+from utils.settings_files import parsed_yaml, read_text
+from utils.settings_files import read_yaml as read_yaml
 from utils.yaml_text import flattened
 
 SOURCE = Path(__file__).resolve().parents[1]
@@ -21,25 +23,13 @@ T = TypeVar("T")
 def choose(registry: Mapping[str, T], key: str, name: Any) -> T:
     """Return `registry[name]`. Raises ConfigError, with the key and the nearest match, for an unknown name."""
     if name not in registry:
-        raise ConfigError(f"{key}={name}: there is no such {key}; {nearest(str(name), list(registry))}")
+        raise ConfigError(f"{key}={shown(name)}: there is no such {key}; {nearest(str(name), list(registry))}")
     return registry[name]
 
 
 def config_names(layer: str) -> list[str]:
     """Names of the configurations of a layer (`algs` or `envs`)."""
     return sorted(path.stem for path in (CONFIG / layer).glob("*.yaml"))
-
-
-def read_yaml(path: Path) -> Config:
-    """Read a YAML mapping with the safe loader. Raises ConfigError where the file holds no mapping."""
-    with path.open(encoding="utf-8") as file:
-        try:
-            content = yaml.safe_load(file)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a configuration must be a mapping of keys to values")
-    return content
 
 
 def merge(base: Config, update: Mapping[str, Any]) -> Config:
@@ -65,7 +55,7 @@ def check_name(option: str, layer: str, name: str | None) -> str:
     if name is None:
         raise ConfigError(f"{option}=NAME is missing; choose one of: {', '.join(names)}")
     if name not in names:
-        raise ConfigError(f"{option}={name}: there is no such configuration; {nearest(name, names)}")
+        raise ConfigError(f"{option}={shown(name)}: there is no such configuration; {nearest(name, names)}")
     return name
 
 
@@ -74,7 +64,9 @@ def environment(name: str | None) -> Config:
     path = CONFIG / "envs" / f"{check_name('--env-config', 'envs', name)}.yaml"
     content = read_yaml(path)
     if "base" in content:
-        raise ConfigError(f"{path}: only algorithm files may have a base; write the keys of '{content['base']}' here")
+        raise ConfigError(
+            f"{path}: only algorithm files may have a base; write the keys of {shown(content['base'])} here"
+        )
     return content
 
 
@@ -95,7 +87,7 @@ def algorithm_files(name: str | None) -> dict[str, Config]:
         found = {waiting: content, **found}
         base, file = content.pop("base", None), algorithm_path(waiting)
         if base is not None and base not in (names := config_names("algs")):
-            raise ConfigError(f"{file}: base={base}: no algorithm has this name; {nearest(str(base), names)}")
+            raise ConfigError(f"{file}: base={shown(base)}: no algorithm has this name; {nearest(str(base), names)}")
         if base in found:
             raise ConfigError(f"{file}: base={base} leads back to this file; remove one of the bases")
         waiting = base
@@ -113,8 +105,8 @@ def flattened_yaml(name: str) -> str:
     Each key occurs once, with the comment of the last file that sets it; the comment at the top is the file's own.
     Raises ConfigError as `algorithm` does, and where the merged text does not mean what the files mean together.
     """
-    text = flattened([algorithm_path(each).read_text(encoding="utf-8") for each in algorithm_files(name)])
-    if yaml.safe_load(text) != algorithm(name):
+    text = flattened([read_text(algorithm_path(each)) for each in algorithm_files(name)])
+    if parsed_yaml(text, algorithm_path(name)) != algorithm(name):
         raise ConfigError(f"{algorithm_path(name)}: it cannot be merged with its bases line by line; give it no base")
     return text
 
@@ -123,7 +115,7 @@ def tuned_layer(alg: str, dataset: str) -> Config:
     """Values of a paper for this algorithm on this dataset; empty where there is no such file."""
     path = CONFIG / "tuned" / alg / f"{dataset}.yaml"
     inside = path.resolve().is_relative_to(CONFIG / "tuned")
-    return read_yaml(path) if inside and path.is_file() else {}
+    return read_yaml(path) if inside and reachable(path, "dataset").exists() else {}
 
 
 def layered_config(
@@ -132,25 +124,34 @@ def layered_config(
     updates: Config,
     name_of: Callable[[str], str] = str,
     names_of: Callable[[Any], OldNames] = lambda learner: OldNames(),
+    known_of: Callable[[Any], Collection[str]] | None = None,
 ) -> Config:
     """Merge all layers below `with`; Sacred applies the `with` overrides itself.
 
     name_of: gives the dataset's name, by which tuned files are found, from the key `dataset`, which may be a path.
     names_of: gives the old names of keys that a learner understands, from the learner's name.
-    Raises ConfigError for an unknown name, and for a key that has two values under two names.
+    known_of: gives the keys that a learner may read, from its name; None: files may hold any keys.
+    Raises ConfigError for an unknown name, for a key of a file that nothing reads, and for a key that has two values
+    under two names.
     """
     env_layer, files = environment(env), algorithm_files(alg)
-    names = names_of({**merged(files.values()), **updates}.get("learner"))
+    default = read_yaml(CONFIG / "default.yaml")
+    learner = {**default, **env_layer, **merged(files.values()), **updates}.get("learner")
+    names = names_of(learner)
+    sources = {"default.yaml": default, f"envs/{env}.yaml": env_layer}
+    sources |= {f"algs/{name}.yaml": content for name, content in files.items()}
     env_layer = names.today(env_layer, f"{env}.yaml")
     alg_layer = merged(names.today(content, f"{name}.yaml") for name, content in files.items())
     if alg_layer.get("runner") == "episode":  # the environment file's batch_size_run is for its own runner
         env_layer["batch_size_run"] = 1
-    config = merged((read_yaml(CONFIG / "default.yaml"), env_layer, alg_layer))
+    config = merged((default, env_layer, alg_layer))
     dataset, owner = (
         updates.get(key, config.get(key, absent)) for key, absent in (("dataset", None), ("tuned", "own"))
     )
     owner = alg if owner == "own" else owner
     if owner not in (known := ["none", *config_names("algs")]):
-        raise ConfigError(f"tuned={owner}: no algorithm has this name; {nearest(str(owner), known)}")
+        raise ConfigError(f"tuned={shown(owner)}: no algorithm has this name; {nearest(str(owner), known)}")
     tuned = tuned_layer(str(owner), name_of(dataset)) if isinstance(dataset, str) else {}
+    if known_of is not None:
+        check_known(sources | {f"tuned/{owner}/{dataset}.yaml": tuned}, known_of(learner), SOURCE)
     return names.completed(merge(config, names.today(tuned, f"tuned/{owner}/{dataset}.yaml")))

@@ -2,12 +2,22 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
+
+from utils.redact import redacted
 
 MOST_LISTED = 20  # longest list of known words in a message
+LONGEST_VALUE = 80  # characters of a value that a message shows
 
 
 class UserError(Exception):
-    """Bad input; `main.py` prints the message as one line and exits with status 1."""
+    """Bad input; `main.py` prints the message as one line and exits with status 1.
+
+    The message is made one line without control characters and without credentials, whatever it quotes.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(redacted(printable(str(message))))
 
 
 class ConfigError(UserError):
@@ -30,6 +40,10 @@ class TrainingError(UserError):
     """Training that cannot go on, such as a non-finite loss."""
 
 
+class PolicyError(UserError):
+    """Something that a loaded policy cannot take, or a policy that cannot be exported or filmed."""
+
+
 class OutputError(UserError):
     """A file or folder that cannot be written: a full disk, a missing permission, a folder that vanished."""
 
@@ -37,6 +51,17 @@ class OutputError(UserError):
 def printable(text: str) -> str:
     """`text` in one line without control characters, so that a file's content cannot steer a terminal."""
     return "".join(char if char.isprintable() else " " if char.isspace() else repr(char)[1:-1] for char in text)
+
+
+def shown(value: Any) -> str:
+    """A value for a message: as `str` writes it, in one line and not too long."""
+    if isinstance(value, int) and value.bit_length() > 1000:  # Python refuses to write the longest ones
+        return f"a number of {value.bit_length()} bits"
+    try:
+        text = printable(str(value))
+    except (ValueError, RecursionError):  # a list that holds such a number, or itself
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
 
 
 def cause(error: OSError) -> str:

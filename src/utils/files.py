@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from utils import signals
 from utils.errors import ConfigError, OutputError, cause
 
 WRITING = ".writing"  # suffix of what is not complete yet; its writer holds a lock on it
+_own: set[Path] = set()  # what this process is writing
 
 
 def flush_to_disk(path: Path) -> None:
@@ -68,6 +70,7 @@ def writing_file(path: Path, replace: bool = True) -> Iterator[Path]:
         flush_to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+        _own.discard(temporary)
         os.close(lock)
 
 
@@ -88,6 +91,7 @@ def writing_folder(path: Path) -> Iterator[Path]:
         flush_to_disk(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        _own.discard(temporary)
         os.close(lock)
 
 
@@ -155,6 +159,7 @@ def _begin(path: Path, folder: bool) -> tuple[Path, int]:
         # a part of the name suffices: with the whole, a long one would be too long
         temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}{WRITING}")
         try:
+            _own.add(temporary)  # before it exists, so that there is no moment in which a signal would leave it
             if folder:
                 temporary.mkdir()
                 lock = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -167,3 +172,16 @@ def _begin(path: Path, folder: bool) -> tuple[Path, int]:
         if os.path.lexists(temporary):  # `clear_remains` may have come between creation and lock
             return temporary, lock
         os.close(lock)
+
+
+def _remove_own() -> None:
+    """Remove what this process is writing; for a process that ends at once."""
+    for temporary in tuple(_own):
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+signals.when_ending.append(_remove_own)
+os.register_at_fork(after_in_child=_own.clear)  # what its parent writes is no concern of a forked process

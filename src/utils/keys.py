@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace, UnionType
 from typing import Any
 
-from utils.errors import ConfigError
+from utils.errors import ConfigError, shown
+from utils.plain_values import LARGEST, spelled
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`. whole: only whole numbers; above: `low` is excluded; null: null is allowed."""
+    """Finite numbers from `low` to `high`, whole ones within 64 bits.
+
+    whole: only whole numbers; above: `low` is excluded; null: null is allowed.
+    """
 
     low: float
     high: float = float("inf")
@@ -25,9 +30,14 @@ class Range:
             return self.null
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
-        if self.whole and not float(value).is_integer():
+        if isinstance(value, int) or self.whole:
+            if not -LARGEST <= value < LARGEST:  # nan fails this too
+                return False
+        elif not math.isfinite(value):
             return False
-        return (self.low < value if self.above else self.low <= value) and value <= self.high
+        if self.whole and int(value) != value:
+            return False
+        return bool((self.low < value if self.above else self.low <= value) and value <= self.high)
 
     def __str__(self) -> str:
         kind = "a whole number" if self.whole else "a number"
@@ -65,16 +75,22 @@ class Key:
     actions: str | None = None
 
     def check(self, name: str, value: Any) -> Any:
-        """Return the value, whole numbers as integers (1e4 is 10000). Raises ConfigError where it is not allowed."""
+        """Return the value: numbers as numbers where text spells them, whole ones as integers (1e4 is 10000).
+
+        Raises ConfigError where it is not allowed.
+        """
         if isinstance(self.allowed, Range):
+            value = spelled(value)
             if value not in self.allowed:
-                raise ConfigError(f"{name}={value}: this must be {self}")
+                large = isinstance(value, int | float) and abs(value) >= LARGEST
+                most = f" and within {'64 bits' if self.allowed.whole else 'what is finite'}" if large else ""
+                raise ConfigError(f"{name}={shown(value)}: this must be {self}{most}")
             return int(value) if self.allowed.whole and value is not None else value
         if isinstance(self.allowed, tuple):
             if value not in self.allowed:
-                raise ConfigError(f"{name}={value}: choose one of {', '.join(map(str, self.allowed))}")
+                raise ConfigError(f"{name}={shown(value)}: choose one of {', '.join(map(str, self.allowed))}")
         elif not isinstance(value, self.allowed):
-            raise ConfigError(f"{name}={value}: this must be {self}")
+            raise ConfigError(f"{name}={shown(value)}: this must be {self}")
         return value
 
     def __str__(self) -> str:

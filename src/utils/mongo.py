@@ -23,6 +23,7 @@ from sacred.observers.mongo import force_bson_encodeable, get_pattern, parse_mon
 from sacred.serializer import flatten
 
 from utils.errors import ConfigError
+from utils.redact import redacted
 
 LOG = logging.getLogger(__name__)
 ANSWER_MS = 3000  # longest wait for the server's answer to one request
@@ -57,7 +58,7 @@ def parse_address(text: str) -> Address:
 
     Raises ConfigError for another syntax; the message shows no password.
     """
-    shown = re.sub(r":(?!//)\S*@", ":***@", text)
+    shown = str(redacted(text))
     if text.startswith(("mongodb://", "mongodb+srv://")):
         try:
             database = pymongo.uri_parser.parse_uri(text)["database"]
@@ -213,7 +214,7 @@ class RunDatabaseObserver(MongoObserver):
         self._later(lambda: MongoObserver.interrupted_event(self, interrupt_time, status))
 
     def failed_event(self, fail_time: Any, fail_trace: Any) -> None:
-        self._later(lambda: MongoObserver.failed_event(self, fail_time, fail_trace))
+        self._later(lambda: MongoObserver.failed_event(self, fail_time, redacted(fail_trace)))
 
     def join(self) -> None:
         """Wait until everything is sent, or given up."""

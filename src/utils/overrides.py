@@ -2,84 +2,89 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from itertools import takewhile
+import ast
+import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sacred.arg_parser import get_config_updates
+from utils.config import Config, merge
+from utils.errors import ConfigError, nearest, shown
+from utils.paths import is_unicode, user_path
+from utils.plain_values import key_name, plain, spelled, whole
+from utils.settings_files import read_json, read_yaml
 
-from utils.config import Config, merge, read_yaml
-from utils.errors import ConfigError, nearest
+FILES = (".json", ".yaml", ".yml")
 
 
-def take_option(argv: list[str], option: str) -> tuple[str | None, list[str]]:
-    """Take `option=value` off the command line. Return the value (None without it) and the remaining words.
+def overrides(words: Iterable[str]) -> Config:
+    """The overrides that the words after `with` give, key=value or a file; single words have the last say.
 
-    Raises ConfigError where the option has no equals sign or is given twice.
+    Raises ConfigError for a word that is neither, for a file that holds no overrides, and for a value that no record
+    can hold.
     """
-    values = [argument.partition("=")[2] for argument in argv if argument.startswith(f"{option}=")]
-    if option in argv:
-        raise ConfigError(f"write {option}=NAME with an equals sign, such as {option}=spacql")
-    if len(values) > 1:
-        raise ConfigError(f"{option} is given {len(values)} times; give it once")
-    return (values[0] if values else None), [item for item in argv if not item.startswith(f"{option}=")]
-
-
-def read_overrides(path: Path) -> Config:
-    """Read a .json or .yaml file of overrides. Raises ConfigError where it holds no mapping."""
-    if path.suffix != ".json":
-        return read_yaml(path)
-    try:  # not as YAML, which reads 1e-05 as text
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise ConfigError(f"{path}: not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a configuration must be a mapping of keys to values")
-    return content
-
-
-def with_updates(argv: list[str]) -> Config:
-    """The `with` overrides of a Sacred command line, with those of files (.json, .yaml).
-
-    Raises ConfigError for a word that is neither key=value nor such a file.
-    """
-    updates, named = get_config_updates(_split(argv)[1])
+    updates: Config = {}
     from_files: Config = {}
-    for name in named:
-        path = Path(name)
-        if path.suffix not in (".json", ".yaml", ".yml") or not path.is_file():
-            raise ConfigError(
-                f"'{name}' after `with` is no override; write key=value, without spaces around =, or name a .json or "
-                ".yaml file of overrides"
-            )
-        from_files = merge(from_files, read_overrides(path))
+    for word in filter(None, words):
+        key, sign, text = word.partition("=")
+        if sign:
+            _set(updates, key.strip(), literal(text.strip()))
+        else:
+            from_files = merge(from_files, read_overrides(word))
     return merge(from_files, updates)
 
 
-def replaced_updates(argv: list[str], updates: Config) -> list[str]:
-    """The command line with its `with` part replaced by `updates`, which include those of files."""
-    before, _, after = _split(argv)
-    words = list(_words(updates))
-    return [*before, *(["with", *words] if words else []), *after]
+def read_overrides(name: str) -> Config:
+    """Read a .json or .yaml file of overrides. Raises ConfigError where there is none or it holds no mapping."""
+    path = Path(name)
+    if path.suffix not in FILES or not (path := user_path(name, "with")).exists():
+        raise ConfigError(
+            f"'{shown(name)}' after `with` is no override; write key=value, without spaces around =, or name a .json "
+            "or .yaml file of overrides"
+        )
+    return read_json(path) if path.suffix == ".json" else read_yaml(path)  # YAML reads 1e-05 as text
 
 
-def _split(argv: list[str]) -> tuple[list[str], list[str], list[str]]:
-    """The words before `with`, the overrides after it, and the words from the next option on."""
-    if "with" not in argv:
-        return argv, [], []
-    start = argv.index("with")
-    words = list(takewhile(lambda word: not word.startswith("-"), argv[start + 1 :]))
-    return argv[:start], words, argv[start + 1 + len(words) :]
+def literal(text: str) -> Any:
+    """The Python literal that a text is, as Sacred reads it; the text itself where it is none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python's own remarks, such as on `1or2`
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            return text
 
 
-def _words(updates: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def _set(updates: Config, dotted: str, value: Any) -> None:
+    """Set the entry of a dotted key, in mappings that are made where there are none."""
+    *owners, last = (_checked(name, dotted) for name in dotted.split("."))
+    place = updates
+    for owner in owners:
+        place = place.setdefault(owner, {})
+        if not isinstance(place, dict):
+            raise ConfigError(f"with {dotted}={shown(value)}: {owner} is given a value and an entry; give one of them")
+    place[last] = plain(value, dotted)
+
+
+def _checked(name: str, dotted: str) -> str:
+    if not name.strip() or not is_unicode(name):
+        raise ConfigError(f"'{shown(dotted)}' after `with` is no key; write key=value")
+    return key_name(name)
+
+
+def as_declared(config: Config, updates: Config) -> Config:
+    """Overrides with numbers spelled as text, and whole numbers as floats, turned into what the layers' values are."""
+    turned: Config = {}
     for key, value in updates.items():
-        if isinstance(value, dict) and value and all(str(name).isidentifier() for name in value):
-            yield from _words(value, f"{prefix}{key}.")
+        declared = config.get(key)
+        if isinstance(declared, dict) and isinstance(value, dict):
+            turned[key] = as_declared(declared, value)
+        elif isinstance(declared, int | float) and not isinstance(declared, bool):
+            value = spelled(value)
+            turned[key] = whole(value) if isinstance(declared, int) else value
         else:
-            yield f"{prefix}{key}={value!r}"
+            turned[key] = value
+    return turned
 
 
 def check_updates(config: Config, updates: Mapping[str, Any], prefix: str = "") -> None:
@@ -94,14 +99,25 @@ def check_updates(config: Config, updates: Mapping[str, Any], prefix: str = "") 
             continue
         if key not in config and full != "seed":
             known = [f"{prefix}{name}" for name in config]
-            raise ConfigError(f"with {full}={value}: this configuration has no key '{full}'; {nearest(full, known)}")
+            raise ConfigError(
+                f"with {full}={shown(value)}: this configuration has no key '{full}'; {nearest(full, known)}"
+            )
         declared = config.get(key)
         if isinstance(declared, dict) and isinstance(value, Mapping):
             check_updates(declared, value, f"{full}.")
         elif not _same_kind(declared, value):
             raise ConfigError(
-                f"with {full}={value}: this is {_kind(value)}, '{full}' is {_kind(declared)} (such as {declared!r})"
+                f"with {full}={shown(value)}: this is {_kind(value)}, '{full}' is {_kind(declared)} (such as "
+                f"{declared!r})"
             )
+
+
+def chosen(final: Config, updates: Config) -> Config:
+    """The entries of `final` that `updates` sets."""
+    return {
+        key: chosen(final[key], value) if isinstance(value, dict) and isinstance(final[key], dict) else final[key]
+        for key, value in updates.items()
+    }
 
 
 def _kind(value: Any) -> str:

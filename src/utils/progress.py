@@ -1,12 +1,11 @@
-"""Progress bar on a terminal, progress lines in a log file, and signals that end a run after the current step."""
+"""Progress bar on a terminal, progress lines in a log file."""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
-from types import FrameType, TracebackType
+from collections.abc import Callable
 from typing import IO, Any
 
 from tqdm import tqdm
@@ -14,6 +13,20 @@ from tqdm import tqdm
 # Sacred captures the process's output streams when a run starts. The bar writes to a copy of the original stream, so
 # that its redrawing does not fill the captured output, which Sacred filters at every heartbeat.
 _TERMINAL: IO[str] | None = os.fdopen(os.dup(2), "w") if sys.stderr is not None and sys.stderr.isatty() else None
+
+QUIET_SECONDS = 0.3  # without a bar after a log line: Sacred passes lines on through another process
+_SHOWN: list[Progress] = []
+
+
+def on_terminal() -> bool:
+    """Whether a person reads stderr."""
+    return _TERMINAL is not None
+
+
+def clear_bars() -> None:
+    """Take the bars off the terminal, so that a line can be written there; they come back below it."""
+    for progress in _SHOWN:
+        progress.make_way()
 
 
 class Progress:
@@ -24,17 +37,22 @@ class Progress:
         self.start, self.t, self.total = start, start, total
         self.began = self.last_line = time.monotonic()
         self.score = ""
+        self.quiet_until = 0.0
         self.bar = (
             tqdm(total=total, initial=start, file=_TERMINAL, unit=unit, mininterval=0.5, dynamic_ncols=True)
             if _TERMINAL is not None
             else None
         )
+        if self.bar is not None:
+            _SHOWN.append(self)
 
     def advance(self, t: int) -> None:
         """Show that update `t` is done."""
-        if self.bar is not None:
-            self.bar.update(t - self.t)
-        self.t = t
+        steps, self.t = t - self.t, t
+        if self.bar is not None and time.monotonic() < self.quiet_until:
+            self.bar.n += steps
+        else:
+            self._draw(lambda bar: bar.update(steps))
         now = time.monotonic()
         if self.bar is None and now - self.last_line >= self.line_seconds:
             self.last_line = now
@@ -45,33 +63,24 @@ class Progress:
     def show_score(self, score: str) -> None:
         """Show the newest score."""
         self.score = f" | {score}"
-        if self.bar is not None:
-            self.bar.set_postfix_str(score)
+        self._draw(lambda bar: bar.set_postfix_str(score, refresh=time.monotonic() >= self.quiet_until))
+
+    def make_way(self) -> None:
+        """Clear the bar; it is drawn again a moment later."""
+        self._draw(lambda bar: bar.clear())
+        self.quiet_until = time.monotonic() + QUIET_SECONDS
 
     def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        if self in _SHOWN:
+            _SHOWN.remove(self)
+        time.sleep(max(0.0, self.quiet_until - time.monotonic()) if self.bar is not None else 0.0)
+        self._draw(lambda bar: bar.close())
 
-
-class StopSignals:
-    """A context in which Ctrl-C and SIGTERM only set `received`; a second Ctrl-C interrupts at once."""
-
-    def __init__(self) -> None:
-        self.received: signal.Signals | None = None
-        self._previous: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> StopSignals:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._handle)
-        return self
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.received = signal.Signals(number)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+    def _draw(self, action: Callable[[Any], object]) -> None:
+        """Use the bar if there is one, no longer where its terminal is gone."""
+        if self.bar is None:
+            return
+        try:
+            action(self.bar)
+        except OSError:
+            self.bar = None

@@ -8,6 +8,7 @@ import numpy as np
 import torch as th
 
 _LOG = logging.getLogger(__name__)
+NUMPY_KEYS = 624  # numbers in the state of numpy's global stream
 # Size of a generator's state in bytes, which tells the kind of device that it is from.
 STATE_BYTES = {"cpu": 5056, "cuda": 16}
 
@@ -38,8 +39,15 @@ def rng_state() -> dict[str, Any]:
 
 
 def load_rng_state(state: dict[str, Any]) -> None:
-    """Set the global streams to what `rng_state` returned; CUDA's for the devices of this machine."""
+    """Set the global streams to what `rng_state` returned; CUDA's for the devices of this machine.
+
+    Raises ValueError, TypeError, KeyError or RuntimeError for what is no such state.
+    """
     python, numpy_state = state["python"], state["numpy"]
+    if not 0 <= numpy_state["position"] <= len(numpy_state["keys"]) == NUMPY_KEYS:  # numpy reads there unchecked
+        raise ValueError("numpy's random stream is out of range")
+    if not isinstance(python["gauss_next"], float | None) or not isinstance(state["cuda"], list):
+        raise ValueError("Python's or CUDA's random streams are of another kind")
     random.setstate((python["version"], tuple(python["internal"]), python["gauss_next"]))
     np.random.set_state(
         (

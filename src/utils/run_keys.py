@@ -64,6 +64,7 @@ RUN_KEYS: Keys = {
     "save_model_interval": Key("checkpoint interval", COUNT),
     "checkpoint_path": Key("directory of the run to continue or to evaluate", str),
     "load_step": Key("step of its checkpoint to load", INDEX),
+    "load_weights": Key("directory of the run whose weights a new run starts from", str),
     "render": Key("draw the first episode of an evaluation to a GIF", bool),
     "local_results_path": Key("folder of all records, relative to the checkout", str),
     # -- learning --
@@ -106,3 +107,24 @@ RUN_KEYS: Keys = {
     "label": Key("free text", str),
     "hypergroup": Key("group of a hyperparameter search", TEXT_OR_NULL),
 }
+
+# Keys that a run reads only where another key has one of these values.
+_OFFLINE, _ONLINE = ("offline", (True,)), ("offline", (False,))
+_EPSILON = ("action_selector", ("epsilon_greedy",))
+_MIXED, _MONOTONE = ("mixer", ("qmix", "monotone")), ("mixer", ("monotone",))
+READ_WHERE: dict[str, tuple[str, tuple[str | bool | None, ...]]] = {
+    **dict.fromkeys(("memory_map", "reward_scaling", "validation_share", "train_reward", "burn_in"), _OFFLINE),
+    **dict.fromkeys(
+        ("updates_per_run", "buffer_size", "save_replay_buffer", "replay_to", "runner_log_interval"), _ONLINE
+    ),
+    **dict.fromkeys(("epsilon_start", "epsilon_finish", "epsilon_anneal_time", "evaluation_epsilon"), _EPSILON),
+    "exploration_noise": ("action_selector", ("gaussian",)),
+    "mask_before_softmax": ("agent_output_type", ("pi_logits", "auto", "stochastic")),
+    "use_rnn": ("agent", ("rnn", "rnn_ns")),
+    "final_init": ("agent", ("mlp", "mlp_ns")),
+    **dict.fromkeys(("mixing_embed_dim", "hypernet_layers", "hypernet_embed"), _MIXED),
+    **dict.fromkeys(("mixer_layers", "mixer_nonneg", "mixer_activation", "mixer_elu_alpha"), _MONOTONE),
+}
+# Keys of every run that only learners read, which then declare them.
+READ_BY_LEARNERS = frozenset({"lr", "add_value_last_step", "loss_chunk", "compile", "learner_log_interval",
+                              "grad_norm_clip", "input_norm"})  # fmt: skip

@@ -17,6 +17,7 @@ from sacred.observers.mongo import force_bson_encodeable
 from utils.errors import OutputError
 from utils.finished_run import FINISHED, FinishedRun
 from utils.mongo import KEY, Address, content_type, run_key, store_source, without_series
+from utils.redact import redacted
 
 
 class Uploader:
@@ -93,11 +94,11 @@ class Uploader:
 
 
 def _document(run: FinishedRun) -> dict[str, Any]:
-    """A run's document, without what is stored elsewhere."""
+    """A run's document, without what is stored elsewhere and without the credentials that old records may hold."""
     optional: dict[str, Any] = {
         key: run.entry[key] for key in ("stop_time", "result", "fail_trace") if key in run.entry
     }
-    return {
+    found: dict[str, Any] = redacted({
         "experiment": dict(run.entry["experiment"]),
         "format": MongoObserver.VERSION,
         "command": run.entry["command"],
@@ -111,7 +112,8 @@ def _document(run: FinishedRun) -> dict[str, Any]:
         "captured_out": run.output,
         "info": without_series(run.info, set(run.metrics)),
         **optional,
-    }
+    })  # fmt: skip
+    return found
 
 
 def _object_id(*words: str) -> bson.ObjectId:

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# Packages whose version can change what an environment does.
+SIMULATORS = ("mpe2", "pettingzoo", "gymnasium", "gymnasium-robotics", "mujoco", "lbforaging", "numpy")
 
 
 def commit() -> str | None:
@@ -20,6 +22,24 @@ def commit() -> str | None:
     if Path(top).resolve() != ROOT:  # a copy of the code inside another repository
         return None
     return head + ("+changes" if changed else "")
+
+
+def code_state() -> dict[str, str | bool | None]:
+    """Commit of the checkout, and whether files differed from it (`dirty`); "unknown" and None outside a checkout."""
+    found = commit()
+    if found is None:
+        return {"commit": "unknown", "dirty": None}
+    head, sign, _ = found.partition("+")
+    return {"commit": head, "dirty": bool(sign)}
+
+
+def changed_files() -> list[str] | None:
+    """Files of the checkout that git knows and that differ from its commit; None outside a git checkout."""
+    if commit() is None:
+        return None
+    words = ["git", "status", "--porcelain", "--untracked-files=no"]
+    status = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, errors="replace", check=True)
+    return [line[3:] for line in status.stdout.splitlines()]
 
 
 def installed(packages: tuple[str, ...]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,12 @@ from typing import Any
 from utils.errors import ConfigError
 
 CLOCK = "t"  # what curves are drawn over: updates offline, environment steps online
+
+
+def check_wandb() -> None:
+    """Raise ConfigError where Weights & Biases is not installed."""
+    if importlib.util.find_spec("wandb") is None:
+        raise ConfigError("use_wandb=True needs Weights & Biases: pip install -c constraints.txt -e '.[wandb]'")
 
 
 class WeightsAndBiases:
@@ -22,12 +29,9 @@ class WeightsAndBiases:
 
         Raises ConfigError where the package is missing, and where the server does not take the run.
         """
-        try:
-            import wandb
-        except ImportError as error:
-            raise ConfigError(
-                "use_wandb=True needs Weights & Biases: pip install -c constraints.txt -e '.[wandb]'"
-            ) from error
+        check_wandb()
+        import wandb
+
         folder = Path(settings.results)
         folder.mkdir(parents=True, exist_ok=True)
         try:

@@ -164,6 +164,22 @@ def test_a_continued_replay_buffer_holds_what_the_first_held() -> None:
         batch(size=1, kind=ReplayBuffer).load_state_dict(first.state_dict())
 
 
+def test_a_replay_buffers_state_of_another_kind_is_refused() -> None:
+    state = ragged_buffer(terminal=True).state_dict()
+    held, obs = len(state["rows"]), state["transition"]["obs"]
+    others = [{"index": index} for index in (-1, 5, 1.0, True, None)]
+    others += [
+        {"rows": rows} for rows in (state["rows"] - 100, state["rows"] + 100, state["rows"].float(), th.ones(1, held))
+    ]
+    for changed in (obs[:1], obs[:, :2], obs.double(), obs[None]):
+        others.append({"transition": state["transition"] | {"obs": changed}})
+    others.append({"transition": state["transition"] | {"more": obs}})
+    others.append({"transition": {key: value for key, value in state["transition"].items() if key != "obs"}})
+    for other in others:
+        with pytest.raises(ValueError, match="the replay buffer"):
+            batch(size=5, kind=ReplayBuffer).load_state_dict(state | other)
+
+
 @pytest.mark.skipif(not th.cuda.is_available(), reason="needs a CUDA device")
 def test_a_replay_buffer_on_a_gpu_is_saved_from_and_continued_through_the_cpu() -> None:
     scheme, groups, preprocess = build_scheme(DISCRETE, ARGS)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch as th
 
-from components.offline_buffer import OfflineBuffer, discounted_to_go
+from components.offline_buffer import OfflineBuffer
+from components.offline_rows import discounted_to_go
 from components.scheme import build_scheme
 
 N, OBS = 3, 2

@@ -98,7 +98,7 @@ def test_inspect_counts_actions_that_are_not_finite(file, capsys):
     [
         ({"action_low": None}, "actions: not reported, for the dataset card lacks 'action_low'"),
         ({"action_high": [1.0]}, "all must agree"),
-        ({"obs_mean": None}, "FAILED: its dataset card lacks 'obs_mean'"),
+        ({"obs_mean": None}, "FAILED: the dataset card lacks 'obs_mean'"),
         ({"obs_mean": ["a"]}, "obs_mean is no array of numbers"),
     ],
 )
@@ -210,5 +210,5 @@ def test_the_example_of_the_docs_runs(tmp_path):
     (tmp_path / "example.py").write_text(text.split("```python\n")[1].split("```")[0])
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     subprocess.run([sys.executable, "example.py"], cwd=tmp_path, env=environment, check=True)
-    dataset = read_dataset(tmp_path / "my_data.h5")
+    dataset = read_dataset(tmp_path / "my_robot.h5")
     assert dataset.n_episodes == 100 and dataset.card["counts"]["terminals"] > 0

@@ -100,7 +100,9 @@ def test_collecting_and_playing_online_warn(
 ) -> None:
     env_args = {"key": f"tests.envs.toy_ends:{key}", "seed": 0, **env_args}
     keys = {"env": "gymma", "env_args": env_args, "name": "x", "collect_quality": None, "seed": 0, **DISCRETE}
-    made, args, logger = build(runner, **keys, collect_episodes=3, collect=True, collect_to=str(tmp_path / "x.h5"), common_reward=False)
+    made, args, logger = build(
+        runner, **keys, collect_episodes=3, collect=True, collect_to=str(tmp_path / "x.h5"), common_reward=False
+    )
     arrays, offsets = play(made, args, logger)
     fields = card_fields(args, made.get_env_info(), "someone")
     with caplog.at_level(logging.WARNING):

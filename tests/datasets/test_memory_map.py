@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from datasets.dataset import read_dataset, write_dataset
-from datasets.memory_map import free_memory
 from tests.datasets.disks import limited, no_free_descriptors, small_disk, without_rights
 from tests.datasets.samples import continuous_card, forge, particle_world
 from utils.errors import DatasetError, OutputError
@@ -32,23 +31,6 @@ def test_memory_map_holds_the_same_and_follows_the_file(tmp_path):
             assert all(isinstance(array, np.memmap) for array in mapped.arrays.values())
             assert all(np.array_equal(mapped.arrays[key], array) for key, array in loaded.arrays.items())
         assert sorted(file.name for file in (tmp_path / "d.h5.cache").iterdir())[:-1] == [loaded.card["checksum"][:16]]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("MemTotal:  900 kB\nMemFree:  100 kB\nMemAvailable:   700 kB\n", 700 * 1024),
-        ("MemTotal:  900 kB\nMemFree:  100 kB\n", os.sysconf("SC_PAGE_SIZE") * 7),  # kernels before 3.14
-        (None, os.sysconf("SC_PAGE_SIZE") * 7),  # other systems
-    ],
-)
-def test_free_memory_counts_what_the_page_cache_would_give_up(text, expected, tmp_path, monkeypatch):
-    sizes = {"SC_PAGE_SIZE": os.sysconf("SC_PAGE_SIZE"), "SC_AVPHYS_PAGES": 7}
-    monkeypatch.setattr("os.sysconf", sizes.__getitem__)
-    if text is not None:
-        (tmp_path / "meminfo").write_text(text)
-    monkeypatch.setattr("datasets.memory_map._MEMINFO", tmp_path / "meminfo")
-    assert free_memory() == expected
 
 
 def test_a_set_larger_than_the_free_memory_is_mapped_and_says_so(tmp_path, monkeypatch, caplog):

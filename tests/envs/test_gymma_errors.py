@@ -48,13 +48,19 @@ def test_bad_arguments_are_one_sentence(key: Any, env_args: dict[str, Any], sent
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_key_and_a_team_reward_are_one_sentence() -> None:
+def test_a_missing_key_and_rewards_of_other_agents_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EnvError, match="env_args.key is missing"):
         REGISTRY["gymma"]()
-    env = make(f"{TOY}:TwoAgents-v0", team_reward=True)
-    env.reset()
-    with pytest.raises(EnvError, match="a reward for each of its 2 agents, not 3.0"):
-        env.step(np.array([0, 1]))
+    toy = importlib.import_module(TOY)
+    step = toy.TwoAgents.step
+    env = make(f"{TOY}:TwoAgents-v0")
+    paid: Any
+    for paid in ([1.0, 2.0, 3.0], {"0": 1.0, "1": 2.0}, None, "3"):
+        result = paid, False, False, {}
+        monkeypatch.setattr(toy.TwoAgents, "step", lambda self, a, result=result: (step(self, a)[0], *result))
+        env.reset()
+        with pytest.raises(EnvError, match="a reward for each of its 2 agents, or one number for the team, not"):
+            env.step(np.array([0, 1]))
 
 
 def test_masks_without_an_action_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ def test_a_finished_training_keeps_its_result_where_its_episodes_have_to_move(
     monkeypatch.setattr("loops.recording.card_fields", lambda *_: continuous_card())
     monkeypatch.setattr("loops.recording.exploration", lambda runner: "")
     args = SimpleNamespace(name="x", replay_to=str(tmp_path / "d.h5"), results=tmp_path)
-    Recording(args).write(SimpleNamespace(t_env=3, get_env_info=dict), LOG)
+    Recording(args).write(SimpleNamespace(t_env=3, get_env_info=dict, team_reward=False), LOG)
     (record,) = caplog.records
     assert record.levelno == logging.ERROR and f"episodes are in {tmp_path}/d-2.h5" in record.getMessage()
     assert read_dataset(tmp_path / "d-2.h5").n_episodes == 2

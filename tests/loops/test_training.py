@@ -24,11 +24,13 @@ from runners.episodes import Episodes
 from tests.command_line import ROOT, CommandLine, status
 from tests.components.test_offline_buffer import make as make_buffer
 from tests.learners.learner_tester import assert_same, make_learner, train
-from utils.checkpoint import STATE_FILE, STATE_KEYS, load_state
+from utils.checkpoint import STATE_FILE, load_state
 from utils.errors import CheckpointError
 from utils.logging import Logger
-from utils.progress import StopSignals
+from utils.manifest import write_manifest
 from utils.settings import Settings
+from utils.signals import StopSignals, check
+from utils.training_state import ENTRIES
 
 
 class Loop(Training):
@@ -39,9 +41,9 @@ class Loop(Training):
     def __init__(self, folder: Path, **updates: Any) -> None:
         keys = {"results": folder, "unique_token": "run", "env_args": {}, "name": "spacql", "learner": "spacql_learner",
                 "seed": 5, "device": "cpu", "t_max": 9, "save_model": True, "save_model_interval": 100,
-                "test_interval": 100, "log_interval": 100, "checkpoint_path": "", "load_step": 0, "common_reward": True,
-                "reward_scalarisation": "mean", "evaluation_seed": 0, "agent_output_type": "mean",
-                "action_selector": "deterministic"}  # fmt: skip
+                "test_interval": 100, "log_interval": 100, "checkpoint_path": "", "load_step": 0, "load_weights": "",
+                "common_reward": True, "reward_scalarisation": "mean", "evaluation_seed": 0,
+                "agent_output_type": "mean", "action_selector": "deterministic"}  # fmt: skip
         evaluator = updates.pop("evaluator", None)
         settings = Settings(**keys | updates)
         learner, buffer = make_learner(), make_buffer([3, 5], window=1)[0]
@@ -65,8 +67,14 @@ def saved_at(folder: Path, t: int) -> Path:
     return first.save().parent
 
 
+def rewrite(file: Path, state: dict[str, Any]) -> None:
+    """Save another state, as if the run had written it."""
+    th.save(state, file)
+    write_manifest(file.parent)
+
+
 def test_a_checkpoint_holds_just_what_one_must_hold(tmp_path: Path) -> None:
-    assert set(load_state(saved_at(tmp_path, 1) / "1")) == set(STATE_KEYS)
+    assert set(load_state(saved_at(tmp_path, 1) / "1")) == set(ENTRIES)
 
 
 class Scores:
@@ -106,7 +114,7 @@ def test_the_figures_of_a_continued_run_span_both_parts(release: str, tmp_path: 
     if release == "earlier":
         del state["evaluations"]
         state["settings"] |= {"agent_output_type": "auto", "action_selector": "auto"}
-        th.save(state, file)
+        rewrite(file, state)
     later = evaluated(tmp_path, "second", t_max=10, checkpoint_path=str(first.directory), first=11)
     assert later.evaluator is not None
     # The first part's closing evaluation, at 6, is none of the whole run's.
@@ -136,7 +144,7 @@ def test_a_selector_that_auto_stood_for_is_no_change(
     folder = saved_at(tmp_path, 3)
     state = th.load(folder / "3" / STATE_FILE, weights_only=True)
     state["settings"] |= {"agent_output_type": "auto", "action_selector": chosen}
-    th.save(state, folder / "3" / STATE_FILE)
+    rewrite(folder / "3" / STATE_FILE, state)
     Loop(tmp_path, unique_token="second", checkpoint_path=str(folder)).resume()
     assert ("action_selector was" in caplog.text) == warned and "agent_output_type was" not in caplog.text
 
@@ -166,7 +174,7 @@ def test_another_kind_of_device_draws_anew_and_says_so(
     def continued(t: int = 5, n_bytes: int = 16) -> tuple[th.Tensor, th.Tensor]:
         state[whose]["generator"] = kept if n_bytes == len(kept) else th.zeros(n_bytes, dtype=th.uint8)
         state["t"] = state["learner"]["training_steps"] = t
-        th.save(state, folder / "5" / STATE_FILE)
+        rewrite(folder / "5" / STATE_FILE, state)
         loop = Loop(tmp_path, unique_token="second", checkpoint_path=str(folder))
         loop.resume()
         return th.rand(4, generator=loop.learner.generator), loop.buffer.sample(50)["obs"].flatten()
@@ -205,6 +213,30 @@ def test_a_signal_saves_what_the_step_has_not_saved_already(
     with pytest.raises(SacredInterrupt, match=f"SIGTERM at update 2 of 9; continue with checkpoint_path='{tmp_path}"):
         loop.run(SimpleNamespace())
     assert saved == [2] and [path.name for path in loop.directory.iterdir()] == ["2"]
+
+
+@pytest.mark.parametrize("at", [0, 4, 6])
+def test_an_evaluation_that_a_signal_ends_is_played_by_the_run_that_continues(
+    at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the start, in the middle, and at the end, where only the policy is left to evaluate."""
+    played = Scores.evaluate
+
+    def stopped(self: Scores) -> Episodes:
+        if self.played * 4 >= at:
+            os.kill(os.getpid(), signal.SIGINT)
+            check("during an evaluation")
+        return played(self)
+
+    monkeypatch.setattr(Scores, "evaluate", stopped)
+    advised = "evaluate=True" if at == 6 else "continue"
+    with pytest.raises(SacredInterrupt, match=f"SIGINT at update {at} of 6; {advised} with checkpoint_path='"):
+        evaluated(tmp_path, "first", t_max=6)
+    monkeypatch.undo()
+    path = str(tmp_path / "models" / "first")
+    later = evaluated(tmp_path, "second", t_max=10, checkpoint_path=path, first=1 + (at + 3) // 4)
+    assert later.evaluator is not None and later.evaluator.history == [(0, 1), (4, 2), (8, 3), (10, 4)]
+    assert not later.evaluation_due and set(load_state(later.directory / "10")) == {*ENTRIES, "evaluations"}
 
 
 def test_a_run_that_saves_nothing_says_so(tmp_path: Path) -> None:

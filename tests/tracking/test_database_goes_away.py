@@ -73,7 +73,7 @@ def sentences(log: Path) -> list[str]:
     return [line for line in lines if "MongoDB" in line]
 
 
-FIRST, MIDDLE, LAST = ("t_env:         20", "t_env:        200", "t_env:        400")
+FIRST, MIDDLE, LAST = (f"| update: {t:>10}" for t in (20, 200, 400))
 
 
 @pytest.mark.parametrize(("stage", "how"), [(FIRST, "killed"), (MIDDLE, "killed"), (LAST, "killed"), (LAST, "silent")])

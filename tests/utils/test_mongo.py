@@ -17,8 +17,8 @@ from sacred import SETTINGS, Experiment
 
 from utils import mongo
 from utils.errors import ConfigError
+from utils.experiment import RecordedExperiment
 from utils.mongo import RunDatabaseObserver, parse_address
-from utils.named_experiment import NamedExperiment
 from utils.observers import RunDirectoryObserver
 
 PASSWORD = "hush%40"
@@ -36,7 +36,7 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def recorded(observer: Any, main: Callable[..., Any], folder: Path) -> Any:
     """A run that the observer and a directory record; returns Sacred's run."""
-    experiment = NamedExperiment("test", save_git_info=False)
+    experiment = RecordedExperiment("test", save_git_info=False)
     experiment.recorded_name = "algorithm on dataset"
     experiment.observers.extend([observer, RunDirectoryObserver(str(folder))])
     experiment.main(main)
@@ -206,5 +206,5 @@ class Pong:
 
 
 def test_an_experiment_without_a_name_of_its_own_keeps_the_first() -> None:
-    assert NamedExperiment("test", save_git_info=False).get_experiment_info()["name"] == "test"
-    assert isinstance(NamedExperiment("test", save_git_info=False), Experiment)
+    assert RecordedExperiment("test", save_git_info=False).get_experiment_info()["name"] == "test"
+    assert isinstance(RecordedExperiment("test", save_git_info=False), Experiment)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,11 +13,10 @@ import yaml
 import main
 from learners import REGISTRY
 from learners.q_learner import QLearner
-from loops.training import Training
+from loops.continuation import changes
 from utils import config
 from utils.errors import ConfigError
 from utils.old_names import OldNames, old_names, renamed
-from utils.overrides import replaced_updates, with_updates
 
 GONE = "there is one kind of critic"
 
@@ -38,25 +36,23 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return said
 
 
-def prepared(*words: str) -> tuple[dict[str, Any], list[str]]:
-    """The configuration that main.py makes of a command line, and what it leaves for Sacred."""
-    rest = main.prepare(["main.py", "print_config", "--config=iql", "--env-config=mpe", *words, "-u"])
+def prepared(*words: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The configuration that main.py makes of a command line, and the overrides that it hands to Sacred."""
+    command = main.prepare(["main.py", "print_config", "--config=iql", "--env-config=mpe", *words, "-u"])
     layers: dict[str, Any] = main.ex.configurations[-1]()
-    return config.merge(layers, with_updates(rest)), rest
+    return config.merge(layers, command.updates), command.updates
 
 
 def test_an_old_name_in_with_means_the_new_one(lines: list[str]) -> None:
-    final, rest = prepared("with", "lr=0.001", "label=a b", "env_args.continuous_actions=False")
+    final, updates = prepared("with", "lr=0.001", "label=a b", "env_args.continuous_actions=False")
     assert final["q_lr"] == 0.001 and final["lr"] == 0.0005 and final["label"] == "a b"
     assert final["env_args"]["continuous_actions"] is False
-    assert rest == ["main.py", "print_config", "with", "q_lr=0.001", "label='a b'",
-                    "env_args.continuous_actions=False", "-u"]  # fmt: skip
+    assert updates == {"q_lr": 0.001, "label": "a b", "env_args": {"continuous_actions": False}}
     assert lines == ["with: lr=0.001 sets q_lr, which is what this learner calls the key"]
 
 
 def test_words_that_hold_no_old_name_are_left_alone(lines: list[str]) -> None:
-    words = ["with", "q_lr=1e-3", "label=a b"]
-    assert prepared(*words)[1] == ["main.py", "print_config", *words, "-u"] and lines == []
+    assert prepared("with", "q_lr=1e-3", "label=a b")[1] == {"q_lr": 0.001, "label": "a b"} and lines == []
 
 
 @pytest.mark.parametrize("force", [(), ("-f",)])
@@ -67,9 +63,9 @@ def test_an_old_name_in_a_file_of_overrides_means_the_new_one(
     file = tmp_path / f"overrides{suffix}"
     content = {"lr": 0.002, "env_args": {"time_limit": 7}, "label": "from a file"}
     file.write_text(json.dumps(content) if suffix == ".json" else yaml.safe_dump(content))
-    final, rest = prepared("with", str(file), "gamma=0.9", *force)
+    final, updates = prepared("with", str(file), "gamma=0.9", *force)
     assert final["q_lr"] == 0.002 and final["env_args"]["time_limit"] == 7 and final["gamma"] == 0.9
-    assert final["label"] == "from a file" and str(file) not in rest and set(force) <= set(rest)
+    assert final["label"] == "from a file" and "lr" not in updates
 
 
 def test_the_values_of_the_new_name_are_checked(lines: list[str]) -> None:
@@ -86,16 +82,16 @@ def test_one_key_has_one_value(lines: list[str]) -> None:
 
 
 def test_a_removed_key_is_left_out(lines: list[str]) -> None:
-    final, rest = prepared("with", "critic_type=ensemble_q")
-    assert "critic_type" not in final and rest == ["main.py", "print_config", "-u"]
+    final, updates = prepared("with", "critic_type=ensemble_q")
+    assert "critic_type" not in final and updates == {}
     assert lines == [f"with: critic_type=ensemble_q has no effect: {GONE}"]
 
 
 def test_learners_without_old_names_keep_theirs(lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Stock EPyMARL's learners read `lr`."""
     monkeypatch.setitem(REGISTRY, "q_learner", SimpleNamespace)
-    final, rest = prepared("with", "lr=0.001")
-    assert final["lr"] == 0.001 and "lr=0.001" in rest and lines == []
+    final, updates = prepared("with", "lr=0.001")
+    assert final["lr"] == 0.001 and updates == {"lr": 0.001} and lines == []
 
 
 @pytest.fixture
@@ -141,24 +137,12 @@ def test_the_learner_that_with_chooses_is_asked(files: Path) -> None:
     assert asked == ["one", "two"]
 
 
-def test_settings_of_checkpoints_are_read_under_todays_names(caplog: pytest.LogCaptureFixture) -> None:
+def test_settings_of_checkpoints_are_read_under_todays_names() -> None:
     assert renamed({"lr": 1, "a": 2}, {"lr": "q_lr"}) == {"q_lr": 1, "a": 2}
     assert renamed({"lr": 1, "q_lr": 3}, {"lr": "q_lr"}) == {"q_lr": 3}
     same = {"gamma": 0.9, "agent_output_type": "q", "action_selector": "epsilon_greedy"}
     stored = same | {"lr": 0.0003, "critic_type": "ensemble_q"}
     names = old_names(Renaming)
-    log = logging.getLogger("training")
-    changes = (({}, ""), ({"q_lr": 0.1}, "q_lr was 0.0003, now 0.1"), ({"gamma": 0.8}, "gamma was 0.9, now 0.8"))
-    for now, words in changes:
-        settings = same | {"lr": 0.0005, "q_lr": 0.0003} | now
-        training = SimpleNamespace(settings=settings, log=log, continuous=False)
-        caplog.clear()
-        Training._warn_of_changes(training, names.stored(stored))  # type: ignore[arg-type]
-        assert [record.getMessage().partition(": ")[2] for record in caplog.records] == ([words] if words else [])
-
-
-def test_words_mean_what_the_overrides_mean() -> None:
-    updates = {"a": None, "b": "x y", "c": [1, "2"], "d": {"e": 1.5, "f": {"g": True}}, "h": {}, "i": {"j.k": 1}}
-    argv = ["main.py", "with", "x=1", "-c", "comment"]
-    assert with_updates(replaced_updates(argv, updates)) == updates
-    assert replaced_updates(argv, {}) == ["main.py", "-c", "comment"]
+    cases = (({}, ""), ({"q_lr": 0.1}, "q_lr was 0.0003, now 0.1"), ({"gamma": 0.8}, "gamma was 0.9, now 0.8"))
+    for now, words in cases:
+        assert changes(names.stored(stored), same | {"lr": 0.0005, "q_lr": 0.0003} | now) == words

@@ -118,7 +118,8 @@ def test_a_silent_or_malformed_mongo_is_refused_before_the_run(tmp_path: Path) -
 
 
 def state_at(t: int) -> dict[str, Any]:
-    return dict.fromkeys(checkpoint.STATE_KEYS, 0) | {"t": t, "seed": 7}
+    return {"t": t, "seed": 7, "learner_name": "bc_learner", "dataset_checksum": None, "settings": {}, "learner": None,
+            "buffer": {}, "rng": {}, "statistics": {}, "evaluated_for_the_end": False}  # fmt: skip
 
 
 class Models:
@@ -145,57 +146,31 @@ def test_the_seed_is_read_without_the_tensors(tmp_path: Path, monkeypatch: pytes
     """A replay buffer may be gigabytes."""
     checkpoint.save_checkpoint(tmp_path, 1, Models(1.0), state_at(1) | {"buffer": {"replay": th.zeros(10**6)}})
     load, mapped = th.load, []
-    monkeypatch.setattr(th, "load", lambda *rest, **keys: mapped.append(keys["mmap"]) or load(*rest, **keys))
+    monkeypatch.setattr(th, "load", lambda *rest, **keys: mapped.append(keys.get("mmap")) or load(*rest, **keys))
     assert checkpoint.checkpoint_seed(str(tmp_path), 0) == 7
+    assert mapped.pop() and mapped == [None, None]  # the state; before, both files without their tensors
     assert checkpoint.load_state(tmp_path / "1")["buffer"]["replay"].numel() == 10**6
-    assert mapped == [True, False]
+    assert mapped.pop() is False
 
 
-def test_missing_and_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
+def test_missing_checkpoints_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such directory"):
         checkpoint.find_checkpoint(str(tmp_path / "none"), 0)
     with pytest.raises(CheckpointError, match="no step directories"):
         checkpoint.find_checkpoint(str(tmp_path), 0)
-    path = checkpoint.save_checkpoint(tmp_path, 1, Models(1.0), {"t": 1})
-    file = path / checkpoint.STATE_FILE
-    with pytest.raises(CheckpointError, match="lacks seed"):
-        checkpoint.load_state(path)
-    for key in checkpoint.STATE_KEYS:
-        th.save({other: value for other, value in state_at(1).items() if other != key}, file)
-        with pytest.raises(CheckpointError, match=f"lacks {key}, so it is no training state of this release"):
-            checkpoint.load_state(path)
-    file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(CheckpointError, match="damaged"):
-        checkpoint.load_state(path)
-    file.unlink()
-    with pytest.raises(CheckpointError, match="cannot be continued: evaluate it with evaluate=True"):
-        checkpoint.load_state(path)
-
-
-def test_nothing_is_unpickled(tmp_path: Path) -> None:
-    path = checkpoint.save_checkpoint(tmp_path, 1, Models(1.0), {"t": 1})
-    th.save({"t": Path("an object")}, path / checkpoint.STATE_FILE)
-    with pytest.raises(CheckpointError, match="damaged or no checkpoint of this program"):
-        checkpoint.load_state(path)
 
 
 def test_replacing_a_checkpoint_keeps_the_old_one_until_the_new_one_is_in_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint.save_checkpoint(tmp_path, 10, Models(1.0), state_at(10))
-    replace = os.replace
-
-    def killed(source: Path, target: Path) -> None:
-        if target.name == "10":
-            raise KeyboardInterrupt
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", killed)
+    monkeypatch.setattr(os, "rename", MagicMock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         checkpoint.save_checkpoint(tmp_path, 10, Models(5.0), state_at(11))
-    old, new = tmp_path / ".10.replaced", tmp_path / ".10.writing"
-    assert checkpoint.load_state(old) == state_at(10) and checkpoint.load_state(new) == state_at(11)
     monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == [".10.replaced"]
+    assert checkpoint.find_checkpoint(str(tmp_path), 0) == tmp_path / "10"
+    assert checkpoint.load_state(tmp_path / "10") == state_at(10)
     checkpoint.save_checkpoint(tmp_path, 10, Models(5.0), state_at(12))
     assert checkpoint.load_state(tmp_path / "10") == state_at(12)
     assert [path.name for path in tmp_path.iterdir()] == ["10"]

@@ -14,12 +14,15 @@ import numpy as np
 
 from datasets.dataset import write_dataset
 from datasets.faults import input_error
+from datasets.importers.npy import read_npy
 from envs.bridge import GOALS, STARTS
 from envs.matrix_game import PAYOFFS, STATE
 from utils.errors import DatasetError
+from utils.memory import require_memory
 
 _FILES = ("obs", "state", "actions", "avail_actions", "reward", "terminated", "filled")
 _ADVICE = "fetch the folder anew"
+_COPIES = 2  # the arrays as they are and as a dataset's
 _GOAL_COLUMNS, _PLACE_COLUMNS = (2, 3, 6, 7), (0, 1, 4, 5)  # of Bridge's state
 
 
@@ -62,7 +65,13 @@ def _read(folder: Path) -> _Buffer:
     """Read the folder's arrays and check their shapes, flags and actions."""
     if not folder.is_dir():
         raise DatasetError(f"{folder} is no folder; give one that holds {', '.join(f'{name}.npy' for name in _FILES)}")
-    arrays = {name: _load(folder / f"{name}.npy") for name in _FILES}
+    files = [folder / f"{name}.npy" for name in _FILES]
+    try:
+        size = sum(file.stat().st_size for file in files if file.is_file())
+    except OSError as error:  # a folder that may be listed but not entered
+        raise input_error(folder, error) from error
+    require_memory(_COPIES * size, f"importing {folder}", "import it where there is more memory")
+    arrays = {name: _load(file) for name, file in zip(_FILES, files, strict=True)}
     available = arrays["avail_actions"]
     if available.ndim != 4 or available.shape[2] != 2 or 0 in available.shape:
         raise DatasetError(
@@ -78,6 +87,8 @@ def _read(folder: Path) -> _Buffer:
                 f"must be {shape}; {_ADVICE}"
             )
     filled = arrays["filled"][..., 0]
+    if not np.isin(filled, (0, 1)).all():
+        raise DatasetError(f"{folder / 'filled'}.npy must be 0 or 1 everywhere; {_ADVICE}")
     lengths = filled.sum(1).astype(np.int64) - 1  # (E,)
     buffer = _Buffer(folder, arrays, lengths)
     if not np.array_equal(filled, np.arange(rows[1]) <= lengths[:, None]) or lengths.min() < 1:
@@ -92,14 +103,11 @@ def _load(path: Path) -> np.ndarray:
     if not path.is_file():
         raise DatasetError(f"{path} does not exist; an AlberDICE buffer holds {', '.join(_FILES)}, each as .npy")
     try:
-        array = np.load(path, allow_pickle=False)
+        return read_npy(path)
     except OSError as error:
         raise input_error(path, error) from error
-    except (ValueError, EOFError) as error:
+    except ValueError as error:
         raise DatasetError(f"{path} is no array of numbers in NumPy's format ({error}); {_ADVICE}") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
-        raise DatasetError(f"{path} is no array of numbers in NumPy's format; {_ADVICE}")
-    return array
 
 
 def _check_actions(buffer: _Buffer) -> None:

@@ -8,8 +8,10 @@ import numpy as np
 from datasets.dataset import write_dataset
 from envs.bridge import GOALS, N_ACTIONS, STARTS, bridge_tables, state_index
 from utils.errors import DatasetError
+from utils.memory import require_memory
 
 KINDS = ("optimal", "mix")
+_EPISODE_BYTES = 2000  # of the arrays of an episode of nine rows, the shortest, at least
 _LIMIT = 50  # steps of an episode, as in the published datasets
 
 
@@ -30,6 +32,7 @@ def generate_bridge(
         raise DatasetError(
             f"--episodes is {episodes} and --seed {seed}; they must be at least 1 and 0, and a mix needs an even number"
         )
+    require_memory(episodes * _EPISODE_BYTES, f"--episodes={episodes}", "generate fewer")
     rng = np.random.default_rng(seed)
     shortest, anything = shortest_actions(), np.ones((len(bridge_tables().states), N_ACTIONS**2), bool)
     n_random = episodes // 2 if kind == "mix" else 0

@@ -8,9 +8,11 @@ import numpy as np
 from datasets.dataset import write_dataset
 from envs.matrix_game import PAYOFFS, STATE
 from utils.errors import DatasetError
+from utils.memory import require_memory
 
 _NAMES = {"A": 0, "B": 1}
 _STEPS = 50  # of an episode, as in the published datasets
+_ROW_BYTES = 100  # of a row's arrays, at least
 _RANDOM = "AA,AB,BA,BB"
 
 
@@ -32,6 +34,7 @@ def generate_xor(
         )
     if episodes < 1 or seed < 0:
         raise DatasetError(f"--episodes is {episodes} and --seed {seed}; they must be at least 1 and 0")
+    require_memory(episodes * (_STEPS + 1) * _ROW_BYTES, f"--episodes={episodes}", "generate fewer")
     rng = np.random.default_rng(seed)
     joint = np.array([[_NAMES[letter] for letter in name] for name in names])  # (K, 2)
     taken, next_ones = (

@@ -24,12 +24,13 @@ class Seen:
 
 @dataclass
 class Outcome:
-    """Rewards of a step, 0 for agents that did not act, and how it ends the episode.
+    """Rewards of a step and how it ends the episode.
 
+    rewards: one per agent, 0 for agents that did not act; or one number for the team, where the simulator pays that.
     `terminated` if all agents terminated, `truncated` if it ends in another way.
     """
 
-    rewards: list[float]
+    rewards: list[float] | float
     terminated: bool
     truncated: bool
 
@@ -95,8 +96,9 @@ class PettingZooSimulator(Simulator):
         self._acting = self._present() - ended
         self._cut -= self._acting
         over = not self._acting
+        team = is_number(rewards)
         outcome = Outcome(
-            rewards=[float(rewards.get(name, 0.0)) if name in joint else 0.0 for name in self.names],
+            rewards=float(rewards) if team else [float(rewards.get(n, 0.0)) if n in joint else 0.0 for n in self.names],
             terminated=over and not self._cut,
             truncated=over and bool(self._cut),
         )
@@ -161,15 +163,17 @@ class GymnasiumSimulator(Simulator):
         taken = zip(actions, self.action_spaces, self._ended, strict=True)
         joint = tuple(_idle(space) if ended else action for action, space, ended in taken)
         observations, rewards, terminated, truncated, info = self.env.step(joint)
-        n_agents = len(self.names)
-        if np.shape(rewards) != (n_agents,):
+        n_agents, team = len(self.names), is_number(rewards)
+        if not team and np.shape(rewards) != (n_agents,):
             raise EnvError(
-                f"{self._key} must give a reward for each of its {n_agents} agents, not {rewards!r}; "
-                "wrap it so that it returns a list of rewards"
+                f"{self._key} must give a reward for each of its {n_agents} agents, or one number for the team, not "
+                f"{rewards!r}; wrap it so that it returns a list of rewards"
             )
         ends = self._per_agent("terminated", terminated)  # (N,)
         cuts = self._per_agent("truncated", truncated)  # (N,)
-        earned = [0.0 if ended else float(reward) for reward, ended in zip(rewards, self._ended, strict=True)]
+        earned: list[float] | float = float(rewards) if team else 0.0
+        if not team:
+            earned = [0.0 if ended else float(reward) for reward, ended in zip(rewards, self._ended, strict=True)]
         # An agent's end is its first; the environment need not repeat it.
         self._cut |= cuts & ~ends & ~self._ended
         self._ended |= ends | cuts
@@ -210,6 +214,11 @@ def _idle(space: Any) -> Any:
     if isinstance(space, spaces.Discrete):
         return int(space.start)
     return np.clip(np.zeros(space.shape, space.dtype), space.low, space.high)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is one number, of Python, NumPy or an array without dimensions."""
+    return isinstance(value, int | float | np.number | np.ndarray) and np.ndim(value) == 0
 
 
 def numbers(info: dict[str, Any]) -> dict[str, float]:

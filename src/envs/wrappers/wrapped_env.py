@@ -38,6 +38,7 @@ class WrappedEnv(MultiAgentEnv):
     The episode terminates when all agents have terminated. It is truncated when it ends in another way: at the
     simulator's limit or after `time_limit` steps. That step keeps its reward and has `info["episode_limit"]` True.
     Some simulators call their own limit a terminal state: an end exactly at one of `own_limits` is a truncation too.
+    Where the simulator pays one number for the team, that is the reward, whatever `common_reward` says.
     """
 
     def __init__(
@@ -109,9 +110,12 @@ class WrappedEnv(MultiAgentEnv):
         terminated = outcome.terminated and not cut
         truncated = not terminated and (cut or outcome.truncated or self._t >= self.episode_limit)
         self._running = not (terminated or truncated)
-        check_finite("reward", outcome.rewards, ("agent",), self.key, self._t)  # here, for a sum would hide whose it is
+        paid = outcome.rewards
+        self.team_reward = not isinstance(paid, list)
+        axes = () if self.team_reward else ("agent",)
+        check_finite("reward", paid, axes, self.key, self._t)  # here, for a sum would hide whose it is
         info = self._take_in(seen)
-        reward = scalarise(outcome.rewards, self.common_reward, self.reward_scalarisation)
+        reward = scalarise(paid, self.common_reward, self.reward_scalarisation) if isinstance(paid, list) else paid
         return self.get_obs(), reward, terminated, truncated, {**info, "episode_limit": truncated}
 
     def _take_in(self, seen: Seen) -> dict[str, float]:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from stock import plug_into
+from stock import plug, plug_into
 from tests.compat.ours_in_stock.stand_in import HERE, LIMIT, Launcher, build, write_tiny_dataset
 from tests.compat.stock_checkout import stock_checkout
+from utils import files as written
 
 OFFLINE = {
     "bc_discrete": (),
@@ -35,6 +36,24 @@ def kind(request: pytest.FixtureRequest) -> str:
     if request.param == "real":
         stock_checkout()
     return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave written files in the kernel's memory: only a power cut could lose them, and no test makes one."""
+    monkeypatch.setattr(written, "flush_to_disk", lambda path: None)
+
+
+@pytest.fixture(scope="session")
+def files() -> dict[str, bytes]:
+    """What is copied."""
+    return plug.planned_files()
+
+
+@pytest.fixture
+def planned_once(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read what is copied once, for tests that plug in often."""
+    monkeypatch.setattr(plug_into, "planned_files", lambda: files)
 
 
 @pytest.fixture(scope="session")

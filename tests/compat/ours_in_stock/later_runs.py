@@ -15,6 +15,7 @@ import torch as th
 from tests.command_line import ROOT
 from tests.compat.ours_in_stock.conftest import COUNTING, OFFLINE, TINY, UPDATES
 from tests.compat.ours_in_stock.stand_in import Launcher, build
+from utils.manifest import write_manifest
 
 RUNNERS = {"episode": 1, "parallel": 2}  # and how many episodes each plays at once
 SAVED = "save_model=True"
@@ -71,6 +72,7 @@ def always(action: int, saved: Path, path: Path) -> Path:
     state = th.load(path / "agent.th", weights_only=True)
     state["fc3.bias"][..., action] += 1000
     th.save(state, path / "agent.th")
+    write_manifest(path)
     return path
 
 

@@ -14,9 +14,17 @@ from tests.compat.ours_in_stock.stand_in import LIMIT, Launcher
 
 pytestmark = pytest.mark.slow  # the fixtures train in checkouts
 FILES = {
-    "bc_discrete": {"agent.th", "agent_opt.th"},
-    "spacql_discrete": {"agent.th", "agent_opt.th", "critic.th", "critic_opt.th"},
-    "comadice_discrete": {"agent.th", "agent_opt.th", "value.th", "value_opt.th", "mixer.th", "normaliser.th"},
+    "bc_discrete": {"manifest.json", "agent.th", "agent_opt.th"},
+    "spacql_discrete": {"manifest.json", "agent.th", "agent_opt.th", "critic.th", "critic_opt.th"},
+    "comadice_discrete": {
+        "manifest.json",
+        "agent.th",
+        "agent_opt.th",
+        "value.th",
+        "value_opt.th",
+        "mixer.th",
+        "normaliser.th",
+    },
 }
 
 

@@ -17,18 +17,6 @@ from tests.compat.ours_in_stock.stand_in import build, tree
 from utils.config import algorithm
 
 REGISTRIES = {f"src/{folder}/__init__.py" for folder in plug.EXTENDED}
-# Modules of stock (cbc38c0) under the folders that ours go to.
-STOCK_FILES = {
-    "components": "action_selectors episode_buffer epsilon_schedules standarize_stream transforms",
-    "controllers": "basic_controller maddpg_controller non_shared_controller",
-    "learners": "actor_critic_learner actor_critic_pac_dcg_learner actor_critic_pac_learner coma_learner "
-    "maddpg_learner ppo_learner q_learner qtran_learner",
-    "modules.agents": "rnn_agent rnn_feature_agent rnn_ns_agent",
-    "modules.critics": "ac ac_ns centralV centralV_ns coma coma_ns maddpg maddpg_ns mlp pac_ac pac_ac_ns pac_dcg_ns",
-    "modules.mixers": "qmix qtran vdn",
-    "runners": "episode_runner parallel_runner",
-    "utils": "dict2namedtuple general_reward_support logging rl_utils timehelper",
-}
 # What the release before this one copied and this one does not, and the reverse.
 OLDER = {"controllers/batched_controller.py", "learners/gradients.py", "loops/__init__.py", "loops/data.py",
          "modules/densities/__init__.py", "modules/mixers/registry.py", "runners/offline_runner.py"}  # fmt: skip
@@ -50,7 +38,7 @@ def release_before(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with monkeypatch.context() as before:
         before.setattr(plug_into, "planned_files", lambda: {**kept, **dict.fromkeys(OLDER, b"# older\n")})
         before.setattr(plug, "NAMES", {})
-        before.setattr(plug_into, "EXTENDED", tuple(plug.ENTRIES))
+        before.setattr(plug_into, "REGISTRIES", tuple(f"{folder}/__init__.py" for folder in plug.ENTRIES))
         assert plug_into.main([str(checkout)]) == 0
     assert all((checkout / "src" / name).exists() for name in OLDER)
     return checkout
@@ -197,7 +185,7 @@ def test_other_folders_are_refused(checkout: Path, tmp_path: Path, capsys: pytes
     (checkout / "src/utils/general_reward_support.py").unlink()
     assert "general_reward_support.py is missing" in refusal(capsys, checkout)
     assert plug_into.main(["x" * 300]) == 1  # asking whether it exists is an error already
-    assert "cannot be used (File name too long)" in capsys.readouterr().err
+    assert "cannot be used (file name too long)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["learners/bc_learner.py", "config/algs/bc_discrete.yaml", "utils/errors.py"])
@@ -214,14 +202,39 @@ def test_what_cannot_be_written_leaves_everything_as_it_was(
     write_bytes, failed = Path.write_bytes, []
 
     def full(path: Path, content: bytes) -> int:
-        if not path.as_posix().endswith(name) or failed:
+        if f".{Path(name).name}." not in path.name or path.parent.name != (checkout / "src" / name).parent.name:
             return write_bytes(path, content)
         failed.append(write_bytes(path, content[: len(content) // 2]))
-        raise OSError(28, "No space left on device", str(path))
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
-    assert f"{name} cannot be written (No space left on device)" in refusal(capsys, checkout)
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "write_bytes", full)
+        assert f"{name} cannot be written (no space left on device)" in refusal(capsys, checkout)
     assert failed and plug_into.main([str(checkout)]) == 0
+
+
+def test_what_cannot_be_put_back_is_left_for_the_next_run(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk stays full while an update is taken back: its record still knows the files of both releases."""
+    before, files = tree(checkout), plug.planned_files()
+    older = {**files, "learners/bc_learner.py": b"# older\n", "learners/base_learner.py": b"# older\n"}
+    with monkeypatch.context() as release:
+        release.setattr(plug_into, "planned_files", lambda: older)
+        plug_into.main([str(checkout)])
+    write_bytes, written = Path.write_bytes, []
+
+    def full(path: Path, content: bytes) -> int:
+        written.append(path)
+        if len(written) > 2:  # the record and one file
+            raise OSError(28, "No space left on device")
+        return write_bytes(path, content)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "write_bytes", full)
+        assert plug_into.main([str(checkout)]) == 1
+    assert "nor could everything be put back: make room there, then run this again" in capsys.readouterr().err
+    assert plug_into.main([str(checkout), "--remove"]) == 0 and tree(checkout) == before
 
 
 @pytest.mark.parametrize("name", ["datasets", "modules/layers"])
@@ -265,7 +278,7 @@ def test_links_are_not_followed_out_of_the_checkout(
 
 def test_the_closure_is_ours_alone() -> None:
     """Nothing that is copied lies where stock has a file, and everything imported is copied or stock's."""
-    stock = {f"{folder}.{name}" for folder, names in STOCK_FILES.items() for name in names.split()}
+    stock = {f"{folder}.{name}" for folder, names in plug.STOCKS_OWN.items() for name in names.split()}
     closure = plug.import_closure(plug.roots())
     assert not closure & stock and not closure & plug.STOCK_PACKAGES
     assert stock >= plug.STOCK_MODULES

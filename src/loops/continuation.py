@@ -1,0 +1,114 @@
+"""Where a training run starts from: an earlier run's checkpoint, continued exactly, or only its weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from learners.transfer import load_weights
+from loops.resolve import resolved_outputs
+from utils.checkpoint import STATE_FILE, check_checkpoint, find_checkpoint, load_state
+from utils.errors import CheckpointError, ConfigError, printable, shown
+
+# What a continued run may change without becoming another experiment.
+FREE_TO_CHANGE = ("t_max", "checkpoint_path", "load_step", "load_weights", "unique_token", "local_results_path",
+                  "device", "use_cuda", "buffer_cpu_only", "memory_map", "compile", "loss_chunk", "mongo",
+                  "use_tensorboard", "use_wandb", "wandb_mode", "wandb_project", "wandb_team", "dataset",
+                  "save_model_interval", "log_interval", "repeat_id", "label", "hypergroup",
+                  "save_replay_buffer")  # fmt: skip
+OF_EVALUATIONS = ("test_", "validation_", "fqe_")  # statistics that evaluations log
+# What gives weights of the same shapes another meaning.
+MEANING = ("agent_output_type", "obs_agent_id", "obs_last_action")
+
+
+def state_to_continue(
+    directory: Path, identity: dict[str, Any], t_max: int, unit: str, continuous: bool
+) -> dict[str, Any]:
+    """The training state of `directory` for a run of this `identity`, its settings with `auto` replaced.
+
+    Raises CheckpointError where it is missing, damaged, of another learner or dataset, or at `t_max` already.
+    """
+    state = load_state(directory)
+    for key, here in identity.items():
+        if state[key] != here:
+            remedy = "" if key == "seed" else f", or start a new run from its weights: load_weights='{directory}'"
+            raise CheckpointError(
+                f"{directory} was saved with {key} {shown(state[key])}, this run has {here}; use the same{remedy}"
+            )
+    if state["t"] >= t_max:
+        raise CheckpointError(f"{directory} is at {unit} {state['t']} already; raise t_max={t_max} above it")
+    return _without_closing_evaluation(state) | {"settings": _completed(state["settings"], continuous)}
+
+
+def changes(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """What a continued run does with other settings than its checkpoint, for a warning; empty where nothing changed."""
+    changed = [f"{key} was {shown(old)}, now {now.get(key)}" for key, old in before.items() if now.get(key) != old]
+    return printable("; ".join(changed))
+
+
+def load_part(directory: Path, part: str, load: Callable[[], None]) -> None:
+    """Call `load`, which takes a part of a training state over. Raises CheckpointError where it does not fit."""
+    try:
+        load()
+    except (RuntimeError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
+        reason = printable(" ".join(str(error).split())[:300])
+        raise CheckpointError(
+            f"{directory}: its {part} does not fit this run: {reason}; continue with the configuration it was saved "
+            f"with, or start a new run from its weights: load_weights='{directory}'"
+        ) from error
+
+
+def start_from_weights(learner: Any, args: SimpleNamespace, continuous: bool, log: logging.Logger) -> None:
+    """Give a new run's networks the weights in `args.load_weights`; say which were loaded and what starts anew.
+
+    Raises CheckpointError where there is no sound checkpoint, and where its policies do not fit this run's; ConfigError
+    for a learner that trains no policies.
+    """
+    if getattr(learner, "FIXED_POLICY", False):
+        raise ConfigError(f"learner={args.learner} values a given policy: name it by policy_path, not by load_weights")
+    directory = find_checkpoint(args.load_weights, args.load_step, key="load_weights")
+    if (directory / STATE_FILE).is_file():
+        _check_meaning(directory, _completed(load_state(directory, mapped=True)["settings"], continuous), args)
+    else:  # weights alone, such as stock EPyMARL's
+        check_checkpoint(directory)
+        log.info(f"{directory} does not say what its outputs mean: they are taken for {args.agent_output_type}")
+    loaded, anew = load_weights(learner, directory)
+    rest = [f"{name} ({reason})" for name, reason in anew.items()]
+    log.info(
+        f"New run from the weights in {directory}: loaded {', '.join(loaded)}, each with its input statistics; anew: "
+        f"{', '.join([*rest, 'optimisers', 'schedules', 'running statistics', 'random streams', 'replay buffer'])}"
+    )
+
+
+def _check_meaning(directory: Path, settings: dict[str, Any], args: SimpleNamespace) -> None:
+    """Raise CheckpointError where weights of the same shapes would mean something else here."""
+    for key in MEANING:
+        here = getattr(args, key)
+        if key in settings and settings[key] != here:
+            raise CheckpointError(
+                f"load_weights={args.load_weights}: its policies were trained with {key}={shown(settings[key])}, this "
+                f"run has {here}; set it to {shown(settings[key])}, or choose a learner with policies of that kind"
+            )
+
+
+def _completed(settings: dict[str, Any], continuous: bool) -> dict[str, Any]:
+    """A checkpoint's settings with what `auto` stood for, which earlier releases kept."""
+    chosen = {key: str(settings.get(key, "auto")) for key in ("agent_output_type", "action_selector")}
+    return settings | resolved_outputs(**chosen, continuous=continuous)
+
+
+def _without_closing_evaluation(state: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's state without an evaluation that took place only because the earlier run ended there."""
+    if not state["evaluated_for_the_end"]:
+        return state
+    kept = dict(state)
+    kept["statistics"] = {
+        key: [point for point in series if not (key.startswith(OF_EVALUATIONS) and point[0] == state["t"])]
+        for key, series in state["statistics"].items()
+    }
+    if "evaluations" in state:
+        kept["evaluations"] = [point for point in state["evaluations"] if point[0] != state["t"]]
+    return kept

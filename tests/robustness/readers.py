@@ -1,0 +1,94 @@
+"""The readers under test, as a user reaches them: commands with their arguments, which return an exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+import dataset
+import main
+from datasets.dataset import read_dataset
+from stock import plug_into
+from tests.robustness.harness import SECONDS
+from utils import config, files
+from utils.errors import UserError
+
+PLANNED = plug_into.planned_files()
+# Behaviour cloning in a matrix game: as small as training can be, and nothing is recorded.
+TINY = ("t_max=1", "batch_size=4", "hidden_dim=4", "test_nepisode=4", "batch_size_run=4", "use_cuda=False", "seed=1",
+        "save_model=False")  # fmt: skip
+
+
+def command_line(*words: str) -> int:
+    """`src/main.py` with these words."""
+    return main.main(["src/main.py", *words])
+
+
+def train(path: str, results: str) -> int:
+    """One update from a dataset, without evaluation."""
+    env = yaml.safe_load("[mpe, matrix_game]")[read_dataset(path).card["action_space"] == "discrete"]
+    own = (f"dataset={path}", "env=None", f"local_results_path={results}")
+    return command_line("-u", "--config=bc", f"--env-config={env}", "with", *TINY, *own)
+
+
+def map_arrays(path: str) -> int:
+    """Read a dataset through its memory-mapped cache, as `memory_map=True` does."""
+    try:
+        data = read_dataset(path, memory_map=True)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    assert all(float(array.sum()) is not None for array in data.arrays.values())
+    return 0
+
+
+def configured(folder: str, *words: str) -> int:
+    """`print_config` with the YAML files of another folder in place of ours."""
+    config.CONFIG = Path(folder)
+    return command_line("print_config", *words)
+
+
+def plug(*words: str) -> int:
+    """`plug_into.py`, without waiting for the disk and without reading again what it copies."""
+    files.flush_to_disk = lambda path: None
+    plug_into.planned_files = lambda: PLANNED
+    return plug_into.main(words)
+
+
+def breaking(promise: str) -> int:
+    """Break one promise on purpose, for the tests of the harness."""
+    if promise == "time":
+        while time.process_time() < SECONDS + 1:
+            pass
+    elif promise == "memory":
+        bytearray(b"x") * 600_000_000
+    elif promise == "signal":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif promise == "hang":
+        os.mkfifo("pipe")
+        open("pipe").close()
+    elif promise == "traceback":
+        raise KeyError(promise)
+    elif promise in ("new file", "changed file"):
+        Path(promise).write_text("x")
+    sentences = {"silence": "", "two sentences": "error: a\nerror: b\n", "escape": "error: \x1b[2J\n",
+                 "changed file": "error: a\n", "new file": "error: a\n"}  # fmt: skip
+    sys.stderr.write(sentences.get(promise, "error: a\n"))
+    return 3 if promise == "status" else 1
+
+
+READERS: dict[str, Callable[..., int]] = {
+    "main": command_line,
+    "dataset": lambda *words: dataset.main(words),
+    "train": train,
+    "map": map_arrays,
+    "configured": configured,
+    "breaking": breaking,
+    "plug": plug,
+}

@@ -1,0 +1,11 @@
+"""Every fuzz target, by name."""
+
+from __future__ import annotations
+
+from tests.robustness.checkpoints import CHECKPOINTS
+from tests.robustness.dataset_files import CARDS, FILES
+from tests.robustness.foreign import BUFFERS, RECORDS
+from tests.robustness.harness import Target
+from tests.robustness.settings import SETTINGS
+
+TARGETS: dict[str, Target] = {target.name: target for target in (FILES, CARDS, CHECKPOINTS, SETTINGS, BUFFERS, RECORDS)}

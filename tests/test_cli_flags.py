@@ -1,0 +1,119 @@
+"""Sacred's flags and verbs by the real command line, and credentials in what runs leave behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import pytest
+
+from tests.command_line import MAIN, ROOT, CommandLine, status
+from tests.fork_server import run_script
+
+RANDOM = ["--config=random", "--env-config=mpe"]
+HIDDEN = "s3cr3t-w0rd"
+
+
+@pytest.mark.parametrize("numbers", [("seed=1e3", "t_max=1_000", "batch_size_run=2.0")])
+def test_numbers_of_other_spellings_run(cli: CommandLine, tmp_path: Path, numbers: tuple[str, ...]) -> None:
+    updates = ("collect=True", "collect_episodes=1e0", f"collect_to={tmp_path / 'x.h5'}", *numbers)
+    result = cli.run(*updates, config="random")
+    assert result.returncode == 0, result.stderr
+    recorded = json.loads((cli.runs()[0] / "config.json").read_text())
+    assert (recorded["seed"], recorded["t_max"], recorded["batch_size_run"]) == (1000, 1000, 2)
+
+
+def test_a_queued_run_with_every_flag_that_describes_it(tmp_path: Path) -> None:
+    flags = [
+        "-q",
+        "-P",
+        "3",
+        "-cwhy",
+        "--nam=mine",
+        "--id",
+        "run-7",
+        "-l",
+        "warning",
+        "-C",
+        "sys",
+        "--beat-int=5",
+        "-p",
+    ]
+    result = run_script(
+        MAIN, [*RANDOM, *flags, "with", f"local_results_path={tmp_path}", "lr=0.1", "-F", str(tmp_path / "more")]
+    )
+    assert result.returncode == 0, result.stderr
+    for run in (tmp_path / "sacred" / "random" / "simple_spread" / "run-7", tmp_path / "more" / "run-7"):
+        recorded = json.loads((run / "run.json").read_text())
+        assert (recorded["status"], recorded["meta"]["comment"], recorded["meta"]["priority"]) == ("QUEUED", "why", 3)
+        assert recorded["meta"]["config_updates"]["lr"] == 0.1 and recorded["experiment"]["name"] == "mine"
+    assert "lr = 0.1" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["help"], "usage: main.py"), (["-h"], "usage: main.py"), (["--hel"], "usage: main.py"),
+        (["help", "save_config"], "save_config"), ([*RANDOM, "--help"], "--beat-interval"),
+        (["print_dependencies", *RANDOM], "Dependencies:"), (["print_named_configs", *RANDOM], "No named configs"),
+        (["print_config", *RANDOM, "with", "t_max=1e3"], "t_max = 1000"),
+    ],
+)  # fmt: skip
+def test_what_only_prints(words: list[str], said: str) -> None:
+    result = run_script(MAIN, words)
+    assert result.returncode == 0 and said in result.stdout, result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_save_config_saves_what_can_be_read_again(tmp_path: Path) -> None:
+    for suffix in ("json", "yaml"):
+        file = tmp_path / f"saved.{suffix}"
+        saved = run_script(MAIN, ["save_config", *RANDOM, "with", f"config_filename={file}", "lr=1e-5", "seed=4"])
+        assert saved.returncode == 0 and "Traceback" not in saved.stderr
+        shown = run_script(MAIN, ["print_config", *RANDOM, "with", str(file)])
+        assert shown.returncode == 0 and "lr = 1e-05" in shown.stdout and "seed = 4" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([*RANDOM, "-x"], "no flag -x"), ([*RANDOM, "--unobservd"], "did you mean --unobserved"),
+        ([*RANDOM, "-s", f"postgresql://me:{HIDDEN}@host/db"], "-s"), ([*RANDOM, "lr=1"], "with lr=1"),
+        ([*RANDOM, "-m", f"mongodb://me:{HIDDEN}@host/db"], "me:***@host"),
+        ([*RANDOM, "with", f"mongo=me:{HIDDEN}@host:1:db", "label='"], "me:***@host"),
+        ([*RANDOM, "with", "seed=" + "9" * 400], "64 bits"),
+        ([*RANDOM, "with", "env_args.key=b'x'"], "cannot be recorded"),
+    ],
+)  # fmt: skip
+def test_a_refusal_is_one_line_without_credentials(tmp_path: Path, words: list[str], said: str) -> None:
+    results = [f"local_results_path={tmp_path / 'results'}"]
+    result = run_script(MAIN, [*words, *(results if "with" in words else ["with", *results])])
+    assert result.returncode == 1 and said in result.stderr
+    assert len(result.stderr.splitlines()) == 1 and HIDDEN not in result.stderr and not (tmp_path / "results").exists()
+
+
+def test_words_of_another_encoding_are_refused() -> None:
+    command = [sys.executable.encode(), b"-W", b"ignore", str(MAIN).encode(), *(word.encode() for word in RANDOM)]
+    result = subprocess.run([*command, b"with", b"label=\xe9"], capture_output=True, cwd=ROOT, timeout=60)
+    assert result.returncode == 1 and result.stderr.count(b"\n") == 1 and b"not UTF-8" in result.stderr
+
+
+def test_nothing_that_a_run_leaves_behind_holds_a_credential(cli: CommandLine, tmp_path: Path) -> None:
+    """Records, checkpoints, datasets, the console: nothing has the password that the command line had."""
+    secret = (f"label=mongodb://me:{HIDDEN}@host/db", f"hypergroup=token={HIDDEN}")
+    made = tmp_path / "made.h5"
+    collected = cli.run("collect=True", "collect_episodes=4", f"collect_to={made}", *secret, config="random")
+    trained = run_script(MAIN, [*cli.arguments(*secret, "t_max=5"), "-c", f"password={HIDDEN}", "-p"])
+    for result in (collected, trained):
+        assert result.returncode == 0, result.stderr
+        assert HIDDEN not in result.stderr + result.stdout
+    assert status(cli.runs()[-1]) == "COMPLETED" and cli.checkpoints()
+    for file in (made, *cli.results.rglob("*")):
+        if file.is_file() and "_sources" not in file.parts:
+            assert HIDDEN.encode() not in file.read_bytes(), file
+    with h5py.File(made) as data:
+        assert HIDDEN not in json.dumps({key: str(value) for key, value in data.attrs.items()})
+    assert "me:***@host" in (cli.runs()[-1] / "config.json").read_text()
