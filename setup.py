@@ -47,6 +47,7 @@ setup(
         ],
         "lbf": ["lbforaging>=2.0"],
         "tensorboard": ["tensorboard>=2.17"],
+        "wandb": ["wandb>=0.20"],
         "onnx": ["onnx>=1.17", "onnxruntime>=1.20"],  # policy.py export --to onnx
         "video": ["imageio-ffmpeg>=0.6"],  # policy.py play -o FILE.mp4
         "stock-scripts": ["seaborn>=0.13", "click>=8.1"],  # of EPyMARL's plot_results.py and search.py

@@ -26,6 +26,7 @@ from sacred.utils import SacredInterrupt, apply_backspaces_and_linefeeds, print_
 from datasets.names import dataset_name, dataset_path
 from envs.arguments import check_run_arguments
 from learners import REGISTRY as learner_REGISTRY
+from loops import tracking
 from loops.earlier import check_same, described_layers, earlier_run
 from loops.rehearsal import rehearse
 from loops.usage import usage
@@ -61,15 +62,16 @@ signals.when_ending.insert(0, lambda: mark_interrupted(ex.current_run))
 
 
 @ex.main  # type: ignore[untyped-decorator]
-def my_main(_run: Run, _config: Config, _log: Any) -> dict[str, float]:
-    """One run; its return value is the Sacred run's result."""
+def my_main(_run: Run, _config: Config, _log: Any) -> float | None:
+    """One run; its return value, the final score, is the Sacred run's result."""
     try:
         signals.check("before the run began; nothing is lost")
         check_records(_run.observers, "so it was not begun")
         config = check_values(merge({}, _config), keys_of(learner_class(_config["learner"])))
         seed_everything(config["seed"])
         with memory_errors("lower batch_size, hidden_dim or the other sizes of this run, or set loss_chunk"):
-            return run(_run, merge(config, {"env_args": {"seed": config["seed"]}}), _log)
+            figures = run(_run, merge(config, {"env_args": {"seed": config["seed"]}}), _log)
+        return tracking.score(_run, figures)
     except (UserError, SacredInterrupt):
         # Sacred marks the run; `debug` then hands the exception to `main`, which prints its sentence, where Sacred
         # would print a traceback.
@@ -146,6 +148,7 @@ def prepare(argv: list[str]) -> Command:
     # arguments than the layers.
     layers = {key: config.get(key, value) if key in updates else value for key, value in final.items()}
     ex.add_config(layers | {"env_args": final["env_args"]})
+    ex.recorded_name = tracking.run_name(final)
     if filename is not None:
         command.updates["config_filename"] = str(config_file(filename))
     if command.verb in (None, my_main.__name__):

@@ -27,6 +27,7 @@ from utils.config import Config, choose, merge
 from utils.errors import DatasetError, UserError
 from utils.logging import Logger, check_tensorboard
 from utils.settings import Settings
+from utils.weights_biases import check_wandb
 
 SEED = 0  # of runs that have none yet
 SILENT = logging.getLogger("rehearsal")
@@ -55,6 +56,8 @@ def attempt(config: Config) -> None:
     check_run(settings)
     if settings.use_tensorboard:
         check_tensorboard()
+    if settings.use_wandb:
+        check_wandb()
     if settings.load_weights:
         find_checkpoint(settings.load_weights, settings.load_step, key="load_weights")
     choose(runner_REGISTRY, "runner", settings.runner)

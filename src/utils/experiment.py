@@ -16,10 +16,17 @@ SHOW = "--print-config"
 class RecordedExperiment(Experiment):
     """An experiment whose runs tell their observers of configuration, command line and sources without credentials.
 
-    The configuration that the main function gets stays as it is. shown: the lines that show it, set once it is known.
+    The configuration that the main function gets stays as it is. Set once the command line has been read: shown, the
+    lines that show it; recorded_name, what runs are recorded under, while log lines keep the experiment's own name.
     """
 
     shown: Iterable[str] = ()
+    recorded_name: str | None = None
+
+    def get_experiment_info(self) -> dict[str, Any]:
+        """What observers are told of the experiment."""
+        found: dict[str, Any] = super().get_experiment_info()  # type: ignore[no-untyped-call]
+        return found if self.recorded_name is None else found | {"name": self.recorded_name}
 
     def print_config(self) -> None:
         """Print the configuration with its comments."""

@@ -20,6 +20,8 @@ from utils.redact import redacted
 if TYPE_CHECKING:
     from sacred.run import Run
 
+    from utils.weights_biases import WeightsAndBiases
+
 # Their debug output would fill the console and, with MongoDB, the run's captured output.
 QUIET_LIBRARIES = ("git", "pymongo", "matplotlib", "PIL", "h5py", "urllib3", "tensorboard")
 
@@ -40,6 +42,8 @@ class Logger:
         self.use_sacred = False
         self._writer: Any = None
         self._run: Run | None = None
+        self.use_wandb = False
+        self._wandb: WeightsAndBiases | None = None
 
     def setup_tb(self, directory_name: str) -> None:
         """Also write TensorBoard events. Raises ConfigError where TensorBoard is not installed."""
@@ -52,6 +56,11 @@ class Logger:
             raise output_error(Path(directory_name), error) from error
         self.use_tb = True
 
+    def setup_wandb(self, record: WeightsAndBiases) -> None:
+        """Also write to Weights & Biases."""
+        self._wandb = record
+        self.use_wandb = True
+
     def setup_sacred(self, run: Run) -> None:
         """Also write to a Sacred run: its `info` (key and key_T) and its metrics."""
         self._run = run
@@ -62,6 +71,8 @@ class Logger:
         value = float(value)
         self.stats[key].append((t, value))
         self._to_tb(lambda writer: writer.add_scalar(key, value, t))
+        if self._wandb is not None:
+            self._wandb.log(key, value, t)
         if self._run is not None and to_sacred:
             self._run.info.setdefault(f"{key}_T", []).append(t)
             self._run.info.setdefault(key, []).append(value)
@@ -95,8 +106,10 @@ class Logger:
         self.console_logger.info(f"Recent Stats (newest values) | {self.clock}: {t:>10}{counted}{body}")
 
     def finish(self) -> None:
-        """Close the TensorBoard writer."""
+        """Close the TensorBoard writer and the run of Weights & Biases."""
         self._to_tb(lambda writer: writer.close())
+        if self._wandb is not None:
+            self._wandb.finish()
 
     def _to_tb(self, action: Callable[[Any], object]) -> None:
         """Use the TensorBoard writer if there is one; a run does not fail for these files, a second copy of its record.

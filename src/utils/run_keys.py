@@ -56,6 +56,10 @@ RUN_KEYS: Keys = {
     # -- records --
     "use_tensorboard": Key("write TensorBoard events too", bool),
     "mongo": Key("MongoDB that records the run too, host:port:db_name", TEXT_OR_NULL),
+    "use_wandb": Key("write to Weights & Biases too", bool),
+    "wandb_mode": Key("where Weights & Biases writes", ("online", "offline")),
+    "wandb_project": Key("project of Weights & Biases", str),
+    "wandb_team": Key("team of Weights & Biases", TEXT_OR_NULL),
     "save_model": Key("write checkpoints", bool),
     "save_model_interval": Key("checkpoint interval", COUNT),
     "checkpoint_path": Key("directory of the run to continue or to evaluate", str),
