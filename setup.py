@@ -9,9 +9,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     # Stock's top-level names (utils, envs, modules, ...) are too generic for site-packages: nothing is installed as a
-    # package; an editable install makes the console launcher find this checkout's `src/`.
+    # package; an editable install makes the console launcher, and `import epymarl_offline`, find this
+    # checkout's `src/`.
     package_dir={"": "launcher"},
-    py_modules=["epymarl_offline_launcher"],
+    py_modules=["epymarl_offline_launcher", "epymarl_offline"],
     install_requires=[
         "torch>=2.6",
         "numpy>=2.0",
@@ -40,9 +41,15 @@ setup(
             "types-PyYAML",
             "tensorboard>=2.17",
             "lbforaging>=2.0",
+            "onnx>=1.17",
+            "onnxruntime>=1.20",
+            "imageio-ffmpeg>=0.6",
         ],
         "lbf": ["lbforaging>=2.0"],
         "tensorboard": ["tensorboard>=2.17"],
+        "wandb": ["wandb>=0.20"],
+        "onnx": ["onnx>=1.17", "onnxruntime>=1.20"],  # policy.py export --to onnx
+        "video": ["imageio-ffmpeg>=0.6"],  # policy.py play -o FILE.mp4
         "stock-scripts": ["seaborn>=0.13", "click>=8.1"],  # of EPyMARL's plot_results.py and search.py
     },
     entry_points={"console_scripts": ["epymarl-offline=epymarl_offline_launcher:main"]},

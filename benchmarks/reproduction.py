@@ -31,7 +31,8 @@ KEPT = (SCORE, *(f"{key}_{k}" for key in "wu" for k in range(1, 11)), "w_max", "
         "q_policy", "actor_saturation", "nu_start", "q_error_abs")  # fmt: skip
 # Keys in which seeds of one line may differ.
 BOOKKEEPING = {"seed", "local_results_path", "save_model", "save_model_interval", "checkpoint_path", "load_step",
-               "mongo", "use_tensorboard", "log_interval", "learner_log_interval", "label"}  # fmt: skip
+               "mongo", "use_tensorboard", "use_wandb", "wandb_mode", "wandb_project", "wandb_team", "log_interval",
+               "learner_log_interval", "label"}  # fmt: skip
 RULES = ("final", "best", "last ten")
 ORDER = ("random", "medium-replay", "medium", "expert")
 

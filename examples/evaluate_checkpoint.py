@@ -12,8 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else "results/short").resolve()
-MAIN = [sys.executable, str(ROOT / "src" / "main.py"), "--config=spacql", "--env-config=mpe", "with"]
-FILES = f"local_results_path={FOLDER}"
+MAIN = [sys.executable, str(ROOT / "src" / "main.py")]
+TRAIN = [*MAIN, "--config=spacql", "--env-config=mpe", "with", f"local_results_path={FOLDER}"]
 
 
 def newest(pattern: str) -> Path:
@@ -22,11 +22,12 @@ def newest(pattern: str) -> Path:
 
 
 # 1. Train: 50 updates instead of the algorithm file's 2 000, one evaluation before and one after.
-subprocess.run([*MAIN, "t_max=50", "test_interval=50", "batch_size=512", "seed=0", FILES], check=True)
+subprocess.run([*TRAIN, "t_max=50", "test_interval=50", "batch_size=512", "seed=0"], check=True)
 checkpoint = newest("models/*")
 
-# 2. Evaluate what was saved: 1 000 fixed episodes, as in every evaluation of Cooperative Navigation.
-subprocess.run([*MAIN, "evaluate=True", f"checkpoint_path={checkpoint}", "seed=0", FILES], check=True)
+# 2. Evaluate what was saved: 1 000 fixed episodes, as in every evaluation of Cooperative Navigation. The run describes
+# itself, so its configuration need not be repeated.
+subprocess.run([*MAIN, "with", "evaluate=True", f"checkpoint_path={checkpoint}"], check=True)
 
 # 3. Read the score from the Sacred record of the evaluation.
 metrics = json.loads(newest("sacred/spacql/simple_spread/[0-9]*/metrics.json").read_text())

@@ -1,4 +1,4 @@
-"""Command line for datasets: `python src/dataset.py inspect|verify|merge|slice|import-alberdice|generate-xor|...`.
+"""Command line for datasets: `python src/dataset.py list|inspect|verify|merge|slice|import-alberdice|generate-xor|...`.
 
 See docs/reference/dataset-format.md.
 """
@@ -17,6 +17,7 @@ from typing import Any
 from datasets.dataset import read_dataset, resolve_dataset
 from datasets.edit import merge_datasets, slice_dataset
 from datasets.importers.alberdice import import_alberdice
+from datasets.listing import fitted, listing, terminal_width
 from datasets.names import dataset_path
 from datasets.output import NameTakenError, check_target
 from datasets.report import inspect_file
@@ -47,8 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _inspect(arguments: argparse.Namespace) -> int:
     lines, sound = inspect_file(resolve_dataset(arguments.file))
-    print("\n".join(lines))
+    print("\n".join(fitted(lines, terminal_width())))
     return 0 if sound else 1
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    print("\n".join(listing(terminal_width())))
+    return 0
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -108,7 +114,7 @@ def _announce(out: Path, card: dict[str, Any]) -> int:
     counts, returns = card["counts"], card["returns"]
     print(
         f"{printable(str(out))}: {counts['episodes']} episodes, {counts['transitions']} transitions, "
-        f"return {returns['mean']:.2f} +- {returns['std']:.2f}, {out.stat().st_size / 1e6:.2f} MB"
+        f"return per agent {returns['mean']:.2f} +- {returns['std']:.2f}, {out.stat().st_size / 1e6:.2f} MB"
     )
     return 0
 
@@ -121,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dataset.py", description="Look at and edit offline datasets.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     name = "dataset name (mpe/simple_spread/random-100k) or path"
+
+    everything = commands.add_parser("list", help="list datasets: sizes and returns, or the command that makes one")
+    everything.set_defaults(run=_list)
 
     inspect = commands.add_parser("inspect", help="print the dataset card, counts, returns, actions and damage")
     inspect.add_argument("file", help=name)

@@ -26,13 +26,19 @@ from sacred.utils import SacredInterrupt, apply_backspaces_and_linefeeds, print_
 from datasets.names import dataset_name, dataset_path
 from envs.arguments import check_run_arguments
 from learners import REGISTRY as learner_REGISTRY
+from loops import tracking
+from loops.earlier import check_same, described_layers, earlier_run
+from loops.rehearsal import rehearse
+from loops.usage import usage
 from run import run
+from utils import shown_config
 from utils.checkpoint import checkpoint_seed
 from utils.command_line import Command, Flag, parse
-from utils.config import Config, config_names, layered_config, merge
+from utils.config import Config, layered_config, merge
 from utils.errors import UserError
 from utils.experiment import RecordedExperiment
 from utils.flags import TAKEN_OVER, checked_flags, config_file, flag_observers
+from utils.keys import inherited
 from utils.known_keys import keys_of_learner
 from utils.logging import get_logger, quiet_threads
 from utils.memory import memory_errors
@@ -40,6 +46,7 @@ from utils.observers import check_records, mark_interrupted, observers
 from utils.old_names import OldNames, old_names
 from utils.overrides import as_declared, check_updates, chosen
 from utils.paths import folder_name, place_of, results_folder
+from utils.recorded_sources import imported_sources
 from utils.redact import redacted
 from utils.rng import seed_everything
 from utils.settings_files import write_settings
@@ -55,15 +62,16 @@ signals.when_ending.insert(0, lambda: mark_interrupted(ex.current_run))
 
 
 @ex.main  # type: ignore[untyped-decorator]
-def my_main(_run: Run, _config: Config, _log: Any) -> dict[str, float]:
-    """One run; its return value is the Sacred run's result."""
+def my_main(_run: Run, _config: Config, _log: Any) -> float | None:
+    """One run; its return value, the final score, is the Sacred run's result."""
     try:
         signals.check("before the run began; nothing is lost")
         check_records(_run.observers, "so it was not begun")
         config = check_values(merge({}, _config), keys_of(learner_class(_config["learner"])))
         seed_everything(config["seed"])
         with memory_errors("lower batch_size, hidden_dim or the other sizes of this run, or set loss_chunk"):
-            return run(_run, merge(config, {"env_args": {"seed": config["seed"]}}), _log)
+            figures = run(_run, merge(config, {"env_args": {"seed": config["seed"]}}), _log)
+        return tracking.score(_run, figures)
     except (UserError, SacredInterrupt):
         # Sacred marks the run; `debug` then hands the exception to `main`, which prints its sentence, where Sacred
         # would print a traceback.
@@ -89,6 +97,12 @@ def save_config(_config: Config, _log: Any, config_filename: str = "config.json"
     _log.info(f"Saved the configuration to {path}")
 
 
+@ex.command(unobserved=True)  # type: ignore[untyped-decorator]
+def print_config() -> None:
+    """Print each key that the run reads, with its value and its comment (instead of Sacred's own)."""
+    ex.print_config()
+
+
 def sacred_flags() -> list[Flag]:
     """Sacred's flags."""
     return [Flag(option.get_short_flag(), option.get_flag(), option.arg is not None) for option in ex.all_cli_options]
@@ -107,7 +121,11 @@ def prepare(argv: list[str]) -> Command:
     filename = given.pop("config_filename", "config.json") if command.verb == "save_config" else None
     alg, env, name_of = command.config, command.env_config, dataset_name
     known = None if "--force" in command.flags else lambda learner: keys_of_learner(learner_class(learner))
-    config = layered_config(alg, env, given, lambda dataset: name_of(dataset) or dataset, names_of, known)
+    earlier, by_flags = earlier_run(given, alg), alg is not None and env is not None
+    if earlier is not None and not by_flags:
+        config = described_layers(earlier, alg, env, given, names_of)
+    else:
+        config = layered_config(alg, env, given, lambda dataset: name_of(dataset) or dataset, names_of, known)
     updates = as_declared(config, names_of(merge(config, given)["learner"]).today(given, "with"))
     if "--force" not in command.flags:
         check_updates(config, updates)
@@ -115,6 +133,8 @@ def prepare(argv: list[str]) -> Command:
     final = check_values(final, keys_of(learner_class(final["learner"])))
     check_run_arguments(final["env_args"], final.get("seed"))
     check_paths(final)
+    if earlier is not None:
+        check_same(earlier, final, updates, by_flags, ex.logger.warning)
     for key in ("dataset", "collect_to", "replay_to"):
         if final[key] is not None:
             dataset_path(final[key], key)
@@ -122,14 +142,19 @@ def prepare(argv: list[str]) -> Command:
     if continues and "seed" not in updates:
         final["seed"] = checkpoint_seed(final["checkpoint_path"], final["load_step"])
     command.updates = chosen(final, updates)
+    own = inherited(learner_class(final["learner"]), "KEYS")
+    ex.shown = shown_config.lines(final, own, (alg, env), updates)
     # Sacred is told of the layers' values, so that it can show what `with` changes; environments may know further
     # arguments than the layers.
     layers = {key: config.get(key, value) if key in updates else value for key, value in final.items()}
     ex.add_config(layers | {"env_args": final["env_args"]})
+    ex.recorded_name = tracking.run_name(final)
     if filename is not None:
         command.updates["config_filename"] = str(config_file(filename))
-    if command.verb in (None, my_main.__name__) and "--unobserved" not in command.flags:
-        add_observers(command.flags, final)
+    if command.verb in (None, my_main.__name__):
+        rehearse(final)
+        if "--unobserved" not in command.flags:
+            add_observers(command.flags, final)
     return command
 
 
@@ -140,6 +165,8 @@ def add_observers(flags: dict[str, Any], config: Config) -> None:
     results = results_folder(config["local_results_path"])
     ex.observers.extend(observers(results, config["name"], folder_name(place_of(config)), mongo))
     ex.observers.extend(further)
+    if ex.mainfile is not None:
+        ex.sources |= imported_sources(ex.mainfile, ("learners", "modules", "controllers"))
 
 
 def start(command: Command) -> None:
@@ -169,12 +196,7 @@ def show_help(command: Command) -> None:
     elif command.config is not None:
         print(ex.get_usage()[1])
     else:
-        print(
-            "usage: main.py [VERB] --config=ALG --env-config=ENV [with key=value ...]\n"
-            f"  ALG: {', '.join(config_names('algs'))}\n  ENV: {', '.join(config_names('envs'))}\n"
-            "  every key of a configuration: print_config --config=ALG --env-config=ENV\n"
-            "  Sacred's verbs and flags: --config=ALG --env-config=ENV --help"
-        )
+        print(usage())
 
 
 def main(argv: list[str]) -> int:

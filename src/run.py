@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import torch as th
 from sacred.run import Run
 from sacred.utils import SacredInterrupt
 
-from loops import collect, evaluate, offline, online
+from loops import collect, evaluate, offline, online, tracking
 from loops.build import Parts, build
 from loops.checks import check_places
 from loops.resolve import run_settings
@@ -18,6 +19,8 @@ from utils import signals
 from utils.config import Config
 from utils.errors import printable
 from utils.logging import Logger
+from utils.redact import redacted
+from utils.weights_biases import WeightsAndBiases
 
 Loop = Callable[[Parts, Logger, Run], dict[str, float]]
 
@@ -31,7 +34,13 @@ def run(_run: Run, _config: Config, _log: logging.Logger) -> dict[str, float]:
     logger = Logger(_log)
     if settings.use_tensorboard:
         logger.setup_tb(str(settings.results / "tb_logs" / settings.unique_token))
+    if settings.use_wandb:
+        record = WeightsAndBiases(settings, redacted(_run.config), tracking.run_name(_config))
+        logger.setup_wandb(record)
+        _log.info(f"Weights & Biases ({settings.wandb_mode}): {os.path.relpath(record.directory)}")
     logger.setup_sacred(_run)
+    tracking.label(_run, settings)
+    _log.info(f"Seed: {settings.seed}")
     try:
         parts = build(settings, logger)
         signals.check("before the first step; nothing is lost")

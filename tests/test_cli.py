@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -53,8 +54,19 @@ def test_training_leaves_a_completed_run_a_checkpoint_and_a_curve(cli: CommandLi
     assert sorted(path.name for path in cli.checkpoints()[0].iterdir()) == ["10", "20", "run.json"]
     for words in ("final", "best", "mean of last 10", "dataset", "normalised score", "Checkpoint:"):
         assert words in result.stderr + result.stdout
-    final = json.loads((run / "run.json").read_text())["result"]
-    assert final["final_return"] == pytest.approx(recorded["test_return_mean"]["values"][-1])
+    entry = json.loads((run / "run.json").read_text())
+    assert (
+        entry["result"]
+        == recorded["test_normalised_score"]["values"][-1]
+        == recorded["final_normalised_score"]["values"][0]
+    )
+    assert recorded["final_return"]["values"][0] == pytest.approx(recorded["test_return_mean"]["values"][-1])
+    assert entry["experiment"]["name"] == "spacql on tiny"
+    told = json.loads((run / "info.json").read_text())["run"]
+    assert (told["algorithm"], told["dataset"], told["seed"]) == ("spacql", "tiny", 3)
+    best = recorded["best_normalised_score"]["values"][0]
+    assert (told["score"], told["best"]) == (round(entry["result"], 2), round(best, 2))
+    assert told["score_is"] == "normalised score" and re.fullmatch(r"[0-9a-f]{10}(\+changes)?|unknown", told["commit"])
     assert not list((run / "info.json").read_text().split("py/object")[1:])  # plain numbers, no pickled scalars
 
 
@@ -156,7 +168,7 @@ def test_overrides_may_come_from_a_json_file(cli: CommandLine, tmp_path: Path) -
 
 
 def test_sigterm_during_collection_marks_the_run(cli: CommandLine, tmp_path: Path) -> None:
-    updates = ("collect=True", "collect_episodes=2000000", f"collect_to={tmp_path / 'large.h5'}", "batch_size_run=100")
+    updates = ("collect=True", "collect_episodes=200000", f"collect_to={tmp_path / 'large.h5'}", "batch_size_run=100")
     process = subprocess.Popen(cli.command(*updates, config="random"), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None and any("Started run" in line for line in process.stderr)
     time.sleep(0.5)  # wherever it is by then

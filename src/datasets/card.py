@@ -95,9 +95,12 @@ def _numbers(card: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> np.n
     if name not in card:
         raise DatasetError(f"its dataset card lacks '{name}'; write the file with write_dataset")
     try:
+        numbers = np.asarray(card[name])
+        if numbers.dtype.kind not in "if":  # texts, and integers of any length
+            raise TypeError
         with np.errstate(over="ignore"):
-            moments = np.asarray(card[name], np.float32)
-    except (ValueError, TypeError, OverflowError):
+            moments = numbers.astype(np.float32)
+    except (ValueError, TypeError):
         raise DatasetError(f"its dataset card's {name} is no array of numbers; {_ANEW}") from None
     if moments.shape != shape or not np.isfinite(moments).all():
         raise DatasetError(

@@ -15,6 +15,7 @@ from datasets.columns import encode
 from datasets.convert import convert_arrays, convert_known, convert_offsets
 from datasets.hdf5 import checksum, open_container, write_container
 from datasets.names import resolve_dataset
+from datasets.outline import env_info_of
 from datasets.output import NameTakenError, check_target
 from datasets.stored import declared, decode_rows, pop_episodes, stored_names
 from datasets.validate import check_arrays, check_layout, check_values
@@ -61,18 +62,7 @@ class OfflineDataset:
 
     def env_info(self) -> dict[str, Any]:
         """The part of `MultiAgentEnv.get_env_info` that the dataset card tells: enough to train without a simulator."""
-        info = {
-            "state_shape": self.card["shapes"]["state"],
-            "obs_shape": self.card["shapes"]["obs"],
-            "n_actions": int(self.card["n_actions"]),
-            "n_agents": self.n_agents,
-            "episode_limit": self.max_length,
-            "action_space": self.card["action_space"],
-        }
-        if info["action_space"] == "continuous":
-            bounds = {key: self.card[key] for key in ("action_low", "action_high")}
-            info |= {"action_dim": info["n_actions"], **bounds}
-        return info
+        return env_info_of(self.card, self.n_agents, self.max_length)
 
     def obs_statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of observations over all rows, (N, O) float32 each."""
@@ -141,13 +131,21 @@ def read_dataset(path: str | Path, memory_map: bool = False) -> OfflineDataset:
     with open_container(path) as (entries, card):
         try:
             dataset = _load(path, dict(entries), card, memory_map)
-            check_card(card)
-            check_layout(dataset.arrays, dataset.episode_offsets, dataset.last_action_known)
-            check_values(dataset.arrays, dataset.episode_offsets, dataset.last_action_known, card)
-            check_statistics(card, dataset.arrays, dataset.episode_offsets)
+            _check(dataset)
         except DatasetError as error:
             raise DatasetError(f"{path}: {error}") from error
     return dataset
+
+
+def _check(dataset: OfflineDataset) -> None:
+    try:
+        check_card(dataset.card)
+        check_layout(dataset.arrays, dataset.episode_offsets, dataset.last_action_known)
+        check_values(dataset.arrays, dataset.episode_offsets, dataset.last_action_known, dataset.card)
+        check_statistics(dataset.card, dataset.arrays, dataset.episode_offsets)
+    except DatasetError:
+        cache.forget(dataset.path, dataset.card)  # a cache of what is refused is of no use
+        raise
 
 
 def _load(path: Path, entries: dict[str, Any], card: dict[str, Any], memory_map: bool) -> OfflineDataset:

@@ -8,6 +8,7 @@ from typing import Any
 
 import h5py
 
+from datasets.heap import check_heaps
 from utils.errors import DatasetError, printable
 from utils.memory import size_text
 
@@ -35,6 +36,7 @@ _FREE_SIZE = 1 << 28
 
 def read_card(file: h5py.File, path: Path) -> dict[str, Any]:
     """The dataset card of an open file. Raises DatasetError for a file of another format or version."""
+    check_heaps(path)
     if _attribute(file, "format") != FORMAT:
         raise DatasetError(
             f"{path} is an HDF5 file but not a dataset of this project; see docs/reference/dataset-format.md"
@@ -102,7 +104,7 @@ def declared_arrays(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
     """
     entries = {}
     for name in file:  # the first unknown name ends it, so that a million of them cost nothing
-        entries[name] = _plain_array(file, name, path)
+        entries[name] = _plain_array(file, name if isinstance(name, str) else repr(name), path)
     held = _check_stored(file, entries, path)
     total = sum(_size(entry) for entry in entries.values()) + _decoded_size(entries)
     if total > max(_FREE_SIZE, _MOST_EXPANSION * held):
@@ -116,8 +118,13 @@ def declared_arrays(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
 
 def _plain_array(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
     """The array `name` of the file. Raises DatasetError for objects, links and data stored in other files."""
-    entry = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
-    if not isinstance(entry, h5py.Dataset) or not _is_plain(entry):
+    try:
+        entry = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+        if not isinstance(entry, h5py.Dataset) or not _is_plain(entry):
+            entry = None
+    except (TypeError, ValueError):  # types of data, of links or of names that h5py lacks
+        entry = None
+    if entry is None:
         raise DatasetError(
             f"'{printable(name)[:40]}' in {path} is not a plain array of numbers; fetch or collect the file anew"
         )

@@ -16,6 +16,7 @@ from datasets.bounds import check_same_bounds
 from datasets.card import NOT_COMPARED
 from datasets.dataset import OfflineDataset, read_dataset
 from datasets.names import accepted, resolve_dataset
+from datasets.outline import Outline
 from utils.errors import ConfigError, DatasetError, printable
 from utils.memory import require_memory
 from utils.redact import redacted
@@ -32,11 +33,16 @@ def load_dataset(args: SimpleNamespace) -> OfflineDataset:
 
     Raises ConfigError where the key is not set, and DatasetError where the dataset cannot be read.
     """
+    check_named(args)
+    return read_dataset(resolve_dataset(args.dataset), memory_map=args.memory_map)
+
+
+def check_named(args: SimpleNamespace) -> None:
+    """Raise ConfigError where the key `dataset` is not set."""
     if args.dataset is None:
         raise ConfigError(
             f"--config={args.name} learns from a dataset and none is set: add `with dataset=...`, {accepted()}"
         )
-    return read_dataset(resolve_dataset(args.dataset), memory_map=args.memory_map)
 
 
 def environment_mismatch(args: SimpleNamespace, card: dict[str, Any]) -> str | None:
@@ -64,7 +70,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}..."
 
 
-def check_environment(args: SimpleNamespace, dataset: OfflineDataset, env_info: dict[str, Any]) -> None:
+def check_environment(args: SimpleNamespace, dataset: OfflineDataset | Outline, env_info: dict[str, Any]) -> None:
     """Raise DatasetError unless the environment that scores the policy is the one that the data came from."""
     if dataset.card["environment"]["env"] is None:
         raise DatasetError(
@@ -77,7 +83,9 @@ def check_environment(args: SimpleNamespace, dataset: OfflineDataset, env_info: 
     check_dimensions(args, dataset, env_info, ADVICE)
 
 
-def check_dimensions(args: SimpleNamespace, dataset: OfflineDataset, env_info: dict[str, Any], advice: str) -> None:
+def check_dimensions(
+    args: SimpleNamespace, dataset: OfflineDataset | Outline, env_info: dict[str, Any], advice: str
+) -> None:
     """Raise DatasetError unless agents, observations and actions of the environment are like the dataset's."""
     expected = dataset.env_info()
     for key in DIMENSIONS:

@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from datasets.cache_files import CacheDamage, Layout, clear_caches, open_cache, write_cache
+from datasets.cache_files import CacheDamage, Layout, clear_caches, open_cache, remove_cache, write_cache
 from datasets.faults import input_error, reading_error
 from datasets.hdf5 import BLOCK_BYTES
 from datasets.stored import coded_keys, decode_rows, row_shape, stored_names
@@ -33,6 +33,16 @@ def fits_in_memory(entries: Mapping[str, h5py.Dataset]) -> bool:
     return bool(size <= _MEMORY_SHARE * free_memory())
 
 
+def forget(path: Path, card: Mapping[str, Any]) -> None:
+    """Remove the cache of the file's content, if there is one. The card's checksum must be the content's."""
+    remove_cache(path.with_name(f"{path.name}.cache") / _name(card))
+
+
+def _name(card: Mapping[str, Any]) -> str:
+    """Name of the folder of a content's cache."""
+    return str(card.get("checksum", ""))[:16]
+
+
 def cached_arrays(
     path: Path, card: Mapping[str, Any], entries: Mapping[str, h5py.Dataset], offsets: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -43,7 +53,7 @@ def cached_arrays(
     Raises DatasetError where a cache cannot be read, and OutputError where none can be written.
     """
     parent, layout = path.with_name(f"{path.name}.cache"), _layout(entries, offsets)
-    name = str(card.get("checksum", ""))[:16]
+    name = _name(card)
     arrays, _ = _find(parent, name, layout)
     if arrays is not None:
         return arrays

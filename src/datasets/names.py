@@ -9,6 +9,8 @@ from utils.paths import reachable, user_path
 
 DATA_ROOT = Path(__file__).resolve().parents[2] / "offline_data"
 
+# Datasets that come with this repository.
+BUNDLED = tuple(f"mpe/simple_spread/{name}" for name in ("medium-100k", "medium-replay", "random-100k"))
 # Commands that make the datasets that are too large to be bundled.
 RECIPES = {
     "mpe/simple_spread/random": (

@@ -204,9 +204,14 @@ def build_learning(
 
 def standardise_policies(mac: Any, args: SimpleNamespace, statistics: DataStatistics) -> None:
     """Fill the agents' normalisers, before any learner copies them. Raises ConfigError where agents have none."""
+    check_normalisers(mac, args)
+    fill_normalisers(mac.agent, statistics.inputs)
+
+
+def check_normalisers(mac: Any, args: SimpleNamespace) -> None:
+    """Raise ConfigError where agents cannot standardise their inputs."""
     if not any(isinstance(layer, Normaliser) for layer in mac.agent.modules()):
         raise ConfigError(f"agent={args.agent} does not standardise its inputs; set input_norm=none")
-    fill_normalisers(mac.agent, statistics.inputs)
 
 
 def build_learner(learner: Any, mac: Any, scheme: Scheme, logger: Logger, args: SimpleNamespace) -> Any:

@@ -21,16 +21,15 @@ from datasets.endings import doubtful_ends
 from datasets.names import dataset_path
 from datasets.output import free_name
 from loops.build import Parts
+from loops.describe import point_to
 from loops.needs import check_projected
 from utils import signals
+from utils.description import find_description
 from utils.errors import OutputError
 from utils.logging import Logger
 from utils.progress import Progress
 from utils.redact import redacted, redacted_command
-from utils.versions import commit, installed
-
-# Packages whose version can change what an environment does.
-SIMULATORS = ("mpe2", "pettingzoo", "gymnasium", "gymnasium-robotics", "mujoco", "lbforaging", "numpy")
+from utils.versions import SIMULATORS, commit, installed
 
 TEAM_REWARD = "the team's, the same number for each agent"  # the dataset card's word for what the reward column holds
 
@@ -43,6 +42,7 @@ def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
     args, runner = parts.args, parts.runner
     if parts.weights is not None:
         runner.t_env = int(parts.weights.name)  # annealed exploration is as it was at that step of training
+        point_to(sacred_run, find_description(parts.weights))
     arrays, offsets = play(runner, args, logger)
     runner.close_env()
     fields = card_fields(args, parts.env_info, behaviour_of(args, runner, parts.weights), runner.team_reward)
@@ -83,7 +83,7 @@ def write(
         log.warning(f"{path}: {doubt}")
     log.info(
         f"Wrote {path}: {card['counts']['transitions']} transitions in {card['counts']['episodes']} episodes, "
-        f"return {returns['mean']:.2f}, standard deviation {returns['std']:.2f}"
+        f"return per agent {returns['mean']:.2f}, standard deviation {returns['std']:.2f}"
     )
     return {"return_mean": returns["mean"], "return_std": returns["std"]}
 

@@ -11,38 +11,42 @@ from sacred.run import Run
 
 from components.scheme import Scheme, build_scheme, extend_scheme
 from loops.build import Parts
-from loops.collect import SIMULATORS
 from utils.config import SOURCE
 from utils.description import plain_values
+from utils.redact import redacted
 from utils.settings import Settings
-from utils.versions import commit, installed, installed_imports
+from utils.versions import SIMULATORS, code_state, installed, installed_imports, packages_of
 
 # What `resolve` and `run_settings` add to the configuration's keys. `env_args.seed` is the key `seed`.
 DERIVED = ("device", "unique_token", "results", "n_agents", "n_actions", "state_shape", "action_low", "action_high")
 
 
-def describe(parts: Parts, sacred_run: Run) -> dict[str, Any]:
-    """The description of a run whose parts are built; plain JSON values.
+def describe(parts: Parts, sacred_run: Run, continues: Path | None = None) -> dict[str, Any]:
+    """The description of a run whose parts are built; plain JSON values without credentials.
 
     config: every key, with `auto` replaced by what it became. env_info, scheme: sizes, dtypes, action bounds and agent
-    count. dataset: name, path, checksum and card. environment: its arguments and the simulators' versions. code: the
-    commit and the SHA-256 of every source file that was imported. sacred: where Sacred keeps the run.
+    count. input_statistics: what the networks' inputs are standardised by. dataset: name, path, checksum and card.
+    environment: its arguments and the simulators' versions. code: the commit, whether files differed from it, and the
+    SHA-256 of every source file that was imported. versions: those of all imported packages. sacred: where Sacred keeps
+    the run. continues: the step directory that the run goes on from.
     """
-    args, card = parts.args, None if parts.dataset is None else parts.dataset.card
-    return {
+    args = parts.args
+    description = {
         "name": args.unique_token,
         "algorithm": args.name,
         "config": configuration(args),
         "env_info": plain_values(parts.env_info),
         "scheme": scheme_of(parts),
-        "input_statistics": "none" if args.input_norm == "none" or card is None else f"dataset {card['checksum']}",
+        "input_statistics": statistics_of(parts),
         "dataset": dataset_of(parts),
         "environment": environment_of(args),
-        "code": {"commit": commit() or "unknown", "sources": sources()},
+        "code": {**code_state(), "sources": sources()},
         "versions": installed_imports(),
         "sacred": sacred_place(sacred_run),
-        "continues": args.checkpoint_path or None,
+        "continues": None if continues is None else str(continues.resolve()),
     }
+    found: dict[str, Any] = redacted(description)
+    return found
 
 
 def configuration(args: Settings) -> dict[str, Any]:
@@ -67,6 +71,15 @@ def scheme_of(parts: Parts) -> dict[str, Any]:
     }
 
 
+def statistics_of(parts: Parts) -> str:
+    """Where the numbers come from that standardise the networks' inputs."""
+    if parts.args.load_weights:  # they go with the weights
+        return f"weights {parts.args.load_weights}, and for networks that start anew the dataset"
+    if parts.args.input_norm == "none" or parts.dataset is None:
+        return "none"
+    return f"dataset {parts.dataset.card['checksum']}"
+
+
 def dataset_of(parts: Parts) -> dict[str, Any] | None:
     """What the run learns from."""
     if parts.dataset is None:
@@ -85,7 +98,9 @@ def environment_of(args: Settings) -> dict[str, Any] | None:
     if args.env is None:
         return None
     env_args = {key: value for key, value in args.env_args.items() if key != "seed"}
-    return {"env": args.env, "env_args": plain_values(env_args), "versions": installed(SIMULATORS)}
+    # `package:EnvId`: with the runner `parallel` only other processes import the package.
+    own = packages_of(str(env_args.get("key")).partition(":")[0])
+    return {"env": args.env, "env_args": plain_values(env_args), "versions": installed((*SIMULATORS, *own))}
 
 
 def sources() -> dict[str, str]:
@@ -100,6 +115,19 @@ def sources() -> dict[str, str]:
 
 
 def sacred_place(sacred_run: Run) -> dict[str, Any]:
-    """The run's id, and the directory where its file observer writes."""
+    """The run's id, the directory where its file observer writes, and the collections of databases that record it."""
     directories = [observer.dir for observer in sacred_run.observers if getattr(observer, "dir", None)]
-    return {"id": plain_values(sacred_run._id), "directory": str(Path(directories[0]).resolve()) if directories else ""}
+    collections = [getattr(getattr(observer, "runs", None), "full_name", None) for observer in sacred_run.observers]
+    databases = [name for name in collections if isinstance(name, str)]
+    return {
+        "id": plain_values(sacred_run._id),
+        "directory": str(Path(directories[0]).resolve()) if directories else "",
+        **({"databases": databases} if databases else {}),
+    }
+
+
+def point_to(sacred_run: Run, description: Path | None) -> None:
+    """Have the Sacred run say which description is of it, or of the policy that it plays; None: there is none."""
+    if description is not None:
+        sacred_run.info["run_description"] = str(description.resolve())
+        sacred_run.add_artifact(str(description), name="description.json")  # Sacred has a run.json of its own

@@ -39,8 +39,8 @@ def described_policy(
     path = find_description(directory)
     if path is None:
         raise CheckpointError(
-            f"{directory} has no run.json that describes its run, for an earlier release wrote it; continue it for an "
-            "update (checkpoint_path and a larger t_max, with the flags of the run), and take the new run's directory"
+            f"{directory} has no run.json that describes its run, as release 0.1.0 wrote it; make one with "
+            "python src/policy.py describe"
         )
     description = read_description(path)
     args = described_settings(description, device)

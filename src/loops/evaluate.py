@@ -8,6 +8,8 @@ from typing import Any
 from sacred.run import Run
 
 from loops.build import Parts
+from loops.describe import point_to
+from utils.description import find_description
 from utils.logging import Logger
 from utils.plotting import drawing
 
@@ -16,6 +18,7 @@ def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
     """Play one evaluation of the policy in `checkpoint_path`; with `render`, draw one episode to a GIF as well."""
     assert parts.evaluator is not None and parts.weights is not None
     evaluator, log = parts.evaluator, logger.console_logger
+    point_to(sacred_run, find_description(parts.weights))
     evaluation = evaluator.evaluate(int(parts.weights.name))
     evaluation.log(logger)
     log.info(

@@ -11,6 +11,7 @@ import torch as th
 from runners.episodes import Episodes
 from utils.logging import Logger, Statistics
 
+PER_AGENT = "test_return_per_agent_mean"  # the one return of a run, in its record
 LAST = 10  # how many of the newest evaluations the averaged score spans
 
 
@@ -47,8 +48,9 @@ class Evaluation:
     normalised_score: float | None
 
     def log(self, logger: Logger) -> None:
-        """Log it under stock's keys, which begin with `test_`, and as `test_normalised_score`."""
+        """Log it under stock's keys, which begin with `test_`, per agent, and as `test_normalised_score`."""
         self.episodes.log(logger, "test_", self.t)
+        logger.log_stat(PER_AGENT, self.return_mean, self.t)
         if self.normalised_score is not None:
             logger.log_stat("test_normalised_score", self.normalised_score, self.t)
 
@@ -79,10 +81,24 @@ class Evaluator:
 
     def _per_agent(self, value: float) -> float:
         """A return of the team, as the configuration counts it, per agent; unchanged where the team alone is paid."""
+        return value / self.args.n_agents if self._summed() else value
+
+    def _summed(self) -> bool:
         if getattr(self.runner, "team_reward", False):  # stock's runners do not know
-            return value
-        summed = not self.args.common_reward or self.args.reward_scalarisation == "sum"
-        return value / self.args.n_agents if summed else value
+            return False
+        return not self.args.common_reward or self.args.reward_scalarisation == "sum"
+
+    def note(self) -> str:
+        """Which logged returns are sums over agents and which are means; empty where all are means."""
+        if not self._summed():
+            return ""
+        sums = "return, test_return" if self.args.common_reward else "total_return, test_total_return"
+        return f"sums over agents: {sums}; mean over agents: test_return_per_agent, normalised scores, results"
+
+    @property
+    def averaged(self) -> int:
+        """How many evaluations the averaged figure of `summary` is over."""
+        return min(LAST, len(self.history))
 
     def resume(self, evaluations: list[list[Any]] | None, statistics: Statistics) -> None:
         """Take over an earlier run's history out of its checkpoint.
@@ -99,7 +115,7 @@ class Evaluator:
     def describe(self, value: float) -> str:
         """A return for people: with its normalised score where there is one."""
         score = "" if self.reference is None else f" (normalised score {self.reference.score(value):.1f})"
-        return f"return {value:.2f}{score}"
+        return f"return per agent {value:.2f}{score}"
 
     def summary(self) -> dict[str, float]:
         """Final, best and mean-of-last-ten return and score over the evaluations so far; empty without any."""

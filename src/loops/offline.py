@@ -37,7 +37,9 @@ class OfflineTraining(Training):
 
     def _describe_dataset(self) -> None:
         returns = self.dataset.card["returns"]
-        value = self.evaluator.describe(returns["mean"]) if self.evaluator else f"return {returns['mean']:.2f}"
+        value = (
+            self.evaluator.describe(returns["mean"]) if self.evaluator else f"return per agent {returns['mean']:.2f}"
+        )
         self.log.info(
             f"Dataset {self.args.dataset}: {self.dataset.n_transitions} transitions in {self.dataset.n_episodes} "
             f"episodes, {value}, standard deviation {returns['std']:.2f}"

@@ -22,7 +22,7 @@ def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
 class OnlineTraining(Training):
     """One online run. `t` counts environment steps, all parallel environments' together."""
 
-    unit, clock = "step", "environment steps"
+    unit, clock, clock_name = "step", "environment steps", "t_env"
 
     def __init__(self, parts: Parts, logger: Logger) -> None:
         super().__init__(parts, logger)
@@ -60,8 +60,8 @@ class OnlineTraining(Training):
             batch = self.buffer.sample_windows(self.args.batch_size, self.args.window)
         return self.to_device(batch)
 
-    def episode(self) -> int:
-        return self.episodes
+    def _log_clock(self) -> None:
+        self.logger.log_stat("episode", self.episodes, self.t)
 
     def finish(self) -> None:
         if not self.trained:

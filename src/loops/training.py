@@ -14,8 +14,8 @@ from components.scheme import is_continuous
 from datasets.card import NOT_COMPARED
 from loops.build import Parts
 from loops.continuation import FREE_TO_CHANGE, changes, load_part, start_from_weights, state_to_continue
-from loops.describe import describe
-from loops.evaluator import Evaluator
+from loops.describe import describe, point_to
+from loops.evaluator import PER_AGENT, Evaluator
 from utils.checkpoint import find_checkpoint, load_or_refuse, save_checkpoint
 from utils.description import write_description
 from utils.errors import OutputError, TrainingError, UserError
@@ -36,14 +36,18 @@ class Training:
     A subclass says how the clock advances.
     """
 
-    unit, clock = "update", "training updates"  # what the clock counts, for progress lines and for pictures
+    # What the clock counts: for progress lines, for pictures, and its name in printed statistics.
+    unit, clock, clock_name = "update", "training updates", "update"
 
     def __init__(self, parts: Parts, logger: Logger) -> None:
         self.parts = parts
         args = self.args = parts.args
         self.logger, self.log = logger, logger.console_logger
+        logger.clock = self.clock_name
         self.runner, self.learner, self.buffer = parts.runner, parts.learner, parts.buffer
         self.evaluator = parts.evaluator  # None: no evaluation
+        if self.evaluator is not None:
+            logger.note = self.evaluator.note()
         self.continuous = is_continuous(parts.env_info)
         env_args = {f"env_args.{key}": value for key, value in args.env_args.items() if key not in NOT_COMPARED}
         settings = {key: value for key, value in vars(args).items() if key not in FREE_TO_CHANGE} | env_args
@@ -109,7 +113,7 @@ class Training:
                     self.evaluated_for_the_end = not self._passed(before, args.test_interval)
                     self._evaluate(progress)
                 if self._passed(before, args.log_interval):
-                    self.logger.log_stat("episode", self.episode(), self.t)
+                    self._log_clock()
                     self.logger.print_recent_stats()
                 if args.save_model and (self._passed(before, args.save_model_interval) or ends):
                     self.save()  # last, so that it holds everything this step has logged
@@ -123,9 +127,8 @@ class Training:
         """Whether the evaluation before the first step has taken place, here or in the run that this one continues."""
         return self.evaluator is None or bool(self.evaluator.history)
 
-    def episode(self) -> int:
-        """Stock's episode counter, which offline counts updates."""
-        return self.t
+    def _log_clock(self) -> None:
+        """Log what is counted beside `t`."""
 
     def finish(self) -> None:
         """What is left to do after a run that reached its end."""
@@ -178,11 +181,10 @@ class Training:
     def _describe(self, sacred_run: Run) -> None:
         """Write `run.json` beside the checkpoints; the Sacred run points to it and keeps a copy."""
         try:
-            path = write_description(self.directory, describe(self.parts, sacred_run))
+            path = write_description(self.directory, describe(self.parts, sacred_run, self.last_checkpoint))
         except OSError as error:
             raise output_error(self.directory, error) from error
-        sacred_run.info["run_description"] = str(path)
-        sacred_run.add_artifact(str(path), name="description.json")  # Sacred has a run.json of its own
+        point_to(sacred_run, path)
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
@@ -251,6 +253,8 @@ class Training:
         self.logger.replay(state["statistics"])
         if self.evaluator is not None:
             self.evaluator.resume(state.get("evaluations"), state["statistics"])
+            if PER_AGENT not in state["statistics"]:  # of earlier releases
+                self.logger.replay({PER_AGENT: self.evaluator.history})
         self.log.info(f"Continuing {directory} from {self.unit} {self.t}")
 
     # -- the end ---------------------------------------------------------------------------------------------------
@@ -265,7 +269,8 @@ class Training:
         for key, value in summary.items():
             self.logger.log_stat(key, value, self.t)
         rows = [("final", summary["final_return"]), ("best", summary["best_return"]),
-                ("mean of last 10", summary["last10_return"]), *self.levels().items()]  # fmt: skip
+                (f"mean of last {self.evaluator.averaged}", summary["last10_return"]),
+                *self.levels().items()]  # fmt: skip
         table = "\n".join(f"  {name:<16} {self.evaluator.describe(value)}" for name, value in rows)
         self.log.info(f"Results over {self.args.test_nepisode} episodes per evaluation\n{table}")
         self._draw(sacred_run, self.evaluator)

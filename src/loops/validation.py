@@ -31,14 +31,20 @@ def split(buffer: OfflineBuffer, args: SimpleNamespace) -> tuple[OfflineBuffer, 
     if not args.validation_share:
         return buffer, None
     count = buffer.episodes_in_buffer
-    held = round(args.validation_share * count)
-    if not 0 < held < count:
-        raise ConfigError(
-            f"validation_share={args.validation_share} holds out {held} of {count} episodes; choose a share that "
-            "leaves some on both sides, or 0"
-        )
+    held = held_out(count, args.validation_share)
     order = np.random.default_rng(args.seed).permutation(count)
     return buffer.part(np.sort(order[held:])), buffer.part(np.sort(order[:held]))
+
+
+def held_out(count: int, share: float) -> int:
+    """How many of `count` episodes are held out. Raises ConfigError where that leaves a part empty."""
+    held = round(share * count)
+    if share and not 0 < held < count:
+        raise ConfigError(
+            f"validation_share={share} holds out {held} of {count} episodes; choose a share that leaves some on both "
+            "sides, or 0"
+        )
+    return held
 
 
 class Validation:

@@ -13,6 +13,7 @@ from utils.files import writing_file
 
 FILE = "run.json"
 FORMAT, VERSION = "epymarl-offline run", 1
+ADVICE = "delete it and repeat --config, --env-config and the overrides of the run"
 _LARGEST = 1 << 25  # bytes; a card with the moments of wide observations takes a few hundred thousand
 # Entries that readers rely on, with their types. An entry whose type is a tuple may be null.
 _ENTRIES: dict[str, type | tuple[type, None]] = {
@@ -50,18 +51,17 @@ def read_description(path: Path) -> dict[str, Any]:
 
     Raises CheckpointError, in one sentence, for a file that is damaged, of another program or of a later release.
     """
-    advice = "delete it and repeat --config, --env-config and the overrides of the run"
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
-            raise CheckpointError(f"{path} is no run description of this program (kind or size); {advice}")
+            raise CheckpointError(f"{path} is no run description of this program (kind or size); {ADVICE}")
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({cause(error)}); {advice}") from error
+        raise CheckpointError(f"{path} cannot be read ({cause(error)}); {ADVICE}") from error
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged (it is no JSON); {advice}") from error
+        raise CheckpointError(f"{path} is damaged (it is no JSON); {ADVICE}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is no run description of this program; {advice}")
+        raise CheckpointError(f"{path} is no run description of this program; {ADVICE}")
     if content.get("format_version") != VERSION:
         raise CheckpointError(
             f"{path} has version {str(content.get('format_version'))[:20]}, this release reads version {VERSION}; "
@@ -71,7 +71,7 @@ def read_description(path: Path) -> dict[str, Any]:
         expected, null = (kind[0], True) if isinstance(kind, tuple) else (kind, False)
         value = content.get(key)
         if key not in content or not (isinstance(value, expected) or (null and value is None)):
-            raise CheckpointError(f"{path}: its entry '{key}' is missing or no {expected.__name__}; {advice}")
+            raise CheckpointError(f"{path}: its entry '{key}' is missing or no {expected.__name__}; {ADVICE}")
     return content
 
 

@@ -40,6 +40,10 @@ class TrainingError(UserError):
     """Training that cannot go on, such as a non-finite loss."""
 
 
+class PolicyError(UserError):
+    """Something that a loaded policy cannot take, or a policy that cannot be exported or filmed."""
+
+
 class OutputError(UserError):
     """A file or folder that cannot be written: a full disk, a missing permission, a folder that vanished."""
 

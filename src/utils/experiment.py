@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sacred import Experiment
-from sacred.commands import print_config
 from sacred.run import Run
 
 from utils.redact import redacted
@@ -16,8 +16,21 @@ SHOW = "--print-config"
 class RecordedExperiment(Experiment):
     """An experiment whose runs tell their observers of configuration, command line and sources without credentials.
 
-    The configuration that the main function gets stays as it is.
+    The configuration that the main function gets stays as it is. Set once the command line has been read: shown, the
+    lines that show it; recorded_name, what runs are recorded under, while log lines keep the experiment's own name.
     """
+
+    shown: Iterable[str] = ()
+    recorded_name: str | None = None
+
+    def get_experiment_info(self) -> dict[str, Any]:
+        """What observers are told of the experiment."""
+        found: dict[str, Any] = super().get_experiment_info()  # type: ignore[no-untyped-call]
+        return found if self.recorded_name is None else found | {"name": self.recorded_name}
+
+    def print_config(self) -> None:
+        """Print the configuration with its comments."""
+        print("\n".join(self.shown))
 
     def _create_run(
         self,
@@ -36,6 +49,6 @@ class RecordedExperiment(Experiment):
         for attribute in ("config", "meta_info", "experiment_info", "host_info"):
             setattr(run, attribute, redacted(getattr(run, attribute)))
         if shows:
-            print_config(run)
+            self.print_config()
             print("-" * 79)
         return run

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import sys
+import textwrap
 import threading
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from utils.errors import ConfigError
 from utils.files import output_error
+from utils.progress import clear_bars, on_terminal
 from utils.redact import redacted
 
 if TYPE_CHECKING:
     from sacred.run import Run
 
+    from utils.weights_biases import WeightsAndBiases
+
 # Their debug output would fill the console and, with MongoDB, the run's captured output.
 QUIET_LIBRARIES = ("git", "pymongo", "matplotlib", "PIL", "h5py", "urllib3", "tensorboard")
 
+COLUMNS = 100  # of a console line
+GAP = "   "
 Statistics = dict[str, list[tuple[int, float]]]
 
 
@@ -31,24 +36,30 @@ class Logger:
     def __init__(self, console_logger: logging.Logger) -> None:
         self.console_logger = console_logger
         self.stats: Statistics = defaultdict(list)
+        self.clock = "t_env"  # what counts the time
+        self.note = ""  # what a reader of the printed values must know
         self.use_tb = False
         self.use_sacred = False
         self._writer: Any = None
         self._run: Run | None = None
+        self.use_wandb = False
+        self._wandb: WeightsAndBiases | None = None
 
     def setup_tb(self, directory_name: str) -> None:
         """Also write TensorBoard events. Raises ConfigError where TensorBoard is not installed."""
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise ConfigError(
-                "use_tensorboard=True needs TensorBoard: pip install -c constraints.txt -e '.[tensorboard]'"
-            ) from error
+        check_tensorboard()
+        from torch.utils.tensorboard import SummaryWriter
+
         try:
             self._writer = SummaryWriter(directory_name)
         except OSError as error:
             raise output_error(Path(directory_name), error) from error
         self.use_tb = True
+
+    def setup_wandb(self, record: WeightsAndBiases) -> None:
+        """Also write to Weights & Biases."""
+        self._wandb = record
+        self.use_wandb = True
 
     def setup_sacred(self, run: Run) -> None:
         """Also write to a Sacred run: its `info` (key and key_T) and its metrics."""
@@ -60,6 +71,8 @@ class Logger:
         value = float(value)
         self.stats[key].append((t, value))
         self._to_tb(lambda writer: writer.add_scalar(key, value, t))
+        if self._wandb is not None:
+            self._wandb.log(key, value, t)
         if self._run is not None and to_sacred:
             self._run.info.setdefault(f"{key}_T", []).append(t)
             self._run.info.setdefault(key, []).append(value)
@@ -76,21 +89,27 @@ class Logger:
         return self.stats[key][-1][1] if self.stats.get(key) else None
 
     def print_recent_stats(self) -> None:
-        """Print the mean of the last five values of every key to the console."""
+        """Print the newest value of every key to the console, without any averaging, and `note`.
+
+        Episodes are shown where `clock` is environment steps.
+        """
         t = max((series[-1][0] for series in self.stats.values()), default=0)
-        episode = self.last("episode") or 0
-        lines = [f"Recent Stats | t_env: {t:>10} | Episode: {int(episode):>8}"]
-        items = []
-        for key, series in sorted(self.stats.items()):
-            if key != "episode":
-                window = 1 if key == "epsilon" else 5
-                items.append(f"{key + ':':<25}{np.mean([value for _, value in series[-window:]]):>10.4f}")
-        lines += ["   ".join(items[start : start + 4]) for start in range(0, len(items), 4)]
-        self.console_logger.info("\n".join(lines))
+        episode = self.last("episode")
+        counted = "" if episode is None or self.clock != "t_env" else f" | Episode: {int(episode):>8}"
+        items = [(key, series[-1][1]) for key, series in sorted(self.stats.items()) if series and key != "episode"]
+        width = max((len(key) for key, _ in items), default=0) + 1
+        cells = [f"{key + ':':<{width}}{value:>12.4f}" for key, value in items]
+        columns = max(1, (COLUMNS + len(GAP) - 2) // (width + 12 + len(GAP)))
+        lines = [GAP.join(cells[start : start + columns]) for start in range(0, len(cells), columns)]
+        notes = textwrap.wrap(self.note, COLUMNS - 2)
+        body = "".join(f"\n  {line}" for line in [*lines, *notes])
+        self.console_logger.info(f"Recent Stats (newest values) | {self.clock}: {t:>10}{counted}{body}")
 
     def finish(self) -> None:
-        """Close the TensorBoard writer."""
+        """Close the TensorBoard writer and the run of Weights & Biases."""
         self._to_tb(lambda writer: writer.close())
+        if self._wandb is not None:
+            self._wandb.finish()
 
     def _to_tb(self, action: Callable[[Any], object]) -> None:
         """Use the TensorBoard writer if there is one; a run does not fail for these files, a second copy of its record.
@@ -108,8 +127,21 @@ class Logger:
             self._writer, self.use_tb = None, False
 
 
+def check_tensorboard() -> None:
+    """Raise ConfigError where TensorBoard is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ConfigError("use_tensorboard=True needs TensorBoard: pip install -c constraints.txt -e '.[tensorboard]'")
+
+
 class ConsoleHandler(logging.StreamHandler[Any]):
-    """A handler that drops lines for which there is no place, as where stderr is a file on a full disk."""
+    """A handler whose lines do not run into a progress bar.
+
+    It drops lines for which there is no place, as where stderr is a file on a full disk.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        clear_bars()
+        super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not isinstance(sys.exc_info()[1], OSError):
@@ -122,11 +154,29 @@ def quiet_threads(failed: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(failed)
 
 
-class _WithoutCredentials(logging.Formatter):
-    """A formatter whose lines hold no credentials."""
+class _ConsoleFormatter(logging.Formatter):
+    """A formatter whose lines hold no credentials and are at most `COLUMNS` wide, broken between words.
+
+    A warning or an error stays one line where it does not go to a terminal, so that a search finds its sentence whole.
+    A word that is longer than a line, such as a path, stays whole.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        return str(redacted(super().format(record)))
+        text = str(redacted(super().format(record)))
+        if record.levelno > logging.INFO and not on_terminal():
+            return text
+        return "\n".join(folded(line) for line in text.split("\n"))
+
+
+def folded(line: str) -> str:
+    """A line broken between words, further lines indented, where it is wider than `COLUMNS`."""
+    if len(line) <= COLUMNS:
+        return line
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    return textwrap.fill(
+        line, COLUMNS, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False,
+        replace_whitespace=False, drop_whitespace=True,
+    )  # fmt: skip
 
 
 def get_logger() -> logging.Logger:
@@ -134,7 +184,7 @@ def get_logger() -> logging.Logger:
     logger = logging.getLogger()
     logger.handlers = []
     handler = ConsoleHandler()
-    handler.setFormatter(_WithoutCredentials("[%(levelname)s %(asctime)s] %(name)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_ConsoleFormatter("[%(levelname)s %(asctime)s] %(name)s %(message)s", "%H:%M:%S"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     for name in QUIET_LIBRARIES:

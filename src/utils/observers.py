@@ -7,7 +7,6 @@ import errno
 import json
 import logging
 import os
-import re
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
@@ -15,33 +14,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pymongo
-import pymongo.errors
 from sacred.dependencies import get_digest
-from sacred.observers import FileStorageObserver, MongoObserver
-from sacred.observers.mongo import get_pattern, parse_mongo_db_arg
+from sacred.observers import FileStorageObserver
 from sacred.serializer import flatten
 
 from utils.errors import ConfigError, OutputError, cause
 from utils.files import check_writable, output_error, writing_file
+from utils.mongo import mongo_observer
 from utils.redact import redacted
 
 LOG = logging.getLogger(__name__)
-PATIENCE_MS = 3000  # longest wait for the server's answer before a run starts
 
 
-class _WithoutCredentials:
-    """An observer that keeps no credentials of a failed run's traceback."""
-
-    def failed_event(self, fail_time: Any, fail_trace: Any) -> None:
-        super().failed_event(fail_time=fail_time, fail_trace=redacted(fail_trace))  # type: ignore[misc]
-
-
-class RunDatabaseObserver(_WithoutCredentials, MongoObserver):
-    """A MongoDB observer."""
-
-
-class RunDirectoryObserver(_WithoutCredentials, FileStorageObserver):
+class RunDirectoryObserver(FileStorageObserver):
     """A file observer whose files are whole at any moment, and which survives a disk that refuses.
 
     A run id is accepted even where a directory of that name exists: with MongoDB, the database gives the id, which
@@ -126,6 +111,10 @@ class RunDirectoryObserver(_WithoutCredentials, FileStorageObserver):
         except OSError as error:
             LOG.warning(f"The record has no copy of {filename}: {output_error(self._place(name), error)}")
 
+    def failed_event(self, fail_time: Any, fail_trace: Any) -> None:
+        """Keep the failed run's traceback, without credentials."""
+        super().failed_event(fail_time=fail_time, fail_trace=redacted(fail_trace))
+
     def log_metrics(self, metrics_by_name: dict[str, Any], info: dict[str, Any]) -> None:
         """Write all values so far. Sacred would read the old ones back from the file, which may be gone."""
         for name, new in metrics_by_name.items():
@@ -195,7 +184,12 @@ def mark_interrupted(run: Any) -> None:
     # What the signal has interrupted may hold a lock of theirs, and a server may not answer: they get two seconds.
     now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
     arguments = {"interrupt_time": now, "status": "INTERRUPTED"}
-    threads = [threading.Thread(target=each.interrupted_event, kwargs=arguments, daemon=True) for each in others]
+
+    def mark(observer: Any) -> None:
+        observer.interrupted_event(**arguments)
+        observer.join()  # a database is told in a thread of its own
+
+    threads = [threading.Thread(target=mark, args=(each,), daemon=True) for each in others]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -203,31 +197,6 @@ def mark_interrupted(run: Any) -> None:
     captured = getattr(getattr(run, "_output_file", None), "buffer", None)
     if isinstance(name := getattr(captured, "name", None), str):
         Path(name).unlink(missing_ok=True)  # the output captured so far, in a temporary file
-
-
-def mongo_observer(address: str) -> MongoObserver:
-    """A MongoDB observer for `[host:port:]db_name[.collection]`, the syntax of Sacred's `-m`.
-
-    Raises ConfigError for another syntax and where no server answers.
-    """
-    check_mongo(address)
-    return RunDatabaseObserver(**parse_mongo_db_arg(address))
-
-
-def check_mongo(address: str) -> None:
-    """Test the connection before a run is built. Raises ConfigError for a wrong address and where no server answers."""
-    if re.match(get_pattern(), address) is None:
-        raise ConfigError(f"'{address}' is no MongoDB address; write host:port:db_name, such as localhost:27017:sacred")
-    url = parse_mongo_db_arg(address).get("url", "localhost:27017")
-    try:
-        client: pymongo.MongoClient[Any] = pymongo.MongoClient(url, serverSelectionTimeoutMS=PATIENCE_MS)
-        with client:
-            client.admin.command("ping")
-    except pymongo.errors.PyMongoError as error:
-        raise ConfigError(
-            f"no MongoDB answers at {url} ({type(error).__name__}); start it, or leave out -m and the key `mongo`, "
-            "as a directory keeps the run anyway"
-        ) from error
 
 
 def observers(results: Path, name: str, environment: str, mongo: str | None) -> list[Any]:
@@ -245,4 +214,7 @@ def observers(results: Path, name: str, environment: str, mongo: str | None) -> 
         raise ConfigError(
             f"nothing can be written to the folder of temporary files ({cause(error)}); set TMPDIR to another one"
         ) from error
-    return [RunDirectoryObserver(str(folder)), *database]
+    directory = RunDirectoryObserver(str(folder))
+    for each in database:
+        each.directory = lambda: directory.dir  # of which it speaks when the database goes
+    return [directory, *database]

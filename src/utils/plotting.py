@@ -48,10 +48,17 @@ def plot_learning_curve(
     with rc_context({"text.usetex": False, "text.parse_math": False}):
         figure = Figure(figsize=(7, 4.2), layout="constrained")
         axes = figure.subplots()
-        axes.plot(steps, returns, marker="o", markersize=3, color="tab:blue", label="test return (mean over episodes)")
+        axes.plot(
+            steps,
+            returns,
+            marker="o",
+            markersize=3,
+            color="tab:blue",
+            label="test return per agent (mean over episodes)",
+        )
         for (name, level), style in zip(levels.items(), ("--", ":", "-."), strict=False):
             axes.axhline(level, linestyle=style, color="dimgrey", linewidth=1.2, label=f"{name} {level:.1f}")
-        axes.set(xlabel=clock, ylabel="episode return", title=shortened(title))
+        axes.set(xlabel=clock, ylabel="episode return per agent", title=shortened(title))
         axes.legend(loc="best", fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
         with writing_file(file) as temporary:

@@ -14,6 +14,20 @@ from tqdm import tqdm
 # that its redrawing does not fill the captured output, which Sacred filters at every heartbeat.
 _TERMINAL: IO[str] | None = os.fdopen(os.dup(2), "w") if sys.stderr is not None and sys.stderr.isatty() else None
 
+QUIET_SECONDS = 0.3  # without a bar after a log line: Sacred passes lines on through another process
+_SHOWN: list[Progress] = []
+
+
+def on_terminal() -> bool:
+    """Whether a person reads stderr."""
+    return _TERMINAL is not None
+
+
+def clear_bars() -> None:
+    """Take the bars off the terminal, so that a line can be written there; they come back below it."""
+    for progress in _SHOWN:
+        progress.make_way()
+
 
 class Progress:
     """Updates per second, time left and the last score: a bar on a terminal, else a line per `line_seconds`."""
@@ -23,16 +37,22 @@ class Progress:
         self.start, self.t, self.total = start, start, total
         self.began = self.last_line = time.monotonic()
         self.score = ""
+        self.quiet_until = 0.0
         self.bar = (
             tqdm(total=total, initial=start, file=_TERMINAL, unit=unit, mininterval=0.5, dynamic_ncols=True)
             if _TERMINAL is not None
             else None
         )
+        if self.bar is not None:
+            _SHOWN.append(self)
 
     def advance(self, t: int) -> None:
         """Show that update `t` is done."""
         steps, self.t = t - self.t, t
-        self._draw(lambda bar: bar.update(steps))
+        if self.bar is not None and time.monotonic() < self.quiet_until:
+            self.bar.n += steps
+        else:
+            self._draw(lambda bar: bar.update(steps))
         now = time.monotonic()
         if self.bar is None and now - self.last_line >= self.line_seconds:
             self.last_line = now
@@ -43,9 +63,17 @@ class Progress:
     def show_score(self, score: str) -> None:
         """Show the newest score."""
         self.score = f" | {score}"
-        self._draw(lambda bar: bar.set_postfix_str(score))
+        self._draw(lambda bar: bar.set_postfix_str(score, refresh=time.monotonic() >= self.quiet_until))
+
+    def make_way(self) -> None:
+        """Clear the bar; it is drawn again a moment later."""
+        self._draw(lambda bar: bar.clear())
+        self.quiet_until = time.monotonic() + QUIET_SECONDS
 
     def close(self) -> None:
+        if self in _SHOWN:
+            _SHOWN.remove(self)
+        time.sleep(max(0.0, self.quiet_until - time.monotonic()) if self.bar is not None else 0.0)
         self._draw(lambda bar: bar.close())
 
     def _draw(self, action: Callable[[Any], object]) -> None:

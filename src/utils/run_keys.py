@@ -56,6 +56,10 @@ RUN_KEYS: Keys = {
     # -- records --
     "use_tensorboard": Key("write TensorBoard events too", bool),
     "mongo": Key("MongoDB that records the run too, host:port:db_name", TEXT_OR_NULL),
+    "use_wandb": Key("write to Weights & Biases too", bool),
+    "wandb_mode": Key("where Weights & Biases writes", ("online", "offline")),
+    "wandb_project": Key("project of Weights & Biases", str),
+    "wandb_team": Key("team of Weights & Biases", TEXT_OR_NULL),
     "save_model": Key("write checkpoints", bool),
     "save_model_interval": Key("checkpoint interval", COUNT),
     "checkpoint_path": Key("directory of the run to continue or to evaluate", str),
@@ -103,3 +107,24 @@ RUN_KEYS: Keys = {
     "label": Key("free text", str),
     "hypergroup": Key("group of a hyperparameter search", TEXT_OR_NULL),
 }
+
+# Keys that a run reads only where another key has one of these values.
+_OFFLINE, _ONLINE = ("offline", (True,)), ("offline", (False,))
+_EPSILON = ("action_selector", ("epsilon_greedy",))
+_MIXED, _MONOTONE = ("mixer", ("qmix", "monotone")), ("mixer", ("monotone",))
+READ_WHERE: dict[str, tuple[str, tuple[str | bool | None, ...]]] = {
+    **dict.fromkeys(("memory_map", "reward_scaling", "validation_share", "train_reward", "burn_in"), _OFFLINE),
+    **dict.fromkeys(
+        ("updates_per_run", "buffer_size", "save_replay_buffer", "replay_to", "runner_log_interval"), _ONLINE
+    ),
+    **dict.fromkeys(("epsilon_start", "epsilon_finish", "epsilon_anneal_time", "evaluation_epsilon"), _EPSILON),
+    "exploration_noise": ("action_selector", ("gaussian",)),
+    "mask_before_softmax": ("agent_output_type", ("pi_logits", "auto", "stochastic")),
+    "use_rnn": ("agent", ("rnn", "rnn_ns")),
+    "final_init": ("agent", ("mlp", "mlp_ns")),
+    **dict.fromkeys(("mixing_embed_dim", "hypernet_layers", "hypernet_embed"), _MIXED),
+    **dict.fromkeys(("mixer_layers", "mixer_nonneg", "mixer_activation", "mixer_elu_alpha"), _MONOTONE),
+}
+# Keys of every run that only learners read, which then declare them.
+READ_BY_LEARNERS = frozenset({"lr", "add_value_last_step", "loss_chunk", "compile", "learner_log_interval",
+                              "grad_norm_clip", "input_norm"})  # fmt: skip

@@ -95,7 +95,8 @@ def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
 def _mapping(load: Callable[[], Any], path: Path, language: str) -> dict[str, Any]:
     try:
         content = load()
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, AttributeError, KeyError, IndexError) as error:
+        # the last three: of the loader, for `!!timestamp x`, `!!bool x` and `!!int ''`
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: not valid {language}: {reason[:300]}") from error
     except RecursionError as error:

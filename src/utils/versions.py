@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# Packages whose version can change what an environment does.
+SIMULATORS = ("mpe2", "pettingzoo", "gymnasium", "gymnasium-robotics", "mujoco", "lbforaging", "numpy")
 
 
 def commit() -> str | None:
@@ -20,6 +22,15 @@ def commit() -> str | None:
     if Path(top).resolve() != ROOT:  # a copy of the code inside another repository
         return None
     return head + ("+changes" if changed else "")
+
+
+def code_state() -> dict[str, str | bool | None]:
+    """Commit of the checkout, and whether files differed from it (`dirty`); "unknown" and None outside a checkout."""
+    found = commit()
+    if found is None:
+        return {"commit": "unknown", "dirty": None}
+    head, sign, _ = found.partition("+")
+    return {"commit": head, "dirty": bool(sign)}
 
 
 def changed_files() -> list[str] | None:
@@ -40,6 +51,11 @@ def installed(packages: tuple[str, ...]) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def packages_of(module: str) -> tuple[str, ...]:
+    """Names of the installed packages that a top-level module belongs to; empty where it belongs to none."""
+    return tuple(sorted(set(importlib.metadata.packages_distributions().get(module, ()))))
 
 
 def installed_imports() -> dict[str, str]:

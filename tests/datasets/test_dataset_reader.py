@@ -13,7 +13,7 @@ from datasets.dataset import read_dataset, resolve_dataset, write_dataset
 from datasets.faults import reading_error
 from tests.datasets.disks import no_free_descriptors, without_rights
 from tests.datasets.samples import continuous_arrays, continuous_card, forge, particle_world
-from utils.errors import DatasetError
+from utils.errors import DatasetError, UserError
 
 
 @pytest.mark.parametrize("position", [0.3, 0.5, 0.7, 0.9])
@@ -131,7 +131,7 @@ def test_arrays_that_bypassed_the_writer_are_refused(written, arrays, message, m
 
 def check_said(path, words, read=read_dataset):
     """Reading `path` is refused in one line with `words`, which do not call the file damaged."""
-    with pytest.raises(DatasetError) as refusal:
+    with pytest.raises(UserError) as refusal:
         read(path)
     said = str(refusal.value)
     assert words in said and "\n" not in said
@@ -159,7 +159,7 @@ def test_a_file_without_read_permission_is_said_so(closed, read):
         os.chmod(path if closed == "file" else path.parent, 0)
         with without_rights():
             if closed == "folder" or read is read_dataset:
-                check_said(path, "(permission denied); give yourself permission to read it", read)
+                check_said(path, "permission denied", read)
         os.chmod(path.parent, 0o755)
 
 
@@ -254,3 +254,11 @@ def test_an_entry_of_another_kind_is_refused(written, kind):
             file["reward"] = values[kind]
     with pytest.raises(DatasetError, match="'reward'.*plain array"):
         read_dataset(path)
+
+
+def test_no_cache_is_left_of_a_dataset_that_is_refused(written):
+    path, *_ = written
+    forge(path, {"obs_mean": [[0.0] * 4] * 3})
+    with pytest.raises(DatasetError, match="obs_mean"):
+        read_dataset(path, memory_map=True)
+    assert [entry.name for entry in path.with_name(f"{path.name}.cache").iterdir()] == ["lock"]

@@ -99,8 +99,8 @@ def test_sync_vector_env_freezes_episodes_that_ended_early() -> None:
     assert kept == [True, True, False, False]
 
 
-def test_sync_vector_env_refuses_common_rewards() -> None:
+def test_sync_vector_env_takes_one_number_for_the_team() -> None:
     vector = SyncVectorEnv(1, lambda i: REGISTRY["mpe"](key="simple_spread", common_reward=True))
     vector.reset([0])
-    with pytest.raises(EnvError, match="common_reward=False"):
-        vector.step(np.zeros((1, 3, 2)))
+    reward = vector.step(np.zeros((1, 3, 2)))[0]
+    assert vector.team_reward and reward.shape == (1, 3) and np.ptp(reward) == 0

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import torch as th
 
+from loops.describe import environment_of
 from loops.described import described_policy
 from tests.command_line import CommandLine
 from utils.description import find_description, read_description
 from utils.errors import CheckpointError
+from utils.settings import Settings
 
 
 def test_a_run_is_described_beside_its_checkpoints(cli: CommandLine) -> None:
@@ -27,6 +29,8 @@ def test_a_run_is_described_beside_its_checkpoints(cli: CommandLine) -> None:
     assert description["dataset"]["card"]["checksum"] == description["dataset"]["checksum"]
     assert {"python", "torch", "numpy", "h5py", "sacred"} <= set(description["versions"])
     assert "mpe2" in description["environment"]["versions"]
+    assert description["input_statistics"] == f"dataset {description['dataset']['checksum']}"
+    assert description["continues"] is None and description["code"].keys() == {"commit", "dirty", "sources"}
     assert {"learners/spacql_learner.py", "controllers/basic_controller.py"} <= set(description["code"]["sources"])
     [run] = cli.runs()
     assert description["sacred"]["directory"] == str(run)
@@ -35,6 +39,23 @@ def test_a_run_is_described_beside_its_checkpoints(cli: CommandLine) -> None:
     policy = described_policy(str(folder))
     weights = th.load(folder / "20" / "agent.th", weights_only=True)
     assert all(th.equal(value, weights[key]) for key, value in policy.mac.agent.state_dict().items())
+
+
+def test_a_simulator_that_only_other_processes_import_is_named() -> None:
+    args = Settings(env="gymma", env_args={"key": "lbforaging:Foraging-8x8-2p-3f-v3", "seed": 1})
+    found = environment_of(args)
+    assert found is not None and found["versions"]["lbforaging"] and "seed" not in found["env_args"]
+    other = environment_of(Settings(env="gymma", env_args={"key": "h5py:Any-v0"}))  # a package that no list here names
+    assert other is not None and "h5py" in other["versions"]
+    assert environment_of(Settings(env=None, env_args={})) is None
+
+
+def test_a_description_holds_no_credentials(cli: CommandLine) -> None:
+    secret = "hunter2hunter2"
+    result = cli.run("t_max=1", "save_model_interval=1", f"label=mongodb://me:{secret}@host/db")
+    assert result.returncode == 0, result.stderr
+    text = (cli.checkpoints()[-1] / "run.json").read_text()
+    assert secret not in text and "mongodb://me:***@host/db" in text
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{}", '{"format": "epymarl-offline run", "format_version": 9}',

@@ -26,7 +26,7 @@ def scores(cli: CommandLine) -> list[float]:
 
 def changed(cli: CommandLine) -> bool:
     """Whether the newest run's policies differ from those of the run before it."""
-    newest = [max(run.iterdir(), key=lambda step: int(step.name)) / "agent.th" for run in cli.checkpoints()[-2:]]
+    newest = [max(run.glob("[0-9]*"), key=lambda step: int(step.name)) / "agent.th" for run in cli.checkpoints()[-2:]]
     old, new = (th.load(file, weights_only=True) for file in newest)
     return any(not th.equal(old[key], new[key]) for key in old)
 

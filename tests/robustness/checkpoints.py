@@ -10,6 +10,7 @@ import pickle
 import random
 import shutil
 import tempfile
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -57,7 +58,9 @@ def uses(rng: random.Random, folder: Path, path: str = "", **limits: Any) -> lis
     path = path or str(rng.choice((run, run, newest(run) if run.is_dir() and not limits else run)))
     own = (f"checkpoint_path={path!r}", f"dataset={base() / 'xor.h5'}", f"local_results_path={folder / 'results'}")
     ways = (("t_max=3", "test_interval=100"), ("evaluate=True",))
-    return [Call("main", ("-u", *RUN, *own, *way), writes=("results",), **limits) for way in (rng.choice(ways),)]
+    words = ("-u", *RUN, *own, *rng.choice(ways))
+    remains = ("run/3.writing", "run/.3.writing")  # a run that continues clears what killed writers left
+    return [Call("main", words, writes=("results", *remains), keeps=("results/", *remains), **limits)]
 
 
 def some_file(rng: random.Random, folder: Path) -> Path:
@@ -112,7 +115,7 @@ def names(rng: random.Random, folder: Path) -> list[Call]:
         return uses(rng, folder, text(rng).replace("\0", "") or "x")
     (call,) = uses(rng, folder, str(run))
     step = rng.choice(("1", "2", "10**9", "-1", "1.5", "None", "True", "1e999", "'1'", "99999999999999999999999"))
-    return [Call("main", (*call.arguments, f"load_step={step}"), writes=call.writes)]
+    return [Call("main", (*call.arguments, f"load_step={step}"), writes=call.writes, keeps=call.keeps)]
 
 
 # -- what the files hold ----------------------------------------------------------------------------------------------
@@ -186,7 +189,8 @@ def archive(rng: random.Random, folder: Path) -> list[Call]:
     squeezed = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
     if kind == 5:
         squeezed = zipfile.ZIP_DEFLATED
-    with zipfile.ZipFile(path, "w", squeezed) as file:
+    with zipfile.ZipFile(path, "w", squeezed) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of doubled names, which are meant
         for each, data in entries:
             file.writestr(each, data)
     return uses(rng, folder)

@@ -41,8 +41,9 @@ def main() -> int:
                 print("\n".join(tally.faults), end="\n" if tally.faults else "", flush=True)
                 total.add(tally)
         faults += total.faults
+        cases = total.accepted + total.refused + len(total.faults)
         lines.append(
-            f"| {name} | {len(target.generators)} | {total.accepted + total.refused} | {total.accepted} | "
+            f"| {name} | {len(target.generators)} | {cases} | {total.accepted} | "
             f"{total.refused} | {len(total.faults)} | {total.slowest:.1f} s | {total.largest:.0f} MB | "
             f"{time.monotonic() - started:.0f} s |"
         )

@@ -57,7 +57,7 @@ def uses(rng: random.Random, path: Path, **limits: Any) -> list[Call]:
         words = ("slice", name, "--episodes", "1", "-o", str(path.with_name("part.h5")))
         calls.append(Call("dataset", words, writes=("data/part.h5",), **limits))
     results = str(path.parents[1] / "results")
-    calls.append(Call("train", (name, results), writes=("results",), if_accepted=True, **limits))
+    calls.append(Call("train", (name, results), writes=("results",), keeps=("results/",), if_accepted=True, **limits))
     return calls
 
 

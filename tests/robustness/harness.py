@@ -34,7 +34,8 @@ class Call:
     """One use of a reader.
 
     writes: paths, relative to the case's folder, that an accepted input may make or change. keeps: those that a refused
-    one may leave, such as the file of a lock, which others may be waiting for. report: whether refusing
+    one may make or change: the file of a lock, which others may be waiting for; a folder (a name that ends in `/`, with
+    those in it) that was tried for writing; what killed writers left. report: whether refusing
     may be a report on stdout, as `inspect` gives, instead of a sentence on stderr. if_accepted: made only where every
     reader before accepted. largest_file: bytes after which writing a file fails, as on a full disk. unprivileged:
     without root's right to pass over permissions.
@@ -97,7 +98,7 @@ def campaign(target: Target, generator: str, seeds: Iterable[int]) -> Tally:
     for seed in seeds:
         with case_folder() as folder:
             calls = target.generators[generator](random.Random(f"{target.name} {generator} {seed}"), folder)
-            accepted = True
+            accepted, fault = True, None
             for call in calls:
                 if call.if_accepted and not accepted:
                     continue
@@ -106,11 +107,11 @@ def campaign(target: Target, generator: str, seeds: Iterable[int]) -> Tally:
                 tally.largest = max(tally.largest, outcome.megabytes)
                 if fault is not None:
                     words = " ".join(call.arguments)
-                    tally.faults.append(f"{target.name}/{generator}/{seed}: {call.reader} {words[:150]!r}: {fault}")
+                    tally.faults.append(f"{target.name}/{generator}/{seed}: {call.reader} {words[-150:]!r}: {fault}")
                     break
                 accepted = accepted and outcome.code == 0
-            tally.accepted += accepted
-            tally.refused += not accepted
+            tally.accepted += accepted and fault is None
+            tally.refused += not accepted and fault is None
     return tally
 
 
@@ -148,10 +149,16 @@ def judge(call: Call, outcome: Outcome, before: dict[str, str], after: dict[str,
     new = sorted(after.keys() - before.keys())
     for verb, names in (("changes", changed), ("leaves", new)):
         for name in names:
-            allowed = name in call.keeps if outcome.code else name.startswith(call.writes)
+            allowed = kept(name, after, call.keeps) if outcome.code else name.startswith(call.writes)
             if not allowed:  # no name starts with one of none
                 return f"it {verb} {name}"
     return None
+
+
+def kept(name: str, after: dict[str, str], keeps: tuple[str, ...]) -> bool:
+    """Whether a refused call may leave this name so."""
+    is_folder = after.get(name, "").startswith("4")
+    return name in keeps or (is_folder and f"{name}/".startswith(tuple(each for each in keeps if each.endswith("/"))))
 
 
 def snapshot(folder: Path) -> dict[str, str]:

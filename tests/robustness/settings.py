@@ -139,7 +139,7 @@ def runs(rng: random.Random, folder: Path) -> list[Call]:
     fixed = [each for each in TINY if each.partition("=")[0] != key]
     own = (f"dataset={folder / 'xor.h5'}", f"local_results_path={folder / 'results'}", "test_interval=100")
     said = f"{key}={made!r}".replace("\0", "")
-    return [Call("main", ("-u", ALG, ENV, "with", *fixed, *own, said), writes=("results",))]
+    return [Call("main", ("-u", ALG, ENV, "with", *fixed, *own, said), writes=("results",), keeps=("results/",))]
 
 
 def layers(rng: random.Random, folder: Path) -> list[Call]:

@@ -14,7 +14,7 @@ from tests.robustness import checkpoints, dataset_files, foreign, settings
 from tests.robustness.harness import Call, attempt, campaign, case_folder
 from tests.robustness.targets import TARGETS
 
-FEW, MANY = 2, 20  # seeds of each generator
+FEW, MANY = 1, 10  # seeds of each generator
 GENERATORS = [(name, generator) for name, target in TARGETS.items() for generator in target.generators]
 
 

@@ -23,7 +23,8 @@ from sacred import SETTINGS, Experiment
 from utils import checkpoint, rng
 from utils.errors import CheckpointError, ConfigError
 from utils.logging import Logger
-from utils.observers import RunDirectoryObserver, check_mongo, mongo_observer, observers
+from utils.mongo import check_mongo, mongo_observer, parse_address
+from utils.observers import RunDirectoryObserver, observers
 from utils.plotting import plot_learning_curve
 
 
@@ -99,7 +100,7 @@ def test_the_connection_that_asks_is_closed(monkeypatch: pytest.MonkeyPatch) -> 
     client.__enter__.return_value = client
     client.__exit__.side_effect = lambda *_: client.close()  # as pymongo's does
     monkeypatch.setattr("pymongo.MongoClient", lambda *a, **k: client)
-    check_mongo("localhost:27017:sacred")
+    check_mongo(parse_address("localhost:27017:sacred"))
     client.admin.command.assert_called_once_with("ping")
     client.close.assert_called_once_with()
 

@@ -66,7 +66,10 @@ def _read(folder: Path) -> _Buffer:
     if not folder.is_dir():
         raise DatasetError(f"{folder} is no folder; give one that holds {', '.join(f'{name}.npy' for name in _FILES)}")
     files = [folder / f"{name}.npy" for name in _FILES]
-    size = sum(file.stat().st_size for file in files if file.is_file())
+    try:
+        size = sum(file.stat().st_size for file in files if file.is_file())
+    except OSError as error:  # a folder that may be listed but not entered
+        raise input_error(folder, error) from error
     require_memory(_COPIES * size, f"importing {folder}", "import it where there is more memory")
     arrays = {name: _load(file) for name, file in zip(_FILES, files, strict=True)}
     available = arrays["avail_actions"]

@@ -3,6 +3,7 @@
 import math
 import os
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -17,7 +18,7 @@ def read_npy(path: Path) -> np.ndarray:
             if np.lib.format.read_magic(file) != (1, 0):
                 raise ValueError("its format is not 1.0")
             shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-        except (SyntaxError, TypeError, MemoryError, RecursionError) as error:  # Python's parser, on an odd header
+        except (SyntaxError, TokenError, TypeError, MemoryError, RecursionError) as error:  # of Python's parser
             raise ValueError(f"its header cannot be understood: {type(error).__name__}") from error
         if dtype.kind not in "biuf":
             raise ValueError(f"it is of type {dtype}")

@@ -19,19 +19,23 @@ def write_gif(path: str | Path, frames: Sequence[np.ndarray]) -> None:
     """
     if not frames:
         raise EnvError("there are no frames to save: reset the environment and play an episode first")
-    target = Path(path)
-    images = [Image.fromarray(frame) for frame in frames]
     try:
-        with writing_file(target) as temporary:
-            images[0].save(
-                temporary,
-                format="GIF",
-                save_all=True,
-                append_images=images[1:],
-                duration=1000 // FRAMES_PER_SECOND,
-                loop=0,
-            )
+        save_gif(Path(path), frames)
     except OSError as error:
         raise EnvError(
-            f"the replay cannot be written to {target} ({error.strerror or error}); set another env_args.replay_path"
+            f"the replay cannot be written to {path} ({error.strerror or error}); set another env_args.replay_path"
         ) from error
+
+
+def save_gif(path: Path, frames: Sequence[np.ndarray]) -> None:
+    """Write at least one uint8 frame (height, width, 3) to `path`. Raises OSError where it cannot be written."""
+    images = [Image.fromarray(frame) for frame in frames]
+    with writing_file(path) as temporary:
+        images[0].save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=images[1:],
+            duration=1000 // FRAMES_PER_SECOND,
+            loop=0,
+        )

@@ -1,3 +1,4 @@
+import copy
 from types import SimpleNamespace
 
 import torch.nn.functional as F
@@ -30,6 +31,14 @@ class MLPNSAgent(nn.Module):
 
     def init_hidden(self) -> Tensor:
         return self.fc1.weight.new_zeros(self.n_agents, 1)  # controllers carry a hidden state; unused here
+
+    def alone(self, index: int) -> "MLPNSAgent":
+        """One agent's network as a copy of its own, for inputs (B, input_shape)."""
+        own = copy.deepcopy(self)
+        own.n_agents = 1
+        for tensor in (*own.parameters(), *own.buffers()):  # (N, ...), all of them
+            tensor.data = tensor.data[index : index + 1].clone()
+        return own
 
     def forward(self, inputs: Tensor, hidden_state: Tensor) -> tuple[Tensor, Tensor]:
         by_agent = self.normaliser(inputs.reshape(-1, self.n_agents, inputs.shape[-1]))  # (B, N, I)

@@ -1,3 +1,4 @@
+import copy
 from types import SimpleNamespace
 
 import torch as th
@@ -25,10 +26,18 @@ class RNNNSAgent(nn.Module):
     def init_hidden(self) -> Tensor:
         return next(self.parameters()).new_zeros(self.n_agents, self.hidden_dim)  # (N, H)
 
+    def alone(self, index: int) -> "RNNNSAgent":
+        """One agent's network as a copy of its own, for inputs (B, input_shape)."""
+        own = copy.deepcopy(self)
+        own.n_agents, own.agents = 1, nn.ModuleList([own.agents[index]])
+        for tensor in own.normaliser.buffers():  # (N, I) each
+            tensor.data = tensor.data[index : index + 1].clone()
+        return own
+
     def forward(self, inputs: Tensor, hidden_state: Tensor) -> tuple[Tensor, Tensor]:
         by_agent = self.normaliser(inputs.reshape(-1, self.n_agents, inputs.shape[-1]))  # (B, N, I)
         hidden_by_agent = hidden_state.reshape(-1, self.n_agents, self.hidden_dim)
-        hidden_by_agent = hidden_by_agent.expand(len(by_agent), -1, -1)  # (B, N, H)
+        hidden_by_agent = hidden_by_agent.expand(by_agent.shape[0], -1, -1)  # (B, N, H)
         results = [agent(by_agent[:, i], hidden_by_agent[:, i]) for i, agent in enumerate(self.agents)]
         out = th.stack([result[0] for result in results], dim=1)  # (B, N, P)
         hidden = th.stack([result[1] for result in results], dim=1)  # (B, N, H)

@@ -59,9 +59,13 @@ class TanhGaussianPolicy(BoxPolicy):
     def quantiles(self, outputs: Tensor) -> Tensor:
         """Points of equal mass of the Gaussian before tanh, (..., NODES, A)."""
         mean, log_std = self.mean_and_log_std(outputs)
-        shares = (th.arange(NODES, dtype=outputs.dtype, device=outputs.device) + 0.5) / NODES
-        standard: Tensor = th.special.ndtri(shares)  # (NODES,)
-        return mean.unsqueeze(-2) + log_std.exp().unsqueeze(-2) * standard.unsqueeze(-1)
+        return mean.unsqueeze(-2) + log_std.exp().unsqueeze(-2) * self.nodes(outputs).unsqueeze(-1)
+
+    def nodes(self, like: Tensor) -> Tensor:
+        """Points of equal mass of the standard Gaussian, (NODES,), of another tensor's type and device."""
+        shares = (th.arange(NODES, dtype=like.dtype, device=like.device) + 0.5) / NODES
+        standard: Tensor = th.special.ndtri(shares)
+        return standard
 
     def mode(self, outputs: Tensor, available: Tensor) -> Tensor:
         """The policy's mean action: E[squash(x)], not squash(E[x])."""

@@ -1,0 +1,99 @@
+"""A configuration for people: each key that the algorithm reads, with its comment from the YAML files."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from utils.config import CONFIG, Config, algorithm_files, algorithm_path
+from utils.errors import printable
+from utils.keys import Keys
+from utils.redact import redacted
+from utils.run_keys import READ_BY_LEARNERS, READ_WHERE, RUN_KEYS
+from utils.settings_files import read_text
+
+WIDTH = 100  # of a line, where a value is not longer
+_LINE = re.compile(r"^( *)([A-Za-z_]\w*):(.*?)(?: # (.*))?$")
+
+
+def comments(alg: str | None, env: str | None) -> dict[str, str]:
+    """The comment of each key in the YAML files, `env_args.key` among them; the highest layer has the last word.
+
+    alg, env: names of the files, None where there is none. Raises ConfigError for a file that cannot be read.
+    """
+    files = [CONFIG / "default.yaml"]
+    files += [CONFIG / "envs" / f"{env}.yaml"] if (CONFIG / "envs" / f"{env}.yaml").is_file() else []
+    files += [] if alg is None else [algorithm_path(name) for name in algorithm_files(alg)]
+    found: dict[str, str] = {}
+    for file in files:
+        owner = ""
+        for line in read_text(file).splitlines():
+            match = _LINE.match(line)
+            if match is None:
+                continue
+            indent, key, value, comment = match.groups()
+            owner = owner if indent else key
+            name = f"{owner}.{key}" if indent else key
+            if comment:
+                found[name] = comment
+    return found
+
+
+def keys_read(config: Mapping[str, Any], own: Keys) -> list[str]:
+    """The keys of a configuration that its run reads, in their order.
+
+    own: what its learner declares. A learner without declarations, such as stock EPyMARL's, may read any key.
+    """
+    if config["learner"] is not None and not own:
+        return list(config)
+    return [key for key in config if _is_read(key, config, own)]
+
+
+def _is_read(key: str, config: Mapping[str, Any], own: Keys) -> bool:
+    where, values = READ_WHERE.get(key, ("", ()))
+    if where and config.get(where) not in values:
+        return False
+    if key in own:
+        continuous_only = own[key].actions == "continuous"
+        return not (continuous_only and config.get("agent_output_type") == "pi_logits")
+    return key in RUN_KEYS and key not in READ_BY_LEARNERS
+
+
+def lines(config: Config, own: Keys, files: tuple[str | None, str | None], given: Mapping[str, Any]) -> Iterator[str]:
+    """A configuration line by line: a key's comment, then `key = value`; values that `given` sets are marked.
+
+    Keys of `given` that the run does not read come last, and say so. own: what the learner declares. files: names of
+    the algorithm's and of the environment's file.
+    """
+    remarks = comments(*files)
+    yield "Configuration (what this run reads; each comment is about the key below it):"
+    shown = redacted(config)
+    declared = {**RUN_KEYS, **own}
+    read = keys_read(shown, own)
+    if "seed" not in shown:
+        yield from _comment(f"seed: {RUN_KEYS['seed'].meaning}; none is given, so each run draws its own")
+    for key in read:
+        yield from _comment(remarks.get(key, declared[key].meaning if key in declared else ""))
+        value = shown[key]
+        if not isinstance(value, Mapping) or not value:
+            yield _entry(key, value, key in given)
+            continue
+        yield f"  {key}:"
+        for name, entry in value.items():
+            yield from _comment(remarks.get(f"{key}.{name}", ""), "    ")
+            own_part = given.get(key)
+            yield "  " + _entry(name, entry, isinstance(own_part, Mapping) and name in own_part)
+    for key in given:
+        if key not in read:
+            yield f"{_entry(key, shown[key], True)}, and not read by this run"
+
+
+def _entry(key: str, value: Any, is_given: bool) -> str:
+    return printable(f"  {key} = {value!r}") + (" # given" if is_given else "")
+
+
+def _comment(text: str, indent: str = "  ") -> list[str]:
+    mark = f"{indent}# "
+    return textwrap.wrap(text, WIDTH, initial_indent=mark, subsequent_indent=mark)

@@ -1,0 +1,93 @@
+"""Films show whole episodes, those of the run's evaluations, and what cannot be filmed is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import policy as policy_command
+from deployment.loaded import load_policy
+from deployment.play import film
+from envs.mpe.spread_twin import SpreadTwin
+from tests.deployment.made import EXPERT, make_run
+from utils.errors import EnvError, OutputError, PolicyError
+
+
+def short_run(folder: Path) -> Path:
+    """The expert in episodes of six steps."""
+    shutil.copytree(EXPERT, folder)
+    content = json.loads((folder / "run.json").read_text())
+    content["environment"]["env_args"]["time_limit"] = 6
+    (folder / "run.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_a_gif_shows_every_state_of_every_episode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = short_run(tmp_path / "run"), tmp_path / "films" / "expert.gif"
+    assert policy_command.main(["play", str(folder), "-o", str(out), "--episodes", "2"]) == 0
+    with Image.open(out) as picture:
+        assert picture.size == (700, 700) and sum(_milliseconds(picture)) == 2 * 7 * 100
+    env, policy = SpreadTwin(2, time_limit=6), load_policy(folder)
+    env.reset([1_000_000, 1_000_001])  # an evaluation's first episodes
+    returns = sum(env.step(policy.act(env.get_obs()))[0].mean(1) for _ in range(6))  # (2,)
+    expected = [f"episode {i + 1}: 6 steps, return {own:.2f} (mean over agents)" for i, own in enumerate(returns)]
+    assert capsys.readouterr().out.splitlines() == [*expected, f"{out}: 14 pictures"]
+
+
+def _milliseconds(picture: Image.Image) -> list[int]:
+    shown = []
+    for frame in range(getattr(picture, "n_frames", 1)):
+        picture.seek(frame)
+        shown.append(int(picture.info["duration"]))
+    return shown
+
+
+def test_an_mp4_is_as_long(tmp_path: Path) -> None:
+    ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    film(load_policy(short_run(tmp_path / "run")), tmp_path / "expert.mp4")
+    frames, seconds = ffmpeg.count_frames_and_secs(str(tmp_path / "expert.mp4"))
+    assert frames == 7 and seconds == pytest.approx(0.7)
+
+
+def test_a_discrete_recurrent_policy_is_filmed(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", agent="rnn", agent_output_type="q")
+    policy = load_policy(folder)
+    assert policy.environment is not None
+    policy.environment["env_args"]["time_limit"] = 3
+    film(policy, tmp_path / "film.gif", sample=True)
+    assert (tmp_path / "film.gif").stat().st_size > 1000
+
+
+def test_what_cannot_be_filmed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = load_policy(EXPERT)
+    with pytest.raises(PolicyError, match=r"ends in \.gif or \.mp4"):
+        film(policy, tmp_path / "film.avi")
+    with pytest.raises(PolicyError, match="at least one episode"):
+        film(policy, tmp_path / "film.gif", episodes=0)
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(PolicyError, match=r"'\.\[video\]', or name a \.gif"):
+        film(policy, tmp_path / "film.mp4")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write"):
+        film(policy, tmp_path / "file" / "film.gif")
+    content = json.loads((EXPERT / "run.json").read_text())
+    for environment, error, words in (
+        (None, PolicyError, "trained without an environment"),
+        ({"env": "bridge", "env_args": {}}, EnvError, "cannot be filmed"),
+        ({"env": "mpe", "env_args": {"key": "simple_tag_v3"}}, EnvError, "n_agents 4, the policy 3"),
+        ({"env": "chess", "env_args": {}}, Exception, "env=chess"),
+    ):
+        folder = make_run(tmp_path / str(words)[:5], agent="mlp")
+        (folder / "run.json").write_text(json.dumps(content | {"environment": environment, "config": _config(folder)}))
+        with pytest.raises(error, match=words):
+            film(load_policy(folder), tmp_path / "film.gif")
+    assert not (tmp_path / "film.gif").exists()
+
+
+def _config(folder: Path) -> object:
+    return json.loads((folder / "run.json").read_text())["config"]
