@@ -55,4 +55,4 @@ keys = [f"dataset={dataset}", "reward_scaling=none"]
 short = ["batch_size=256", "t_max=100", f"local_results_path={FOLDER}"]
 main = [sys.executable, str(ROOT / "src" / "main.py"), "--config=spacql", "--env-config=none", "with"]
 subprocess.run([*main, *keys, *short], check=True)
-print("checkpoints:", *sorted(map(str, FOLDER.glob("models/*/*"))), sep="\n  ")
+print("checkpoints:", *sorted(map(str, FOLDER.glob("models/*/[0-9]*"))), sep="\n  ")

@@ -39,7 +39,7 @@ class FQELearner(BaseLearner):
     KEYS = {
         **TARGET_KEYS,
         **CRITIC_KEYS,
-        **of_every_run("hidden_dim", "test_greedy"),
+        **of_every_run("hidden_dim", "test_greedy", "reward_scaling"),
         "policy_path": Key("directory of the run whose policy is valued", str),
         "policy_step": Key("step of its checkpoint; 0: the newest", INDEX),
         "critic_lr": rate("the critics"),
