@@ -143,7 +143,8 @@ def prepare(argv: list[str]) -> Command:
         final["seed"] = checkpoint_seed(final["checkpoint_path"], final["load_step"])
     command.updates = chosen(final, updates)
     own = inherited(learner_class(final["learner"]), "KEYS")
-    ex.shown = shown_config.lines(final, own, (alg, env), updates)
+    described = alg if earlier is None or by_flags else earlier.content["algorithm"]
+    ex.shown = shown_config.lines(final, own, (described, env), updates)
     # Sacred is told of the layers' values, so that it can show what `with` changes; environments may know further
     # arguments than the layers.
     layers = {key: config.get(key, value) if key in updates else value for key, value in final.items()}
