@@ -39,7 +39,7 @@ started = time.process_time()
 dataset = read_dataset(sys.argv[2])
 read = time.process_time()
 args = SimpleNamespace(common_reward=True, reward_scaling="none", train_reward="mean", window=1, burn_in=0, seed=0,
-                       obs_last_action=False, buffer_cpu_only=True, device="cpu", batch_size=1024)
+                       obs_last_action=False, buffer_cpu_only=True, device="cpu", dataset="noise")
 build_buffer(args, dataset, *build_scheme(dataset.env_info(), args), logging.getLogger())
 print(read - started, time.process_time() - started)
 """

@@ -160,3 +160,11 @@ def test_the_learners_benchmark_takes_the_files_values() -> None:
 def test_self_times_leave_out_what_is_inside() -> None:
     events = [(0, -10, "all"), (1, -4, "outer"), (2, -2, "inner"), (5, -1, "inner"), (6, -3, "outer")]
     assert load("learners").self_times(events) == {"all": 2, "outer": 5, "inner": 3}
+
+
+def test_the_set_whose_reading_is_measured_is_sound(tmp_path: Path) -> None:
+    benchmark = load("datasets")
+    arrays, offsets, card = benchmark.particle_world(20)
+    benchmark.write_dataset(tmp_path / "d.h5", arrays, offsets, card)
+    read, loaded = benchmark.measure(benchmark.ROOT, tmp_path / "d.h5")
+    assert 0 < read < loaded
