@@ -70,6 +70,5 @@ def test_robot_logs_are_learned_from_and_judged_by(tmp_path: Path) -> None:
         record = json.loads((run / "run.json").read_text())
         logged = json.loads((run / "metrics.json").read_text())
         assert record["status"] == "COMPLETED" and all(logged[key]["steps"] == [0, 2, 4] for key in figures)
-        score = logged["fqe_value"]["values"][-1] if name == "fqe" else None
-        assert record["result"] == score
+        assert record["result"] == (logged["fqe_value"]["values"][-1] if name == "fqe" else None)
     assert policy.name.startswith("bc_seed") and "_my_robot_" in policy.name
