@@ -44,13 +44,13 @@ def test_a_queued_run_with_every_flag_that_describes_it(tmp_path: Path) -> None:
         "-p",
     ]
     result = run_script(
-        MAIN, [*BC, *flags, "with", f"local_results_path={tmp_path}", "lr=0.1", "-F", str(tmp_path / "more")]
+        MAIN, [*BC, *flags, "with", f"local_results_path={tmp_path}", "actor_lr=0.1", "-F", str(tmp_path / "more")]
     )
     assert result.returncode == 0, result.stderr
     for run in (tmp_path / "sacred" / "bc" / "simple_spread" / "run-7", tmp_path / "more" / "run-7"):
         recorded = json.loads((run / "run.json").read_text())
         assert (recorded["status"], recorded["meta"]["comment"], recorded["meta"]["priority"]) == ("QUEUED", "why", 3)
-        assert recorded["meta"]["config_updates"]["lr"] == 0.1 and recorded["experiment"]["name"] == "mine"
+        assert recorded["meta"]["config_updates"]["actor_lr"] == 0.1 and recorded["experiment"]["name"] == "mine"
     assert "lr = 0.1" in result.stdout
 
 
