@@ -118,6 +118,6 @@ def test_log_lines_hold_no_credentials(capsys: pytest.CaptureFixture[str], monke
 
 
 def test_a_refused_database_leaves_nothing_behind(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no MongoDB address") as refusal:
+    with pytest.raises(ConfigError, match="no MongoDB answers at mongodb://me:") as refusal:
         observers(tmp_path / "results", "a", "e", HOLDERS[0].format(SECRET))
     assert SECRET not in str(refusal.value) and not (tmp_path / "results").exists()
