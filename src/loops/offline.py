@@ -91,20 +91,21 @@ class OfflineTraining(Training):
 
     def buffer_state(self) -> dict[str, Any]:
         state: dict[str, Any] = self.buffer.state_dict()
-        return state | {"held_out": self._held_out()}
+        return state | {"held_out": held_out(self.parts)}
 
     def load_buffer_state(self, state: dict[str, Any]) -> None:
-        before, now = state.get("held_out", 0), self._held_out()  # earlier releases held nothing out
+        before, now = state.get("held_out", 0), held_out(self.parts)  # earlier releases held nothing out
         if before != now:  # what was held out would be learned from, or the reverse
             raise ValueError(f"it held out {before} episodes, this run holds out {now} (validation_share)")
         self.buffer.load_state_dict(state, self.t)
-
-    def _held_out(self) -> int:
-        """Number of held-out episodes; with the seed and the dataset, which must be the same, it tells which ones."""
-        return 0 if self.parts.validation is None else len(self.parts.validation.first_windows())
 
     def levels(self) -> dict[str, float]:
         return {"dataset": self.dataset.card["returns"]["mean"]}
 
     def title(self) -> str:
         return f"{self.args.name} on {self.args.dataset}"
+
+
+def held_out(parts: Parts) -> int:
+    """Number of held-out episodes; with the seed and the dataset, which a continued run shares, it tells which ones."""
+    return 0 if parts.validation is None else len(parts.validation.first_windows())

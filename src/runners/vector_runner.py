@@ -57,7 +57,7 @@ class VectorRunner(BaseRunner):
         actions = self._observe_and_act(env, alive, test_mode)
         while alive.any():
             reward, terminated, truncated, infos = env.step(actions)  # (E, N), (E,), (E,)
-            self._note_team_reward(env.team_reward)
+            self._note_team_reward(getattr(env, "team_reward", False))
             self._check_reward(reward, ("episode", "agent"))
             scalarised = env.scalarise(reward)  # (E,) or (E, N)
             rows = _rows(alive)

@@ -197,7 +197,7 @@ def test_policies_of_other_sizes_are_refused(tmp_path: Path, data: Path) -> None
 def test_checkpoints_without_a_description_are_refused_with_the_remedy(tmp_path: Path, data: Path) -> None:
     path = cloned(tmp_path, data)
     (path / "run.json").unlink()
-    with pytest.raises(CheckpointError, match="has no run.json .* continue it for an update"):
+    with pytest.raises(CheckpointError, match=r"has no run.json .* make one with python src/policy.py describe"):
         fqe(tmp_path, data, path)
 
 

@@ -17,7 +17,7 @@ from utils.logging import Logger
 from utils.rng import seed_everything
 from utils.settings import Settings
 
-LOG = logging.getLogger("test")
+LOG = logging.getLogger("in process")
 LOG.setLevel(logging.ERROR)
 NO_RUN: Any = SimpleNamespace(_id=None, observers=[])  # where Sacred would keep the run
 

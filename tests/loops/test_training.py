@@ -38,6 +38,9 @@ class Loop(Training):
 
     buffer_state, load_buffer_state = OfflineTraining.buffer_state, OfflineTraining.load_buffer_state
 
+    def _held_out(self) -> int:
+        return 0
+
     def __init__(self, folder: Path, **updates: Any) -> None:
         keys = {"results": folder, "unique_token": "run", "env_args": {}, "name": "spacql", "learner": "spacql_learner",
                 "seed": 5, "device": "cpu", "t_max": 9, "save_model": True, "save_model_interval": 100,
