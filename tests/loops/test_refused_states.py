@@ -140,7 +140,7 @@ def test_a_models_folder_that_vanishes_while_it_is_written_is_one_sentence(
         loop.save()
 
 
-@pytest.mark.parametrize("folder", ["models", "plots", "tb_logs"])
+@pytest.mark.parametrize("folder", ["models", "tb_logs"])
 def test_places_are_tried_before_the_run(folder: str, tmp_path: Path) -> None:
     settings = Loop(tmp_path).args.extended(collect=False, evaluate=False, env="x", use_tensorboard=True)
     check_places(settings)
