@@ -38,11 +38,17 @@ def write_description(folder: Path, description: dict[str, Any]) -> Path:
 def find_description(directory: Path) -> Path | None:
     """The description of a run's model folder, or of the run that a step directory belongs to; None without one.
 
-    Checkpoints of earlier releases and of stock EPyMARL have none.
+    Checkpoints of earlier releases and of stock EPyMARL have none. Raises CheckpointError where the folder may not be
+    looked into.
     """
     for folder in (directory, directory.parent) if directory.name.isdigit() else (directory,):
-        if (folder / FILE).exists() or (folder / FILE).is_symlink():
-            return folder / FILE
+        try:
+            (folder / FILE).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise CheckpointError(f"{folder} cannot be looked into ({cause(error)}); change its permissions") from error
+        return folder / FILE
     return None
 
 
