@@ -52,7 +52,7 @@ def test_training_leaves_a_completed_run_a_checkpoint_and_a_curve(cli: CommandLi
     assert run.parent.name == "simple_spread" and run.parent.parent.name == "spacql"
     assert Image.open(run / "learning_curve.png").size[0] > 400
     assert sorted(path.name for path in cli.checkpoints()[0].iterdir()) == ["10", "20", "run.json"]
-    for words in ("final", "best", "mean of last 10", "dataset", "normalised score", "Checkpoint:"):
+    for words in ("final", "best", "mean of last 3", "dataset", "normalised score", "Checkpoint:"):
         assert words in result.stderr + result.stdout
     entry = json.loads((run / "run.json").read_text())
     assert (

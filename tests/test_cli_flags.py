@@ -14,6 +14,7 @@ from tests.command_line import MAIN, ROOT, CommandLine, status
 from tests.fork_server import run_script
 
 RANDOM = ["--config=random", "--env-config=mpe"]
+BC = ["--config=bc", "--env-config=mpe"]
 HIDDEN = "s3cr3t-w0rd"
 
 
@@ -43,13 +44,13 @@ def test_a_queued_run_with_every_flag_that_describes_it(tmp_path: Path) -> None:
         "-p",
     ]
     result = run_script(
-        MAIN, [*RANDOM, *flags, "with", f"local_results_path={tmp_path}", "lr=0.1", "-F", str(tmp_path / "more")]
+        MAIN, [*BC, *flags, "with", f"local_results_path={tmp_path}", "actor_lr=0.1", "-F", str(tmp_path / "more")]
     )
     assert result.returncode == 0, result.stderr
-    for run in (tmp_path / "sacred" / "random" / "simple_spread" / "run-7", tmp_path / "more" / "run-7"):
+    for run in (tmp_path / "sacred" / "bc" / "simple_spread" / "run-7", tmp_path / "more" / "run-7"):
         recorded = json.loads((run / "run.json").read_text())
         assert (recorded["status"], recorded["meta"]["comment"], recorded["meta"]["priority"]) == ("QUEUED", "why", 3)
-        assert recorded["meta"]["config_updates"]["lr"] == 0.1 and recorded["experiment"]["name"] == "mine"
+        assert recorded["meta"]["config_updates"]["actor_lr"] == 0.1 and recorded["experiment"]["name"] == "mine"
     assert "lr = 0.1" in result.stdout
 
 
@@ -80,12 +81,12 @@ def test_save_config_saves_what_can_be_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([*RANDOM, "-x"], "no flag -x"), ([*RANDOM, "--unobservd"], "did you mean --unobserved"),
-        ([*RANDOM, "-s", f"postgresql://me:{HIDDEN}@host/db"], "-s"), ([*RANDOM, "lr=1"], "with lr=1"),
-        ([*RANDOM, "-m", f"mongodb://me:{HIDDEN}@host/db"], "me:***@host"),
-        ([*RANDOM, "with", f"mongo=me:{HIDDEN}@host:1:db", "label='"], "me:***@host"),
-        ([*RANDOM, "with", "seed=" + "9" * 400], "64 bits"),
-        ([*RANDOM, "with", "env_args.key=b'x'"], "cannot be recorded"),
+        ([*BC, "-x"], "no flag -x"), ([*BC, "--unobservd"], "did you mean --unobserved"),
+        ([*BC, "-s", f"postgresql://me:{HIDDEN}@host/db"], "-s"), ([*BC, "lr=1"], "with lr=1"),
+        ([*BC, "-m", f"mongodb://me:{HIDDEN}@host/db"], "me:***@host"),
+        ([*BC, "with", f"mongo=me:{HIDDEN}@host:1:db", "label='"], "me:***@host"),
+        ([*BC, "with", "seed=" + "9" * 400], "64 bits"),
+        ([*BC, "with", "env_args.key=b'x'"], "cannot be recorded"),
     ],
 )  # fmt: skip
 def test_a_refusal_is_one_line_without_credentials(tmp_path: Path, words: list[str], said: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import importlib.util
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -51,6 +52,7 @@ ARGUMENTS = {
     "env_args.episode_limit": {"'12'"}, "env_args.time_limit": {"'12'"}, "env_args.start_adjacent": {"True"},
     "env_args.continuous_actions": {"True"}, "env_args.use_env_state": {"True"}, "env_args.key": set(),
     "env_args.render_mode": {"None"}, "env_args.replay_path": {"None", *TEXTS},
+    "use_wandb": {"True"} if importlib.util.find_spec("wandb") else set(),
 }  # fmt: skip
 
 

@@ -48,8 +48,8 @@ def check_places(settings: Settings) -> None:
     trains = not (settings.collect or settings.evaluate)
     if trains and settings.save_model:
         clear_models(results / "models")
-    places = {"models": trains and settings.save_model, "plots": trains and settings.env is not None,
-              "tb_logs": settings.use_tensorboard}  # fmt: skip
+    # a picture that cannot be drawn is a warning at the end, so its folder is not tried
+    places = {"models": trains and settings.save_model, "tb_logs": settings.use_tensorboard}
     for name, used in places.items():
         if used:
             check_writable(results / name, key)

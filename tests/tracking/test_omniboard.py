@@ -108,6 +108,6 @@ def check_config(page: Browser) -> None:
 def check_output(page: Browser) -> None:
     """What the console has shown, and the learning curve as a file."""
     page.click(".drilldown-view li a", "Captured Out")
-    page.wait_for("Recent Stats", "mean of last 10")
+    page.wait_for("Recent Stats", "mean of last 3")
     page.click(".drilldown-view li a", "Artifacts")
     page.wait_for("learning_curve.png", "description.json")

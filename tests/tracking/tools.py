@@ -11,7 +11,6 @@ import hashlib
 import os
 import platform
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -133,10 +132,9 @@ class Server:
         self.process.wait()
 
     def close(self) -> None:
-        """End the server, and one that was stopped with it."""
-        self.client.close()
-        self.process.send_signal(signal.SIGCONT)
+        """End the server; one that is stopped or killed, too."""
         self.kill()
+        self.client.close()
 
 
 @contextmanager

@@ -26,6 +26,12 @@ VALUES = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def without_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These runs cannot be built, for want of a learner or of an environment; it is their words that are tested."""
+    monkeypatch.setattr(main, "rehearse", lambda config: None)
+
+
 def read(*words: str) -> Command:
     return parse([*START, *words], FLAGS, VERBS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def test_a_run_without_a_place_for_its_picture_is_completed(tmp_path: Path, cli:
     assert result.returncode == 0 and "Traceback" not in result.stderr, result.stderr
     assert result.stderr.count("No learning curve is drawn") == 1
     (run,) = cli.runs()
-    assert status(run) == "COMPLETED" and '"final_return"' in (run / "run.json").read_text()
+    assert status(run) == "COMPLETED" and json.loads((run / "run.json").read_text())["result"] is not None
 
 
 def test_an_evaluation_is_kept_where_its_replay_cannot_be_drawn(caplog: pytest.LogCaptureFixture) -> None:

@@ -66,7 +66,7 @@ def test_what_is_given_is_marked_and_hidden_is_what_is_secret(capsys: pytest.Cap
     assert "  gamma = 0.5 # given" in shown and "    time_limit = 30 # given" in shown
     assert shown[shown.index("  gamma = 0.5 # given") - 1] == "  # discount"
     assert shown[-1] == "  buffer_size = 7 # given, and not read by this run"
-    assert "  alpha_cql = 0.5" in shown and not any("word@" in line for line in shown)
+    assert "  alpha_cql = 0.5" in shown and not any("me:word@" in line for line in shown)
     assert any("each run draws its own" in line for line in shown)
 
 
@@ -90,6 +90,7 @@ def test_the_examples_of_help_can_be_typed(command: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(main.ex, "add_config", lambda config: None)
     monkeypatch.setattr(main, "add_observers", lambda flags, config: None)
     monkeypatch.setattr(main, "rehearse", lambda config: None)
+    monkeypatch.setattr(main, "earlier_run", lambda given, alg: None)  # there is no such run here
     words = command.replace("\\\n", " ").split()
     assert words[:2] == ["python", "src/main.py"]
     assert main.prepare(words[1:]).updates

@@ -267,9 +267,9 @@ def test_a_signal_does_not_cut_plugging_short(tmp_path: Path) -> None:
         "signals.end_at_once_on_signals(); from stock import plug_into\n"
         "plug_into.recognised = lambda checkout: checkout\n"
         "plug_into.plug = lambda source, force: (os.kill(os.getpid(), signal.SIGINT), 'all is done')[1]\n"
-        "sys.exit(plug_into.main(['x']))\n"
+        "sys.exit(plug_into.main(sys.argv[1:]))\n"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    result = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, cwd=ROOT)
     assert (result.returncode, result.stdout) == (130, "all is done\n") and len(result.stderr.splitlines()) == 1
 
 

@@ -80,7 +80,7 @@ class Copy:
         evaluated = logged["test_return_mean"]["steps"]
         assert [int(step) // INTERVAL for step in evaluated] == list(range(LAST // INTERVAL + 1)), evaluated
         models = max(self.results.glob("models/*"), key=lambda path: path.stat().st_mtime)
-        steps = sorted(models.iterdir(), key=lambda path: int(path.name))
+        steps = sorted(models.glob("[0-9]*"), key=lambda path: int(path.name))
         assert len(steps) == LAST // INTERVAL
         for file in steps[0].glob("*.th"):
             assert (steps[-1] / file.name).is_file(), file.name
