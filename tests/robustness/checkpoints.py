@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import functools
 import io
+import json
 import os
 import pickle
 import random
@@ -52,20 +53,32 @@ def newest(run: Path) -> Path:
     return max((path for path in run.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
 
 
+def described(rng: random.Random, folder: Path) -> list[Call]:
+    """A run's description with other values, from which a command without `--config` takes everything."""
+    run = put_sound(folder)
+    description = json.loads((run / "run.json").read_text())
+    key = rng.choice(sorted(description))
+    part = {key: description.pop(key)}
+    description |= edited(rng, part)
+    (run / "run.json").write_text(json.dumps(description))
+    return uses(rng, folder, str(run))
+
+
 def uses(rng: random.Random, folder: Path, path: str = "", **limits: Any) -> list[Call]:
     """Continued or evaluated, by the path of the run or of the step."""
     run = folder / "run"
     path = path or str(rng.choice((run, run, newest(run) if run.is_dir() and not limits else run)))
     own = (f"checkpoint_path={path!r}", f"dataset={base() / 'xor.h5'}", f"local_results_path={folder / 'results'}")
     ways = (("t_max=3", "test_interval=100"), ("evaluate=True",))
-    words = ("-u", *RUN, *own, *rng.choice(ways))
+    configured = RUN if rng.random() < 0.5 else ("with", "test_nepisode=4", "batch_size_run=4", "save_model=False")
+    words = ("-u", *configured, *own, *rng.choice(ways))
     remains = ("run/3.writing", "run/.3.writing")  # a run that continues clears what killed writers left
     return [Call("main", words, writes=("results", *remains), keeps=("results/", *remains), **limits)]
 
 
 def some_file(rng: random.Random, folder: Path) -> Path:
     files = sorted(newest(put_sound(folder)).iterdir())
-    return rng.choice([*files, folder / "run" / newest(folder / "run") / STATE])
+    return rng.choice([*files, newest(folder / "run") / STATE, folder / "run" / "run.json"])
 
 
 def damaged(change: Callable[[random.Random, bytes], bytes]) -> Generator:
@@ -150,7 +163,8 @@ def tensor(rng: random.Random) -> th.Tensor:
         lambda: th.zeros(0), lambda: th.zeros(()), lambda: th.full((3,), float("nan")), lambda: th.ones(2, 3),
         lambda: th.zeros(4, dtype=th.complex64), lambda: th.zeros(5, dtype=th.uint8), lambda: th.zeros(2).bool(),
         lambda: th.zeros(1).expand(10**9), lambda: th.zeros(1, 1).expand(10**5, 10**5), lambda: th.zeros(2).half(),
-        lambda: th.sparse_coo_tensor(th.tensor([[0]]), th.tensor([1.0]), (10**9,)), lambda: th.zeros(7).double(),
+        lambda: th.sparse_coo_tensor(th.tensor([[0]]), th.tensor([1.0]), (10**9,), check_invariants=True),
+        lambda: th.zeros(7).double(),
         lambda: th.full((4, 4), 1e38), lambda: th.zeros(3, requires_grad=True), lambda: th.zeros(2, device="meta"),
         lambda: th.quantize_per_tensor(th.zeros(2), 0.1, 0, th.qint8), lambda: th.zeros(5056, dtype=th.uint8),
     ]  # fmt: skip
@@ -229,5 +243,5 @@ def pickles(rng: random.Random, folder: Path) -> list[Call]:
 CHECKPOINTS = Target(
     "checkpoint",
     {**{name: damaged(change) for name, change in BYTES.items()}, "places": elsewhere, "steps": steps, "names": names,
-     "content": content, "archive": archive, "pickles": pickles},
+     "description": described, "content": content, "archive": archive, "pickles": pickles},
 )  # fmt: skip

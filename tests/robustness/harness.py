@@ -201,7 +201,9 @@ def ask(call: Call, folder: Path) -> Outcome:
     assert server.stdin is not None and server.stdout is not None
     server.stdin.write(json.dumps(request) + "\n")
     server.stdin.flush()
-    return Outcome(**json.loads(server.stdout.readline()))
+    reply = server.stdout.readline()
+    assert reply, f"the process that forks for every case has ended with status {server.wait()}"
+    return Outcome(**json.loads(reply))
 
 
 @functools.cache
@@ -209,5 +211,6 @@ def _server() -> subprocess.Popen[str]:
     command = [sys.executable, "-W", "ignore", str(ROOT / "tests" / "robustness" / "server.py")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
-    )
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment,
+        start_new_session=True,
+    )  # fmt: skip

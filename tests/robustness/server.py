@@ -84,6 +84,7 @@ def read_all(ends: tuple[int, ...]) -> list[str]:
 
 def answer(reader: Callable[..., int], request: dict[str, Any], start: int) -> None:
     """Run the reader in this child as a script would be run, and end with its status. start: takes the memory used."""
+    os.setpgrp()  # a signal to its group is its own affair
     signal.alarm(request["timeout"])
     os.chdir(request["folder"])
     limit(request)
