@@ -13,13 +13,11 @@ import mongomock
 import pymongo.errors
 import pytest
 import yaml
-from mongomock.gridfs import enable_gridfs_integration
-from sacred import SETTINGS
 
 import track
 from tests.command_line import ROOT
 from tests.tracking.tools import PACKAGES
-from tests.utils.test_mongo import busy, recorded
+from tests.utils.test_mongo import busy, in_memory, recorded
 from utils import upload
 from utils.mongo import RunDatabaseObserver, parse_address
 
@@ -28,12 +26,8 @@ ADDRESS = "localhost:27017:sacred"
 
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setitem(SETTINGS, "CAPTURE_MODE", "no")
-    enable_gridfs_integration()
-    client: Any = mongomock.MongoClient()
-    monkeypatch.setattr("pymongo.MongoClient", lambda *a, **k: client)
     monkeypatch.setattr("track.check_mongo", lambda address: None)
-    return client["sacred"]
+    return in_memory(monkeypatch)
 
 
 @pytest.fixture

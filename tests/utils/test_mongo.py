@@ -24,14 +24,18 @@ from utils.observers import RunDirectoryObserver
 PASSWORD = "hush%40"
 
 
-@pytest.fixture
-def database(monkeypatch: pytest.MonkeyPatch) -> Any:
+def in_memory(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A database in memory that every client finds."""
     monkeypatch.setitem(SETTINGS, "CAPTURE_MODE", "no")
     enable_gridfs_integration()
     client: Any = mongomock.MongoClient()
     monkeypatch.setattr("pymongo.MongoClient", lambda *a, **k: client)
     return client["sacred"]
+
+
+@pytest.fixture
+def database(monkeypatch: pytest.MonkeyPatch) -> Any:
+    return in_memory(monkeypatch)
 
 
 def recorded(observer: Any, main: Callable[..., Any], folder: Path) -> Any:
