@@ -23,34 +23,28 @@ from sacred.commands import help_for_command
 from sacred.run import Run
 from sacred.utils import SacredInterrupt, apply_backspaces_and_linefeeds, print_filtered_stacktrace
 
-from datasets.names import dataset_name, dataset_path
-from envs.arguments import check_run_arguments
-from learners import REGISTRY as learner_REGISTRY
 from loops import tracking
-from loops.earlier import check_same, described_layers, earlier_run
+from loops.configured import configured, learner_class
 from loops.rehearsal import rehearse
 from loops.usage import usage
 from run import run
 from utils import shown_config
-from utils.checkpoint import checkpoint_seed
 from utils.command_line import Command, Flag, parse
-from utils.config import Config, layered_config, merge
+from utils.config import Config, merge
 from utils.errors import UserError
 from utils.experiment import RecordedExperiment
 from utils.flags import TAKEN_OVER, checked_flags, config_file, flag_observers
 from utils.keys import inherited
-from utils.known_keys import keys_of_learner
 from utils.logging import get_logger, quiet_threads
 from utils.memory import memory_errors
 from utils.observers import check_records, mark_interrupted, observers
-from utils.old_names import OldNames, old_names
-from utils.overrides import as_declared, check_updates, chosen
+from utils.overrides import chosen
 from utils.paths import folder_name, place_of, results_folder
 from utils.recorded_sources import imported_sources
 from utils.redact import redacted
 from utils.rng import seed_everything
 from utils.settings_files import write_settings
-from utils.validation import check_paths, check_values, keys_of
+from utils.validation import check_values, keys_of
 from utils.versions import commit
 
 SETTINGS["CAPTURE_MODE"] = "fd"
@@ -77,16 +71,6 @@ def my_main(_run: Run, _config: Config, _log: Any) -> float | None:
         # would print a traceback.
         _run.debug = True
         raise
-
-
-def learner_class(name: Any) -> Any:
-    """The class of a configuration's learner, None where there is none or none of that name, as building it says."""
-    return learner_REGISTRY.get(name) if isinstance(name, str) else None
-
-
-def names_of(learner: Any) -> OldNames:
-    """The old names of keys that the learner of this name understands; each one that is used is said in the log."""
-    return old_names(learner_class(learner), ex.logger.info)
 
 
 @ex.command(unobserved=True)  # type: ignore[untyped-decorator]
@@ -119,32 +103,12 @@ def prepare(argv: list[str]) -> Command:
         return command
     given = command.updates
     filename = given.pop("config_filename", "config.json") if command.verb == "save_config" else None
-    alg, env, name_of = command.config, command.env_config, dataset_name
-    known = None if "--force" in command.flags else lambda learner: keys_of_learner(learner_class(learner))
-    earlier, by_flags = earlier_run(given, alg), alg is not None and env is not None
-    if earlier is not None and not by_flags:
-        config = described_layers(earlier, alg, env, given, names_of)
-    else:
-        config = layered_config(alg, env, given, lambda dataset: name_of(dataset) or dataset, names_of, known)
-    updates = as_declared(config, names_of(merge(config, given)["learner"]).today(given, "with"))
-    if "--force" not in command.flags:
-        check_updates(config, updates)
-    final = merge(config, updates)
-    final = check_values(final, keys_of(learner_class(final["learner"])))
-    check_run_arguments(final["env_args"], final.get("seed"))
-    check_paths(final)
-    if earlier is not None:
-        check_same(earlier, final, updates, by_flags, ex.logger.warning)
-    for key in ("dataset", "collect_to", "replay_to"):
-        if final[key] is not None:
-            dataset_path(final[key], key)
-    continues = final["checkpoint_path"] and not final["evaluate"] and not final["collect"]
-    if continues and "seed" not in updates:
-        final["seed"] = checkpoint_seed(final["checkpoint_path"], final["load_step"])
+    force = "--force" in command.flags
+    found = configured(command.config, command.env_config, given, force, ex.logger.info, ex.logger.warning)
+    config, updates, final = found.layers, found.updates, found.final
     command.updates = chosen(final, updates)
     own = inherited(learner_class(final["learner"]), "KEYS")
-    described = alg if earlier is None or by_flags else earlier.content["algorithm"]
-    ex.shown = shown_config.lines(final, own, (described, env), updates)
+    ex.shown = shown_config.lines(final, own, (found.described, command.env_config), updates)
     # Sacred is told of the layers' values, so that it can show what `with` changes; environments may know further
     # arguments than the layers.
     layers = {key: config.get(key, value) if key in updates else value for key, value in final.items()}

@@ -14,6 +14,7 @@ from sacred.utils import SacredInterrupt
 from loops import collect, evaluate, offline, online, tracking
 from loops.build import Parts, build
 from loops.checks import check_places
+from loops.identity import told
 from loops.resolve import run_settings
 from utils import signals
 from utils.config import Config
@@ -40,6 +41,7 @@ def run(_run: Run, _config: Config, _log: logging.Logger) -> dict[str, float]:
         _log.info(f"Weights & Biases ({settings.wandb_mode}): {os.path.relpath(record.directory)}")
     logger.setup_sacred(_run)
     tracking.label(_run, settings)
+    _run.info["run"] |= told(_config)
     _log.info(f"Seed: {settings.seed}")
     try:
         parts = build(settings, logger)

@@ -28,7 +28,7 @@ def describe(parts: Parts, sacred_run: Run, continues: Path | None = None) -> di
     count. input_statistics: what the networks' inputs are standardised by. dataset: name, path, checksum and card.
     environment: its arguments and the simulators' versions. code: the commit, whether files differed from it, and the
     SHA-256 of every source file that was imported. versions: those of all imported packages. sacred: where Sacred keeps
-    the run. continues: the step directory that the run goes on from.
+    the run. continues: the step directory that the run goes on from. identity: by which a sweep knows the run again.
     """
     args = parts.args
     description = {
@@ -44,6 +44,7 @@ def describe(parts: Parts, sacred_run: Run, continues: Path | None = None) -> di
         "versions": installed_imports(),
         "sacred": sacred_place(sacred_run),
         "continues": None if continues is None else str(continues.resolve()),
+        "identity": getattr(sacred_run, "info", {}).get("run", {}).get("identity"),
     }
     found: dict[str, Any] = redacted(description)
     return found

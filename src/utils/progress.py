@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any
 
 from tqdm import tqdm
@@ -15,6 +18,8 @@ from tqdm import tqdm
 _TERMINAL: IO[str] | None = os.fdopen(os.dup(2), "w") if sys.stderr is not None and sys.stderr.isatty() else None
 
 QUIET_SECONDS = 0.3  # without a bar after a log line: Sacred passes lines on through another process
+FILE_VARIABLE = "EPYMARL_SWEEP"  # of the environment: where a run in a sweep leaves its progress for others to read
+FILE_SECONDS = 1.0
 _SHOWN: list[Progress] = []
 
 
@@ -37,7 +42,8 @@ class Progress:
         self.start, self.t, self.total = start, start, total
         self.began = self.last_line = time.monotonic()
         self.score = ""
-        self.quiet_until = 0.0
+        self.quiet_until = self.last_file = 0.0
+        self.file = os.environ.get(FILE_VARIABLE)
         self.bar = (
             tqdm(total=total, initial=start, file=_TERMINAL, unit=unit, mininterval=0.5, dynamic_ncols=True)
             if _TERMINAL is not None
@@ -54,6 +60,9 @@ class Progress:
         else:
             self._draw(lambda bar: bar.update(steps))
         now = time.monotonic()
+        if self.file is not None and now - self.last_file >= FILE_SECONDS:
+            self.last_file = now
+            self._tell(Path(self.file), now - self.began)
         if self.bar is None and now - self.last_line >= self.line_seconds:
             self.last_line = now
             rate = (t - self.start) / (now - self.began)
@@ -75,6 +84,15 @@ class Progress:
             _SHOWN.remove(self)
         time.sleep(max(0.0, self.quiet_until - time.monotonic()) if self.bar is not None else 0.0)
         self._draw(lambda bar: bar.close())
+
+    def _tell(self, file: Path, seconds: float) -> None:
+        """Replace the file of progress, at once; where it cannot be written, nobody learns of the progress."""
+        rate = (self.t - self.start) / max(seconds, 1e-9)
+        content = {"t": self.t, "total": self.total, "rate": rate, "score": self.score.removeprefix(" | ")}
+        with suppress(OSError):
+            temporary = file.with_suffix(f".{os.getpid()}")
+            temporary.write_text(json.dumps(content), encoding="utf-8")
+            os.replace(temporary, file)
 
     def _draw(self, action: Callable[[Any], object]) -> None:
         """Use the bar if there is one, no longer where its terminal is gone."""
