@@ -49,6 +49,7 @@ setup(
         "tensorboard": ["tensorboard>=2.17"],
         "wandb": ["wandb>=0.20"],
         "onnx": ["onnx>=1.17", "onnxruntime>=1.20"],  # policy.py export --to onnx
+        "sweep": ["ray>=2.40"],  # search.py --backend ray
         "video": ["imageio-ffmpeg>=0.6"],  # policy.py play -o FILE.mp4
         "stock-scripts": ["seaborn>=0.13", "click>=8.1"],  # of EPyMARL's plot_results.py and search.py
     },

@@ -1,0 +1,153 @@
+"""Command line for many runs: `python src/search.py run|status ...`, algorithms x datasets x seeds.
+
+See docs/sweeps.md.
+"""
+
+from utils import signals
+
+if __name__ == "__main__":
+    signals.end_at_once_on_signals()  # before the imports that follow, which take seconds
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # sacred imports it; nothing a user can mend
+
+import torch as th
+
+from sweeps.cells import Cell, cells_of
+from sweeps.driver import Backend, Sweep, stop_file
+from sweeps.grid import DEFAULT_SEEDS, grid_file, seed_in, seeds_of, short_form
+from sweeps.job import MAIN
+from sweeps.processes import Processes
+from sweeps.ray_backend import OnRay, installed
+from sweeps.standing import looked_up, stopped_at, told_from_outside
+from sweeps.table import View, final_table
+from sweeps.worker import DONE
+from utils.errors import ConfigError, OutputError, UserError, shown
+from utils.files import check_writable
+
+OF_STOCK = ("locally", "single")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns the exit status (0 done, 1 refused or some runs failed, 130 stopped)."""
+    th.set_num_threads(1)
+    words = list(sys.argv[1:] if argv is None else argv)
+    before, after = words, []
+    if "with" in words:
+        before, after = words[: words.index("with")], words[words.index("with") + 1 :]
+    arguments = _parser().parse_args(before)
+    try:
+        cells = _cells(arguments, after)
+        return int(arguments.do(arguments, cells))
+    except UserError as error:
+        signals.say(f"error: {error}")
+        return 1
+    except OSError as error:
+        signals.say(f"error: {OutputError(str(error))}; see docs/sweeps.md on locks and folders")
+        return 1
+    except KeyboardInterrupt as interrupt:
+        signals.say(f"interrupted: {interrupt}" if str(interrupt) else "interrupted")
+        return signals.INTERRUPTED_STATUS
+
+
+def _cells(arguments: argparse.Namespace, words: Sequence[str]) -> list[Cell]:
+    """The runs that the arguments name. Raises UserError for the first that cannot be."""
+    if arguments.rest:
+        word = shown(arguments.rest[0])
+        stock = word in OF_STOCK
+        raise ConfigError(f"'{word}' has no meaning here; " + ("leave it out: docs/sweeps.md says what replaces it"
+                          if stock else "overrides follow the word `with`"))  # fmt: skip
+    if (arguments.config is None) == (arguments.configs is None):
+        raise ConfigError("name the runs by --config FILE, or by --configs ALGORITHM ...; give one of the two")
+    if arguments.config is not None:
+        for flag, value in (("--datasets", arguments.datasets), ("--env-config", arguments.env_config)):
+            if value:
+                raise ConfigError(f"{flag} goes with --configs; a grid file says it itself")
+        choices = grid_file(arguments.config, words)
+    else:
+        choices = short_form(arguments.configs, arguments.datasets, arguments.env_config, words)
+    own = seed_in(choices)
+    if own and arguments.seeds is not None:
+        raise ConfigError("--seeds and the key seed are both given; give one of them")
+    return cells_of(choices, None if own else seeds_of(arguments.seeds or [DEFAULT_SEEDS]), lambda sentence: None)
+
+
+def _run(arguments: argparse.Namespace, cells: list[Cell]) -> int:
+    if arguments.dry_run:
+        return _dry_run(cells)
+    results = cells[0].results
+    check_writable(results / "sweeps" / "locks", "local_results_path")
+    stop = stop_file(results)
+    backend = _backend(arguments, stop)
+    try:
+        return Sweep(cells, backend, View(sys.stdout, backend.capacity()), stop).run()
+    finally:
+        backend.close()
+
+
+def _backend(arguments: argparse.Namespace, stop: Path) -> Backend:
+    name = arguments.backend or ("ray" if installed() or arguments.address or arguments.gpus_per_run else "processes")
+    if arguments.workers is not None and arguments.workers < 1:
+        raise ConfigError(f"--workers {arguments.workers}: give at least 1")
+    if not 0 <= arguments.gpus_per_run <= 64 or (arguments.gpus_per_run > 1 and arguments.gpus_per_run % 1):
+        raise ConfigError(f"--gpus-per-run {arguments.gpus_per_run:g}: give a share of a card, such as 0.25, or 1")
+    if name == "ray":
+        return OnRay(arguments.workers, stop, arguments.address, arguments.gpus_per_run)
+    for flag, value in (("--address", arguments.address), ("--gpus-per-run", arguments.gpus_per_run)):
+        if value:
+            raise ConfigError(f"{flag} needs --backend ray; leave it out, or install Ray: pip install -e '.[sweep]'")
+    return Processes(arguments.workers, stop)
+
+
+def _dry_run(cells: list[Cell]) -> int:
+    """Print the command of every run that is not done; those that are done stand in comments."""
+    main_path = os.path.relpath(MAIN)
+    for standing in looked_up(cells):
+        cell = standing.cell
+        if standing.what == DONE:
+            print(f"# done: {cell.name}")
+            continue
+        print(cell.command(main_path, stopped_at(cell)))
+    return 0
+
+
+def _status(arguments: argparse.Namespace, cells: list[Cell]) -> int:
+    print("\n".join(final_table(told_from_outside(cells))))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="search.py", description="Many runs: algorithms x datasets x seeds, or a grid file; see docs/sweeps.md.",
+        epilog="Overrides of every run follow the word `with`, as for main.py.",
+    )  # fmt: skip
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="do the runs that are not done")
+    run.set_defaults(do=_run)
+    run.add_argument("--backend", choices=("ray", "processes"), help="default: ray where it is installed")
+    run.add_argument("--workers", type=int, metavar="N", help="runs at once; default: the cores")
+    run.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster, such as auto or ray://head:10001")
+    run.add_argument("--gpus-per-run", type=float, default=0.0, metavar="SHARE", help="share of a card, such as 0.25")
+    run.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
+    status = commands.add_parser("status", help="print how far the runs are")
+    status.set_defaults(do=_status)
+    for command in (run, status):
+        command.add_argument(
+            "--config", metavar="FILE", help="a grid file, in the form of EPyMARL's search.config.yaml"
+        )
+        command.add_argument("--configs", nargs="+", metavar="ALG", help="algorithms, by their files in config/algs")
+        command.add_argument("--datasets", nargs="+", default=[], metavar="DATASET", help="names or paths")
+        command.add_argument("--env-config", metavar="ENV", help="default: the one of each dataset's card")
+        command.add_argument("--seeds", nargs="+", metavar="SEEDS", help="5: five from 0; 1-5; 3,7; default 3")
+        command.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The loop of a sweep: hands out runs, sees how they end, shows it, and stops them all on a signal."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from sweeps.cells import Cell
+from sweeps.job import Job
+from sweeps.standing import ENDED, RUNNING, WAITING, Index, Standing, looked_up
+from sweeps.table import View
+from sweeps.worker import DONE, ELSEWHERE, FAILED, LOST, STOPPED, Outcome
+from utils import signals
+
+TICK_SECONDS = 0.5
+AGAIN_SECONDS = 2.0  # until a run that another process has is looked at again
+MOST_LOSSES = 3  # of a run's worker, after which the run is the likely cause
+FAILED_STATUS = 1
+
+
+class Backend(Protocol):
+    """Who runs jobs."""
+
+    def capacity(self) -> int: ...
+    def submit(self, job: Job) -> None: ...
+    def ended(self, seconds: float) -> list[tuple[Job, Outcome]]: ...
+    def close(self) -> None: ...
+
+
+def stop_file(results: Path) -> Path:
+    """The file whose appearance stops the workers of this sweep and of no other."""
+    return results / "sweeps" / f"stop-{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
+
+
+def job_of(cell: Cell) -> Job:
+    """What a worker is told of a run."""
+    return Job(cell.words, cell.identity, str(cell.config["name"]), cell.seed, cell.t_max, str(cell.results),
+               str(cell.records), os.getcwd(), {})  # fmt: skip
+
+
+class Sweep:
+    """The runs of a grid and the backend that does them. stop: the file by which workers are told to stop."""
+
+    def __init__(self, cells: Sequence[Cell], backend: Backend, view: View, stop: Path) -> None:
+        self.backend, self.view, self.stop = backend, view, stop
+        self.standings = looked_up(cells)
+        self._by_identity = {standing.cell.identity: standing for standing in self.standings}
+        self._index = Index(cells)
+
+    def run(self) -> int:
+        """Do all runs that are not done; returns the exit status (1: some failed, 130: stopped by a signal)."""
+        self.view.begin(self.standings)
+        with signals.StopSignals() as stopping:
+            try:
+                while not all(standing.what in ENDED for standing in self.standings):
+                    if stopping.received is not None:
+                        self._stop()
+                    self._hand_out()
+                    for job, outcome in self.backend.ended(TICK_SECONDS):
+                        self._note(self._by_identity[job.identity], outcome)
+                    self.view.show(self.standings)
+            finally:
+                self.stop.unlink(missing_ok=True)
+            self.view.end(self.standings)
+            whats = {standing.what for standing in self.standings}
+            if STOPPED in whats:
+                raise signals.Interrupted("the runs were stopped and have saved; the same command goes on with them")
+        return FAILED_STATUS if FAILED in whats else 0
+
+    def _stop(self) -> None:
+        """Tell the workers to stop, and begin nothing more."""
+        if not self.stop.exists():
+            self.stop.parent.mkdir(parents=True, exist_ok=True)
+            self.stop.touch()
+        for standing in self.standings:
+            if standing.what in (WAITING, ELSEWHERE):
+                standing.what, standing.why = STOPPED, ""
+
+    def _hand_out(self) -> None:
+        """Have as many runs begun as workers are free."""
+        free = self.backend.capacity() - sum(standing.what == RUNNING for standing in self.standings)
+        now = time.monotonic()
+        ready = (each for each in self.standings if each.what in (WAITING, ELSEWHERE) and each.not_before <= now)
+        for standing in sorted(ready, key=lambda each: each.what == ELSEWHERE)[: max(0, free)]:
+            if standing.what == ELSEWHERE and standing.cell.places.taken():
+                standing.not_before = now + AGAIN_SECONDS
+                continue
+            standing.what, standing.began = RUNNING, now
+            self.backend.submit(job_of(standing.cell))
+
+    def _note(self, standing: Standing, outcome: Outcome) -> None:
+        now = time.monotonic()
+        if outcome.what == DONE:
+            record = self._index.finished(standing.cell, refresh=True)
+            if record is None:
+                outcome = Outcome(FAILED, "it ended without a record", outcome.lines)
+            else:
+                standing.seconds = now - standing.began
+                standing.finish(record)
+                return
+        if outcome.what == LOST:
+            standing.losses += 1
+            outcome = Outcome(WAITING if standing.losses < MOST_LOSSES else FAILED, outcome.why, outcome.lines)
+        if outcome.what == ELSEWHERE:
+            standing.not_before = now + AGAIN_SECONDS
+        standing.what, standing.why, standing.lines = outcome.what, outcome.why, outcome.lines

@@ -1,0 +1,44 @@
+"""What a process is told of one run of a sweep. Nothing large is imported here: processes that only wait read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeps.places import Places
+
+MAIN = Path(__file__).resolve().parents[1] / "main.py"
+BUSY = 75  # exit status where another process has the run; sysexits.h calls it a temporary failure
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process needs to know to do one run; plain values, for it goes to other machines.
+
+    records: Sacred's folder of such runs. environment: variables to set.
+    """
+
+    words: tuple[str, ...]
+    identity: str
+    name: str
+    seed: int
+    t_max: int
+    results: str
+    records: str
+    directory: str
+    environment: Mapping[str, str]
+
+    @property
+    def places(self) -> Places:
+        return Places(Path(self.results), self.identity)
+
+    def plain(self) -> dict[str, Any]:
+        """The fields as JSON has them; `Job(**plain)` is the job again."""
+        return asdict(self)
+
+
+def continuing(checkpoint: Path | None) -> list[str]:
+    """The further words with which a run goes on from a checkpoint."""
+    return [] if checkpoint is None else [f"checkpoint_path={str(checkpoint)!r}"]
