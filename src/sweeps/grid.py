@@ -13,7 +13,7 @@ from utils.config import Config
 from utils.errors import ConfigError, shown
 from utils.overrides import literal, overrides
 from utils.paths import user_path
-from utils.settings_files import read_yaml
+from utils.settings_files import read_dotted_yaml
 
 GRID, GROUPS = "grid-search", "grid-search-groups"
 FLAGS = {"--config": "alg", "--env-config": "env"}
@@ -44,9 +44,7 @@ def seeds_of(texts: Sequence[str]) -> list[int]:
     if len(texts) == 1 and texts[0].isdecimal():
         number = int(texts[0]) if len(texts[0]) < 10 else 0
         if not 0 < number <= _MOST_SEEDS:
-            raise ConfigError(
-                f"--seeds {shown(texts[0])}: a single number says how many seeds; give 1 to {_MOST_SEEDS}"
-            )
+            raise ConfigError(f"--seeds {shown(texts[0])}: one number says how many seeds; give 1 to {_MOST_SEEDS}")
         return list(range(number))
     found: list[int] = []
     for text in ",".join(texts).split(","):
@@ -80,7 +78,7 @@ def grid_file(name: str, words: Sequence[str]) -> list[Choice]:
     path = user_path(name, "--config")
     if not path.exists():
         raise ConfigError(f"--config {shown(name)}: there is no such file; name a grid file, or use --configs")
-    content = read_yaml(path)
+    content = read_dotted_yaml(path)
     for key, value in content.items():
         if key not in (GRID, GROUPS, "exclude"):
             raise ConfigError(f"{path}: it has the key {shown(key)}; a grid file has {GRID} and {GROUPS}")

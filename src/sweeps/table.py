@@ -140,9 +140,8 @@ def row(cells: Sequence[str], width: int) -> str:
     room = max(20, width - sum(_COLUMNS) - 2 * len(_COLUMNS))
     if len(name) > room:  # the seed is at the end
         name = f"{name[: room - 13]}...{name[-10:]}"
-    return "  ".join(
-        [f"{name:<{room}}", *(f"{cell[:size]:<{size}}" for cell, size in zip(others, _COLUMNS, strict=True))]
-    )
+    columns = (f"{cell[:size]:<{size}}" for cell, size in zip(others, _COLUMNS, strict=True))
+    return "  ".join([f"{name:<{room}}", *columns]).rstrip()
 
 
 def left_of(standing: Standing) -> float | None:

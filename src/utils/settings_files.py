@@ -44,6 +44,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return parsed_yaml(read_text(path), path)
 
 
+def read_dotted_yaml(path: Path) -> dict[str, Any]:
+    """As `read_yaml`, for a file whose keys may have dots, at any depth; who uses them checks keys and values."""
+    text = read_text(path)
+    return _mapping(lambda: _construct(text, path), path, "YAML", check=False)
+
+
 def parsed_yaml(text: str, path: Path) -> dict[str, Any]:
     """The mapping that the text of a YAML file holds. Raises ConfigError as `read_yaml` does."""
     return _mapping(lambda: _construct(text, path), path, "YAML")
@@ -92,7 +98,7 @@ def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
         raise output_error(path, error) from error
 
 
-def _mapping(load: Callable[[], Any], path: Path, language: str) -> dict[str, Any]:
+def _mapping(load: Callable[[], Any], path: Path, language: str, check: bool = True) -> dict[str, Any]:
     try:
         content = load()
     except (yaml.YAMLError, ValueError, OverflowError, AttributeError, KeyError, IndexError) as error:
@@ -103,6 +109,8 @@ def _mapping(load: Callable[[], Any], path: Path, language: str) -> dict[str, An
         raise ConfigError(f"{path}: {TOO_DEEP}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a configuration must be a mapping of keys to values, such as `t_max: 1000`")
+    if not check:
+        return content
     try:
         return {key_name(key): plain(value, key) for key, value in content.items()}
     except ConfigError as error:
