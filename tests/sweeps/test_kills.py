@@ -26,6 +26,14 @@ def state(words: list[str]) -> list[str]:
     return search(own).stdout.splitlines()
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def check_same(results: Path, whole: Path, seeds: range) -> None:
     for seed in seeds:
         assert same(weights(results, seed, 3000), weights(whole, seed, 3000)), seed
@@ -53,8 +61,7 @@ def test_killed_with_all_its_workers_and_begun_again(
         finally:
             family = kill_all(sweep.pid)
             sweep.wait()
-        wait_for(lambda family=family: not any(Path(f"/proc/{pid}/cmdline").exists() and
-                                               Path(f"/proc/{pid}/cmdline").read_bytes() for pid in family))  # fmt: skip
+        wait_for(lambda family=family: not any(is_alive(pid) for pid in family))
     sweep = begin(words, tmp_path / "out")
     assert sweep.wait(300) == 0, (tmp_path / "out").read_text()
     other = [word.replace(str(results), str(whole)) for word in words]
@@ -74,7 +81,7 @@ def test_runs_end_with_a_driver_that_is_killed(tmp_path: Path, tiny_dataset: Pat
     assert len(family) >= 4, "the driver, its server, two runs"
     os.kill(sweep.pid, signal.SIGKILL)
     sweep.wait()
-    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family), 20)
+    wait_for(lambda: not any(is_alive(pid) for pid in family), 20)
     assert {status(run) for run in CommandLine(results, tiny_dataset).runs()} == {"INTERRUPTED"}
 
 
