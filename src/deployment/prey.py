@@ -86,9 +86,15 @@ def _trained(source: str, key: str) -> Layers:
     agent: Any = lone_network(policy.mac.agent, 0, policy.args.agent)
     if policy.recurrent or not all(hasattr(agent, f"fc{i}") for i in range(1, LAYERS + 1)):
         raise PolicyError(f"a prey is a feed-forward policy, not agent={policy.args.agent}; train it with agent=mlp_ns")
-    layers = [(getattr(agent, f"fc{i}").weight.detach(), getattr(agent, f"fc{i}").bias.detach()) for i in (1, 2, 3)]
-    scale = 1.0 / agent.normaliser.std.double()  # (O,)
-    return _folded([(w.double(), b.double()) for w, b in layers], scale, -agent.normaliser.mean.double() * scale)
+    layers = [_plain(getattr(agent, f"fc{i}")) for i in range(1, LAYERS + 1)]
+    scale = 1.0 / agent.normaliser.std.double().flatten()  # (O,)
+    return _folded(layers, scale, -agent.normaliser.mean.double().flatten() * scale)
+
+
+def _plain(layer: Any) -> tuple[Tensor, Tensor]:
+    """Weight (out, in) and bias (out,) of a layer; those of networks per agent are (1, in, out)."""
+    weight, bias = layer.weight.detach().double(), layer.bias.detach().double().flatten()
+    return (weight[0].T if weight.dim() == 3 else weight), bias
 
 
 def _folded(layers: Layers, scale: Tensor, shift: Tensor) -> Layers:
