@@ -22,6 +22,7 @@ setup(
         "pymongo>=4.11,<4.14",  # 4.14 refuses MongoDB 4.0 servers, still common beside Omniboard
         "h5py>=3.11",
         "gymnasium>=1.0",
+        "safetensors>=0.6",  # policies of the prey
         "mpe2>=1.1",
         "pettingzoo>=1.25",
         "matplotlib>=3.9",

@@ -1,7 +1,7 @@
 """A trained policy for use elsewhere.
 
 In a program: `from policy import load_policy`, then `load_policy("results/models/<run>").act(observations)`.
-On the command line: `python src/policy.py export|play|describe ...`. See docs/your-policy.md.
+On the command line: `python src/policy.py export|play|describe|prey ...`. See docs/your-policy.md.
 """
 
 from __future__ import annotations
@@ -62,6 +62,14 @@ def _describe(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _prey(arguments: argparse.Namespace) -> int:
+    from deployment.prey import write_prey
+
+    for line in write_prey(arguments.source, arguments.task, arguments.out, arguments.force):
+        print(line)
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="policy.py", description="Use a trained policy elsewhere.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -91,9 +99,15 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("--env-config", required=True, help="environment of the run")
     describe.set_defaults(run=_describe)
 
+    prey = commands.add_parser("prey", help="write the file of a prey that Predator-Prey or World is played against")
+    prey.add_argument("source", help="OMAR's pretrained_adv_model.pt, or the run of a prey (env_args.control=prey)")
+    prey.add_argument("--task", required=True, choices=("simple_tag", "simple_world"), help="environment of the prey")
+    prey.add_argument("-o", "--out", required=True, help="the file, for env_args.prey")
+    prey.set_defaults(run=_prey)
+
     for command in (export, play):
         command.add_argument("--step", type=int, default=0, help="step of the checkpoint, the nearest one (the newest)")
-    for command in (export, describe):
+    for command in (export, describe, prey):
         command.add_argument("--force", action="store_true", help="replace existing files")
     return parser
 

@@ -1,5 +1,6 @@
 """Environments by name. This package imports no simulator: each factory imports its own when it is called."""
 
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +14,13 @@ __all__ = ["REGISTRY", "VECTOR_REGISTRY", "MultiAgentEnv", "SyncVectorEnv", "Vec
 
 GYMMA_SIMULATOR = ("gymnasium", "pettingzoo")
 MPE_SIMULATOR = ("mpe2", "pettingzoo", "pygame", "gymnasium")
-UNUSED_BY_TWIN = ("key", "render_mode", "replay_path")  # env_args that `SpreadTwin` does not take
+UNUSED_BY_TWINS = {"key", "render_mode", "replay_path"}  # env_args that not every vectorised environment takes
+# Vectorised environments of OMAR's tasks: module and class.
+TWINS = {
+    "simple_spread": ("envs.mpe.spread_twin", "SpreadTwin"),
+    "simple_tag": ("envs.mpe.pursuit_twin", "PursuitTwin"),
+    "simple_world": ("envs.mpe.pursuit_twin", "PursuitTwin"),
+}
 
 
 def mpe_fn(**env_args: Any) -> MultiAgentEnv:
@@ -38,16 +45,16 @@ def mpe_fn(**env_args: Any) -> MultiAgentEnv:
 def mpe_vector_fn(
     n_envs: int, /, common_reward: bool = True, reward_scalarisation: str = "sum", **env_args: Any
 ) -> VectorEnv:
-    """Make the vectorised environment for `key=simple_spread` without rendering, else a loop over ordinary ones."""
-    if env_args.get("key") == "simple_spread" and env_args.get("render_mode") is None:
-        from envs.mpe.spread_twin import SpreadTwin
-
-        twin_args = {name: value for name, value in env_args.items() if name not in UNUSED_BY_TWIN}
-        known = set(inspect.signature(SpreadTwin).parameters) - {"n_envs"} | set(UNUSED_BY_TWIN)
-        refuse_limit("max_cycles", twin_args)
-        check_arguments("simple_spread", twin_args, known)
-        return SpreadTwin(n_envs, common_reward=common_reward, reward_scalarisation=reward_scalarisation, **twin_args)
-
+    """Make the vectorised environment of OMAR's tasks, without rendering, else a loop over ordinary ones."""
+    key = env_args.get("key")
+    if key in TWINS and env_args.get("render_mode") is None:
+        twin = getattr(importlib.import_module(TWINS[key][0]), TWINS[key][1])
+        accepted = set(inspect.signature(twin).parameters)
+        given = {name: value for name, value in env_args.items() if name not in UNUSED_BY_TWINS - accepted}
+        refuse_limit("max_cycles", given)
+        check_arguments(key, given, accepted - {"n_envs"} | UNUSED_BY_TWINS)
+        made: VectorEnv = twin(n_envs, common_reward=common_reward, reward_scalarisation=reward_scalarisation, **given)
+        return made
     return sync_vector_env(mpe_fn, n_envs, common_reward, reward_scalarisation, **env_args)
 
 

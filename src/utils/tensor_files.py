@@ -14,7 +14,7 @@ from utils.manifest import Damage, regular_file
 
 # Of what torch builds without unpickling, this alone fills memory with what is not in the file.
 _FILLS_MEMORY = b"\nbytearray\n"
-_UNREADABLE = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, EOFError, ArithmeticError,
+UNREADABLE = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, EOFError, ArithmeticError,
                AssertionError, zipfile.BadZipFile, pickle.UnpicklingError)  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def look_over(path: Path) -> Any:
             raise Damage(path, "is damaged or no file of tensors in torch's zip format") from error
     try:
         content = th.load(path, map_location="meta", weights_only=True)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise Damage(path, "is damaged or holds more than tensors, numbers, texts and containers") from error
     _check_sizes(path, content, size)
     return content
@@ -45,7 +45,7 @@ def load_tensors(path: Path, mapped: bool = False) -> Any:
     """
     try:
         return th.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise Damage(path, "is damaged") from error
 
 

@@ -189,7 +189,7 @@ def test_arguments_of_mpe2_pass_through() -> None:
     ("env_args", "sentence"),
     [
         ({"key": "simple_spred"}, "did you mean 'simple_spread'.*simple_tag_v3"),
-        ({"key": "simple_tag"}, "did you mean 'simple_tag_v3'"),
+        ({"key": "simple_tga"}, "did you mean 'simple_tag'"),
         ({"key": None}, "known: .*simple_spread, "),
         ({"time_limt": 3}, "env_args.time_limt is no argument of simple_spread; did you mean 'time_limit'"),
         ({"time_limit": 0}, "at least 1"),

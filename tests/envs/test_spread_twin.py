@@ -5,7 +5,8 @@ import pytest
 import torch as th
 
 from envs import REGISTRY
-from envs.mpe.simple_spread import SpreadEnv, SpreadWorld
+from envs.mpe.particle_env import ParticleWorld
+from envs.mpe.simple_spread import SpreadEnv
 from envs.mpe.spread_twin import SpreadTwin
 from utils.errors import EnvError
 
@@ -20,7 +21,7 @@ def squeezed_starts(rng: np.random.Generator, n_episodes: int) -> tuple[np.ndarr
     return positions, rng.uniform(-1, 1, (n_episodes, 3, 2)), rng.uniform(-1, 1, (n_episodes, 3, 2))
 
 
-def set_world(world: SpreadWorld, positions: np.ndarray, velocities: np.ndarray, landmarks: np.ndarray) -> None:
+def set_world(world: ParticleWorld, positions: np.ndarray, velocities: np.ndarray, landmarks: np.ndarray) -> None:
     for i, agent in enumerate(world.agents):
         agent.state.p_pos, agent.state.p_vel = positions[i].copy(), velocities[i].copy()
     for i, landmark in enumerate(world.landmarks):

@@ -5,7 +5,7 @@ import re
 
 from utils.errors import EnvError, nearest
 
-OWN_KEYS = ("simple_spread",)
+OWN_KEYS = ("simple_spread", "simple_tag", "simple_world")
 
 
 def environment_keys() -> list[str]:

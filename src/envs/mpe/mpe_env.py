@@ -17,7 +17,7 @@ RESERVED = ("max_cycles", "continuous_actions", "render_mode")
 
 
 class MPEEnv(WrappedEnv):
-    """`key: simple_spread` (OMAR's variant) or any environment of mpe2 (`simple_spread_v3`, `simple_tag_v3`, ...).
+    """OMAR's `simple_spread`, `simple_tag`, `simple_world`, or any environment of mpe2 (`simple_tag_v3`, ...).
 
     Episodes are truncated after `time_limit` steps and never terminate; the last step keeps its real reward. The rest
     is as in `envs.wrappers.wrapped_env.WrappedEnv`.
@@ -60,10 +60,9 @@ def _make_simulator(
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     check_key(key)
     module = importlib.import_module(f"envs.mpe.{key}" if key in OWN_KEYS else f"mpe2.{key}")
-    raw_env = module.SpreadEnv if key in OWN_KEYS else module.raw_env
     refuse_limit("max_cycles", scenario_args)
     own_args = set(inspect.signature(MPEEnv).parameters) - {"key", "scenario_args"}
-    simulator_args = set(inspect.signature(raw_env).parameters) - set(RESERVED)
+    simulator_args = set(inspect.signature(module.raw_env).parameters) - set(RESERVED)
     check_arguments(key, scenario_args, own_args | simulator_args)
     try:
         return module.parallel_env(
