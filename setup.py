@@ -24,6 +24,8 @@ setup(
         "gymnasium>=1.0",
         "mpe2>=1.1",
         "pettingzoo>=1.25",
+        "mujoco>=3.2",
+        "gymnasium-robotics>=1.4",
         "matplotlib>=3.9",
         "pillow>=10",
         "tqdm>=4.66",
