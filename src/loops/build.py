@@ -19,7 +19,7 @@ from envs import REGISTRY as env_REGISTRY
 from envs import VECTOR_REGISTRY
 from learners import REGISTRY as learner_REGISTRY
 from learners.base_learner import BaseLearner
-from loops.checks import check_run
+from loops.checks import check_on_policy, check_run
 from loops.controller import build_mac, check_recurrence
 from loops.described import fixed_policy
 from loops.evaluator import Evaluator, Reference, reference_of
@@ -236,6 +236,8 @@ def check_learner(args: SimpleNamespace, env_info: dict[str, Any]) -> Any:
     learner = choose(learner_REGISTRY, "learner", args.learner)
     if getattr(learner, "FIXED_POLICY", False) and not args.offline:
         raise ConfigError(f"learner={args.learner} values a policy from a dataset: set offline=True and dataset=...")
+    if getattr(learner, "ON_POLICY", False):
+        check_on_policy(args)
     space = env_info.get("action_space", "discrete")
     able = getattr(learner, "action_types", frozenset({"discrete"}))
     if space not in able:

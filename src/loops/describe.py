@@ -75,6 +75,8 @@ def statistics_of(parts: Parts) -> str:
     """Where the numbers come from that standardise the networks' inputs."""
     if parts.args.load_weights:  # they go with the weights
         return f"weights {parts.args.load_weights}, and for networks that start anew the dataset"
+    if parts.args.input_norm == "running":
+        return "everything that was played in training"
     if parts.args.input_norm == "none" or parts.dataset is None:
         return "none"
     return f"dataset {parts.dataset.card['checksum']}"
