@@ -118,7 +118,7 @@ class DeterministicActionSelector(PolicySelector):
     @property
     def noise(self) -> float:
         """The noise's standard deviation in half action ranges, a mean over agents where each has its own."""
-        return float(th.as_tensor(self.policy.spread()).mean())
+        return float(th.as_tensor(self.policy.spread()).detach().mean())
 
     def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
         return self.policy.mode(agent_inputs.detach(), avail_actions)  # (B, N, A)
