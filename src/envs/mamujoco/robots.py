@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import inspect
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ def make_robot(key: str, own_args: dict[str, Any], render_mode: str | None, know
     offered = set(inspect.signature(creator).parameters) - set(_NOT_OFFERED)
     check_arguments(key, own_args, known | offered)
     mujoco.set_mju_user_warning(_tell)
+    if render_mode == "rgb_array" and not os.environ.get("DISPLAY"):
+        os.environ.setdefault("MUJOCO_GL", "egl")  # the default draws through a window
     try:
         robot = creator(**{**spec.kwargs, **own_args}, render_mode=render_mode)
     except (TypeError, ValueError, AssertionError) as error:
