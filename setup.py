@@ -25,6 +25,8 @@ setup(
         "safetensors>=0.6",  # policies of the prey
         "mpe2>=1.1",
         "pettingzoo>=1.25",
+        "mujoco>=3.2",
+        "gymnasium-robotics>=1.4",
         "matplotlib>=3.9",
         "pillow>=10",
         "tqdm>=4.66",

@@ -168,3 +168,9 @@ def test_the_set_whose_reading_is_measured_is_sound(tmp_path: Path) -> None:
     benchmark.write_dataset(tmp_path / "d.h5", arrays, offsets, card)
     read, loaded = benchmark.measure(benchmark.ROOT, tmp_path / "d.h5")
     assert 0 < read < loaded
+
+
+def test_robots_played_together_are_those_played_one_by_one() -> None:
+    benchmark = load("robots")
+    together, alone = (benchmark.make_runner(kind, 2, 20).evaluate().returns for kind in ("vector", "episode"))
+    assert together == pytest.approx(alone, rel=benchmark.LARGEST_DIFFERENCE)

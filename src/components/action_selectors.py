@@ -109,11 +109,16 @@ class DeterministicActionSelector(PolicySelector):
 
     action_types = CONTINUOUS
     output_types = frozenset({"mean"})
-    noise = 0.0
+    policy: DeterministicPolicy
 
     def __init__(self, args: SimpleNamespace) -> None:
         super().__init__(args)
-        self.policy = DeterministicPolicy(args, noise_std=self.noise)
+        self.policy = DeterministicPolicy(args)
+
+    @property
+    def noise(self) -> float:
+        """The noise's standard deviation in half action ranges, a mean over agents where each has its own."""
+        return float(th.as_tensor(self.policy.spread()).detach().mean())
 
     def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
         return self.policy.mode(agent_inputs.detach(), avail_actions)  # (B, N, A)
@@ -122,12 +127,13 @@ class DeterministicActionSelector(PolicySelector):
 class GaussianActionSelector(DeterministicActionSelector):
     """Continuous actions: the squashed outputs plus Gaussian noise, clipped to the bounds. Test mode has no noise.
 
-    `exploration_noise` is the noise's standard deviation in half action ranges.
+    `exploration_noise` is the noise's standard deviation in half action ranges, unless a learner sets `policy` to one
+    that learns it.
     """
 
     def __init__(self, args: SimpleNamespace) -> None:
-        self.noise = args.exploration_noise
         super().__init__(args)
+        self.policy = DeterministicPolicy(args, noise_std=args.exploration_noise)
 
     def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
         if test_mode:

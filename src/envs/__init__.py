@@ -14,6 +14,7 @@ __all__ = ["REGISTRY", "VECTOR_REGISTRY", "MultiAgentEnv", "SyncVectorEnv", "Vec
 
 GYMMA_SIMULATOR = ("gymnasium", "pettingzoo")
 MPE_SIMULATOR = ("mpe2", "pettingzoo", "pygame", "gymnasium")
+MAMUJOCO_SIMULATOR = ("mujoco", "gymnasium", "gymnasium_robotics", "pettingzoo")
 UNUSED_BY_TWINS = {"key", "render_mode", "replay_path"}  # env_args that not every vectorised environment takes
 # Vectorised environments of OMAR's tasks: module and class.
 TWINS = {
@@ -79,6 +80,39 @@ def gymma_fn(**env_args: Any) -> MultiAgentEnv:
         ) from error
 
 
+def mamujoco_fn(**env_args: Any) -> MultiAgentEnv:
+    """Make one of MuJoCo's robots; `envs.mamujoco.robot_env.RobotEnv` lists the keywords.
+
+    Raises `EnvError` where a package is missing or an argument is wrong.
+    """
+    robot: MultiAgentEnv = _robots("robot_env.RobotEnv", env_args)
+    return robot
+
+
+def mamujoco_vector_fn(n_envs: int, /, **env_args: Any) -> VectorEnv:
+    """Make `n_envs` robots that several threads step; keywords and errors as those of `mamujoco_fn`."""
+    robots: VectorEnv = _robots("robot_vector.RobotVector", env_args, n_envs)
+    return robots
+
+
+def _robots(name: str, env_args: Mapping[str, Any], *given: int) -> Any:
+    """An instance of a class of `envs.mamujoco`. Raises `EnvError` where a package or a needed argument is missing."""
+    for key, example in (("key", "HalfCheetah"), ("partition", "6x1")):
+        if key not in env_args:
+            raise EnvError(f"env_args.{key} is missing: name one, such as {example}")
+    module, _, own = name.partition(".")
+    try:
+        return getattr(importlib.import_module(f"envs.mamujoco.{module}"), own)(*given, **env_args)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing not in MAMUJOCO_SIMULATOR:
+            raise
+        raise EnvError(
+            f"the mamujoco environments need the package {missing}, which is not installed: "
+            "pip install -c constraints.txt mujoco gymnasium gymnasium-robotics"
+        ) from error
+
+
 def matrix_game_fn(**env_args: Any) -> MultiAgentEnv:
     """Make the XOR or the penalty game; `envs.matrix_game.MatrixGameEnv` lists the keywords. Raises `EnvError`."""
     from envs.matrix_game import MatrixGameEnv
@@ -134,11 +168,13 @@ def sync_vector_env(
 REGISTRY: dict[str, Callable[..., MultiAgentEnv]] = {
     "mpe": mpe_fn,
     "gymma": gymma_fn,
+    "mamujoco": mamujoco_fn,
     "matrix_game": matrix_game_fn,
     "bridge": bridge_fn,
 }
 VECTOR_REGISTRY: dict[str, Callable[..., VectorEnv]] = {
     "mpe": mpe_vector_fn,
+    "mamujoco": mamujoco_vector_fn,
     **{name: _looped(REGISTRY[name]) for name in ("gymma", "matrix_game", "bridge")},
 }
 

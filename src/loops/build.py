@@ -19,12 +19,13 @@ from envs import REGISTRY as env_REGISTRY
 from envs import VECTOR_REGISTRY
 from learners import REGISTRY as learner_REGISTRY
 from learners.base_learner import BaseLearner
-from loops.checks import check_run
+from loops.checks import check_on_policy, check_run
 from loops.controller import build_mac, check_recurrence
 from loops.described import fixed_policy
 from loops.evaluator import Evaluator, Reference, reference_of
 from loops.needs import batch_rows, check_batch, check_online, check_optimiser, check_play, checked_networks
 from loops.resolve import drawing_settings, resolve
+from loops.simulators import warn_of_other_simulator, warn_of_weights
 from loops.validation import split
 from modules.layers.normaliser import Normaliser, fill_normalisers
 from runners import REGISTRY as runner_REGISTRY
@@ -77,7 +78,9 @@ def _build_offline(settings: Settings, logger: Logger) -> Parts:
     learner_class = check_learner(settings, env_info)
     env = None if settings.env is None else make_env(settings)
     if env is not None:
-        check_environment(settings, dataset, env.get_env_info())
+        found = env.get_env_info()
+        check_environment(settings, dataset, found)
+        warn_of_other_simulator(str(settings.dataset), dataset.card["environment"], found, logger.console_logger)
     args, policy = resolve(settings, env_info), None
     if getattr(learner_class, "FIXED_POLICY", False):
         args, policy = fixed_policy(args, env_info)
@@ -131,6 +134,7 @@ def _build_player(settings: Settings, logger: Logger, weights: Path | None) -> P
         mac = build_mac(extend_scheme(scheme, preprocess), groups, args)
     if weights is not None:
         load_or_refuse(lambda: mac.load_models(str(weights)), weights)
+        warn_of_weights(weights, env_info, log)
     if args.device == "cuda":
         mac.cuda()
     runner = build_runner(args, logger, env)
@@ -236,6 +240,8 @@ def check_learner(args: SimpleNamespace, env_info: dict[str, Any]) -> Any:
     learner = choose(learner_REGISTRY, "learner", args.learner)
     if getattr(learner, "FIXED_POLICY", False) and not args.offline:
         raise ConfigError(f"learner={args.learner} values a policy from a dataset: set offline=True and dataset=...")
+    if getattr(learner, "ON_POLICY", False):
+        check_on_policy(args)
     space = env_info.get("action_space", "discrete")
     able = getattr(learner, "action_types", frozenset({"discrete"}))
     if space not in able:

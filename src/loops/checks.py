@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 from datasets.names import dataset_path
 from datasets.output import check_target, clear_datasets
@@ -93,6 +94,21 @@ def check_online(settings: Settings) -> None:
         if settings.checkpoint_path:
             raise ConfigError("replay_to records a training run from its first step: leave out checkpoint_path")
         check_destination(settings.replay_to, "replay_to")
+
+
+def check_on_policy(settings: SimpleNamespace) -> None:
+    """Raise ConfigError unless each rollout is learned from whole, once, and then forgotten."""
+    if settings.offline:
+        raise ConfigError(
+            f"learner={settings.learner} learns from what its own policies play, not from a dataset: set offline=False"
+        )
+    same = f"window=None updates_per_run=1 batch_size={settings.batch_size_run} buffer_size={settings.batch_size_run}"
+    for key, needed in [word.split("=") for word in same.split()]:
+        if str(getattr(settings, key)) != needed:
+            raise ConfigError(
+                f"{key}={getattr(settings, key)}: learner={settings.learner} learns once from the whole rollout of "
+                f"batch_size_run={settings.batch_size_run} episodes; set {same}"
+            )
 
 
 def check_destination(name: str, key: str) -> None:

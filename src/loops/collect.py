@@ -23,6 +23,7 @@ from datasets.output import free_name
 from loops.build import Parts
 from loops.describe import point_to
 from loops.needs import check_projected
+from loops.simulators import simulator_of, without_unstable
 from utils import signals
 from utils.description import find_description
 from utils.errors import OutputError
@@ -126,7 +127,7 @@ def play(runner: Any, args: SimpleNamespace, logger: Logger) -> tuple[dict[str, 
     done = 0
     while done < args.collect_episodes:
         signals.check(f"after {done} of {args.collect_episodes} episodes; a dataset of fewer is not written")
-        batch = runner.run(test_mode=False)
+        batch = without_unstable(runner, runner.run(test_mode=False), logger.console_logger)
         keep = min(batch.batch_size, args.collect_episodes - done)
         parts.append(flat_rows(batch, keep))
         done += keep
@@ -189,7 +190,12 @@ def card_fields(
     env_args = redacted({key: value for key, value in args.env_args.items() if key != "seed"})
     bounds: dict[str, Any] = {key: env_info[key] for key in ("action_low", "action_high") if key in env_info}
     return {
-        "environment": {"env": args.env, "env_args": env_args, "versions": installed(SIMULATORS)},
+        "environment": {
+            "env": args.env,
+            "env_args": env_args,
+            "versions": installed(SIMULATORS),
+            **simulator_of(env_info),
+        },
         "action_space": env_info["action_space"],
         "n_actions": env_info["n_actions"],
         **bounds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from sacred.run import Run
 
 from components.scheme import Scheme, build_scheme, extend_scheme
 from loops.build import Parts
+from loops.simulators import simulator_of
 from utils.config import SOURCE
 from utils.description import plain_values
 from utils.redact import redacted
@@ -39,7 +41,7 @@ def describe(parts: Parts, sacred_run: Run, continues: Path | None = None) -> di
         "scheme": scheme_of(parts),
         "input_statistics": statistics_of(parts),
         "dataset": dataset_of(parts),
-        "environment": environment_of(args),
+        "environment": environment_of(args, {} if parts.runner is None else parts.runner.get_env_info()),
         "code": {**code_state(), "sources": sources()},
         "versions": installed_imports(),
         "sacred": sacred_place(sacred_run),
@@ -76,6 +78,8 @@ def statistics_of(parts: Parts) -> str:
     """Where the numbers come from that standardise the networks' inputs."""
     if parts.args.load_weights:  # they go with the weights
         return f"weights {parts.args.load_weights}, and for networks that start anew the dataset"
+    if parts.args.input_norm == "running":
+        return "everything that was played in training"
     if parts.args.input_norm == "none" or parts.dataset is None:
         return "none"
     return f"dataset {parts.dataset.card['checksum']}"
@@ -94,14 +98,15 @@ def dataset_of(parts: Parts) -> dict[str, Any] | None:
     }
 
 
-def environment_of(args: Settings) -> dict[str, Any] | None:
+def environment_of(args: Settings, env_info: Mapping[str, Any]) -> dict[str, Any] | None:
     """The environment that scores the policy, with what determines its numbers."""
     if args.env is None:
         return None
     env_args = {key: value for key, value in args.env_args.items() if key != "seed"}
     # `package:EnvId`: with the runner `parallel` only other processes import the package.
     own = packages_of(str(env_args.get("key")).partition(":")[0])
-    return {"env": args.env, "env_args": plain_values(env_args), "versions": installed((*SIMULATORS, *own))}
+    versions = installed((*SIMULATORS, *own))
+    return {"env": args.env, "env_args": plain_values(env_args), "versions": versions, **simulator_of(env_info)}
 
 
 def sources() -> dict[str, str]:

@@ -9,6 +9,7 @@ from sacred.run import Run
 from components.episode_buffer import EpisodeBatch
 from loops.build import Parts
 from loops.recording import Recording
+from loops.simulators import without_unstable
 from loops.training import Training
 from utils.logging import Logger
 from utils.training_state import is_whole
@@ -37,7 +38,7 @@ class OnlineTraining(Training):
         """One rollout, then `updates_per_run` updates from the replay buffer."""
         batch = self.runner.run(test_mode=False)
         if self.recording is not None:
-            self.recording.add(batch)
+            self.recording.add(without_unstable(self.runner, batch, self.log))
             batch = batch[tuple(self.buffer.scheme)]
         self.buffer.insert_episode_batch(batch)
         self.t = self.runner.t_env

@@ -23,6 +23,8 @@ SELECTORS = {
     "gaussian": "gaussian_policy",
     "tanh_gaussian": "tanh_gaussian_policy",
 }
+# The same where it is `explore`: with noise that `auto` leaves out.
+EXPLORERS = {**SELECTORS, "mean": "gaussian"}
 # What `agent_output_type` may leave open, for continuous actions; discrete ones have pi_logits.
 CONTINUOUS_OUTPUTS = {"auto": "mean", "stochastic": "tanh_gaussian"}
 
@@ -73,11 +75,11 @@ def dimensions(env_info: dict[str, Any]) -> dict[str, Any]:
 
 
 def resolved_outputs(agent_output_type: str, action_selector: str, continuous: bool) -> dict[str, str]:
-    """The values of these two keys where `auto` (or `stochastic`) is replaced by what suits the actions."""
+    """The values of these two keys where `auto`, `stochastic` and `explore` are replaced by what suits the actions."""
     if agent_output_type in CONTINUOUS_OUTPUTS:
         agent_output_type = CONTINUOUS_OUTPUTS[agent_output_type] if continuous else "pi_logits"
-    if action_selector == "auto":
-        action_selector = SELECTORS.get(agent_output_type, "auto")
+    choices = {"auto": SELECTORS, "explore": EXPLORERS}.get(action_selector, {})
+    action_selector = choices.get(agent_output_type, action_selector)
     return {"agent_output_type": agent_output_type, "action_selector": action_selector}
 
 

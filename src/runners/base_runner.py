@@ -36,6 +36,7 @@ class BaseRunner:
         self.batch_size = args.batch_size_run
         self.evaluation_seed = getattr(args, "evaluation_seed", 0)
         self.team_reward = False  # whether the environment pays one number for the team; known from a step on
+        self.unstable: list[bool] = []  # of the newest rollout's episodes, whether the simulation gave up
         self.t = 0
         self.t_env = 0
         self.train_episodes, self.test_episodes = EpisodeStore(), EpisodeStore()
@@ -137,6 +138,7 @@ class BaseRunner:
         test_mode: bool,
     ) -> None:
         """Record finished episodes; log those of training where it is time. terminals: those that end by one."""
+        self.unstable = [info.get("unstable", 0.0) > 0 for info in infos]
         (self.test_episodes if test_mode else self.train_episodes).add(returns, lengths, infos)
         if test_mode:
             return

@@ -115,7 +115,7 @@ def make_batch(
     data = {
         "obs": obs, "state": obs.flatten(2), "actions": actions, "actions_onehot": encoded,
         "avail_actions": th.ones(*lead, args.n_agents, args.n_actions, dtype=th.int),
-        "reward": reward if args.common_reward else reward.expand(*lead, args.n_agents),
+        "reward": reward if args.common_reward else reward.expand(*lead, args.n_agents).clone(),
         "terminated": th.zeros(*lead, 1, dtype=th.uint8),
         "filled": th.ones(*lead, 1, dtype=th.long), "next_action_valid": th.ones(*lead, 1, dtype=dtype),
     }  # fmt: skip

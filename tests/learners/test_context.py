@@ -41,7 +41,7 @@ def batch_of(learner: BaseLearner, rows: int = 6) -> EpisodeBatch:
     batch["obs"][:] = batch["obs"] * size.sqrt().unsqueeze(-1)
     mask = transition_mask(batch)
     assert 0 < mask.sum() < mask.numel() and mask[0].sum() == 0
-    return batch
+    return learner.judged(batch) if hasattr(learner, "judged") else batch
 
 
 def gradients(learner: BaseLearner, index: int, batch: EpisodeBatch, chunk: int | None) -> Any:

@@ -44,6 +44,10 @@ def cases() -> list[Any]:
     listed += [("comadice", {"discrete": True, "value_loss": kind}) for kind in ("semi_dataset", "official", "poster")]
     listed += [("comadice", {"discrete": False, "value_loss": "official", "value_memory": True} | SHARED_MEMORY)]
     listed += [("comadice", {"discrete": True, "advantage": "joint"})]
+    listed += [("mappo", {"discrete": kind, "ratio": "team", "common_reward": True}) for kind in (False, True)]
+    listed += [(alg, {"discrete": kind, "common_reward": False}) for alg in ("mappo", "ippo") for kind in (False, True)]
+    listed += [("mappo", {"discrete": False, "input_norm": "none", "scale_rewards": False} | SHARED_MEMORY)]
+    listed += [("ippo", {"discrete": True} | SHARED_MEMORY | {"obs_last_action": False})]
     return [pytest.param(alg, updates, id="-".join([alg, *map(str, updates.values())])) for alg, updates in listed]
 
 
@@ -66,6 +70,7 @@ def test_losses_are_pure(alg: str, updates: dict[str, Any]) -> None:
     """Two stacked parameter sets under functional_call and vmap equal two calls; torch cannot map its GRU."""
     learner = make_learner(alg, dtype=F64, **updates)
     batch = make_batch(learner.args, steps=4 if is_recurrent(learner.args) else 2, dtype=F64)
+    batch = learner.judged(batch) if hasattr(learner, "judged") else batch
     sets = [{k: v.detach() for k, v in learner.named_parameters()} for _ in range(2)]
     sets[1] = {k: v + 0.1 * th.randn_like(v) for k, v in sets[1].items()}
     stacked = {k: th.stack([one[k] for one in sets]) for k in sets[0]}

@@ -43,11 +43,13 @@ def test_a_run_is_described_beside_its_checkpoints(cli: CommandLine) -> None:
 
 def test_a_simulator_that_only_other_processes_import_is_named() -> None:
     args = Settings(env="gymma", env_args={"key": "lbforaging:Foraging-8x8-2p-3f-v3", "seed": 1})
-    found = environment_of(args)
+    found = environment_of(args, {})
     assert found is not None and found["versions"]["lbforaging"] and "seed" not in found["env_args"]
-    other = environment_of(Settings(env="gymma", env_args={"key": "h5py:Any-v0"}))  # a package that no list here names
+    other = environment_of(
+        Settings(env="gymma", env_args={"key": "h5py:Any-v0"}), {}
+    )  # a package that no list here names
     assert other is not None and "h5py" in other["versions"]
-    assert environment_of(Settings(env=None, env_args={})) is None
+    assert environment_of(Settings(env=None, env_args={}), {}) is None
 
 
 def test_a_description_holds_no_credentials(cli: CommandLine) -> None:

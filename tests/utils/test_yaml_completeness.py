@@ -17,7 +17,7 @@ import pytest
 from components.action_selectors import REGISTRY as selector_REGISTRY
 from controllers import REGISTRY as mac_REGISTRY
 from learners import REGISTRY as learner_REGISTRY
-from loops.resolve import CONTINUOUS_OUTPUTS, SELECTORS
+from loops.resolve import CONTINUOUS_OUTPUTS, EXPLORERS, SELECTORS
 from modules.agents import REGISTRY as agent_REGISTRY
 from utils.config import CONFIG, SOURCE, algorithm, config_names, merge, read_yaml
 from utils.keys import POSITIVE, Key, inherited
@@ -94,7 +94,8 @@ def test_a_configuration_has_every_key_its_components_read(alg: str) -> None:
     config = merge(DEFAULT, algorithm(alg))
     needed = closure({Path(inspect.getfile(found)) for found in components(config)} | MIXERS)
     selector = config["action_selector"]
-    needed |= selector_reads(set(SELECTORS.values()) if selector == "auto" else {selector})
+    open_choices = {"auto": set(SELECTORS.values()), "explore": set(EXPLORERS.values())}
+    needed |= selector_reads(open_choices.get(selector, {selector}))
     elsewhere = set().union(*(keys for part, keys in NOT_HERE.items() if part in alg))
     missing = needed - config.keys() - SET_BY_THE_RUN - elsewhere
     assert not missing, f"{alg}.yaml lacks {sorted(missing)}"
@@ -138,7 +139,7 @@ def test_the_check_sees_what_it_should() -> None:
 @pytest.mark.parametrize(
     ("key", "names"),
     [
-        ("action_selector", [*selector_REGISTRY, "auto"]),
+        ("action_selector", [*selector_REGISTRY, "auto", "explore"]),
         ("agent_output_type", [*SELECTORS, *CONTINUOUS_OUTPUTS]),
         ("agent", agent_REGISTRY),
         ("mac", mac_REGISTRY),

@@ -19,11 +19,15 @@ class DeterministicPolicy(BoxPolicy):
         super().__init__(args)
         self.noise_std, self.noise_clip = noise_std, noise_clip
 
+    def spread(self) -> float | Tensor:
+        """The noise's standard deviation, in half action ranges: one number, or (N, A)."""
+        return self.noise_std
+
     def mode(self, outputs: Tensor, available: Tensor) -> Tensor:
         return self.squash(outputs) * available
 
     def sample(self, outputs: Tensor, available: Tensor, noise: Tensor) -> Tensor:
-        shift = noise * self.noise_std
+        shift = noise * self.spread()
         if self.noise_clip is not None:
             shift = shift.clamp(-self.noise_clip, self.noise_clip)
         return self.clip(self.squash(outputs) + shift * (0.5 * (self.high - self.low)), available)

@@ -1,0 +1,72 @@
+"""Which simulator's numbers a policy, a dataset and a run are of."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.episode_buffer import EpisodeBatch
+from utils.description import find_description, plain_values, read_description
+from utils.errors import EnvError, printable
+
+
+def simulator_of(env_info: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry `simulator` of an environment's information, where it says what determines its numbers; else nothing.
+
+    It goes into dataset cards and run descriptions, beside the environment's name and arguments.
+    """
+    found = env_info.get("simulator")
+    return {} if found is None else {"simulator": plain_values(found)}
+
+
+def warn_of_other_simulator(
+    what: str, environment: Mapping[str, Any] | None, env_info: Mapping[str, Any], log: logging.Logger
+) -> None:
+    """Warn where what was made in one simulator is scored in another.
+
+    environment: the entry of that name in a dataset's card or in a run's description. Nothing is said where either side
+    does not know its simulator.
+    """
+    there, here = (environment or {}).get("simulator"), simulator_of(env_info).get("simulator")
+    if not isinstance(there, Mapping) or here is None:
+        return
+    names = sorted({*there, *here})
+    different = [
+        f"{name} is {_short(there.get(name))} there and {_short(here.get(name))} here"
+        for name in names
+        if there.get(name) != here.get(name)
+    ]
+    if different:
+        log.warning(f"{printable(what)} is of another simulator ({'; '.join(different)}): its returns may differ here")
+
+
+def warn_of_weights(weights: Path, env_info: Mapping[str, Any], log: logging.Logger) -> None:
+    """The same of a checkpoint, from its run's description where it has one."""
+    path = find_description(weights)
+    if path is not None:
+        warn_of_other_simulator(str(weights), read_description(path)["environment"], env_info, log)
+
+
+def without_unstable(runner: Any, batch: EpisodeBatch, log: logging.Logger) -> EpisodeBatch:
+    """A rollout's episodes without those in which the simulation became unstable, which a warning counts.
+
+    Raises EnvError where none is left.
+    """
+    unstable = np.array(getattr(runner, "unstable", ()), dtype=bool)  # (E,); stock's runners do not know
+    if not unstable.any():
+        return batch
+    if unstable.all():
+        raise EnvError(
+            f"the simulation of {runner.environment} became unstable in every episode of a rollout: play another "
+            "policy, or change env_args"
+        )
+    log.warning(f"Left out {int(unstable.sum())} episodes in which the simulation became unstable")
+    return batch[np.flatnonzero(~unstable)]
+
+
+def _short(value: Any) -> str:
+    return printable(str(value))[:20]
