@@ -58,6 +58,8 @@ class BaseLearner(nn.Module):
     LOSSES: one `LossSpec` per loss. TARGETS: modules with target networks. Both may be set on the instance instead.
     STATISTICS: modules that `train` changes beside the losses, such as running means; they are part of the training
     state. EXTRAS: what it reads of a window's episode beyond the window (see the offline buffer).
+    CRITICS: whose values judge actions, for comparisons: none, `per agent`, `per agent, mixed` into the team's, or
+    `central`: of the state and all actions. It may be set on the instance.
     """
 
     action_types: frozenset[str] = frozenset()
@@ -69,6 +71,7 @@ class BaseLearner(nn.Module):
     TARGETS: tuple[str, ...] = ()
     STATISTICS: tuple[str, ...] = ()
     EXTRAS: tuple[str, ...] = ()
+    CRITICS: str = "none"
     first_bad: Tensor
     target_mac: Any  # where `agent` is among the targets
 

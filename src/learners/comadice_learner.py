@@ -30,6 +30,7 @@ from modules.mixers import REGISTRY as mixer_REGISTRY
 from modules.mixers import build_mixer
 from modules.mixers.hypernet import state_size
 from utils.errors import ConfigError
+from utils.histogram import WEIGHT_EDGES
 from utils.keys import POSITIVE, Key
 
 _LOG = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class ComaDICELearner(BaseLearner):
         "actor_lr": rate("the policies"),
     }
     CONFIGS = ("comadice", "comadice_discrete")
+    CRITICS = "per agent, mixed"
     ALIASES = {"lr": "value_lr"}
 
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
@@ -74,6 +76,7 @@ class ComaDICELearner(BaseLearner):
         self.advantage_from: str = args.advantage if self.variant is None else "mixed"
         if self.advantage_from == "joint":
             self.joint = EnsembleCritic(scheme, args, members=1)  # e(s, a_1..a_N)
+            self.CRITICS = "central"
         if self.advantage_from == "mixed":
             self.q = LocalCritic(scheme, args, with_actions=True, recurrent=args.value_memory)  # q_i
         self.LOSSES = self.losses()
@@ -215,8 +218,15 @@ class ComaDICELearner(BaseLearner):
         weight = self.policy_weight(batch)  # (R,)
         cost = self.imitation(self.unroll(self.mac, batch, NOW), batch).mean(-1)  # (R,)
         # (sum w)^2 / (n sum w^2) of the two means is the share of the data that the policies effectively learn from.
-        stats = {"weight": weight, "weight_square": weight.square(), "policy_cost": cost.detach()}
+        shares = share_by_bin(weight, WEIGHT_EDGES)  # (R, M), 1 for the row's bin: their means are a histogram of w*
+        stats = {"weight": weight, "weight_square": weight.square(), "weight_bin": shares, "policy_cost": cost.detach()}
         return masked_mean(weight * cost, transition_mask(batch).flatten()), stats
+
+
+def share_by_bin(values: Tensor, edges: tuple[float, ...]) -> Tensor:
+    """Which bin each of the values (R,) is in, one-hot (R, M): bin k holds edges[k-1] < value <= edges[k]."""
+    bins = th.stack([values > edge for edge in edges]).sum(0)  # (R,), how many edges lie below
+    return (bins.unsqueeze(-1) == th.arange(len(edges) + 1, device=values.device)).to(values.dtype)
 
 
 def check_config(scheme: dict[str, Any], mac: Any, args: SimpleNamespace) -> None:

@@ -42,6 +42,7 @@ class QLearner(BaseLearner):
         "q_lr": rate("the action values"),
     }
     CONFIGS = ("qmix", "qmix")
+    CRITICS = "per agent"
     ALIASES = {"lr": "q_lr"}
     LOSSES = (LossSpec("q", modules=("agent",), lr="q_lr"),)
     TARGETS: tuple[str, ...] = ("agent",)
@@ -54,6 +55,7 @@ class QLearner(BaseLearner):
         check_config(scheme, args, name)
         self.mixer = build_mixer(name, args)
         if self.mixer is not None:
+            self.CRITICS = "per agent, mixed"
             self.LOSSES = (LossSpec("q", modules=("agent", "mixer"), lr="q_lr"),)
             self.TARGETS = ("agent", "mixer")
         self.double_q: bool = getattr(args, "double_q", True)
