@@ -9,6 +9,7 @@ a mixer makes the team's of them. "Box" names a box of ComaDICE's poster. Its pr
 
 import logging
 import math
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -76,12 +77,15 @@ class ComaDICELearner(BaseLearner):
         self.advantage_from: str = args.advantage if self.variant is None else "mixed"
         if self.advantage_from == "joint":
             self.joint = EnsembleCritic(scheme, args, members=1)  # e(s, a_1..a_N)
-            self.CRITICS = "central"
         if self.advantage_from == "mixed":
             self.q = LocalCritic(scheme, args, with_actions=True, recurrent=args.value_memory)  # q_i
         self.LOSSES = self.losses()
         self.TARGETS = () if self.variant is None else self.variant.targets  # the dual's gradient runs through both nu
         self.prepare()
+
+    @classmethod
+    def critics(cls, config: Mapping[str, Any]) -> str:
+        return "central" if config["advantage"] == "joint" else cls.CRITICS
 
     def losses(self) -> tuple[LossSpec, ...]:
         """Who moves what. The mixer belongs to the values' loss, as in the poster, or, in some variants, to q's.

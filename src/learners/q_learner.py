@@ -1,5 +1,6 @@
 """Q-learning on discrete actions: independent (IQL), VDN (Sunehag et al. 2018), QMIX (Rashid et al. 2018)."""
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -55,7 +56,6 @@ class QLearner(BaseLearner):
         check_config(scheme, args, name)
         self.mixer = build_mixer(name, args)
         if self.mixer is not None:
-            self.CRITICS = "per agent, mixed"
             self.LOSSES = (LossSpec("q", modules=("agent", "mixer"), lr="q_lr"),)
             self.TARGETS = ("agent", "mixer")
         self.double_q: bool = getattr(args, "double_q", True)
@@ -68,6 +68,10 @@ class QLearner(BaseLearner):
             self.ret_ms = RunningMeanStd(shape=(n_values,), device=args.device)
             self.STATISTICS += ("ret_ms",)
         self.prepare()
+
+    @classmethod
+    def critics(cls, config: Mapping[str, Any]) -> str:
+        return cls.CRITICS if config.get("mixer") is None else f"{cls.CRITICS}, mixed"
 
     def train(self, batch: EpisodeBatch, t_env: int, episode_num: int) -> None:  # type: ignore[override]
         """Take the batch into the running statistics, which the loss only reads, then update."""

@@ -13,14 +13,14 @@ def declarations(parts: Parts) -> dict[str, Any]:
     """Who sees and shares what, None where a part declares nothing, as stock EPyMARL's do not.
 
     execution: what actions depend on when policies are played (`BasicMAC.EXECUTION`). observations: local or full
-    (`MultiAgentEnv.OBSERVATIONS`). critics: whose values judge actions (`BaseLearner.CRITICS`). parameters: whether
+    (`MultiAgentEnv.OBSERVATIONS`). critics: whose values judge actions (`BaseLearner.critics`). parameters: whether
     agents share a network. hyperparameters: where their values come from, below what `with` overrides.
     """
     unshared = getattr(parts.mac, "unshared", None)
     return {
         "execution": getattr(parts.mac, "EXECUTION", None),
         "observations": getattr(getattr(parts.runner, "env", None), "OBSERVATIONS", None),
-        "critics": getattr(parts.learner, "CRITICS", None),
+        "critics": parts.learner.critics(vars(parts.args)) if hasattr(parts.learner, "critics") else None,
         "parameters": None if unshared is None else "not shared" if unshared else "shared",
         "hyperparameters": origin_of(parts.args.name, parts.args.tuned, parts.args.dataset),
     }
