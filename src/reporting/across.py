@@ -81,6 +81,10 @@ def _same_draws() -> Iterator[None]:
         np.random.set_state(state)
 
 
+def _estimate(point: np.ndarray, limits: np.ndarray) -> tuple[float, float, float]:
+    return float(point[0]), float(limits[0, 0]), float(limits[1, 0])
+
+
 def interquartile_means(scores: Scores) -> dict[str, tuple[float, float, float]]:
     """Of each method: the interquartile mean over seeds and tasks, and its 95 % stratified bootstrap interval."""
     from rliable import library, metrics
@@ -90,7 +94,7 @@ def interquartile_means(scores: Scores) -> dict[str, tuple[float, float, float]]
 
     with _same_draws():
         points, limits = library.get_interval_estimates(scores.by_method, iqm, reps=REPETITIONS)
-    return {name: (float(points[name][0]), *map(float, limits[name][:, 0])) for name in scores.by_method}
+    return {name: _estimate(points[name], limits[name]) for name in scores.by_method}
 
 
 def improvements(scores: Scores, base: str) -> dict[str, tuple[float, float, float]]:
@@ -102,7 +106,7 @@ def improvements(scores: Scores, base: str) -> dict[str, tuple[float, float, flo
         return {}
     with _same_draws():
         points, limits = library.get_interval_estimates(pairs, probability_of_improvement, reps=REPETITIONS)
-    return {name: (float(points[name][0]), *map(float, limits[name][:, 0])) for name in pairs}
+    return {name: _estimate(points[name], limits[name]) for name in pairs}
 
 
 def probability_of_improvement(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:

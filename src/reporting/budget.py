@@ -34,7 +34,7 @@ class Budget:
 
 
 def budgets(groups: list[Group], units: dict[Task, str]) -> tuple[dict[tuple[Task, str], Budget], list[str]]:
-    """The budget of each task and algorithm with at least two runs that kept their episodes, and notes on the others."""
+    """The budget of each task and algorithm with two or more runs that kept their episodes; notes on the others."""
     pools: dict[tuple[Task, str], list[np.ndarray]] = defaultdict(list)
     lacking: dict[tuple[Task, str], int] = defaultdict(int)
     for group in groups:
@@ -45,7 +45,7 @@ def budgets(groups: list[Group], units: dict[Task, str]) -> tuple[dict[tuple[Tas
             else:
                 pools[group.task, group.algorithm].append(np.array(scores))
     notes = [
-        f"{algorithm} on {task.name()}: {count} runs kept no returns of their last episodes, so that no budget counts them"
+        f"{algorithm} on {task.name()}: {count} runs kept no returns of episodes, so that no budget has them"
         for (task, algorithm), count in lacking.items()
     ]
     notes += [

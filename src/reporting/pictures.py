@@ -94,7 +94,7 @@ def _metric(report: Report, name: str) -> Panels:
 
 
 def _by_size(report: Report, name: str) -> Panels:
-    """SPaCQL's Figure 2 (u) and 3 (w): one line for each number of replaced agents, a panel for each task and method."""
+    """SPaCQL's Figure 2 (u) and 3 (w): lines by number of replaced agents, panels by task and method."""
     found: Panels = {}
     names = shortened(report.groups)
     for group in report.groups:

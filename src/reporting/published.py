@@ -29,7 +29,7 @@ def beside_paper(name: str, groups: list[Group], units: dict[Task, str]) -> Tabl
     if name not in paper_names():
         raise ReportError(f"--paper {name}: its numbers are not known; {nearest(name, paper_names())}")
     paper = json.loads((PAPERS / f"{name}.json").read_text(encoding="utf-8"))
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for group in groups:
         row = row_of(paper, group.task)
         if row is None or group.algorithm not in row["scores"] or units[group.task] != paper["unit"]:
@@ -37,8 +37,9 @@ def beside_paper(name: str, groups: list[Group], units: dict[Task, str]) -> Tabl
         mean, deviation = row["scores"][group.algorithm]
         ours, limits = by_rule(group, "final", paper["unit"]), interval(group, paper["unit"])
         theirs = of_published(mean, deviation, paper["seeds"])
-        known = limits is not None and theirs is not None
-        overlap = "not known" if not known else "yes" if limits.overlaps(*theirs) else "no"  # type: ignore[union-attr, misc]
+        overlap = "not known"
+        if limits is not None and theirs is not None:
+            overlap = "yes" if limits.overlaps(*theirs) else "no"
         published = f"{mean:.1f}" + ("" if deviation is None else f" ± {deviation:.1f}")
         rows.append(
             (group.task.name(), group.method, str(ours.n), str(ours), published, f"{ours.mean - mean:+.1f}", overlap)
@@ -50,7 +51,7 @@ def beside_paper(name: str, groups: list[Group], units: dict[Task, str]) -> Tabl
         )
     head = ("data", "method", "n", "ours", "paper", "difference", "overlap")
     notes = [
-        f"{paper['title']}, {paper['source']}, {paper['seeds']} seeds. Overlap is that of the 95 % intervals of both means.",
+        f"{paper['title']}, {paper['source']}, {paper['seeds']} seeds. Overlap: of the 95 % intervals of both means.",
         *paper["notes"],
     ]
     return Table(f"Beside the paper, {paper['unit']}", head, rows, keys=2, notes=notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reporting.assembled import Report
-from reporting.numbers import RULES, by_rule, evaluations_averaged, interval
+from reporting.numbers import RULES, Summary, by_rule, evaluations_averaged, interval
 from reporting.tables import comma_separated
 
 
@@ -16,9 +16,7 @@ def rows_text(report: Report) -> str:
     rows = []
     for group in report.groups:
         unit, own = report.units[group.task], dict(group.keys)
-        numbers = [
-            value for rule in RULES for value in _pair(by_rule(group, rule, unit).mean, by_rule(group, rule, unit).std)
-        ]
+        numbers = [text for rule in RULES for text in _pair(by_rule(group, rule, unit))]
         limits = interval(group, unit)
         bounds = ["", "", ""]
         if limits is not None:
@@ -30,5 +28,5 @@ def rows_text(report: Report) -> str:
     return comma_separated(head, rows)
 
 
-def _pair(mean: float, std: float | None) -> tuple[str, str]:
-    return repr(mean), "" if std is None else repr(std)
+def _pair(found: Summary) -> tuple[str, str]:
+    return repr(found.mean), "" if found.std is None else repr(found.std)

@@ -37,7 +37,9 @@ def check(groups: list[Group], allowed: Iterable[str]) -> tuple[list[Group], lis
     allowed = set(allowed)
     for word in sorted(allowed - ALLOWED.keys()):
         raise ReportError(f"--allow {word}: nothing is called so; {nearest(word, ALLOWED)}")
-    reasons, notes, kept = [], [], []
+    reasons: list[str] = []
+    notes: list[str] = []
+    kept = []
     for group in groups:
         group, said = _repeated(group, "seed" in allowed)
         kept.append(group)

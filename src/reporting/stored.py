@@ -1,4 +1,4 @@
-"""Runs in one small JSON file, which `report.py --to json` writes and `report.py` reads. docs/reports.md has its entries."""
+"""Runs in one small JSON file, which `report.py --to json` writes and `report.py` reads (docs/reports.md)."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _checked(path: Path, number: int, entry: Any, configs: list[dict[str, Any]])
     numbers += (entry.get("reference") or {}).values()
     if not all(_is_number(value) for value in numbers) or not all(map(_is_curve, entry["curves"].values())):
         raise ReportError(f"{path} is damaged: its run {number} holds what is no number where one belongs")
-    known = {name: entry.get(name) for name in _TYPES}
+    known: dict[str, Any] = {name: entry.get(name) for name in _TYPES}
     known["curves"] = {name: Curve(tuple(c["steps"]), tuple(c["values"])) for name, c in entry["curves"].items()}
     for name in ("by_hand", *_NUMBERS):
         known[name] = None if known[name] is None else tuple(known[name])
@@ -110,7 +110,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_curve(curve: Any) -> bool:
-    lists = [curve.get(name) for name in ("steps", "values")] if isinstance(curve, dict) else [None]
+    lists: list[Any] = [curve.get(name) for name in ("steps", "values")] if isinstance(curve, dict) else [None]
     if not all(isinstance(found, list) and found and all(map(_is_number, found)) for found in lists):
         return False
-    return len(lists[0]) == len(lists[1])
+    return len(lists[0]) == len(lists[-1])

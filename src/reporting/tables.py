@@ -20,7 +20,7 @@ class Table:
 
     title: str
     head: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     keys: int = 1
     notes: list[str] = field(default_factory=list)
 
