@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reporting.runs import ReportError, Run
+from reporting.runs import ReportError, Run, text_of
 from reporting.sacred_runs import NotCountedError, read_sacred
-from reporting.stored import FORMAT, read_stored
+from reporting.stored import FORMAT, NOT_STORED, read_stored
 from utils.errors import cause
 from utils.paths import user_path
 
@@ -84,8 +84,8 @@ def _once(found: Reading) -> list[Run]:
     """The runs without second copies of one run, such as a directory and the file that was made of it."""
     kept: dict[object, Run] = {}
     for run in found.runs:
-        score = tuple(sorted(run.final.items()))
-        same = (run.algorithm, run.dataset, run.seed, run.started, score) if run.started else id(run)
+        config = {key: value for key, value in run.config.items() if key not in NOT_STORED}
+        same = text_of([config, run.seed, run.started, run.final]) if run.started else id(run)
         if same in kept:
             found.left_out.append(f"read twice, counted once: {run.source} and {kept[same].source}")
         else:

@@ -12,6 +12,7 @@ from reporting.runs import Curve, ReportError, Run
 from utils.errors import cause
 
 FORMAT, VERSION = "epymarl-offline results", 1
+NOT_STORED = ("seed", "local_results_path")  # keys of a configuration
 _LARGEST = 1 << 28  # bytes
 _DIGITS = 6  # of a curve's values and of episodes' returns
 # Types of a run's entries; null is allowed where the entry is not in `_NEEDED`.
@@ -29,7 +30,7 @@ def stored_text(runs: Iterable[Run]) -> str:
     configs: list[dict[str, Any]] = []
     entries = []
     for run in runs:
-        config = {key: value for key, value in run.config.items() if key not in ("seed", "local_results_path")}
+        config = {key: value for key, value in run.config.items() if key not in NOT_STORED}
         if config not in configs:
             configs.append(config)
         entries.append(_entry(run, configs.index(config)))
@@ -99,9 +100,13 @@ def _checked(path: Path, number: int, entry: Any, configs: list[dict[str, Any]])
     if not all(_is_number(value) for value in numbers) or not all(map(_is_curve, entry["curves"].values())):
         raise ReportError(f"{path} is damaged: its run {number} holds what is no number where one belongs")
     known: dict[str, Any] = {name: entry.get(name) for name in _TYPES}
-    known["curves"] = {name: Curve(tuple(c["steps"]), tuple(c["values"])) for name, c in entry["curves"].items()}
-    for name in ("by_hand", *_NUMBERS):
-        known[name] = None if known[name] is None else tuple(known[name])
+    known["curves"] = {
+        name: Curve(tuple(map(float, curve["steps"])), tuple(map(float, curve["values"])))
+        for name, curve in entry["curves"].items()
+    }
+    for name in _NUMBERS:
+        known[name] = None if known[name] is None else tuple(map(float, known[name]))
+    known["by_hand"] = None if known["by_hand"] is None else tuple(known["by_hand"])
     return Run(**known, config={**configs[place], "seed": entry["seed"]})
 
 

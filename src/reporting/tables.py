@@ -34,7 +34,7 @@ def markdown(tables: Iterable[Table], notes: Sequence[str] = (), width: int = WI
     for table in tables:
         parts = split(table, width)
         blocks.append("\n\n".join([f"## {table.title}", *("\n".join(_lines(part)) for part in parts)]))
-        blocks += ["\n".join(wrapped(note, width)) for note in table.notes]
+        blocks += ["\n".join(line for note in table.notes for line in wrapped(note, width))] if table.notes else []
     if notes:
         blocks.append("\n\n".join(["## Notes", "\n".join(line for note in notes for line in wrapped(note, width))]))
     return "\n\n".join(blocks) + "\n"
