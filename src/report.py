@@ -15,10 +15,11 @@ from reporting.page import page
 from reporting.pictures import pictures
 from reporting.places import read_places
 from reporting.rows import rows_text
+from reporting.runs import ReportError
 from reporting.soundness import ALLOWED, Refusal, check
 from reporting.stored import stored_text
 from reporting.tables import latex, markdown
-from utils.errors import UserError
+from utils.errors import UserError, nearest
 from utils.files import output_error, writing_file
 from utils.paths import user_path
 
@@ -45,8 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             write(user_path(arguments.out, "-o", written=True), text.encode("utf-8"))
         if arguments.figures is not None:
             folder = user_path(arguments.figures, "--figures", folder=True)
-            for name, picture in pictures(report).items():
-                write(folder / f"{arguments.prefix}{name}.png", picture)
+            drawn = pictures(report)
+            for name in arguments.only:
+                if name not in drawn:
+                    raise ReportError(f"--only {name}: there is no such picture of these runs; {nearest(name, drawn)}")
+            for name, picture in drawn.items():
+                if name in (arguments.only or drawn):
+                    write(folder / f"{arguments.prefix}{name}.png", picture)
     except Refusal as refusal:
         for reason in refusal.reasons:
             print(f"error: {reason}", file=sys.stderr)
@@ -104,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--to", choices=FORMS, default="markdown", help="what to write (markdown)")
     add("-o", "--out", metavar="FILE", help="the file to write (the terminal)")
     add("--figures", metavar="FOLDER", help="draw PNGs into this folder, too")
+    add("--only", action="append", default=[], metavar="NAME", help="draw this picture alone, such as scores")
     add("--prefix", default="", metavar="TEXT", help="what the PNGs' names begin with")
     return parser
 

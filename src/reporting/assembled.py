@@ -11,7 +11,7 @@ from reporting import across
 from reporting.budget import SHOWN, Budget, budgets
 from reporting.comparability import comparability
 from reporting.groups import Group, Task, differing_between_tasks
-from reporting.numbers import Difference, by_rule, evaluations_averaged, interval, paired, units
+from reporting.numbers import Difference, by_rule, evaluations_averaged, interval, paired, signed, units
 from reporting.published import beside_paper
 from reporting.runs import ReportError
 from reporting.tables import Table
@@ -185,9 +185,9 @@ def _differences(report: Report, base: str) -> list[Table]:
 def _difference(found: Difference | None) -> tuple[str, str, str, str]:
     if found is None:
         return "none in common", "", "", ""
-    limits = "" if found.bounds is None else f"[{found.bounds[0]:+.1f}, {found.bounds[1]:+.1f}]"
-    by_seed = " / ".join(f"{value:+.1f}" for value in found.values)
-    return ", ".join(map(str, found.seeds)), f"{found.mean:+.1f}", limits, by_seed
+    limits = "" if found.bounds is None else f"[{signed(found.bounds[0])}, {signed(found.bounds[1])}]"
+    by_seed = " / ".join(signed(value) for value in found.values)
+    return ", ".join(map(str, found.seeds)), signed(found.mean), limits, by_seed
 
 
 def _over_tasks(report: Report, base: str) -> list[Table]:

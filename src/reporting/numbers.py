@@ -41,6 +41,11 @@ def summary(values: Sequence[float]) -> Summary:
     return Summary(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
 
 
+def signed(value: float) -> str:
+    """A difference with its sign; what rounds to zero has a plus."""
+    return f"{round(value, 1) + 0.0:+.1f}"
+
+
 def by_rule(group: Group, rule: str, unit: str) -> Summary:
     """The group's score by one of `RULES`."""
     return summary([RULES[rule](run, unit) for run in group.runs])

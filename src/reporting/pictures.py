@@ -14,6 +14,7 @@ from reporting.assembled import Report, shortened
 from reporting.groups import Group, Task
 from reporting.numbers import by_rule
 from reporting.runs import Curve
+from utils.errors import printable
 from utils.histogram import WEIGHT_EDGES
 
 Lines = dict[str, list[Curve]]  # by label, one curve per seed
@@ -56,7 +57,7 @@ def _clock(report: Report) -> str:
 
 
 def _label(report: Report, group: Group) -> str:
-    return f"{group.algorithm} {report.labels[group]}".strip()
+    return printable(f"{group.algorithm} {report.labels[group]}".strip())
 
 
 def _panels(report: Report, lines: Callable[[Group], Lines]) -> Panels:

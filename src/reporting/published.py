@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reporting.groups import Group, Task, quality_of
-from reporting.numbers import by_rule, interval, of_published
+from reporting.numbers import by_rule, interval, of_published, signed
 from reporting.runs import ReportError
 from reporting.tables import Table
 from utils.errors import nearest
@@ -42,7 +42,7 @@ def beside_paper(name: str, groups: list[Group], units: dict[Task, str]) -> Tabl
             overlap = "yes" if limits.overlaps(*theirs) else "no"
         published = f"{mean:.1f}" + ("" if deviation is None else f" ± {deviation:.1f}")
         rows.append(
-            (group.task.name(), group.method, str(ours.n), str(ours), published, f"{ours.mean - mean:+.1f}", overlap)
+            (group.task.name(), group.method, str(ours.n), str(ours), published, signed(ours.mean - mean), overlap)
         )
     if not rows:
         raise ReportError(

@@ -126,8 +126,8 @@ def test_statistics_over_tasks_are_rliable_s() -> None:
 
 
 def test_tasks_and_seeds_that_all_have_are_compared(tmp_path: Path) -> None:
-    for name, task, seeds in (("bc", "a", (1, 2, 3)), ("bc", "b", (2, 3)), ("spacql", "a", (1, 2)), ("spacql", "b", (1, 2)),
-                              ("spacql", "c", (1,))):  # fmt: skip
+    every = {("bc", "a"): (1, 2, 3), ("bc", "b"): (2, 3), ("spacql", "a"): (1, 2), ("spacql", "b"): (1, 2)}
+    for (name, task), seeds in (every | {("spacql", "c"): (1,)}).items():
         for seed in seeds:
             make_run(tmp_path / f"{name}{task}{seed}", seed, [0.0, float(seed)], name=name, dataset=task, checksum=task)
     groups = grouped(read_places([str(tmp_path)]).runs)[0]
@@ -180,8 +180,8 @@ def test_published_numbers_stand_beside_ours(tmp_path: Path, capsys: pytest.Capt
     assert "OMAR's published files" in " ".join(out.split())
     status, _, err = run_command(capsys, tmp_path, "--paper", "comadice")
     assert status == 1 and "leave --paper out, or add --raw" in err
-    make_run(tmp_path / "ant", 1, [0.0, 1000.0], raw=True, name="comadice", dataset="mamujoco/ant/medium-expert", env="x",
-             checksum="d")  # fmt: skip
+    ant = {"name": "comadice", "dataset": "mamujoco/ant/medium-expert", "env": "x"}
+    make_run(tmp_path / "ant", 1, [0.0, 1000.0], raw=True, checksum="d", **ant)
     (row,) = rows(run_command(capsys, tmp_path, "--paper", "comadice")[1], "Beside the paper")
     assert (row["ours"], row["paper"], row["overlap"]) == ("2100.0", "1813.9 ± 68.4", "not known")
 

@@ -1,4 +1,4 @@
-"""Nothing is mixed up: what differs stands apart, what is no training run does not count, what spoils a mean is refused."""
+"""What differs stands apart, what is no training run does not count, what spoils a mean is refused."""
 
 from __future__ import annotations
 
