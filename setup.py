@@ -47,6 +47,9 @@ setup(
             "onnx>=1.17",
             "onnxruntime>=1.20",
             "imageio-ffmpeg>=0.6",
+            "rliable>=1.2",
+            "arch<8",
+            "pandas<3",
         ],
         "lbf": ["lbforaging>=2.0"],
         "tensorboard": ["tensorboard>=2.17"],
@@ -54,6 +57,7 @@ setup(
         "onnx": ["onnx>=1.17", "onnxruntime>=1.20"],  # policy.py export --to onnx
         "sweep": ["ray>=2.40"],  # search.py --backend ray
         "video": ["imageio-ffmpeg>=0.6"],  # policy.py play -o FILE.mp4
+        "report": ["rliable>=1.2", "arch<8", "pandas<3"],  # arch 7 cannot be imported beside pandas 3
         "stock-scripts": ["seaborn>=0.13", "click>=8.1"],  # of EPyMARL's plot_results.py and search.py
     },
     entry_points={"console_scripts": ["epymarl-offline=epymarl_offline_launcher:main"]},

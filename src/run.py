@@ -14,7 +14,7 @@ from sacred.utils import SacredInterrupt
 from loops import collect, evaluate, offline, online, tracking
 from loops.build import Parts, build
 from loops.checks import check_places
-from loops.identity import told
+from loops.describe import declare
 from loops.resolve import run_settings
 from utils import signals
 from utils.config import Config
@@ -45,8 +45,12 @@ def run(_run: Run, _config: Config, _log: logging.Logger) -> dict[str, float]:
     _log.info(f"Seed: {settings.seed}")
     try:
         parts = build(settings, logger)
+        declare(_run, parts)
         signals.check("before the first step; nothing is lost")
-        return loop_of(settings)(parts, logger, _run)
+        figures = loop_of(settings)(parts, logger, _run)
+        if parts.evaluator is not None:
+            parts.evaluator.keep_returns(_run)
+        return figures
     except SacredInterrupt:
         raise
     except Exception as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -49,86 +48,6 @@ def test_alternatives_to_operators_give_the_same_gradient(monkeypatch: pytest.Mo
 def test_the_sampling_buffers_hold_the_same_episodes() -> None:
     replay, offline = load("buffer_sampling").build(20)
     assert replay.episodes_in_buffer == offline.episodes_in_buffer == 20
-
-
-def sacred_run(folder: Path, seed: int, scores: list[float], status: str = "COMPLETED", **config: object) -> None:
-    """A finished run's files, as far as `reproduction.py` reads them."""
-    folder.mkdir(parents=True)
-    steps = [100 * i for i in range(len(scores))]
-    curves = {f"{key}_{k}": [k * i / 10 + 1 for i in steps] for key in "wu" for k in (1, 2, 3)}
-    curves |= {"k_eff": [2.0 for _ in steps], "u_target": steps, "q_data": steps, "test_normalised_score": scores}
-    times = [f"2026-01-01T00:00:{5 * i:02d}" for i in range(len(scores))]
-    metrics = {key: {"steps": steps, "values": values, "timestamps": times} for key, values in curves.items()}
-    metrics["final_normalised_score"] = {"steps": steps[-1:], "values": scores[-1:], "timestamps": times[-1:]}
-    run: dict[str, object] = {"status": status, "start_time": "2026-01-01T00:00:00", "stop_time": "2026-01-01T00:02:00"}
-    run["experiment"] = {"repositories": [{"commit": "0123456789", "dirty": False}]}
-    known = {"seed": seed, "name": "spacql", "dataset": "mpe/simple_spread/random", "lr": 0.01, "checkpoint_path": ""}
-    for name, content in (("metrics", metrics), ("run", run), ("config", known | config)):
-        (folder / f"{name}.json").write_text(json.dumps(content))
-
-
-def test_records_become_tables_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    reproduction = load("reproduction")
-    scores = [float(i) for i in range(12)]
-    sacred_run(tmp_path / "runs" / "1", 1, scores)
-    sacred_run(tmp_path / "runs" / "2", 2, [score + 2 for score in scores[:-1]] + [9.0])
-    sacred_run(tmp_path / "runs" / "3", 3, scores, status="INTERRUPTED")
-    (tmp_path / "runs" / "4").mkdir()
-    (tmp_path / "runs" / "4" / "metrics.json").write_text('{"half')
-    (file,) = reproduction.gather(tmp_path / "runs", tmp_path / "json", None)
-    assert file.name == "spacql-random.json"
-    left_out = capsys.readouterr().err
-    assert "not completed (INTERRUPTED)" in left_out and "not readable" in left_out
-    written = json.loads(file.read_text())["runs"][0]["curves"]["test_normalised_score"]
-    assert written["seconds"] == [5 * i for i in range(12)] and written["values"] == scores
-    row = reproduction.table(tmp_path / "json").splitlines()[-1]
-    # final 11 and 9, best 11 and 12, means of the last ten 6.5 and (4 + .. + 12 + 9) / 10 = 8.1
-    assert row == "| random | spacql | 10.0 ± 1.4 | 11.5 ± 0.7 | 7.3 ± 1.1 | 11.0 / 9.0 | 2.0 |"
-    # updates 600 to 1100 count: u_k = 85 k + 1
-    row = reproduction.uncertainty_table(tmp_path / "json").splitlines()[-1]
-    ratio = f"{256 / 86:.3f}"
-    assert row == f"| random | spacql | 850 / 850 | 850 | 86, 171, 256 | {ratio} / {ratio} | 86, 171, 256 |  | 2 |"
-    pictures = reproduction.figures(tmp_path / "json", tmp_path / "images")
-    pictures += reproduction.seconds(tmp_path / "json", tmp_path / "images")
-    stems = ["scores", "targets", "uncertainty", "weights", "seconds"]
-    assert [picture.stem for picture in pictures] == [f"json_{stem}" for stem in stems]
-    assert all(picture.stat().st_size > 1000 for picture in pictures)
-    sacred_run(tmp_path / "more" / "1", 1, scores)
-    reproduction.gather(tmp_path / "more", tmp_path / "json", "another")
-    with pytest.raises(reproduction.Mismatch, match="second algorithm with weights on random"):
-        reproduction.figures(tmp_path / "json", tmp_path / "images")
-
-
-def test_runs_of_another_kind_are_not_averaged(tmp_path: Path) -> None:
-    reproduction = load("reproduction")
-    for order, (first, second) in enumerate([({}, {"lr": 0.1}), ({"new": 1}, {}), ({}, {"new": 1})]):
-        source = tmp_path / str(order)
-        sacred_run(source / "1", 1, [0.0, 1.0], **first)
-        sacred_run(source / "2", 2, [0.0, 1.0], **second)
-        with pytest.raises(reproduction.Mismatch, match="differ in (lr|new)"):
-            reproduction.gather(source, tmp_path / "json", None)
-        assert len(reproduction.gather(source, tmp_path / "ignored", None, frozenset({"lr", "new"}))) == 1
-    sacred_run(tmp_path / "b" / "1", 1, [0.0, 1.0])
-    sacred_run(tmp_path / "b" / "2", 1, [0.0, 1.0])
-    with pytest.raises(reproduction.Mismatch, match="a seed occurs twice"):
-        reproduction.gather(tmp_path / "b", tmp_path / "json", None)
-    assert not (tmp_path / "json").exists()
-    with pytest.raises(reproduction.Mismatch, match="no completed run"):
-        reproduction.gather(tmp_path / "json", tmp_path / "json", None)
-    (tmp_path / "else.json").write_text("[1]")
-    with pytest.raises(reproduction.Mismatch, match="no file that `gather` wrote"):
-        reproduction.load(tmp_path)
-
-
-def test_times_of_continued_runs_are_not_known(tmp_path: Path) -> None:
-    reproduction = load("reproduction")
-    sacred_run(tmp_path / "runs" / "1", 1, [0.0, 1.0], checkpoint_path="results/models/x")
-    sacred_run(tmp_path / "runs" / "2", 2, [0.0, 1.0])
-    reproduction.gather(tmp_path / "runs", tmp_path / "json", None)
-    runs = json.loads((tmp_path / "json" / "spacql-random.json").read_text())["runs"]
-    assert [run["seconds"] for run in runs] == [None, 120]
-    assert reproduction.table(tmp_path / "json").endswith("| 2.0 |")
-    assert len(reproduction.seconds(tmp_path / "json", tmp_path)) == 1
 
 
 def test_every_learner_has_its_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 # Low to high. A file may import its own layer and those below. What is named in none of them is a script at the top.
 LAYERS = ("utils", "modules", "components", "envs", "controllers", "datasets", "learners", "runners", "loops",
-          "deployment", "sweeps")  # fmt: skip
+          "deployment", "sweeps", "reporting")  # fmt: skip
 # Above the runners, beside the loops: what exists for stock EPyMARL's sake, which nothing else may import.
 STOCK = "stock"
 # Networks know nothing of the rest.

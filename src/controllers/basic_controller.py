@@ -24,6 +24,9 @@ class BasicMAC:
     """A controller whose agents share one network; its input may hold the agent's index (`obs_agent_id`)."""
 
     unshared = False  # whether each agent has its own network
+    # What an agent's action may depend on when policies are played: local: its own input; autoregressive: other agents'
+    # actions of the same step too; centralised: all agents' inputs.
+    EXECUTION = "local"
 
     def __init__(self, scheme: dict[str, Any], groups: dict[str, int], args: SimpleNamespace) -> None:
         self.n_agents = args.n_agents

@@ -28,6 +28,7 @@ class GameEnv(MultiAgentEnv):
     """
 
     n_agents = 2
+    OBSERVATIONS = "full"
 
     def __init__(
         self, n_actions: int, seed: int | None, episode_limit: int, common_reward: bool, reward_scalarisation: str

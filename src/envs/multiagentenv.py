@@ -67,12 +67,15 @@ class MultiAgentEnv(ABC):
 
     team_reward: whether the simulator pays one number for the team, not one per agent. `step` then returns that number,
     whatever `common_reward` and `reward_scalarisation` say. It may become known with the first step only.
+
+    OBSERVATIONS: what one agent's observation tells, for comparisons: `local`, or `full` where it is the whole state.
     """
 
     n_agents: int
     episode_limit: int
     action_space: ActionSpace = "discrete"
     team_reward: bool = False
+    OBSERVATIONS: str = "local"
     action_low: Bounds
     action_high: Bounds
 

@@ -51,7 +51,7 @@ class ProcessVectorEnv(VectorEnv):
             own = {**env_args, "seed": None if seed is None else seed + i, "common_reward": False}
             self._workers.append(Worker(i))
             self._workers[-1].send("make", (env, own))
-        self._env_info: dict[str, Any] = [self._answer(worker) for worker in self._workers][0]
+        self._env_info, self.OBSERVATIONS = [self._answer(worker) for worker in self._workers][0]
         self.n_agents = int(self._env_info["n_agents"])
         self.episode_limit = int(self._env_info["episode_limit"])
         self._n_active = 0
@@ -200,7 +200,7 @@ def serve(connection: Connection) -> None:
 
                     name, env_args = payload
                     env = REGISTRY[name](**env_args)
-                    answer: Any = env.get_env_info()
+                    answer: Any = (env.get_env_info(), getattr(env, "OBSERVATIONS", "local"))
                 else:
                     assert env is not None
                     answer = _play(env, command, payload)

@@ -19,6 +19,7 @@ class VectorEnv(ABC):
 
     n_agents: int
     episode_limit: int
+    OBSERVATIONS: str = "local"  # as `MultiAgentEnv.OBSERVATIONS`
 
     def __init__(self, n_envs: int, common_reward: bool, reward_scalarisation: str) -> None:
         if n_envs < 1:
@@ -128,6 +129,7 @@ class SyncVectorEnv(VectorEnv):
         super().__init__(n_envs, common_reward, reward_scalarisation)
         self.envs = [make_env(i) for i in range(n_envs)]
         self.n_agents = self.envs[0].n_agents
+        self.OBSERVATIONS = getattr(self.envs[0], "OBSERVATIONS", "local")  # stock EPyMARL's do not say
         self.episode_limit = self.envs[0].episode_limit
         self._active: list[MultiAgentEnv] = []
         self._terminated = np.zeros(0, dtype=bool)

@@ -1,7 +1,7 @@
 """What every learner shares: noise, context, gradients, clipping, optimisers, targets, logging, saving."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -58,6 +58,8 @@ class BaseLearner(nn.Module):
     LOSSES: one `LossSpec` per loss. TARGETS: modules with target networks. Both may be set on the instance instead.
     STATISTICS: modules that `train` changes beside the losses, such as running means; they are part of the training
     state. EXTRAS: what it reads of a window's episode beyond the window (see the offline buffer).
+    CRITICS: whose values judge actions, for comparisons: none, `per agent`, `per agent, mixed` into the team's, or
+    `central`: of the state and all actions. Where keys decide, `critics` says it.
     """
 
     action_types: frozenset[str] = frozenset()
@@ -69,6 +71,7 @@ class BaseLearner(nn.Module):
     TARGETS: tuple[str, ...] = ()
     STATISTICS: tuple[str, ...] = ()
     EXTRAS: tuple[str, ...] = ()
+    CRITICS: str = "none"
     first_bad: Tensor
     target_mac: Any  # where `agent` is among the targets
 
@@ -84,6 +87,11 @@ class BaseLearner(nn.Module):
         self.training_steps = 0
         self.log_stats_t = -args.learner_log_interval - 1
         self._pending: dict[str, Stats | None] = {}
+
+    @classmethod
+    def critics(cls, config: Mapping[str, Any]) -> str:
+        """Whose values judge actions in a run of this configuration."""
+        return cls.CRITICS
 
     def prepare(self) -> None:
         """Create targets and optimisers; the last line of a subclass's `__init__`."""

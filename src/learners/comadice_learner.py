@@ -9,6 +9,7 @@ a mixer makes the team's of them. "Box" names a box of ComaDICE's poster. Its pr
 
 import logging
 import math
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +31,7 @@ from modules.mixers import REGISTRY as mixer_REGISTRY
 from modules.mixers import build_mixer
 from modules.mixers.hypernet import state_size
 from utils.errors import ConfigError
+from utils.histogram import WEIGHT_EDGES
 from utils.keys import POSITIVE, Key
 
 _LOG = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class ComaDICELearner(BaseLearner):
         "actor_lr": rate("the policies"),
     }
     CONFIGS = ("comadice", "comadice_discrete")
+    CRITICS = "per agent, mixed"
     ALIASES = {"lr": "value_lr"}
 
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
@@ -79,6 +82,10 @@ class ComaDICELearner(BaseLearner):
         self.LOSSES = self.losses()
         self.TARGETS = () if self.variant is None else self.variant.targets  # the dual's gradient runs through both nu
         self.prepare()
+
+    @classmethod
+    def critics(cls, config: Mapping[str, Any]) -> str:
+        return "central" if config["advantage"] == "joint" else cls.CRITICS
 
     def losses(self) -> tuple[LossSpec, ...]:
         """Who moves what. The mixer belongs to the values' loss, as in the poster, or, in some variants, to q's.
@@ -215,8 +222,15 @@ class ComaDICELearner(BaseLearner):
         weight = self.policy_weight(batch)  # (R,)
         cost = self.imitation(self.unroll(self.mac, batch, NOW), batch).mean(-1)  # (R,)
         # (sum w)^2 / (n sum w^2) of the two means is the share of the data that the policies effectively learn from.
-        stats = {"weight": weight, "weight_square": weight.square(), "policy_cost": cost.detach()}
+        shares = share_by_bin(weight, WEIGHT_EDGES)  # (R, M), 1 for the row's bin: their means are a histogram of w*
+        stats = {"weight": weight, "weight_square": weight.square(), "weight_bin": shares, "policy_cost": cost.detach()}
         return masked_mean(weight * cost, transition_mask(batch).flatten()), stats
+
+
+def share_by_bin(values: Tensor, edges: tuple[float, ...]) -> Tensor:
+    """Which bin each of the values (R,) is in, one-hot (R, M): bin k holds edges[k-1] < value <= edges[k]."""
+    bins = th.stack([values > edge for edge in edges]).sum(0)  # (R,), how many edges lie below
+    return (bins.unsqueeze(-1) == th.arange(len(edges) + 1, device=values.device)).to(values.dtype)
 
 
 def check_config(scheme: dict[str, Any], mac: Any, args: SimpleNamespace) -> None:

@@ -45,6 +45,7 @@ class FQELearner(BaseLearner):
         "critic_lr": rate("the critics"),
     }
     CONFIGS = ("fqe", "fqe")
+    CRITICS = "central"
     LOSSES = (LossSpec("critic", modules=("critic",), lr="critic_lr", clip="member"),)
     TARGETS = ("critic",)
     FIXED_POLICY = True

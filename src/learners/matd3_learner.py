@@ -37,6 +37,7 @@ class MATD3Learner(BaseLearner):
         "pre_tanh_l2": Key("weight of the squared policy outputs before tanh", WEIGHT),
     }
     CONFIGS = ("matd3", "matd3")
+    CRITICS = "central"
     ALIASES = {"lr": "critic_lr"}
     LOSSES = (
         LossSpec("critic", modules=("critic",), lr="critic_lr"),

@@ -1,5 +1,6 @@
 """Q-learning on discrete actions: independent (IQL), VDN (Sunehag et al. 2018), QMIX (Rashid et al. 2018)."""
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,6 +43,7 @@ class QLearner(BaseLearner):
         "q_lr": rate("the action values"),
     }
     CONFIGS = ("qmix", "qmix")
+    CRITICS = "per agent"
     ALIASES = {"lr": "q_lr"}
     LOSSES = (LossSpec("q", modules=("agent",), lr="q_lr"),)
     TARGETS: tuple[str, ...] = ("agent",)
@@ -66,6 +68,10 @@ class QLearner(BaseLearner):
             self.ret_ms = RunningMeanStd(shape=(n_values,), device=args.device)
             self.STATISTICS += ("ret_ms",)
         self.prepare()
+
+    @classmethod
+    def critics(cls, config: Mapping[str, Any]) -> str:
+        return cls.CRITICS if config.get("mixer") is None else f"{cls.CRITICS}, mixed"
 
     def train(self, batch: EpisodeBatch, t_env: int, episode_num: int) -> None:  # type: ignore[override]
         """Take the batch into the running statistics, which the loss only reads, then update."""

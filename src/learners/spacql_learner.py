@@ -59,6 +59,7 @@ class SPaCQLLearner(BaseLearner):
         "actor_update_interval": Key("critic updates per policy update", COUNT),
     }
     CONFIGS = ("spacql", "spacql_discrete")
+    CRITICS = "central"
     ALIASES = {"lr": "critic_lr"}
     LOSSES: tuple[LossSpec, ...] = (
         LossSpec("critic", modules=("critic",), lr="critic_lr"),

@@ -12,10 +12,11 @@ from sacred.run import Run
 
 from components.scheme import Scheme, build_scheme, extend_scheme
 from loops.build import Parts
+from loops.declared import declarations
 from loops.simulators import simulator_of
 from utils.config import SOURCE
 from utils.description import plain_values
-from utils.redact import redacted
+from utils.redact import redacted, redacted_command
 from utils.settings import Settings
 from utils.versions import SIMULATORS, code_state, installed, installed_imports, packages_of
 
@@ -28,9 +29,10 @@ def describe(parts: Parts, sacred_run: Run, continues: Path | None = None) -> di
 
     config: every key, with `auto` replaced by what it became. env_info, scheme: sizes, dtypes, action bounds and agent
     count. input_statistics: what the networks' inputs are standardised by. dataset: name, path, checksum and card.
-    environment: its arguments and the simulators' versions. code: the commit, whether files differed from it, and the
-    SHA-256 of every source file that was imported. versions: those of all imported packages. sacred: where Sacred keeps
-    the run. continues: the step directory that the run goes on from. identity: by which a sweep knows the run again.
+    environment: its arguments and the simulators' versions. declared: `declarations`. code: the commit, whether files
+    differed from it, and the SHA-256 of every source file that was imported. versions: those of all imported packages.
+    sacred: where Sacred keeps the run. continues: the step directory that the run goes on from. identity: by which a
+    sweep knows the run again.
     """
     args = parts.args
     description = {
@@ -42,6 +44,7 @@ def describe(parts: Parts, sacred_run: Run, continues: Path | None = None) -> di
         "input_statistics": statistics_of(parts),
         "dataset": dataset_of(parts),
         "environment": environment_of(args, {} if parts.runner is None else parts.runner.get_env_info()),
+        "declared": declarations(parts),
         "code": {**code_state(), "sources": sources()},
         "versions": installed_imports(),
         "sacred": sacred_place(sacred_run),
@@ -137,3 +140,23 @@ def point_to(sacred_run: Run, description: Path | None) -> None:
     if description is not None:
         sacred_run.info["run_description"] = str(description.resolve())
         sacred_run.add_artifact(str(description), name="description.json")  # Sacred has a run.json of its own
+
+
+def declare(sacred_run: Run, parts: Parts) -> None:
+    """Put into `info["run"]` what a report compares: `declared`, the data's checksum, the code's, and the command."""
+    data = dataset_of(parts)
+    listed = "".join(f"{name} {digest}\n" for name, digest in sorted(sources().items()))
+    sacred_run.info.setdefault("run", {}).update(
+        declared=declarations(parts),
+        checksum=None if data is None else data["checksum"],
+        sources=hashlib.sha256(listed.encode()).hexdigest()[:16],
+        command=command_line(),
+    )
+
+
+def command_line() -> str | None:
+    """The command of this process, for people, without credentials; None where it was no run of `main.py`."""
+    script = Path(sys.argv[0])
+    if script.name not in ("main.py", "epymarl-offline"):
+        return None
+    return f"python src/main.py {redacted_command(sys.argv[1:])}"

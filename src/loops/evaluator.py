@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch as th
+from sacred.run import Run
 
 from runners.episodes import Episodes
 from utils.logging import Logger, Statistics
@@ -38,11 +39,12 @@ class Evaluation:
     """What one evaluation found at step `t`.
 
     return_mean, return_std: over the episodes, of the return per agent, as dataset cards define returns.
-    normalised_score: of return_mean, None without reference returns.
+    normalised_score: of return_mean, None without reference returns. returns: per agent, of each episode.
     """
 
     t: int
     episodes: Episodes
+    returns: list[float]
     return_mean: float
     return_std: float
     normalised_score: float | None
@@ -64,6 +66,7 @@ class Evaluator:
     def __init__(self, runner: Any, args: SimpleNamespace, reference: Reference | None) -> None:
         self.runner, self.args, self.reference = runner, args, reference
         self.history: list[tuple[int, float]] = []
+        self.latest: Evaluation | None = None  # the newest that was played here, not before a continuation
 
     def evaluate(self, t: int) -> Evaluation:
         """Play one evaluation, dated `t`."""
@@ -77,7 +80,23 @@ class Evaluator:
         mean, std = self._per_agent(float(team.mean())), self._per_agent(float(team.std()))
         score = None if self.reference is None else self.reference.score(mean)
         self.history.append((t, mean))
-        return Evaluation(t, episodes, mean, std, score)
+        returns = [self._per_agent(float(value)) for value in team]
+        self.latest = Evaluation(t, episodes, returns, mean, std, score)
+        return self.latest
+
+    def keep_returns(self, sacred_run: Run) -> None:
+        """Put the newest evaluation's return of each episode into the record, as `info["final_returns"]`.
+
+        They have seven digits, as float32 has. The reference returns stand beside them, for normalised scores.
+        """
+        if self.latest is None:
+            return
+        known = self.reference
+        sacred_run.info["final_returns"] = {
+            "t": self.latest.t,
+            "returns": [float(f"{value:.7g}") for value in self.latest.returns],
+            "reference": None if known is None else {"random": known.random, "expert": known.expert},
+        }
 
     def _per_agent(self, value: float) -> float:
         """A return of the team, as the configuration counts it, per agent; unchanged where the team alone is paid."""

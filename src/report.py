@@ -1,0 +1,119 @@
+"""From many runs to one table: `python src/report.py results/mine`. See docs/reports.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from reporting.assembled import Options, Report, assemble
+from reporting.conditions import chosen
+from reporting.groups import grouped
+from reporting.marl_eval import marl_eval_text
+from reporting.page import page
+from reporting.pictures import pictures
+from reporting.places import read_places
+from reporting.rows import rows_text
+from reporting.runs import ReportError
+from reporting.soundness import ALLOWED, Refusal, check
+from reporting.stored import stored_text
+from reporting.tables import latex, markdown
+from utils.errors import UserError, nearest
+from utils.files import output_error, writing_file
+from utils.paths import user_path
+
+# Each of them: a report as text.
+FORMS: dict[str, Callable[[Report], str]] = {
+    "markdown": lambda report: markdown(report.tables, report.notes),
+    "latex": lambda report: latex(report.tables, report.notes),
+    "csv": rows_text,
+    "json": lambda report: stored_text(run for group in report.groups for run in group.by_seed().values()),
+    "marl-eval": lambda report: marl_eval_text(report.groups, report.units),
+    "html": lambda report: page(report, pictures(report)),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Report runs. Return the exit status: 1, with a sentence on stderr, where something was refused."""
+    arguments = _parser().parse_args(argv)
+    try:
+        report = make(arguments)
+        text = FORMS[arguments.to](report)
+        if arguments.out is None:
+            sys.stdout.write(text)
+        else:
+            write(user_path(arguments.out, "-o", written=True), text.encode("utf-8"))
+        if arguments.figures is not None:
+            folder = user_path(arguments.figures, "--figures", folder=True)
+            drawn = pictures(report)
+            for name in arguments.only:
+                if name not in drawn:
+                    raise ReportError(f"--only {name}: there is no such picture of these runs; {nearest(name, drawn)}")
+            for name, picture in drawn.items():
+                if name in (arguments.only or drawn):
+                    write(folder / f"{arguments.prefix}{name}.png", picture)
+    except Refusal as refusal:
+        for reason in refusal.reasons:
+            print(f"error: {reason}", file=sys.stderr)
+        return 1
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def make(arguments: argparse.Namespace) -> Report:
+    """The report that the command line asks for. Raises ReportError where runs cannot be reported so."""
+    found = read_places(arguments.places, arguments.without)
+    groups, newer = grouped(chosen(found.runs, arguments.where), arguments.ignore)
+    groups, passed = check(groups, arguments.allow)
+    left_out = [f"Not counted: {reason}" for reason in found.left_out]
+    ignored = [f"Keys in which runs may differ: {', '.join(arguments.ignore)}"] if arguments.ignore else []
+    options = Options(arguments.raw, arguments.baseline, arguments.paper, arguments.budget)
+    return assemble(groups, [*passed, *newer, *ignored, *left_out], options)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all, and say so. Raises OutputError where the disk refuses."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with writing_file(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise output_error(path, error) from error
+    print(f"{path}: written", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="report.py", description="From many runs to one table.")
+    add = parser.add_argument
+    add("places", nargs="+", metavar="PLACE", help="a directory of runs, such as results, or a file of --to json")
+    add("--where", action="append", default=[], metavar="KEY=VALUE",
+        help="report runs with this value alone; values between commas are alternatives; may be repeated")  # fmt: skip
+    add(
+        "--without",
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="leave out a run's directory, or one of several runs",
+    )
+    add("--ignore", action="append", default=[], metavar="KEY", help="a key in which runs of one row may differ")
+    add("--allow", action="append", default=[], metavar="WHAT",
+        help="; ".join(f"{word}: {meaning}" for word, meaning in ALLOWED.items()))  # fmt: skip
+    add("--raw", action="store_true", help="returns, also where there are normalised scores")
+    add("--baseline", metavar="METHOD", help="what the others are compared with (the first)")
+    add("--paper", action="append", default=[], metavar="NAME", help="published numbers beside ours: spacql, comadice")
+    add(
+        "--budget", action="store_true", help="scores by online evaluations spent on choosing among an algorithm's runs"
+    )
+    add("--to", choices=FORMS, default="markdown", help="what to write (markdown)")
+    add("-o", "--out", metavar="FILE", help="the file to write (the terminal)")
+    add("--figures", metavar="FOLDER", help="draw PNGs into this folder, too")
+    add("--only", action="append", default=[], metavar="NAME", help="draw this picture alone, such as scores")
+    add("--prefix", default="", metavar="TEXT", help="what the PNGs' names begin with")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""The report: every table, made of the groups."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from reporting import across
+from reporting.budget import SHOWN, Budget, budgets
+from reporting.comparability import comparability
+from reporting.groups import Group, Task, differing_between_tasks
+from reporting.numbers import Difference, by_rule, evaluations_averaged, interval, paired, signed, units
+from reporting.published import beside_paper
+from reporting.runs import ReportError
+from reporting.tables import Table
+from utils.errors import nearest
+
+LONGEST_VARIANT = 34  # characters of a variant in a table; a longer one gets a letter
+EPISODES = "Intervals of 95 %: bootstrap of seeds and of the last evaluation's episodes."
+SEEDS_ONLY = "Intervals of 95 %: bootstrap of seeds alone; the runs kept no returns of single episodes."
+SOME = "Intervals of 95 %: bootstrap of seeds, and of the last evaluation's episodes in rows without †."
+
+
+@dataclass
+class Options:
+    """What the report is asked for. base: the method that others are compared with; None: the first one."""
+
+    raw: bool = False
+    base: str | None = None
+    papers: Sequence[str] = ()
+    budget: bool = False
+
+
+@dataclass
+class Report:
+    """The tables in their order, what they are made of, and notes that belong to none of them."""
+
+    groups: list[Group]
+    units: dict[Task, str]
+    tables: list[Table]
+    notes: list[str]
+    scores: across.Scores | None = None
+    budgets: dict[tuple[Task, str], Budget] = field(default_factory=dict)
+    labels: dict[Group, str] = field(default_factory=dict)
+
+
+def assemble(groups: list[Group], notes: Sequence[str], options: Options) -> Report:
+    """The whole report of groups that were checked. Raises ReportError for what the options cannot have."""
+    chosen = units(groups, options.raw)
+    report = Report(groups, chosen, [], list(notes), labels=labels(groups))
+    report.tables += [_variants(report)] if any(len(label) == 1 for label in report.labels.values()) else []
+    report.tables += [_final(report), _other_rules(report)]
+    report.tables += [beside_paper(name, groups, chosen) for name in options.papers]
+    base = base_of(groups, options.base)
+    report.tables += _differences(report, base)
+    if across.is_installed():
+        report.tables += _over_tasks(report, base)
+    else:
+        report.notes.append(across.MISSING)
+    if options.budget:
+        report.budgets, said = budgets(groups, chosen)
+        report.notes += said
+        report.tables += [_budget(report)] if report.budgets else []
+    report.tables.append(comparability(groups))
+    if between := differing_between_tasks(groups):
+        rows = [(method, key, ", ".join(values)) for method, keys in between.items() for key, values in keys.items()]
+        note = "Means over tasks are over runs that differ in these keys, such as values that suit a dataset."
+        report.tables.append(Table("Keys that differ between tasks", ("method", "key", "by task"), rows, 2, [note]))
+    return report
+
+
+def labels(groups: list[Group]) -> dict[Group, str]:
+    """What stands in the column `variant`: the keys, or a letter for those that are too long."""
+    long = {group.variant for group in groups if len(group.variant) > LONGEST_VARIANT}
+    if len(long) > 26:
+        return {group: group.variant for group in groups}
+    letters = {variant: chr(ord("A") + number) for number, variant in enumerate(sorted(long))}
+    return {group: letters.get(group.variant, group.variant) for group in groups}
+
+
+def shortened(groups: list[Group]) -> dict[Task, str]:
+    """The tasks' names without what all of them begin with."""
+    names = {group.task: group.task.name() for group in groups}
+    if len(set(names.values())) < len(names):  # of one dataset in several environments
+        names = {task: f"{task.environment}: {name}" for task, name in names.items()}
+    shared = os.path.commonprefix(list(names.values())).rpartition("/")[0] if len(names) > 1 else ""
+    return {task: name[len(shared) :].lstrip("/") for task, name in names.items()}
+
+
+def base_of(groups: list[Group], wanted: str | None) -> str:
+    """The method that others are compared with. Raises ReportError for one that is not there."""
+    methods = list(dict.fromkeys(group.method for group in groups))
+    if wanted is None:
+        return methods[0]
+    named = [method for method in methods if method == wanted] or [m for m in methods if m.partition(" ")[0] == wanted]
+    if not named:
+        raise ReportError(f"--baseline {wanted}: no method is called so; {nearest(wanted, methods)}")
+    return named[0]
+
+
+def _unit_title(report: Report) -> str:
+    return " and ".join(sorted(set(report.units.values())))
+
+
+def _where(report: Report, group: Group) -> tuple[str, str, str]:
+    return shortened(report.groups)[group.task], group.algorithm, report.labels[group]
+
+
+def _slim(table: Table) -> Table:
+    """The table without the column `variant` where no row has one."""
+    place = table.head.index("variant")
+    if any(row[place] for row in table.rows):
+        return table
+
+    def without(row: tuple[str, ...]) -> tuple[str, ...]:
+        return row[:place] + row[place + 1 :]
+
+    return Table(table.title, without(table.head), [*map(without, table.rows)], table.keys - 1, table.notes)
+
+
+def _final(report: Report) -> Table:
+    rows, marked = [], []
+    for group in report.groups:
+        unit = report.units[group.task]
+        limits = interval(group, unit)
+        marked.append(limits is not None and not limits.episodes)
+        by_seed = " / ".join(f"{run.final[unit]:.1f}" for run in group.by_seed().values())
+        rows.append((*_where(report, group), str(len(group.runs)), str(by_rule(group, "final", unit)),
+                     "" if limits is None else str(limits), by_seed))  # fmt: skip
+    note = EPISODES
+    if all(marked):
+        note = SEEDS_ONLY
+    elif any(marked):
+        rows = [(*row[:5], f"{row[5]} †" if mark else row[5], row[6]) for row, mark in zip(rows, marked, strict=True)]
+        note = SOME
+    head = ("data", "algorithm", "variant", "n", "final", "95 %", "by seed")
+    title = f"Final scores ({_unit_title(report)}, last evaluation, mean ± standard deviation of n seeds)"
+    return _slim(Table(title, head, rows, keys=3, notes=[note]))
+
+
+def _other_rules(report: Report) -> Table:
+    rows = []
+    for group in report.groups:
+        unit = report.units[group.task]
+        known = [run.seconds / 60 for run in group.runs if run.seconds is not None]
+        rows.append((*_where(report, group), str(by_rule(group, "last ten", unit)), evaluations_averaged(group, unit),
+                     str(by_rule(group, "best", unit)), f"{statistics.fmean(known):.1f}" if known else ""))  # fmt: skip
+    head = ("data", "algorithm", "variant", "last ten", "of", "best*", "minutes a run")
+    notes = [
+        "last ten: mean of the newest evaluations; `of` says how many there were.",
+        "*best: the best evaluation of each run. It looks at online returns, which an offline method has none of.",
+    ]
+    return _slim(Table("Other rules", head, rows, keys=3, notes=notes))
+
+
+def _variants(report: Report) -> Table:
+    keyed = {label: group for group, label in report.labels.items() if len(label) == 1}
+    columns = sorted({key for group in keyed.values() for key, _ in group.keys})
+    rows = [
+        (label, keyed[label].algorithm, *(dict(keyed[label].keys).get(key, "") for key in columns))
+        for label in sorted(keyed)
+    ]
+    return Table("Variants", ("variant", "algorithm", *columns), rows, keys=2)
+
+
+def _differences(report: Report, base: str) -> list[Table]:
+    """Each method less the base on common seeds, task by task."""
+    theirs = {group.task: group for group in report.groups if group.method == base}
+    rows = []
+    for group in report.groups:
+        other = theirs.get(group.task)
+        if other is None or group is other:
+            continue
+        found = paired(group, other, report.units[group.task])
+        rows.append((*_where(report, group), *_difference(found)))
+    if not rows:
+        return []
+    head = ("data", "algorithm", "variant", "seeds", "difference", "95 %", "by seed")
+    note = f"Final score less that of {base} with the same seed. --baseline chooses another."
+    return [_slim(Table(f"Differences from {base}", head, rows, keys=3, notes=[note]))]
+
+
+def _difference(found: Difference | None) -> tuple[str, str, str, str]:
+    if found is None:
+        return "none in common", "", "", ""
+    limits = "" if found.bounds is None else f"[{signed(found.bounds[0])}, {signed(found.bounds[1])}]"
+    by_seed = " / ".join(signed(value) for value in found.values)
+    return ", ".join(map(str, found.seeds)), signed(found.mean), limits, by_seed
+
+
+def _over_tasks(report: Report, base: str) -> list[Table]:
+    """Interquartile means and probabilities of improvement."""
+    scores = across.scores_of(report.groups, report.units)
+    if isinstance(scores, str):
+        report.notes.append(scores)
+        return []
+    report.scores = scores
+    means, better = across.interquartile_means(scores), across.improvements(scores, base)
+    rows = []
+    for method, values in scores.by_method.items():
+        point, low, high = means[method]
+        chance = "" if method not in better else "{:.2f} [{:.2f}, {:.2f}]".format(*better[method])
+        rows.append((method, str(len(values)), f"{point:.1f}", f"[{low:.1f}, {high:.1f}]", chance))
+    head = ("method", "n", "IQM", "95 %", f"P(better than {base})")
+    notes = [
+        f"Over {len(scores.tasks)} tasks: interquartile mean of seeds and tasks; stratified bootstrap (rliable).",
+        *(f"{note}." for note in scores.notes),
+    ]
+    if min(map(len, scores.by_method.values())) == 1:
+        notes.append("A method with one seed has no interval: its bounds are its mean.")
+    return [Table(f"Over all tasks ({scores.unit})", head, rows, notes=notes)]
+
+
+def _budget(report: Report) -> Table:
+    names = shortened(report.groups)
+    rows = [
+        (names[task], algorithm, str(found.runs), *(f"{found.mean[pulls - 1]:.1f}" for pulls in SHOWN))
+        for (task, algorithm), found in report.budgets.items()
+    ]
+    head = ("data", "algorithm", "runs", *map(str, SHOWN))
+    note = (
+        "Score of the policy that looks best after so many online evaluations, of one episode each, spent on choosing "
+        "among the runs by UCB; returns were scaled to 0 to 1 for the choice. 1: a pick at random."
+    )
+    return Table("Tuning budget (score by number of online evaluations)", head, rows, keys=3, notes=[note])

@@ -1,0 +1,65 @@
+"""Published results beside ours: `--paper NAME`, from the files in papers/."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from reporting.groups import Group, Task, quality_of
+from reporting.numbers import by_rule, interval, of_published, signed
+from reporting.runs import ReportError
+from reporting.tables import Table
+from utils.errors import nearest
+
+PAPERS = Path(__file__).parent / "papers"
+
+
+def paper_names() -> list[str]:
+    """The papers whose numbers are known."""
+    return sorted(path.stem for path in PAPERS.glob("*.json"))
+
+
+def beside_paper(name: str, groups: list[Group], units: dict[Task, str]) -> Table:
+    """Our rows that the paper has too: both means, their difference, and whether the 95 % intervals overlap.
+
+    Raises ReportError for an unknown paper, and where it has none of these rows.
+    """
+    if name not in paper_names():
+        raise ReportError(f"--paper {name}: its numbers are not known; {nearest(name, paper_names())}")
+    paper = json.loads((PAPERS / f"{name}.json").read_text(encoding="utf-8"))
+    rows: list[tuple[str, ...]] = []
+    for group in groups:
+        row = row_of(paper, group.task)
+        if row is None or group.algorithm not in row["scores"] or units[group.task] != paper["unit"]:
+            continue
+        mean, deviation = row["scores"][group.algorithm]
+        ours, limits = by_rule(group, "final", paper["unit"]), interval(group, paper["unit"])
+        theirs = of_published(mean, deviation, paper["seeds"])
+        overlap = "not known"
+        if limits is not None and theirs is not None:
+            overlap = "yes" if limits.overlaps(*theirs) else "no"
+        published = f"{mean:.1f}" + ("" if deviation is None else f" ± {deviation:.1f}")
+        rows.append(
+            (group.task.name(), group.method, str(ours.n), str(ours), published, signed(ours.mean - mean), overlap)
+        )
+    if not rows:
+        raise ReportError(
+            f"--paper {name}: it has no {paper['unit']} of any of these tasks and algorithms; leave --paper out"
+            + (", or --raw" if paper["unit"] != "return" else ", or add --raw")
+        )
+    head = ("data", "method", "n", "ours", "paper", "difference", "overlap")
+    notes = [
+        f"{paper['title']}, {paper['source']}, {paper['seeds']} seeds. Overlap: of the 95 % intervals of both means.",
+        *paper["notes"],
+    ]
+    return Table(f"Beside the paper, {paper['unit']}", head, rows, keys=2, notes=notes)
+
+
+def row_of(paper: dict[str, Any], task: Task) -> dict[str, Any] | None:
+    """The paper's row for a task: one of the row's names is a part of the dataset's or environment's name."""
+    words = set(re.split(r"[/ ().]+", f"{task.environment}/{task.dataset}".lower()))
+    quality = quality_of(task)[1]
+    rows: list[dict[str, Any]] = paper["rows"]
+    return next((row for row in rows if quality == row["quality"] and not words.isdisjoint(row["match"])), None)

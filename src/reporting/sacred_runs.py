@@ -1,0 +1,133 @@
+"""Runs from Sacred's directories: training runs that ended well; of each other one, why it does not count."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from pathlib import Path
+from typing import Any
+
+from datasets.names import dataset_name
+from reporting.runs import RETURN, SCORE, UNITS, Curve, ReportError, Run, is_kept
+from utils.config import config_names
+from utils.finished_run import FinishedRun, RunError, read_finished
+from utils.paths import place_of
+
+FINALS = {"normalised score": "final_normalised_score", "return": "final_return"}
+# Set by hand, these say which run it is, where it runs and what it keeps, not how it learns.
+BOOKKEEPING = frozenset({
+    "seed", "dataset", "local_results_path", "save_model", "save_model_interval", "checkpoint_path", "load_step",
+    "mongo", "use_tensorboard", "use_wandb", "wandb_mode", "wandb_project", "wandb_team", "log_interval",
+    "learner_log_interval", "runner_log_interval", "label", "hypergroup", "repeat_id", "render",
+    "save_replay_buffer", "replay_to", "use_cuda", "buffer_cpu_only", "memory_map", "name", "env", "offline",
+    "evaluate", "collect", "collect_to", "collect_episodes", "collect_quality", "tuned", "env_args.key",
+    "env_args.map_name", "env_args.seed", "env_args.render_mode", "env_args.replay_path",
+})  # fmt: skip
+
+
+class NotCountedError(ReportError):
+    """A run that is no completed training run; the message begins with what it is."""
+
+
+def read_sacred(folder: Path) -> Run:
+    """A run from its directory. Raises NotCountedError where it is damaged, unfinished, or no training with scores."""
+    try:
+        found = read_finished(folder)
+    except RunError as error:
+        raise NotCountedError(f"damaged or unfinished: {str(error).partition('; push it')[0]}") from error
+    status, config = found.entry["status"], found.config
+    if status != "COMPLETED":
+        raise NotCountedError(f"{status.lower()}: {folder}")
+    kind = kind_of(config)
+    if kind != "training":
+        raise NotCountedError(f"{kind}: {folder}")
+    try:
+        return _run(folder, found)
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotCountedError(
+            f"damaged or unfinished: {folder} is no record of this program's ({type(error).__name__}: {error})"
+        ) from error
+
+
+def kind_of(config: dict[str, Any]) -> str:
+    """What a run was for: training, evaluation, collecting, or fitted Q evaluation."""
+    if config.get("collect"):
+        return "collecting"
+    if config.get("evaluate"):
+        return "evaluation"
+    return "fitted Q evaluation" if config.get("policy_path") else "training"
+
+
+def _run(folder: Path, found: FinishedRun) -> Run:
+    config, told = found.config, found.info.get("run") or {}
+    curves = {
+        name: Curve(tuple(series["steps"]), tuple(_number(value) for value in series["values"]))
+        for name, series in found.metrics.items()
+        if is_kept(name) and series["steps"]
+    }
+    final = {unit: _number(found.metrics[name]["values"][-1]) for unit, name in FINALS.items() if name in found.metrics}
+    final = {unit: value for unit, value in final.items() if UNITS[unit] in curves}
+    if not final:
+        raise NotCountedError(f"training without scores: {folder}")
+    start, stop = found.entry["start_time"], found.entry.get("stop_time")
+    whole = not config.get("checkpoint_path")  # a continued run logs the earlier one's values again at its start
+    scores = found.metrics[SCORE if SCORE in curves else RETURN]
+    kept = found.info.get("final_returns") or {}
+    given = (found.entry["meta"].get("options") or {}).get("UPDATE") or []
+    return Run(
+        source=str(folder),
+        algorithm=str(config["name"]),
+        environment=environment_of(config),
+        dataset=dataset_of(config),
+        seed=int(config["seed"]),
+        config=config,
+        final=final,
+        curves=curves,
+        checksum=told.get("checksum"),
+        started=start.isoformat(),
+        seconds=round((stop - start).total_seconds(), 1) if stop is not None and whole else None,
+        commit=commit_of(found.entry),
+        sources=told.get("sources"),
+        command=told.get("command") or command_of(config, given),
+        by_hand=tuple(sorted({key for key in (word.partition("=")[0] for word in given) if key not in BOOKKEEPING})),
+        declared=told.get("declared"),
+        times=tuple(round((time - start).total_seconds(), 1) for time in scores["timestamps"]) if whole else None,
+        episodes=tuple(_number(value) for value in kept["returns"]) if kept.get("returns") else None,
+        reference=kept.get("reference"),
+    )
+
+
+def _number(value: Any) -> float:
+    """A logged number; one that is not finite stays so, and whoever averages it refuses."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{str(value)[:40]!r} is no number")
+    return float(value) if math.isfinite(value) else math.nan
+
+
+def environment_of(config: dict[str, Any]) -> str | None:
+    """The environment's family and key; None for a run without one."""
+    if config.get("env") is None:
+        return None
+    place = place_of({"env_args": {}, "dataset": None, **config})
+    return str(config["env"]) if place == config["env"] else f"{config['env']}/{place}"
+
+
+def dataset_of(config: dict[str, Any]) -> str | None:
+    """The dataset by its name, or else by its whole path; None for a run without one."""
+    if not config.get("offline") or config.get("dataset") is None:
+        return None
+    return dataset_name(config["dataset"]) or str(config["dataset"])
+
+
+def commit_of(entry: dict[str, Any]) -> str | None:
+    """The commit's first ten digits, with + where files differed from it."""
+    known = entry["experiment"].get("repositories") or []
+    return known[0]["commit"][:10] + ("+" if known[0].get("dirty") else "") if known else None
+
+
+def command_of(config: dict[str, Any], given: list[str]) -> str | None:
+    """A command that runs the same again, made of what Sacred keeps; None where the algorithm's file is unknown."""
+    if config.get("name") not in config_names("algs"):
+        return None
+    words = [f"--config={config['name']}", f"--env-config={config.get('env') or 'none'}", "with", *map(str, given)]
+    return f"python src/main.py {shlex.join(words)}"
