@@ -25,6 +25,7 @@ from datasets.sources.bridge import KINDS as BRIDGE_KINDS
 from datasets.sources.bridge import generate_bridge
 from datasets.sources.xor import generate_xor
 from utils.errors import DatasetError, UserError, printable
+from utils.logging import folded
 from utils.memory import memory_errors
 from utils.redact import redacted_command
 
@@ -61,7 +62,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     dataset = read_dataset(resolve_dataset(arguments.file))
     checksum = dataset.card["checksum"][:16]
     name = printable(str(dataset.path))
-    print(f"{name}: sound, {dataset.n_episodes} episodes, {dataset.n_transitions} transitions, {checksum}...")
+    _say(f"{name}: sound, {dataset.n_episodes} episodes, {dataset.n_transitions} transitions, {checksum}...")
     return 0
 
 
@@ -112,11 +113,16 @@ def _new_file(arguments: argparse.Namespace, sources: Sequence[Path]) -> Path:
 
 def _announce(out: Path, card: dict[str, Any]) -> int:
     counts, returns = card["counts"], card["returns"]
-    print(
+    _say(
         f"{printable(str(out))}: {counts['episodes']} episodes, {counts['transitions']} transitions, "
         f"return per agent {returns['mean']:.2f} +- {returns['std']:.2f}, {out.stat().st_size / 1e6:.2f} MB"
     )
     return 0
+
+
+def _say(line: str) -> None:
+    """Print a line, broken between words where it is wider than the terminal; a path stays whole."""
+    print(folded(line, terminal_width()))
 
 
 def _command() -> str:

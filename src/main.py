@@ -1,4 +1,4 @@
-"""The command line: `python src/main.py --config=ALG --env-config=ENV with key=value ...` and every Sacred verb."""
+"""The command line: `main.py --config=ALG --env-config=ENV with key=value ...` and Sacred's verbs."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def my_main(_run: Run, _config: Config, _log: Any) -> float | None:
 
 @ex.command(unobserved=True)  # type: ignore[untyped-decorator]
 def save_config(_config: Config, _log: Any, config_filename: str = "config.json") -> None:
-    """Store the configuration in the file that config_filename=... names, .json or .yaml (instead of Sacred's own)."""
+    """Store the configuration in config_filename=FILE, .json or .yaml."""
     path = config_file(config_filename)
     write_settings(path, {key: value for key, value in _config.items() if key != "config_filename"})
     _log.info(f"Saved the configuration to {path}")
@@ -83,7 +83,7 @@ def save_config(_config: Config, _log: Any, config_filename: str = "config.json"
 
 @ex.command(unobserved=True)  # type: ignore[untyped-decorator]
 def print_config() -> None:
-    """Print each key that the run reads, with its value and its comment (instead of Sacred's own)."""
+    """Print each key that the run reads, with its value and its comment."""
     ex.print_config()
 
 

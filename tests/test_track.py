@@ -228,5 +228,6 @@ def test_the_compose_file_lets_only_this_machine_in() -> None:
     services = yaml.safe_load((ROOT / "examples" / "docker-compose.yml").read_text())["services"]
     ports = [port for service in services.values() for port in service["ports"]]
     assert ports == ["127.0.0.1:27017:27017", "127.0.0.1:9000:9000"]
+    assert services["omniboard"]["restart"] == "unless-stopped"  # it ends where MongoDB is not there in time
     version = next(word for word in services["omniboard"]["command"] if word.startswith("omniboard@"))
     assert version in PACKAGES and version in (ROOT / "docs" / "tracking.md").read_text()  # the one that is tested

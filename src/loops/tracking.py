@@ -16,7 +16,7 @@ from utils.versions import commit
 # A run's one score, by the names of the figures that loops return: the first one that there is.
 SCORES = {
     "final_normalised_score": "normalised score",
-    "final_return": "return",
+    "final_return": "return per agent",
     "fqe_value": "estimated value",
     "return_mean": "return of the collected episodes",
 }

@@ -168,13 +168,13 @@ class _ConsoleFormatter(logging.Formatter):
         return "\n".join(folded(line) for line in text.split("\n"))
 
 
-def folded(line: str) -> str:
-    """A line broken between words, further lines indented, where it is wider than `COLUMNS`."""
-    if len(line) <= COLUMNS:
+def folded(line: str, width: int = COLUMNS) -> str:
+    """A line broken between words, further lines indented, where it is wider than `width`."""
+    if len(line) <= width:
         return line
     indent = " " * (len(line) - len(line.lstrip()) + 4)
     return textwrap.fill(
-        line, COLUMNS, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False,
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False,
         replace_whitespace=False, drop_whitespace=True,
     )  # fmt: skip
 

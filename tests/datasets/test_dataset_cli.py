@@ -44,6 +44,13 @@ def test_inspect(file):
     assert "non-finite values: " in result.stdout and "obs 0" in result.stdout
 
 
+def test_verify_prints_nothing_wider_than_the_terminal(file, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["verify", str(file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 1 and all(len(line) <= 60 or str(file) in line for line in lines)
+
+
 def test_inspect_discrete(tmp_path, capsys):
     arrays, offsets, card = discrete_arrays([4, 2])
     write_dataset(tmp_path / "d.h5", arrays, offsets, card)

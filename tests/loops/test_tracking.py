@@ -33,7 +33,7 @@ def test_a_run_is_named_by_algorithm_and_dataset_or_environment(alg: str, update
     [
         ({"final_return": 5.5, "best_return": 7.125, "final_normalised_score": 66.6667, "best_normalised_score": 70.0},
          66.6667, (66.67, 70.0, "normalised score")),
-        ({"final_return": 5.5, "best_return": 7.125, "validation_loss": 1.0}, 5.5, (5.5, 7.12, "return")),
+        ({"final_return": 5.5, "best_return": 7.125, "validation_loss": 1.0}, 5.5, (5.5, 7.12, "return per agent")),
         ({"fqe_value": 3.0, "fqe_spread": 0.1}, 3.0, (3.0, None, "estimated value")),
         ({"return_mean": 2.0, "return_std": 1.0}, 2.0, (2.0, None, "return of the collected episodes")),
         ({"validation_loss": 1.0}, None, (None, None, None)),

@@ -85,6 +85,12 @@ def test_help_has_examples_and_all_algorithms(capsys: pytest.CaptureFixture[str]
     )  # fmt: skip
 
 
+def test_help_on_flags_and_verbs_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["main.py", "--config=spacql", "--env-config=mpe", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "print_config" in text and max(map(len, text.splitlines())) <= WIDTH
+
+
 @pytest.mark.parametrize("command", [command for _, command in EXAMPLES], ids=[what for what, _ in EXAMPLES])
 def test_the_examples_of_help_can_be_typed(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(main.ex, "add_config", lambda config: None)
