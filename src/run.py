@@ -15,6 +15,7 @@ from loops import collect, evaluate, offline, online, tracking
 from loops.build import Parts, build
 from loops.checks import check_places
 from loops.describe import declare
+from loops.identity import told
 from loops.resolve import run_settings
 from utils import signals
 from utils.config import Config
