@@ -64,7 +64,7 @@ def my_main(_run: Run, _config: Config, _log: Any) -> float | None:
         config = check_values(merge({}, _config), keys_of(learner_class(_config["learner"])))
         seed_everything(config["seed"])
         with memory_errors("lower batch_size, hidden_dim or the other sizes of this run, or set loss_chunk"):
-            figures = run(_run, merge(config, {"env_args": {"seed": config["seed"]}}), _log)
+            figures = run(_run, merge(config, {"env_args": {"seed": config["seed"]}}), _log, ex.dataset)
         return tracking.score(_run, figures)
     except (UserError, SacredInterrupt):
         # Sacred marks the run; `debug` then hands the exception to `main`, which prints its sentence, where Sacred
@@ -117,7 +117,7 @@ def prepare(argv: list[str]) -> Command:
     if filename is not None:
         command.updates["config_filename"] = str(config_file(filename))
     if command.verb in (None, my_main.__name__):
-        rehearse(final)
+        ex.dataset = rehearse(final)
         if "--unobserved" not in command.flags:
             add_observers(command.flags, final)
     return command

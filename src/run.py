@@ -11,9 +11,9 @@ import torch as th
 from sacred.run import Run
 from sacred.utils import SacredInterrupt
 
+from datasets.dataset import OfflineDataset
 from loops import collect, evaluate, offline, online, tracking
 from loops.build import Parts, build
-from loops.checks import check_places
 from loops.describe import declare
 from loops.identity import told
 from loops.resolve import run_settings
@@ -27,12 +27,14 @@ from utils.weights_biases import WeightsAndBiases
 Loop = Callable[[Parts, Logger, Run], dict[str, float]]
 
 
-def run(_run: Run, _config: Config, _log: logging.Logger) -> dict[str, float]:
-    """Collect, evaluate or train as the configuration says; returns the headline figures."""
+def run(_run: Run, _config: Config, _log: logging.Logger, dataset: OfflineDataset | None = None) -> dict[str, float]:
+    """Collect, evaluate or train as the configuration says; returns the headline figures.
+
+    dataset: that of the configuration, where the rehearsal has read it.
+    """
     # What is derived stays out of the Sacred configuration, where it would tell apart the seeds that a plot averages.
     settings = run_settings(_config, _log)
     th.set_float32_matmul_precision(settings.matmul_precision)
-    check_places(settings)
     logger = Logger(_log)
     if settings.use_tensorboard:
         logger.setup_tb(str(settings.results / "tb_logs" / settings.unique_token))
@@ -45,7 +47,7 @@ def run(_run: Run, _config: Config, _log: logging.Logger) -> dict[str, float]:
     _run.info["run"] |= told(_config)
     _log.info(f"Seed: {settings.seed}")
     try:
-        parts = build(settings, logger)
+        parts = build(settings, logger, dataset)
         declare(_run, parts)
         signals.check("before the first step; nothing is lost")
         figures = loop_of(settings)(parts, logger, _run)

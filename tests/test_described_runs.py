@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 import torch as th
 
 import main
+from datasets import loading
+from loops.build import build
 from loops.earlier import check_same, described_layers, earlier_run
+from loops.rehearsal import rehearse
+from loops.resolve import run_settings
 from tests.command_line import MAIN, CommandLine
 from tests.fork_server import run_script
 from utils.description import read_description
-from utils.errors import CheckpointError, ConfigError
+from utils.errors import CheckpointError, ConfigError, UserError
+from utils.logging import Logger
 from utils.old_names import OldNames
 
 
@@ -195,6 +204,38 @@ def test_refusals_leave_no_run(trained: CommandLine, tmp_path: Path, monkeypatch
         assert sentence in str(refusal.value) and "\n" not in str(refusal.value)
     assert error_of(command("with", "evaluate=True", f"checkpoint_path={bare}")).startswith(f"error: {bare / '20'}")
     assert trained.runs() == runs
+
+
+def test_what_only_files_tell_is_refused_before_a_run_exists(trained: CommandLine, tmp_path: Path) -> None:
+    """Damaged rows of a dataset, a checkpoint at t_max, of another seed, of other held-out episodes."""
+    damaged = tmp_path / "damaged.h5"
+    shutil.copy(trained.dataset, damaged)
+    with h5py.File(damaged, "r+") as file:
+        file["reward"][0, 0] += 1
+    folder, runs = trained.checkpoints()[0], trained.runs()
+    go_on = ("with", f"checkpoint_path={folder}", "load_step=20", f"local_results_path={trained.results}")
+    for words, sentence in (
+        (trained.arguments(f"dataset={damaged}"), "does not match its checksum"),
+        (trained.arguments(f"load_weights={folder}", "hidden_dim=16", "obs_agent_id=True"), "do not fit this run"),
+        (go_on, "is at update 20 already; raise t_max=20"),
+        ((*go_on, "t_max=30", "seed=9"), "was saved with seed 3, this run has 9"),
+        ((*go_on, "t_max=30", "validation_share=0.5"), "it held out 0 episodes"),
+    ):
+        with pytest.raises(UserError, match=re.escape(sentence)):
+            main.prepare(["main.py", *words])
+    assert trained.runs() == runs
+
+
+def test_the_run_gets_the_dataset_that_was_checked(trained: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[Path] = []
+    read = loading.read_dataset
+    monkeypatch.setattr(loading, "read_dataset", lambda path, **keys: reads.append(path) or read(path, **keys))
+    config = record(trained.checkpoints()[0], "run.json")["config"]
+    dataset = rehearse(config)
+    assert dataset is not None and reads == [trained.dataset]
+    parts = build(run_settings(config, logging.getLogger("silent")), Logger(logging.getLogger("silent")), dataset)
+    parts.runner.close_env()
+    assert parts.dataset is dataset and reads == [trained.dataset]  # not read again
 
 
 def test_checkpoints_of_the_release_before_load_with_the_flags(trained: CommandLine, tmp_path: Path) -> None:

@@ -58,9 +58,10 @@ class Parts:
     validation: OfflineBuffer | None = None
 
 
-def build(settings: Settings, logger: Logger) -> Parts:
+def build(settings: Settings, logger: Logger, dataset: OfflineDataset | None = None) -> Parts:
     """Build every part of the run that `settings` describe.
 
+    dataset: what an offline run learns from, where it was read and checked already; None: read it.
     Raises a UserError for names that are unknown and for parts that do not fit together.
     """
     check_run(settings)
@@ -69,11 +70,12 @@ def build(settings: Settings, logger: Logger) -> Parts:
         if weights is not None:
             check_checkpoint(weights)
         return _build_player(settings, logger, weights)
-    return _build_offline(settings, logger) if settings.offline else _build_online(settings, logger)
+    if settings.offline:
+        return _build_offline(settings, logger, load_dataset(settings) if dataset is None else dataset)
+    return _build_online(settings, logger)
 
 
-def _build_offline(settings: Settings, logger: Logger) -> Parts:
-    dataset = load_dataset(settings)
+def _build_offline(settings: Settings, logger: Logger, dataset: OfflineDataset) -> Parts:
     env_info = dataset.env_info()
     learner_class = check_learner(settings, env_info)
     env = None if settings.env is None else make_env(settings)

@@ -10,7 +10,7 @@ from typing import Any
 
 from learners.transfer import load_weights
 from loops.resolve import resolved_outputs
-from utils.checkpoint import STATE_FILE, check_checkpoint, find_checkpoint, load_state
+from utils.checkpoint import STATE_FILE, check_checkpoint, find_checkpoint, load_or_refuse, load_state
 from utils.errors import CheckpointError, ConfigError, printable, shown
 
 # What a continued run may change without becoming another experiment.
@@ -24,14 +24,20 @@ OF_EVALUATIONS = ("test_", "validation_", "fqe_")  # statistics that evaluations
 MEANING = ("agent_output_type", "obs_agent_id", "obs_last_action")
 
 
+def identity_of(args: SimpleNamespace, checksum: str | None) -> dict[str, Any]:
+    """What a checkpoint must share with the run that continues it. checksum: the dataset's, None online."""
+    return {"learner_name": args.learner, "dataset_checksum": checksum, "seed": args.seed}
+
+
 def state_to_continue(
-    directory: Path, identity: dict[str, Any], t_max: int, unit: str, continuous: bool
+    directory: Path, identity: dict[str, Any], t_max: int, unit: str, continuous: bool, rehearsed: bool = False
 ) -> dict[str, Any]:
     """The training state of `directory` for a run of this `identity`, its settings with `auto` replaced.
 
-    Raises CheckpointError where it is missing, damaged, of another learner or dataset, or at `t_max` already.
+    rehearsed: leave tensors in the file and warnings to the run. Raises CheckpointError where it is missing, damaged,
+    of another learner or dataset, or at `t_max` already.
     """
-    state = load_state(directory)
+    state = load_state(directory, mapped=rehearsed, warn=not rehearsed)
     for key, here in identity.items():
         if state[key] != here:
             remedy = "" if key == "seed" else f", or start a new run from its weights: load_weights='{directory}'"
@@ -59,6 +65,23 @@ def load_part(directory: Path, part: str, load: Callable[[], None]) -> None:
             f"{directory}: its {part} does not fit this run: {reason}; continue with the configuration it was saved "
             f"with, or start a new run from its weights: load_weights='{directory}'"
         ) from error
+
+
+def load_learner(learner: Any, directory: Path, state: dict[str, Any] | None) -> None:
+    """Give a learner its networks in `directory` and its part of the training state, None where that has none.
+
+    Raises CheckpointError where they are missing or do not fit.
+    """
+    load_or_refuse(lambda: learner.load_models(str(directory)), directory)
+    if state is not None and hasattr(learner, "load_training_state"):
+        learner.load_training_state(state)
+
+
+def check_held_out(state: dict[str, Any], now: int) -> None:
+    """Raise ValueError where a checkpoint's buffer held out another number of episodes than the `now` of this run."""
+    before = state.get("held_out", 0)  # earlier releases held nothing out
+    if before != now:  # what was held out would be learned from, or the reverse
+        raise ValueError(f"it held out {before} episodes, this run holds out {now} (validation_share)")
 
 
 def start_from_weights(learner: Any, args: SimpleNamespace, continuous: bool, log: logging.Logger) -> None:

@@ -9,6 +9,7 @@ from sacred.run import Run
 from datasets.dataset import OfflineDataset
 from datasets.endings import doubtful_dataset
 from loops.build import Parts
+from loops.continuation import check_held_out, identity_of
 from loops.training import Training
 from loops.validation import Validation
 from utils.logging import Logger
@@ -87,16 +88,14 @@ class OfflineTraining(Training):
         return f" (lowest {value:.4f} at {self.unit} {t})"
 
     def identity(self) -> dict[str, Any]:
-        return super().identity() | {"dataset_checksum": self.dataset.card["checksum"]}
+        return identity_of(self.args, self.dataset.card["checksum"])
 
     def buffer_state(self) -> dict[str, Any]:
         state: dict[str, Any] = self.buffer.state_dict()
         return state | {"held_out": held_out(self.parts)}
 
     def load_buffer_state(self, state: dict[str, Any]) -> None:
-        before, now = state.get("held_out", 0), held_out(self.parts)  # earlier releases held nothing out
-        if before != now:  # what was held out would be learned from, or the reverse
-            raise ValueError(f"it held out {before} episodes, this run holds out {now} (validation_share)")
+        check_held_out(state, held_out(self.parts))
         self.buffer.load_state_dict(state, self.t)
 
     def levels(self) -> dict[str, float]:

@@ -1,31 +1,47 @@
 """A run built once on a small scale before it exists: what cannot be built takes no number and leaves no record.
 
-The run itself makes every check again, with its data and on its device. Seeds are set by the run after this.
+The dataset is read and checked here, last and only once: the run gets it. Every other check the run makes again, on its
+own device. Seeds are set by the run after this.
 """
 
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
-from components.scheme import build_scheme, extend_scheme
-from datasets.loading import ADVICE, check_environment, check_named, environment_mismatch
+from components.scheme import build_scheme, extend_scheme, is_continuous
+from datasets.dataset import OfflineDataset
+from datasets.loading import ADVICE, check_environment, check_named, environment_mismatch, load_dataset, scaled_reward
 from datasets.names import resolve_dataset
 from datasets.outline import Outline, read_outline
 from envs import REGISTRY as env_REGISTRY
 from learners import REGISTRY as learner_REGISTRY
+from learners.base_learner import BaseLearner
 from loops.build import build_learning, check_learner, check_normalisers, make_env
-from loops.checks import check_run
+from loops.checks import check_places, check_run
+from loops.continuation import (
+    check_held_out,
+    identity_of,
+    load_learner,
+    load_part,
+    start_from_weights,
+    state_to_continue,
+)
 from loops.controller import build_mac
 from loops.described import fixed_policy
-from loops.needs import check_online, check_play, checked_networks
-from loops.resolve import resolve, run_settings
-from loops.validation import held_out
+from loops.needs import batch_rows, check_batch, check_online, check_play, checked_networks
+from loops.offline import OfflineTraining
+from loops.online import OnlineTraining
+from loops.resolve import drawing_settings, resolve, run_settings
+from loops.validation import check_validates, held_out
 from runners import REGISTRY as runner_REGISTRY
-from utils.checkpoint import find_checkpoint
+from utils import signals
+from utils.checkpoint import check_checkpoint, find_checkpoint, load_or_refuse
 from utils.config import Config, choose, merge
 from utils.errors import DatasetError, UserError
 from utils.logging import Logger, check_tensorboard
+from utils.memory import memory_errors
 from utils.settings import Settings
 from utils.weights_biases import check_wandb
 
@@ -35,31 +51,36 @@ SILENT.propagate = False
 SILENT.addHandler(logging.NullHandler())
 
 
-def rehearse(config: Config) -> None:
-    """Build the run of a configuration, with one environment and without rows of data, and drop it.
+def rehearse(config: Config) -> OfflineDataset | None:
+    """Build the run of a configuration, with one environment, and drop it; returns the dataset that it learns from.
 
     Raises the UserError with which the run would be refused. A fault of the program or of a simulator is left to the
     run, whose record keeps its traceback.
     """
     try:
-        attempt(config)
+        with signals.StopSignals(), memory_errors("choose a smaller dataset, or set memory_map=True"):
+            dataset = attempt(config)
+        check_places(_settings(config))
+        return dataset
     except UserError:
         raise
     except Exception:
-        return
+        return None
 
 
-def attempt(config: Config) -> None:
-    """Build the run as `rehearse` does. Raises whatever building raises."""
+def _settings(config: Config) -> Settings:
     seed = config.get("seed", SEED)
-    settings = run_settings(merge(config, {"seed": seed, "use_cuda": False, "env_args": {"seed": seed}}), SILENT)
+    return run_settings(merge(config, {"seed": seed, "use_cuda": False, "env_args": {"seed": seed}}), SILENT)
+
+
+def attempt(config: Config) -> OfflineDataset | None:
+    """Build the run as `rehearse` does. Raises whatever building raises."""
+    settings = _settings(config)
     check_run(settings)
     if settings.use_tensorboard:
         check_tensorboard()
     if settings.use_wandb:
         check_wandb()
-    if settings.load_weights:
-        find_checkpoint(settings.load_weights, settings.load_step, key="load_weights")
     choose(runner_REGISTRY, "runner", settings.runner)
     if settings.learner is not None:
         choose(learner_REGISTRY, "learner", settings.learner)
@@ -67,52 +88,90 @@ def attempt(config: Config) -> None:
         choose(env_REGISTRY, "env", settings.env)
     if settings.collect or settings.evaluate:
         _rehearse_playing(settings)
-    elif settings.offline:
-        _rehearse_offline(settings)
-    else:
-        _rehearse_online(settings)
+        return None
+    if settings.offline:
+        return _rehearse_offline(settings)
+    _rehearse_online(settings)
+    return None
 
 
 def _rehearse_playing(settings: Settings) -> None:
-    if settings.checkpoint_path:
-        find_checkpoint(settings.checkpoint_path, settings.load_step)
+    weights = find_checkpoint(settings.checkpoint_path, settings.load_step) if settings.checkpoint_path else None
+    if settings.render:
+        _env_info(drawing_settings(settings))  # not every environment has pictures
     env_info = _env_info(settings)
     args = resolve(settings, env_info)
     scheme, groups, preprocess = build_scheme(env_info, args)
     check_play(args, env_info, extend_scheme(scheme, preprocess), groups)
     with checked_networks(args, None):
-        build_mac(extend_scheme(scheme, preprocess), groups, args)
+        mac = build_mac(extend_scheme(scheme, preprocess), groups, args)
+    if weights is not None:
+        check_checkpoint(weights, warn=False)
+        load_or_refuse(lambda: mac.load_models(str(weights)), weights)
 
 
-def _rehearse_offline(settings: Settings) -> None:
+def _rehearse_offline(settings: Settings) -> OfflineDataset:
     check_named(settings)
     outline = read_outline(resolve_dataset(settings.dataset))
     env_info = outline.env_info()
-    held_out(outline.n_episodes, settings.validation_share)
-    learner = check_learner(settings, env_info)
-    if settings.env is not None:
-        _check_environment(settings, outline, _env_info(settings))
+    held = held_out(outline.n_episodes, settings.validation_share)
+    learner_class = check_learner(settings, env_info)
+    there = None if settings.env is None else _env_info(settings)
+    if there is not None:
+        _check_environment(settings, outline, there)
     args, policy = resolve(settings, env_info), None
-    if getattr(learner, "FIXED_POLICY", False):
+    if getattr(learner_class, "FIXED_POLICY", False):
         args, policy = fixed_policy(args, env_info)
-    mac = _learn(args, env_info, learner, policy)
+    scheme, groups, preprocess = build_scheme(env_info, args)
+    check_batch(args, batch_rows(args, outline.max_length), extend_scheme(scheme, preprocess), groups)
+    mac, learner = _learning(args, env_info, learner_class, policy)
     if policy is None and args.input_norm == "dataset":
         check_normalisers(mac, args)
+    if held:
+        check_validates(learner, args)
+    state = _start(learner, args, env_info, outline.card["checksum"], OfflineTraining.unit)
+    if state is not None:
+        load_part(state[0], "buffer", lambda: check_held_out(state[1]["buffer"], held))
+    dataset = load_dataset(settings)
+    if there is not None:
+        check_environment(settings, dataset, there)
+    if settings.reward_scaling == "standardise":
+        scaled_reward(args, dataset, SILENT)
+    return dataset
 
 
 def _rehearse_online(settings: Settings) -> None:
     env_info = _env_info(settings)
-    learner = check_learner(settings, env_info)
+    learner_class = check_learner(settings, env_info)
     args = resolve(settings, env_info)
     check_online(args, env_info, *build_scheme(env_info, args))
-    _learn(args, env_info, learner, None)
+    _, learner = _learning(args, env_info, learner_class, None)
+    _start(learner, args, env_info, None, OnlineTraining.unit)
 
 
-def _learn(args: Settings, env_info: dict[str, Any], learner: Any, policy: Any) -> Any:
-    """The controller, after controller and learner were built."""
+def _learning(args: Settings, env_info: dict[str, Any], learner_class: Any, policy: Any) -> tuple[Any, Any]:
+    """Controller and learner."""
     scheme, groups, preprocess = build_scheme(env_info, args)
-    mac, _ = build_learning(learner, extend_scheme(scheme, preprocess), groups, Logger(SILENT), args, policy=policy)
-    return mac
+    return build_learning(learner_class, extend_scheme(scheme, preprocess), groups, Logger(SILENT), args, policy=policy)
+
+
+def _start(
+    learner: Any, args: Settings, env_info: dict[str, Any], checksum: str | None, unit: str
+) -> tuple[Path, dict[str, Any]] | None:
+    """Load what the run starts from; the step directory that it continues with its state, None for a new run."""
+    continuous = is_continuous(env_info)
+    if args.load_weights:
+        start_from_weights(learner, args, continuous, SILENT)
+    if not args.checkpoint_path:
+        return None
+    directory = find_checkpoint(args.checkpoint_path, args.load_step)
+    identity = identity_of(args, checksum)
+    state = state_to_continue(directory, identity, args.t_max, unit, continuous, rehearsed=True)
+    own = state["learner"]
+    if isinstance(own, dict) and isinstance(learner, BaseLearner):  # a GPU's random stream fits none of the CPU's
+        own = own | {"generator": learner.generator.get_state()}
+    load_learner(learner, directory, own)
+    return directory, state
 
 
 def _env_info(settings: Settings) -> dict[str, Any]:
@@ -126,7 +185,7 @@ def _env_info(settings: Settings) -> dict[str, Any]:
 
 
 def _check_environment(settings: Settings, outline: Outline, env_info: dict[str, Any]) -> None:
-    """Raise DatasetError where the environment is not the dataset's; bounds of padded actions are left to the run."""
+    """Raise DatasetError where the environment is not the dataset's; bounds of padded actions are in its rows."""
     if not outline.has_masks:
         check_environment(settings, outline, env_info)
         return

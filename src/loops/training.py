@@ -12,11 +12,11 @@ from sacred.utils import SacredInterrupt
 from components.episode_buffer import EpisodeBatch
 from components.scheme import is_continuous
 from datasets.card import NOT_COMPARED
+from loops import continuation
 from loops.build import Parts
-from loops.continuation import FREE_TO_CHANGE, changes, load_part, start_from_weights, state_to_continue
 from loops.describe import describe, point_to
 from loops.evaluator import PER_AGENT, Evaluator
-from utils.checkpoint import find_checkpoint, load_or_refuse, save_checkpoint
+from utils.checkpoint import find_checkpoint, save_checkpoint
 from utils.description import write_description
 from utils.errors import OutputError, TrainingError, UserError
 from utils.files import output_error
@@ -50,7 +50,9 @@ class Training:
             logger.note = self.evaluator.note()
         self.continuous = is_continuous(parts.env_info)
         env_args = {f"env_args.{key}": value for key, value in args.env_args.items() if key not in NOT_COMPARED}
-        settings = {key: value for key, value in vars(args).items() if key not in FREE_TO_CHANGE} | env_args
+        settings = {
+            key: value for key, value in vars(args).items() if key not in continuation.FREE_TO_CHANGE
+        } | env_args
         self.settings = redacted({key: value for key, value in settings.items() if is_plain(value)})
         self.t = 0
         self.directory: Path = args.results / "models" / args.unique_token
@@ -66,7 +68,7 @@ class Training:
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must share with the run that continues it."""
-        return {"learner_name": self.args.learner, "dataset_checksum": None, "seed": self.args.seed}
+        return continuation.identity_of(self.args, None)
 
     def buffer_state(self) -> dict[str, Any]:
         """The buffer's part of a checkpoint."""
@@ -229,7 +231,7 @@ class Training:
         """
         self.resume()
         if self.args.load_weights:
-            start_from_weights(self.learner, self.args, self.continuous, self.log)
+            continuation.start_from_weights(self.learner, self.args, self.continuous, self.log)
 
     def resume(self) -> None:
         """Continue from `checkpoint_path` where it is set; the earlier metrics are logged again, as one curve.
@@ -239,17 +241,15 @@ class Training:
         if not self.args.checkpoint_path:
             return
         directory = find_checkpoint(self.args.checkpoint_path, self.args.load_step)
-        state = state_to_continue(directory, self.identity(), self.args.t_max, self.unit, self.continuous)
-        changed = changes(old_names(type(self.learner)).stored(state["settings"]), self.settings)
+        state = continuation.state_to_continue(directory, self.identity(), self.args.t_max, self.unit, self.continuous)
+        changed = continuation.changes(old_names(type(self.learner)).stored(state["settings"]), self.settings)
         if changed:
             self.log.warning(f"Continuing with other settings than the checkpoint's: {changed}")
         self.t, self.last_checkpoint = state["t"], directory
         self.evaluation_due = state.get("evaluation_due", False) and self.evaluator is not None
-        load_or_refuse(lambda: self.learner.load_models(str(directory)), directory)
-        if state["learner"] is not None and hasattr(self.learner, "load_training_state"):
-            self.learner.load_training_state(state["learner"])
-        load_part(directory, "buffer", lambda: self.load_buffer_state(state["buffer"]))
-        load_part(directory, "random streams", lambda: load_rng_state(state["rng"]))
+        continuation.load_learner(self.learner, directory, state["learner"])
+        continuation.load_part(directory, "buffer", lambda: self.load_buffer_state(state["buffer"]))
+        continuation.load_part(directory, "random streams", lambda: load_rng_state(state["rng"]))
         self.logger.replay(state["statistics"])
         if self.evaluator is not None:
             self.evaluator.resume(state.get("evaluations"), state["statistics"])

@@ -47,6 +47,15 @@ def held_out(count: int, share: float) -> int:
     return held
 
 
+def check_validates(learner: Any, args: SimpleNamespace) -> None:
+    """Raise ConfigError for a learner whose losses only an update computes, as those of stock EPyMARL."""
+    if not isinstance(learner, BaseLearner):
+        raise ConfigError(
+            f"validation_share={args.validation_share}: the losses of learner={args.learner} cannot be computed "
+            "without an update; set it to 0"
+        )
+
+
 class Validation:
     """A learner's losses on held-out data, always on the same windows and with the same noise.
 
@@ -55,11 +64,7 @@ class Validation:
     """
 
     def __init__(self, learner: Any, buffer: OfflineBuffer, args: SimpleNamespace) -> None:
-        if not isinstance(learner, BaseLearner):
-            raise ConfigError(
-                f"validation_share={args.validation_share}: the losses of learner={args.learner} cannot be computed "
-                "without an update; set it to 0"
-            )
+        check_validates(learner, args)
         self.learner, self.buffer, self.args = learner, buffer, args
         step = max(1, -(-buffer.n_windows // MOST_WINDOWS))
         self.windows = th.arange(0, buffer.n_windows, step)

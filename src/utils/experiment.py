@@ -17,11 +17,13 @@ class RecordedExperiment(Experiment):
     """An experiment whose runs tell their observers of configuration, command line and sources without credentials.
 
     The configuration that the main function gets stays as it is. Set once the command line has been read: shown, the
-    lines that show it; recorded_name, what runs are recorded under, while log lines keep the experiment's own name.
+    lines that show it; recorded_name, what runs are recorded under, while log lines keep the experiment's own name;
+    dataset, what was read and checked for the run before it exists.
     """
 
     shown: Iterable[str] = ()
     recorded_name: str | None = None
+    dataset: Any = None
 
     def get_experiment_info(self) -> dict[str, Any]:
         """What observers are told of the experiment."""
