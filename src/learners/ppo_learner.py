@@ -1,5 +1,6 @@
 """Proximal policy optimisation for teams: MAPPO (Yu et al. 2022) and IPPO (de Witt et al. 2020)."""
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -64,6 +65,10 @@ class PPOLearner(BaseLearner):
     ALIASES = {"lr": "actor_lr"}
     critic: nn.Module
     policy: Policy
+
+    @classmethod
+    def critics(cls, config: Mapping[str, Any]) -> str:
+        return "central" if config["critic"] == "central" else "per agent"
 
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)

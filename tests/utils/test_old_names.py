@@ -31,7 +31,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A learner with old names under q_learner's name, and what main.py says of them."""
     said: list[str] = []
     monkeypatch.setitem(REGISTRY, "q_learner", Renaming)
-    monkeypatch.setattr(main.ex, "logger", SimpleNamespace(info=said.append))
+    monkeypatch.setattr(main.ex, "logger", SimpleNamespace(info=said.append, warning=said.append))
     monkeypatch.setattr(main.ex, "configurations", [])
     return said
 

@@ -8,6 +8,7 @@ import pytest
 
 import main
 from learners import REGISTRY
+from loops import configured
 from loops.usage import EXAMPLES, action_types, usage
 from utils.config import algorithm, config_names, layered_config
 from utils.keys import inherited
@@ -96,7 +97,7 @@ def test_the_examples_of_help_can_be_typed(command: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(main.ex, "add_config", lambda config: None)
     monkeypatch.setattr(main, "add_observers", lambda flags, config: None)
     monkeypatch.setattr(main, "rehearse", lambda config: None)
-    monkeypatch.setattr(main, "earlier_run", lambda given, alg: None)  # there is no such run here
+    monkeypatch.setattr(configured, "earlier_run", lambda given, alg: None)  # there is no such run here
     words = command.replace("\\\n", " ").split()
     assert words[:2] == ["python", "src/main.py"]
     assert main.prepare(words[1:]).updates

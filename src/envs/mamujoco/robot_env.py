@@ -54,7 +54,7 @@ class RobotEnv(MultiAgentEnv):
             check_time_limit(time_limit)
         known = set(inspect.signature(RobotEnv).parameters) - {"robot_args"}
         self.robot, own_limit = make_robot(key, robot_args, render_mode, known)
-        self.key = key
+        self.key, self.OBSERVATIONS = key, observations
         self.episode_limit = own_limit if time_limit is None else time_limit
         self.division = Division(key, partition, self.robot, observations, agent_obsk)
         self.n_agents = self.division.n_agents

@@ -32,6 +32,7 @@ class RobotVector(VectorEnv):
         super().__init__(n_envs, common_reward, reward_scalarisation)
         self.envs = [RobotEnv(**env_args, seed=None if seed is None else seed + i) for i in range(n_envs)]
         self.team_reward = True
+        self.OBSERVATIONS = self.envs[0].OBSERVATIONS
         self.division = self.envs[0].division
         self.n_agents, self.episode_limit = self.envs[0].n_agents, self.envs[0].episode_limit
         cores = len(os.sched_getaffinity(0)) if threads is None else threads

@@ -50,6 +50,11 @@ class MPEEnv(WrappedEnv):
             replay_path, OwnLimits(env, {"max_cycles": time_limit}),
         )  # fmt: skip
 
+    def get_env_info(self) -> dict[str, Any]:
+        """As elsewhere; where a prey's policy is part of the environment, `simulator` holds its checksum."""
+        prey = getattr(getattr(getattr(self._simulator.env, "unwrapped", None), "scenario", None), "prey", None)
+        return super().get_env_info() | ({} if prey is None else {"simulator": {"prey": prey.checksum}})
+
 
 def _make_simulator(
     key: str, time_limit: int, continuous_actions: bool, render_mode: str | None, scenario_args: dict[str, Any]

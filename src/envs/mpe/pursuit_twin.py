@@ -53,6 +53,10 @@ class PursuitTwin(ParticleTwin):
         self._eaten = (sizes[PREY] + eaten)[:, None]  # (food, 1)
         self._hit_pairs = [i for i, pair in enumerate(self.pairs) if PREY in pair]
 
+    def get_env_info(self) -> dict[str, Any]:
+        simulator = {"prey": self._prey.checksum} if self.control == "predators" else {}
+        return super().get_env_info() | ({"simulator": simulator} if simulator else {})
+
     def _move_others(self) -> None:
         if self.control == "predators":
             seen = self._rows[PREY, : self.task.prey_obs_dim].T  # (E, O)
