@@ -229,7 +229,12 @@ def test_what_only_files_tell_is_refused_before_a_run_exists(trained: CommandLin
 def test_the_run_gets_the_dataset_that_was_checked(trained: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[Path] = []
     read = loading.read_dataset
-    monkeypatch.setattr(loading, "read_dataset", lambda path, **keys: reads.append(path) or read(path, **keys))
+
+    def counted(path: Path, **keys: Any) -> Any:
+        reads.append(path)
+        return read(path, **keys)
+
+    monkeypatch.setattr(loading, "read_dataset", counted)
     config = record(trained.checkpoints()[0], "run.json")["config"]
     dataset = rehearse(config)
     assert dataset is not None and reads == [trained.dataset]
