@@ -11,7 +11,7 @@ from typing import Any
 from learners.transfer import load_weights
 from loops.resolve import resolved_outputs
 from utils.checkpoint import STATE_FILE, check_checkpoint, find_checkpoint, load_state
-from utils.errors import CheckpointError, ConfigError, printable, shown
+from utils.errors import CheckpointError, ConfigError, one_line, printable, shown
 
 # What a continued run may change without becoming another experiment.
 FREE_TO_CHANGE = ("t_max", "checkpoint_path", "load_step", "load_weights", "unique_token", "local_results_path",
@@ -54,7 +54,7 @@ def load_part(directory: Path, part: str, load: Callable[[], None]) -> None:
     try:
         load()
     except (RuntimeError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
-        reason = printable(" ".join(str(error).split())[:300])
+        reason = one_line(error)
         raise CheckpointError(
             f"{directory}: its {part} does not fit this run: {reason}; continue with the configuration it was saved "
             f"with, or start a new run from its weights: load_weights='{directory}'"
