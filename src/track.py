@@ -64,7 +64,12 @@ def _push(arguments: argparse.Namespace, address: Address) -> int:
         with address.client(UPLOAD_MS) as client:
             uploader = Uploader(client, address)
             for run in runs:
-                number, added = uploader.push(run)
+                try:
+                    number, added = uploader.push(run)
+                except OutputError as error:
+                    refused = 1
+                    signals.say(f"error: {error}")
+                    continue
                 put(f"{run.folder}: {'added as' if added else 'is there already, as'} run {number}")
     return refused
 

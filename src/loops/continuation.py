@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,7 +71,7 @@ def start_from_weights(learner: Any, args: SimpleNamespace, continuous: bool, lo
     if getattr(learner, "FIXED_POLICY", False):
         raise ConfigError(f"learner={args.learner} values a given policy: name it by policy_path, not by load_weights")
     directory = find_checkpoint(args.load_weights, args.load_step, key="load_weights")
-    if (directory / STATE_FILE).is_file():
+    if os.path.lexists(directory / STATE_FILE):
         _check_meaning(directory, _completed(load_state(directory, mapped=True)["settings"], continuous), args)
     else:  # weights alone, such as stock EPyMARL's
         check_checkpoint(directory)
