@@ -4,8 +4,10 @@ See docs/reference/dataset-format.md.
 """
 
 from utils import signals
+from utils.printing import Parser, open_closed_streams, put
 
 if __name__ == "__main__":
+    open_closed_streams()
     signals.end_at_once_on_signals()  # before the imports that follow, which take a while
 
 import argparse
@@ -32,8 +34,8 @@ from utils.redact import redacted_command
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand. Return the exit status: 1, with an error message on stderr, for input that cannot work."""
-    arguments = _parser().parse_args(argv)
     try:
+        arguments = _parser().parse_args(argv)
         with memory_errors("close other programs, or work on a part of the data (slice)"):
             return int(arguments.run(arguments))
     except UserError as error:
@@ -42,19 +44,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except signals.Interrupted as interrupt:
         signals.say(f"interrupted: {interrupt}")
         return signals.INTERRUPTED_STATUS
-    except BrokenPipeError:  # `inspect FILE | head`
-        sys.stderr.close()
-        return 1
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
     lines, sound = inspect_file(resolve_dataset(arguments.file))
-    print("\n".join(fitted(lines, terminal_width())))
+    put("\n".join(fitted(lines, terminal_width())))
     return 0 if sound else 1
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    print("\n".join(listing(terminal_width())))
+    put("\n".join(listing(terminal_width())))
     return 0
 
 
@@ -82,9 +81,7 @@ def _import_alberdice(arguments: argparse.Namespace) -> int:
     out = _new_file(arguments, [])
     card = import_alberdice(Path(arguments.folder), out, _command(), arguments.force)
     corrected = card["made_by"]["time_limits_corrected"]
-    print(
-        f"{corrected} time limits were flagged as terminals and are none now; {card['counts']['terminals']} terminals"
-    )
+    put(f"{corrected} time limits were flagged as terminals and are none now; {card['counts']['terminals']} terminals")
     return _announce(out, card)
 
 
@@ -122,15 +119,15 @@ def _announce(out: Path, card: dict[str, Any]) -> int:
 
 def _say(line: str) -> None:
     """Print a line, broken between words where it is wider than the terminal; a path stays whole."""
-    print(folded(line, terminal_width()))
+    put(folded(line, terminal_width()))
 
 
 def _command() -> str:
     return redacted_command(["python", "src/dataset.py", *sys.argv[1:]])
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="dataset.py", description="Look at and edit offline datasets.")
+def _parser() -> Parser:
+    parser = Parser(prog="dataset.py", description="Look at and edit offline datasets.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     name = "dataset name (mpe/simple_spread/random-100k) or path"
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from utils import signals
+from utils.printing import open_closed_streams, printing, put
 
 if __name__ == "__main__":
+    open_closed_streams()
     signals.end_at_once_on_signals()  # before the imports that follow, which take seconds
 
 import pdb
@@ -12,6 +14,7 @@ import sys
 import threading
 import traceback
 import warnings
+from contextlib import nullcontext
 from typing import Any
 
 import torch as th
@@ -48,6 +51,7 @@ from utils.validation import check_values, keys_of
 from utils.versions import commit
 
 SETTINGS["CAPTURE_MODE"] = "fd"
+PRINTED = ("print_dependencies", "print_named_configs")  # Sacred's verbs that print their result
 
 ex: Any = RecordedExperiment("epymarl-offline", save_git_info=commit() is not None)
 ex.logger = get_logger()
@@ -139,7 +143,8 @@ def start(command: Command) -> None:
     flags = {flag: value for flag, value in command.flags.items() if flag not in TAKEN_OVER}
     options = flags | {"COMMAND": command.verb, "UPDATE": command.words, "with": bool(command.words), "help": False}
     try:
-        ex.run(command.verb, command.updates, info={}, meta_info={}, options=options)
+        with printing() if command.verb in PRINTED else nullcontext():
+            ex.run(command.verb, command.updates, info={}, meta_info={}, options=options)
     except (UserError, SacredInterrupt):
         raise
     except Exception:
@@ -157,11 +162,11 @@ def show_help(command: Command) -> None:
     """Print how to call this program: Sacred's usage where a configuration is named, a verb's where one is named."""
     if command.topic is not None:
         verbs = dict(ex.gather_commands())
-        print(help_for_command(verbs[command.topic]) if command.topic in verbs else ex.get_usage()[1])
+        put(help_for_command(verbs[command.topic]) if command.topic in verbs else ex.get_usage()[1])
     elif command.config is not None:
-        print(ex.get_usage()[1])
+        put(ex.get_usage()[1])
     else:
-        print(usage())
+        put(usage())
 
 
 def main(argv: list[str]) -> int:

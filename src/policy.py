@@ -6,6 +6,13 @@ On the command line: `python src/policy.py export|play|describe|prey ...`. See d
 
 from __future__ import annotations
 
+from utils import signals
+from utils.printing import Parser, open_closed_streams, put
+
+if __name__ == "__main__":
+    open_closed_streams()
+    signals.end_at_once_on_signals()  # before the imports that follow, which take seconds
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -15,6 +22,7 @@ import torch as th
 
 from deployment.loaded import LoadedPolicy, load_policy
 from utils.errors import UserError
+from utils.memory import memory_errors
 
 __all__ = ["LoadedPolicy", "load_policy", "main"]
 
@@ -25,14 +33,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     own = words.index("with") if "with" in words else len(words)
     parser = _parser()
-    arguments = parser.parse_args(words[:own])
-    if words[own:] and arguments.run is not _describe:
-        parser.error(f"only describe takes overrides, not: {' '.join(words[own:])}")
-    arguments.words = words[own + 1 :]  # without the word `with`
     try:
-        return int(arguments.run(arguments))
+        arguments = parser.parse_args(words[:own])
+        if words[own:] and arguments.run is not _describe:
+            parser.error(f"only describe takes overrides, not: {' '.join(words[own:])}")
+        arguments.words = words[own + 1 :]  # without the word `with`
+        with memory_errors("close other programs, or lower --episodes"):
+            return int(arguments.run(arguments))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        signals.say(f"error: {error}")
         return 1
 
 
@@ -41,7 +50,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
     policy = load_policy(arguments.path, arguments.step)
     for line in export_policy(policy, arguments.to, Path(arguments.out), arguments.force):
-        print(line)
+        put(line)
     return 0
 
 
@@ -50,7 +59,7 @@ def _play(arguments: argparse.Namespace) -> int:
 
     policy = load_policy(arguments.path, arguments.step, seed=arguments.seed)
     for line in film(policy, Path(arguments.out), arguments.episodes, arguments.sample):
-        print(line)
+        put(line)
     return 0
 
 
@@ -58,7 +67,7 @@ def _describe(arguments: argparse.Namespace) -> int:
     from deployment.describe_old import describe_checkpoint
 
     path = describe_checkpoint(arguments.path, arguments.config, arguments.env_config, arguments.words, arguments.force)
-    print(f"{path}: written")
+    put(f"{path}: written")
     return 0
 
 
@@ -66,12 +75,12 @@ def _prey(arguments: argparse.Namespace) -> int:
     from deployment.prey import write_prey
 
     for line in write_prey(arguments.source, arguments.task, arguments.out, arguments.force):
-        print(line)
+        put(line)
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="policy.py", description="Use a trained policy elsewhere.")
+def _parser() -> Parser:
+    parser = Parser(prog="policy.py", description="Use a trained policy elsewhere.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     path = "directory of a run under results/models, or of one of its steps"
 

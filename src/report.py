@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from utils import signals
+from utils.printing import Parser, open_closed_streams, put
+
+if __name__ == "__main__":
+    open_closed_streams()
+    signals.end_at_once_on_signals()  # before the imports that follow, which take a while
+
 import argparse
 import sys
 from collections.abc import Callable, Sequence
@@ -36,12 +43,12 @@ FORMS: dict[str, Callable[[Report], str]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Report runs. Return the exit status: 1, with a sentence on stderr, where something was refused."""
-    arguments = _parser().parse_args(argv)
     try:
+        arguments = _parser().parse_args(argv)
         report = make(arguments)
         text = FORMS[arguments.to](report)
         if arguments.out is None:
-            sys.stdout.write(text)
+            put(text.removesuffix("\n"))
         else:
             write(user_path(arguments.out, "-o", written=True), text.encode("utf-8"))
         if arguments.figures is not None:
@@ -55,10 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                     write(folder / f"{arguments.prefix}{name}.png", picture)
     except Refusal as refusal:
         for reason in refusal.reasons:
-            print(f"error: {reason}", file=sys.stderr)
+            signals.say(f"error: {reason}")
         return 1
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        signals.say(f"error: {error}")
         return 1
     return 0
 
@@ -85,8 +92,8 @@ def write(path: Path, content: bytes) -> None:
     print(f"{path}: written", file=sys.stderr)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="report.py", description="From many runs to one table.")
+def _parser() -> Parser:
+    parser = Parser(prog="report.py", description="From many runs to one table.")
     add = parser.add_argument
     add("places", nargs="+", metavar="PLACE", help="a directory of runs, such as results, or a file of --to json")
     add("--where", action="append", default=[], metavar="KEY=VALUE",

@@ -4,8 +4,10 @@ See docs/sweeps.md.
 """
 
 from utils import signals
+from utils.printing import Parser, open_closed_streams, put
 
 if __name__ == "__main__":
+    open_closed_streams()
     signals.end_at_once_on_signals()  # before the imports that follow, which take seconds
 
 import argparse
@@ -41,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     before, after = words, []
     if "with" in words:
         before, after = words[: words.index("with")], words[words.index("with") + 1 :]
-    arguments = _parser().parse_args(before)
     try:
+        arguments = _parser().parse_args(before)
         cells = _cells(arguments, after)
         return int(arguments.do(arguments, cells))
     except UserError as error:
@@ -111,19 +113,19 @@ def _dry_run(cells: list[Cell]) -> int:
     for standing in looked_up(cells):
         cell = standing.cell
         if standing.what == DONE:
-            print(f"# done: {cell.name}")
+            put(f"# done: {cell.name}")
             continue
-        print(cell.command(main_path, stopped_at(cell)))
+        put(cell.command(main_path, stopped_at(cell)))
     return 0
 
 
 def _status(arguments: argparse.Namespace, cells: list[Cell]) -> int:
-    print("\n".join(final_table(told_from_outside(cells))))
+    put("\n".join(final_table(told_from_outside(cells))))
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="search.py", description="Many runs: algorithms x datasets x seeds, or a grid file; see docs/sweeps.md.",
         epilog="Overrides of every run follow the word `with`, as for main.py.",
     )  # fmt: skip

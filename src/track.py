@@ -3,6 +3,13 @@
 See docs/tracking.md.
 """
 
+from utils import signals
+from utils.printing import Parser, open_closed_streams, put
+
+if __name__ == "__main__":
+    open_closed_streams()
+    signals.end_at_once_on_signals()  # before the imports that follow, which take seconds
+
 import argparse
 import sys
 import warnings
@@ -15,6 +22,7 @@ warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # sacr
 
 from utils.errors import OutputError, UserError
 from utils.finished_run import RunError, read_finished
+from utils.memory import memory_errors
 from utils.mongo import Address, check_mongo, parse_address, why
 from utils.upload import Uploader
 
@@ -28,16 +36,17 @@ COLUMNS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand. Return the exit status: 1, with a sentence on stderr, where something was refused."""
-    arguments = _parser().parse_args(argv)
     address = None
     try:
+        arguments = _parser().parse_args(argv)
         address = parse_address(arguments.mongo_db)
-        return int(arguments.run(arguments, address))
+        with memory_errors("close other programs, or push fewer runs at a time"):
+            return int(arguments.run(arguments, address))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        signals.say(f"error: {error}")
     except pymongo.errors.PyMongoError as error:
         assert address is not None  # nothing is asked of a database before
-        print(f"error: {why(address, error)}; repeat the command when it does, nothing is lost", file=sys.stderr)
+        signals.say(f"error: {why(address, error)}; repeat the command when it does, nothing is lost")
     return 1
 
 
@@ -49,14 +58,19 @@ def _push(arguments: argparse.Namespace, address: Address) -> int:
             runs.append(read_finished(Path(folder)))
         except RunError as error:
             refused = 1
-            print(f"error: {error}", file=sys.stderr)
+            signals.say(f"error: {error}")
     if runs:
         _check(address)
         with address.client(UPLOAD_MS) as client:
             uploader = Uploader(client, address)
             for run in runs:
-                number, added = uploader.push(run)
-                print(f"{run.folder}: {'added as' if added else 'is there already, as'} run {number}")
+                try:
+                    number, added = uploader.push(run)
+                except OutputError as error:
+                    refused = 1
+                    signals.say(f"error: {error}")
+                    continue
+                put(f"{run.folder}: {'added as' if added else 'is there already, as'} run {number}")
     return refused
 
 
@@ -67,7 +81,7 @@ def _columns(arguments: argparse.Namespace, address: Address) -> int:
         kept = client[address.database]["omniboard.custom.columns"]
         for name, path in COLUMNS.items():
             kept.update_one({"name": name}, {"$setOnInsert": {"config_path": path}}, upsert=True)
-    print(f"{address.shown}: Omniboard has the columns {', '.join(COLUMNS)}; reload its page")
+    put(f"{address.shown}: Omniboard has the columns {', '.join(COLUMNS)}; reload its page")
     return 0
 
 
@@ -79,8 +93,8 @@ def _check(address: Address) -> None:
         raise OutputError(f"{reason}; start it or mend -m, then repeat the command") from error
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="track.py", description="Bring finished runs into MongoDB, for Omniboard.")
+def _parser() -> Parser:
+    parser = Parser(prog="track.py", description="Bring finished runs into MongoDB, for Omniboard.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     push = commands.add_parser("push", help="upload finished runs, once each")
     push.add_argument(

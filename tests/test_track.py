@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from datetime import datetime
@@ -150,6 +151,9 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "lost artifact": (remove("curve.png"), "it has no file 'curve.png', one of its artifacts"),
     "artifact elsewhere": (edit("run.json", artifacts=["../../secret"]), "it has no file '../../secret'"),
     "lost source": (lambda run: shutil.rmtree(run.parent / "_sources"), "_sources/"),
+    "a pipe": (lambda run: ((run / "cout.txt").unlink(), os.mkfifo(run / "cout.txt")), "cout.txt is no regular file"),
+    "a number of 40 digits": (edit("info.json", score=10**40), "holds a value that MongoDB cannot store"),
+    "half a character": (edit("config.json", label="\ud800"), "holds a value that MongoDB cannot store"),
     "nesting": (write("info.json", "[" * 100_000), "info.json is damaged: it is no JSON"),
 }
 
@@ -171,6 +175,21 @@ def test_a_link_in_place_of_an_artifact_is_not_followed(database: Any, run: Path
     (run / "curve.png").unlink()
     (run / "curve.png").symlink_to(tmp_path / "secret")
     assert push(run) == 1 and not content(database)["fs.files"]
+
+
+def test_a_run_that_cannot_be_stored_does_not_hold_up_the_next(
+    database: Any, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Path(shutil.copytree(run.parent, tmp_path / "other")) / "1"
+    edit("info.json", score=10**40)(other)
+    assert push(other, run) == 1
+    said = capsys.readouterr()
+    assert "cannot store" in said.err and "added as run 1" in said.out
+
+
+def test_a_name_that_is_too_long_is_one_sentence(database: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert push(Path("x" * 5000)) == 1
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_sound_runs_are_pushed_beside_damaged_ones(

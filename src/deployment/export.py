@@ -19,11 +19,12 @@ from torch.jit._trace import TracerWarning
 from deployment.exactness import Trial, difference, trial
 from deployment.loaded import LoadedPolicy
 from deployment.lone_agent import LoneAgent, metadata
-from utils.errors import OutputError, PolicyError, cause, printable
+from utils.errors import OutputError, PolicyError, cause, one_line
 from utils.files import output_error, writing_file
 
 METADATA = "policy.json"  # name of the description inside the file
 TOLERANCE = 1e-6  # of the largest value
+_END = slice(-200, None)  # of torch's long errors, which say last what is wrong
 Run = Callable[[tuple[np.ndarray, ...]], list[np.ndarray]]  # inputs of an exported agent to its outputs
 
 
@@ -59,8 +60,8 @@ def _checked(tried: Trial, index: int, agent: LoneAgent, content: bytes, read: C
         gap = difference(tried, index, agent, read(content))
     except RuntimeError as error:  # a size that tracing has made a constant
         raise PolicyError(
-            f"agent {index} as exported cannot be run ({_short(error)}), so nothing was written; the forward of "
-            f"agent={agent.args.agent} may use no tensor's length as a number"
+            f"agent {index} as exported cannot be run ({one_line(error, _END)}), so nothing was written; the forward "
+            f"of agent={agent.args.agent} may use no tensor's length as a number"
         ) from error
     if not gap <= TOLERANCE:  # nor where it is no number
         raise PolicyError(
@@ -80,9 +81,9 @@ def _tracing(name: str) -> Iterator[None]:
             warnings.simplefilter("always", TracerWarning)
             yield
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise PolicyError(f"agent={name} cannot be traced ({_short(error)}); {advice}") from error
+        raise PolicyError(f"agent={name} cannot be traced ({one_line(error, _END)}); {advice}") from error
     if said:
-        raise PolicyError(f"agent={name} cannot be traced ({_short(said[0].message)}); {advice}")
+        raise PolicyError(f"agent={name} cannot be traced ({one_line(said[0].message, _END)}); {advice}")
 
 
 # -- TorchScript -------------------------------------------------------------------------------------------------------
@@ -190,10 +191,6 @@ def _remove(files: list[Path]) -> None:
     for file in files:
         with suppress(OSError):
             file.unlink()
-
-
-def _short(message: Any) -> str:
-    return printable(" ".join(str(message).split()))[-200:]
 
 
 def _text(shapes: dict[str, list[Any]]) -> str:

@@ -21,7 +21,7 @@ from modules.layers.sizes import size_of
 from utils.bounds import per_agent
 from utils.checkpoint import find_checkpoint
 from utils.description import find_description
-from utils.errors import CheckpointError, ConfigError, PolicyError
+from utils.errors import CheckpointError, ConfigError, PolicyError, one_line
 
 
 class LoadedPolicy:
@@ -193,7 +193,7 @@ def load_policy(path: str | os.PathLike[str], step: int = 0, seed: int = 0, devi
         RuntimeError,
         MemoryError,
     ) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        reason = f"{type(error).__name__}: {one_line(error)}"
         raise CheckpointError(
             f"{find_description(directory)} describes no policy of this release ({reason}); restore the file, or "
             "write it anew with: python src/policy.py describe --force"

@@ -16,7 +16,7 @@ from envs.mpe.keys import check_time_limit
 from envs.wrappers.limits import OwnLimits
 from envs.wrappers.simulators import GymnasiumSimulator, PettingZooSimulator, Simulator
 from envs.wrappers.wrapped_env import WrappedEnv, check_render_mode
-from utils.errors import EnvError, nearest
+from utils.errors import EnvError, nearest, one_line
 
 KEY_FORMS = (
     "write package:EnvId-v0 or EnvId-v0 for Gymnasium, "
@@ -106,7 +106,7 @@ def _make_pettingzoo(
     try:
         simulator = PettingZooSimulator(key, module.parallel_env(**taken))
     except (TypeError, ValueError, AssertionError) as error:
-        raise EnvError(f"{key} refuses its env_args: {_one_line(error)}") from error
+        raise EnvError(f"{key} refuses its env_args: {_sentence(error)}") from error
     constructors = [module.raw_env] if hasattr(module, "raw_env") else []
     return simulator, time_limit, OwnLimits(simulator.env, taken, [module.parallel_env, *constructors])
 
@@ -143,7 +143,7 @@ def _import(key: str, path: str) -> ModuleType:
     except ModuleNotFoundError as error:
         missing = error.name or path
     except Exception as error:  # a retired version, an invalid module path, or an error inside the module
-        raise EnvError(f"env_args.key={key!r} cannot be imported: {_one_line(error)}; {KEY_FORMS}") from error
+        raise EnvError(f"env_args.key={key!r} cannot be imported: {_sentence(error)}; {KEY_FORMS}") from error
     package, _, leaf = missing.rpartition(".")
     own = path.startswith(missing)  # otherwise the environment imports the missing package
     if own and package:
@@ -178,7 +178,7 @@ def _make_gymnasium(
     except ModuleNotFoundError as error:
         raise EnvError(f"{key} needs the package {error.name}, which is not installed: pip install it") from error
     except (gymnasium.error.Error, TypeError, ValueError, AssertionError) as error:
-        raise EnvError(f"{key} refuses its env_args: {_one_line(error)}") from error
+        raise EnvError(f"{key} refuses its env_args: {_sentence(error)}") from error
     creator = spec.entry_point if callable(spec.entry_point) else load_env_creator(spec.entry_point)
     given = {GYMNASIUM_LIMIT: spec.max_episode_steps, **spec.kwargs, **own_args}
     return GymnasiumSimulator(key, env), limit, OwnLimits(env, given, [creator])
@@ -201,6 +201,6 @@ def _near(module: str, name: str) -> str:
     return nearest(name, gymnasium.registry)
 
 
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text.partition(" was raised from the environment creator")[0]  # after this Gymnasium repeats every keyword
+def _sentence(error: Exception) -> str:
+    said = one_line(error).partition(" was raised from the environment creator")
+    return said[0]  # after this Gymnasium repeats every keyword

@@ -19,7 +19,7 @@ import numpy as np
 from envs.arguments import own_arguments
 from envs.multiagentenv import MultiAgentEnv, as_array
 from envs.vector_env import VectorEnv, episode_end, stack_infos
-from utils.errors import EnvError
+from utils.errors import EnvError, one_line
 from utils.signals import outlive_signals
 
 SRC = Path(__file__).resolve().parents[1]
@@ -207,8 +207,8 @@ def serve(connection: Connection) -> None:
             except EnvError as error:
                 connection.send((True, str(error)))
             except Exception as error:
-                what = " ".join(str(error).split())
-                sentence = f"an environment failed with {type(error).__name__}: {what}; set runner=vector to see where"
+                what = f"{type(error).__name__}: {one_line(error)}"
+                sentence = f"an environment failed with {what}; set runner=vector to see where"
                 connection.send((True, sentence))
             else:
                 connection.send((False, answer))

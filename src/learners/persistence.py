@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch as th
 
 from learners.optimisation import LossSpec, learning_rate
-from utils.errors import CheckpointError, printable
+from utils.errors import CheckpointError, one_line
 from utils.rng import load_generator
 from utils.training_state import LARGEST, is_whole
 
@@ -95,7 +95,7 @@ def restore_state(learner: Trained, state: dict[str, Any]) -> None:
             for name, stats in state["pending"].items()
         }
     except (LookupError, RuntimeError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
-        reason = printable(" ".join(str(error).split())[:300])
+        reason = one_line(error)
         raise CheckpointError(
             f"the checkpoint's training state does not fit {type(learner).__name__} ({reason}): "
             "continue with the configuration it was saved with"

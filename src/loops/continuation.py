@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from typing import Any
 from learners.transfer import load_weights
 from loops.resolve import resolved_outputs
 from utils.checkpoint import STATE_FILE, check_checkpoint, find_checkpoint, load_or_refuse, load_state
-from utils.errors import CheckpointError, ConfigError, printable, shown
+from utils.errors import CheckpointError, ConfigError, one_line, printable, shown
 
 # What a continued run may change without becoming another experiment.
 FREE_TO_CHANGE = ("t_max", "checkpoint_path", "load_step", "load_weights", "unique_token", "local_results_path",
@@ -60,7 +61,7 @@ def load_part(directory: Path, part: str, load: Callable[[], None]) -> None:
     try:
         load()
     except (RuntimeError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
-        reason = printable(" ".join(str(error).split())[:300])
+        reason = one_line(error)
         raise CheckpointError(
             f"{directory}: its {part} does not fit this run: {reason}; continue with the configuration it was saved "
             f"with, or start a new run from its weights: load_weights='{directory}'"
@@ -93,7 +94,7 @@ def start_from_weights(learner: Any, args: SimpleNamespace, continuous: bool, lo
     if getattr(learner, "FIXED_POLICY", False):
         raise ConfigError(f"learner={args.learner} values a given policy: name it by policy_path, not by load_weights")
     directory = find_checkpoint(args.load_weights, args.load_step, key="load_weights")
-    if (directory / STATE_FILE).is_file():
+    if os.path.lexists(directory / STATE_FILE):
         _check_meaning(directory, _completed(load_state(directory, mapped=True)["settings"], continuous), args)
     else:  # weights alone, such as stock EPyMARL's
         check_checkpoint(directory)

@@ -4,7 +4,6 @@ New files are copied and marked blocks are appended to `__init__.py` files; noth
 docs/reference/ours-in-stock.md.
 """
 
-import argparse
 import os
 import stat
 import sys
@@ -15,8 +14,10 @@ if __name__ == "__main__":  # imports are absolute from src/, and Python looks f
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from utils import signals
+from utils.printing import Parser, open_closed_streams, put
 
 if __name__ == "__main__":
+    open_closed_streams()
     signals.end_at_once_on_signals()
 
 from stock.plug import EXTENDED, MARKS, RECORD, PlugError, digest, planned_blocks, planned_files
@@ -29,22 +30,20 @@ REGISTRIES = tuple(f"{folder}/__init__.py" for folder in EXTENDED)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Plug in or remove. Returns the exit status: 1 with one sentence on stderr where nothing was changed."""
-    parser = argparse.ArgumentParser(prog="plug_into.py", description="Put our learners into a stock EPyMARL checkout.")
+    parser = Parser(prog="plug_into.py", description="Put our learners into a stock EPyMARL checkout.")
     parser.add_argument("checkout", help="the folder that holds EPyMARL's src/")
     parser.add_argument("--remove", action="store_true", help="restore the checkout, byte for byte")
     parser.add_argument("--force", action="store_true", help="also replace or delete copied files that were edited")
-    arguments = parser.parse_args(argv)
-    checkout = Path(os.path.expanduser(arguments.checkout))
     try:
+        arguments = parser.parse_args(argv)
+        checkout = Path(os.path.expanduser(arguments.checkout))
         source = recognised(checkout)
         with signals.StopSignals(), alone(source):  # a first signal waits until all changes are made
             said = remove(source, arguments.force) if arguments.remove else plug(source, arguments.force)
-            print("\n".join(map(printable, said.splitlines())), flush=True)
+            put("\n".join(map(printable, said.splitlines())))
     except UserError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # `plug_into.py CHECKOUT | head -1`: everything is done by then
-        sys.stderr.close()
     except OSError as error:  # raised before anything was changed; later ones become PlugErrors in `apply`
         place = printable(str(error.filename or checkout))
         print(f"error: {place} cannot be used ({cause(error)}); change its permissions or its name", file=sys.stderr)

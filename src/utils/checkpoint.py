@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import torch as th
 
-from utils.errors import CheckpointError, OutputError, cause, printable
+from utils.errors import CheckpointError, OutputError, cause, one_line, printable
 from utils.files import clear_remains, output_error, reserve, writing_folder
 from utils.manifest import MANIFEST, Damage, ManifestWriter, check_manifest
 from utils.paths import user_path
@@ -236,7 +236,7 @@ def load_or_refuse(load: Callable[[], object], directory: Path) -> None:
         if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
             raise _unreadable(directory, error) from error
         absent = isinstance(error, FileNotFoundError) and error.filename
-        reason = f"it lacks {Path(absent).name}" if absent else printable(" ".join(str(error).split())[:300])
+        reason = f"it lacks {Path(absent).name}" if absent else one_line(error)
         raise CheckpointError(
             f"the checkpoint {directory} does not fit this run ({reason}); give the --config, --env-config and network "
             "sizes that it was saved with"

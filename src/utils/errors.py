@@ -8,6 +8,7 @@ from utils.redact import redacted
 
 MOST_LISTED = 20  # longest list of known words in a message
 LONGEST_VALUE = 80  # characters of a value that a message shows
+LONGEST_ERROR = 300  # characters of another library's error
 
 
 class UserError(Exception):
@@ -51,6 +52,11 @@ class OutputError(UserError):
 def printable(text: str) -> str:
     """`text` in one line without control characters, so that a file's content cannot steer a terminal."""
     return "".join(char if char.isprintable() else " " if char.isspace() else repr(char)[1:-1] for char in text)
+
+
+def one_line(error: object, part: slice = slice(LONGEST_ERROR)) -> str:
+    """Part of what another library says in an error or warning, in one line without control characters."""
+    return printable(" ".join(str(error).split()))[part]
 
 
 def shown(value: Any) -> str:

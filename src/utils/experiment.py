@@ -8,6 +8,7 @@ from typing import Any
 from sacred import Experiment
 from sacred.run import Run
 
+from utils.printing import put
 from utils.redact import redacted
 
 SHOW = "--print-config"
@@ -32,7 +33,7 @@ class RecordedExperiment(Experiment):
 
     def print_config(self) -> None:
         """Print the configuration with its comments."""
-        print("\n".join(self.shown))
+        put("\n".join(self.shown))
 
     def _create_run(
         self,
@@ -52,5 +53,5 @@ class RecordedExperiment(Experiment):
             setattr(run, attribute, redacted(getattr(run, attribute)))
         if shows:
             self.print_config()
-            print("-" * 79)
+            put("-" * 79)
         return run

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError, cause, printable
+from utils.manifest import Damage, regular_file
+from utils.memory import size_text
 
 FINISHED = ("COMPLETED", "INTERRUPTED", "FAILED")
 # Entries of run.json that are read, with their types.
 _ENTRIES: dict[str, type] = {
     "experiment": dict, "host": dict, "command": str, "start_time": str, "meta": dict, "artifacts": list, "status": str,
 }  # fmt: skip
+_LARGEST = 1 << 26  # bytes of one text or document, of which a database takes 16 MB
 _LISTS = ("steps", "values", "timestamps")
 
 
@@ -46,7 +49,7 @@ def read_finished(folder: Path) -> FinishedRun:
 
     Raises RunError for a directory of none, for a run that has not ended, and where a file is damaged or missing.
     """
-    if not (folder / "run.json").is_file():
+    if not _is_there(folder / "run.json"):
         raise RunError(f"{folder} is no run; give a directory such as results/sacred/spacql/simple_spread/1")
     entry = _mapping(folder, "run.json")
     for key, kind in _ENTRIES.items():
@@ -62,28 +65,47 @@ def read_finished(folder: Path) -> FinishedRun:
             entry[key] = _time(folder, "run.json", entry[key])
     info = _mapping(folder, "info.json", {})
     metrics = _metrics(folder, info)
-    try:
-        output = (folder / "cout.txt").read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise RunError(f"{folder} is incomplete: cout.txt cannot be read ({cause(error)})") from error
-    return FinishedRun(folder, entry, _mapping(folder, "config.json"), info, metrics, output,
+    return FinishedRun(folder, entry, _mapping(folder, "config.json"), info, metrics, _text(folder, "cout.txt"),
                        _artifacts(folder, entry["artifacts"]), _sources(folder, entry["experiment"]))  # fmt: skip
 
 
 def _mapping(folder: Path, name: str, absent: dict[str, Any] | None = None) -> dict[str, Any]:
     """A JSON file with a mapping in it. absent: what a missing file means, None where it must be there."""
     path = folder / name
-    if absent is not None and not path.exists():
+    if absent is not None and not _is_there(path):
         return absent
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RunError(f"{folder} is incomplete: {name} cannot be read ({cause(error)})") from error
+        content = json.loads(_text(folder, name))
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is damaged: it is no JSON") from error
     if not isinstance(content, dict):
         raise RunError(f"{path} is damaged: it holds no mapping")
     return content
+
+
+def _text(folder: Path, name: str) -> str:
+    """A file's text; what is no UTF-8 in it is replaced."""
+    try:
+        with regular_file(folder / name) as file:
+            raw = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise RunError(f"{folder} is incomplete: {name} cannot be read ({cause(error)})") from error
+    except Damage as damage:
+        raise RunError(f"{folder} is incomplete: {name} {damage.reason}") from damage
+    if len(raw) > _LARGEST:
+        raise RunError(f"{folder}/{name} is larger than {size_text(_LARGEST)}, which no database takes")
+    return raw.decode("utf-8", errors="replace")
+
+
+def _is_there(path: Path) -> bool:
+    """Whether something has this name. Raises RunError where it cannot be known."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name that no file can have
+        return False
+    except OSError as error:
+        raise RunError(f"{path} cannot be looked at ({cause(error)}); give a directory that can be read") from error
+    return True
 
 
 def _time(folder: Path, name: str, text: Any) -> datetime:
@@ -125,7 +147,7 @@ def _sources(folder: Path, experiment: dict[str, Any]) -> dict[str, Path]:
         if not (isinstance(item, list) and len(item) == 2 and all(isinstance(part, str) for part in item)):
             raise RunError(f"{folder}/run.json is damaged: its list of sources is none")
         kept = folder.parent / "_sources" / Path(item[1]).name
-        if not _is_plain(kept):
+        if not _is_plain(kept) or kept.parent.is_symlink():
             raise RunError(f"{folder} is incomplete: its source file {printable(str(kept)[-120:])} is missing")
         found[item[0]] = kept
     return found

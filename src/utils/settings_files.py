@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from utils.errors import ConfigError, cause, shown
+from utils.errors import ConfigError, cause, one_line, shown
 from utils.files import output_error, writing_file
 from utils.plain_values import key_name, plain
 from utils.redact import redacted
@@ -103,8 +103,7 @@ def _mapping(load: Callable[[], Any], path: Path, language: str, check: bool = T
         content = load()
     except (yaml.YAMLError, ValueError, OverflowError, AttributeError, KeyError, IndexError) as error:
         # the last three: of the loader, for `!!timestamp x`, `!!bool x` and `!!int ''`
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: not valid {language}: {reason[:300]}") from error
+        raise ConfigError(f"{path}: not valid {language}: {one_line(error)}") from error
     except RecursionError as error:
         raise ConfigError(f"{path}: {TOO_DEEP}") from error
     if not isinstance(content, dict):

@@ -14,10 +14,13 @@ import pymongo.errors
 from sacred.observers import MongoObserver
 from sacred.observers.mongo import force_bson_encodeable
 
-from utils.errors import OutputError
+from utils.errors import OutputError, cause, one_line
 from utils.finished_run import FINISHED, FinishedRun
+from utils.manifest import Damage, regular_file
 from utils.mongo import KEY, Address, content_type, run_key, store_source, without_series
 from utils.redact import redacted
+
+_LARGEST_DOCUMENT = 16 * 2**20  # bytes
 
 
 class Uploader:
@@ -33,13 +36,18 @@ class Uploader:
         """Upload a run; returns its number in the database, and whether anything was missing there.
 
         A copy that ends before the run did, because the database went away or an upload was cut off, is completed.
-        Raises PyMongoError, and OutputError for a run with more than MongoDB takes.
+        Raises PyMongoError, and OutputError for a run with more than MongoDB takes, or with a file that cannot be read.
         """
+        _check(run)
         try:
             return self._push(run)
         except bson.errors.InvalidDocument as error:
+            raise _too_large(run) from error
+        except (OSError, Damage) as error:
+            reason = cause(error) if isinstance(error, OSError) else error.reason
             raise OutputError(
-                f"{run.folder} does not fit into MongoDB, where one document may hold 16 MB; its directory keeps it"
+                f"{run.folder} cannot be uploaded, as one of its files cannot be read ({reason}); repeat the command "
+                "when it can"
             ) from error
 
     def _push(self, run: FinishedRun) -> tuple[int, bool]:
@@ -78,7 +86,8 @@ class Uploader:
         for earlier in self.files.find({"filename": filename}):
             self.files.delete(earlier._id)
         self.files.delete(file)  # and the parts of one that was cut off
-        self.files.put(path.read_bytes(), _id=file, filename=filename, content_type=content_type(name))
+        with regular_file(path) as content:
+            self.files.put(content, _id=file, filename=filename, content_type=content_type(name))
         return {"name": name, "file_id": file}
 
     def _store_metrics(self, number: int, key: str, run: FinishedRun) -> list[dict[str, str]]:
@@ -91,6 +100,24 @@ class Uploader:
         kept = [bson.ObjectId(entry["id"]) for entry in index]
         self.metrics.delete_many({"run_id": number, "_id": {"$nin": kept}})
         return index
+
+
+def _check(run: FinishedRun) -> None:
+    """Raise OutputError, before anything is sent, for values that MongoDB cannot store and for too many of them."""
+    try:
+        sizes = [len(bson.encode(force_bson_encodeable(each))) for each in (_document(run), *run.metrics.values())]
+    except (bson.errors.BSONError, OverflowError, ValueError, TypeError, RecursionError) as error:
+        raise OutputError(
+            f"{run.folder} holds a value that MongoDB cannot store ({one_line(error)}); its directory keeps it"
+        ) from error
+    if max(sizes) > _LARGEST_DOCUMENT:
+        raise _too_large(run)
+
+
+def _too_large(run: FinishedRun) -> OutputError:
+    return OutputError(
+        f"{run.folder} does not fit into MongoDB, where one document may hold 16 MB; its directory keeps it"
+    )
 
 
 def _document(run: FinishedRun) -> dict[str, Any]:

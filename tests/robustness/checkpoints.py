@@ -50,7 +50,8 @@ def put_sound(folder: Path) -> Path:
 
 
 def newest(run: Path) -> Path:
-    return max((path for path in run.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+    steps = [path for path in run.iterdir() if path.name.isascii() and path.name.isdigit()]
+    return max(steps, key=lambda path: int(path.name))
 
 
 def described(rng: random.Random, folder: Path) -> list[Call]:
@@ -92,7 +93,7 @@ def damaged(change: Callable[[random.Random, bytes], bytes]) -> Generator:
 
 def elsewhere(rng: random.Random, folder: Path) -> list[Call]:
     path = some_file(rng, folder)
-    place = rng.choice((path, path, path, path.parent, path.parent.parent))
+    place = rng.choice((path, path, path, newest(folder / "run"), folder / "run"))
     return uses(rng, folder, str(folder / "run"), unprivileged=misplaced(rng, place))
 
 

@@ -8,11 +8,19 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import bson
+import mongomock
+import numpy as np
+import pymongo
 import yaml
+from mongomock.gridfs import enable_gridfs_integration
 
 import dataset
 import main
+import policy
+import track
 from datasets.dataset import read_dataset
 from stock import plug_into
 from tests.robustness.harness import SECONDS
@@ -61,6 +69,41 @@ def plug(*words: str) -> int:
     return plug_into.main(words)
 
 
+def act(path: str, step: str = "0") -> int:
+    """Load a policy as a user's own program does, and ask it for actions."""
+    try:
+        loaded = policy.load_policy(path, int(step))
+        actions = loaded.act(np.zeros((loaded.n_agents, loaded.obs_size), np.float32))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    assert len(actions) == loaded.n_agents
+    return 0
+
+
+def push(*words: str) -> int:
+    """`track.py` with a database in memory, which takes only what can be sent to a real one."""
+    enable_gridfs_integration()
+    client = mongomock.MongoClient()
+    pymongo.MongoClient = lambda *args, **kwargs: client
+    track.check_mongo = lambda address: None
+    for name in ("insert_one", "replace_one", "update_one"):
+        _encode_first(name)
+    return track.main(words)
+
+
+def _encode_first(name: str) -> None:
+    """Make a method of the database in memory encode its documents, which alone refuses what BSON cannot say."""
+    send = getattr(mongomock.Collection, name)
+
+    def encoded(self: Any, *documents: Any, **options: Any) -> Any:
+        for document in documents:
+            bson.encode(document)
+        return send(self, *documents, **options)
+
+    setattr(mongomock.Collection, name, encoded)
+
+
 def breaking(promise: str) -> int:
     """Break one promise on purpose, for the tests of the harness."""
     if promise == "time":
@@ -91,4 +134,7 @@ READERS: dict[str, Callable[..., int]] = {
     "configured": configured,
     "breaking": breaking,
     "plug": plug,
+    "policy": lambda *words: policy.main(words),
+    "act": act,
+    "push": push,
 }

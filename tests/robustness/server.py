@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-IMPORTED_BEFORE = ("main", "dataset", "stock.plug_into", "datasets.loading", "envs.matrix_game", "torch._dynamo",
+IMPORTED_BEFORE = ("main", "dataset", "policy", "track", "deployment.export", "deployment.play", "PIL.Image",
+                   "mongomock.gridfs", "stock.plug_into", "datasets.loading", "envs.matrix_game", "torch._dynamo",
                    "matplotlib.backends.backend_agg", "matplotlib.figure", "tests.robustness.readers")  # fmt: skip
 ADDRESS_SPACE = 12 << 30  # above the start, so that a reader without bounds harms itself and not this machine
 DAC_OVERRIDE, DAC_READ_SEARCH = 1, 2  # capabilities by which root ignores permissions

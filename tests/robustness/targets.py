@@ -6,6 +6,9 @@ from tests.robustness.checkpoints import CHECKPOINTS
 from tests.robustness.dataset_files import CARDS, FILES
 from tests.robustness.foreign import BUFFERS, RECORDS
 from tests.robustness.harness import Target
+from tests.robustness.other_uses import POLICIES, WEIGHTS
+from tests.robustness.records import RUNS
 from tests.robustness.settings import SETTINGS
 
-TARGETS: dict[str, Target] = {target.name: target for target in (FILES, CARDS, CHECKPOINTS, SETTINGS, BUFFERS, RECORDS)}
+ALL = (FILES, CARDS, CHECKPOINTS, WEIGHTS, POLICIES, SETTINGS, BUFFERS, RECORDS, RUNS)
+TARGETS: dict[str, Target] = {target.name: target for target in ALL}

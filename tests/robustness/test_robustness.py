@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.robustness import checkpoints, dataset_files, foreign, settings
+from tests.robustness import checkpoints, dataset_files, foreign, other_uses, records, settings
 from tests.robustness.harness import Call, attempt, campaign, case_folder
 from tests.robustness.targets import TARGETS
 
@@ -51,7 +51,11 @@ def sound_records(rng: random.Random, folder: Path) -> list[Call]:
     return foreign.taken_out(rng, folder)
 
 
-@pytest.mark.parametrize("sound", [sound_files, sound_checkpoints, sound_settings, sound_buffers, sound_records])
+SOUND = [sound_files, sound_checkpoints, other_uses.sound_weights, other_uses.sound_policies, sound_settings,
+         sound_buffers, sound_records, records.sound_runs]  # fmt: skip
+
+
+@pytest.mark.parametrize("sound", SOUND)
 def test_sound_inputs_are_accepted_and_used(sound: dataset_files.Generator) -> None:
     """Without this, readers that refuse everything would pass."""
     for seed in range(4):
