@@ -166,7 +166,7 @@ def sets(script: Path) -> list[str]:
 
 @cache
 def commands() -> dict[str, str]:
-    """The command of every set, by family and set, as `--dry-run` prints it."""
+    """The commands of every set, one per line, by family and set, as `--dry-run` prints them."""
     printed = {}
     for script in FAMILIES:
         for name in sets(script):
@@ -178,10 +178,10 @@ def commands() -> dict[str, str]:
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda path: path.stem)
 def test_the_commands_of_a_recipe_are_understood(family: Path) -> None:
-    for name, command in commands().items():
-        if name.startswith(f"{family.stem}/"):
+    for name, printed in commands().items():
+        for command in printed.splitlines() if name.startswith(f"{family.stem}/") else []:
             python, *words = shlex.split(command)
-            assert python == "python" and "\n" not in command
+            assert python == "python"
             check_command(words)
             if words[0] == "src/dataset.py":
                 dataset_command._parser().parse_args(words[1:])
