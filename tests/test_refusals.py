@@ -17,7 +17,7 @@ import pytest
 
 import main
 from datasets.sources.xor import generate_xor
-from loops import rehearsal
+from loops import configured, rehearsal
 from tests.command_line import MAIN, CommandLine
 from tests.fork_server import run_script
 from utils.config import CONFIG, algorithm, config_names, layered_config, read_yaml
@@ -56,33 +56,45 @@ ARGUMENTS = {
 }  # fmt: skip
 
 
+TUNED = CONFIG / "tuned"
+TUNED_FILES = sorted(path.relative_to(TUNED).with_suffix("").as_posix() for path in TUNED.rglob("*.yaml"))
+
+
 @functools.cache
-def layers(alg: str, env: str) -> dict[str, Any]:
-    return layered_config(alg, env, {})
+def layers(alg: str, env: str, tuned_for: str | None = None) -> dict[str, Any]:
+    """The layers below `with`, a tuned file's among them. tuned_for: the dataset that the file is named after."""
+    config = layered_config(alg, env, {"dataset": tuned_for} if tuned_for else {})
+    written = read_yaml(TUNED / alg / f"{tuned_for}.yaml") if tuned_for else {}
+    assert written.items() <= config.items()
+    return config
 
 
-def layered(alg: str, env: str, updates: dict[str, Any], *rest: Any) -> dict[str, Any]:
+def layered(tuned_for: str | None, alg: str, env: str, updates: dict[str, Any], *rest: Any) -> dict[str, Any]:
     """`layered_config`, which parses YAML files only where an override chooses other ones."""
-    return layered_config(alg, env, updates, *rest) if "tuned" in updates else copy.deepcopy(layers(alg, env))
+    if "tuned" in updates:
+        return layered_config(alg, env, updates, *rest)
+    return copy.deepcopy(layers(alg, env, tuned_for))
 
 
 @pytest.fixture
-def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, str], str | None]:
+def refusal(tmp_path: Path, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str | None]:
     """Calls `main.prepare` for one override of an algorithm in an environment; None where the run could start."""
     xor = tmp_path / "xor.h5"
     generate_xor("random", xor, 4, 0, "python", False)
-    monkeypatch.setattr(main, "layered_config", layered)
     monkeypatch.setattr(main, "add_observers", lambda flags, config: None)
     monkeypatch.setattr(main.ex, "add_config", lambda config: None)
     monkeypatch.setattr(main, "rehearse", rehearsal.attempt)  # what is no refusal is a fault here
     monkeypatch.setattr(rehearsal, "fixed_policy", lambda args, env_info: (args, None))  # that of an earlier run
     monkeypatch.chdir(tmp_path)
 
-    def call(alg: str, env: str, word: str) -> str | None:
+    def call(alg: str, env: str, word: str, tuned_for: str | None = None) -> str | None:
+        monkeypatch.setattr(configured, "layered_config", functools.partial(layered, tuned_for))
         words = {"hidden_dim": "8", "mixing_embed_dim": "4", "hypernet_embed": "4"}
         words = {key: value for key, value in words.items() if key in layers(alg, env)}
         if env in ("matrix_game", "bridge"):
             words["dataset"] = str(xor)
+        if alg in CONTINUOUS or tuned_for:
+            words["dataset"] = str(tiny_dataset)
         if alg == "random":
             words |= {"collect": "True", "collect_to": str(tmp_path / "new.h5")}
         key, _, value = word.partition("=")
@@ -106,6 +118,8 @@ def cases() -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
         content = read_yaml(CONFIG / "envs" / f"{env}.yaml")
         nested = tuple(f"env_args.{name}" for name in content.get("env_args", {}))
         yield f"envs/{env}", "random", env, (*content, *nested)
+    for name in TUNED_FILES:
+        yield f"tuned/{name}", name.partition("/")[0], "mpe", tuple(read_yaml(TUNED / f"{name}.yaml"))
 
 
 def allowed(key: Key) -> Iterable[str]:
@@ -139,10 +153,11 @@ CASES = list(cases())
 
 @pytest.mark.parametrize(("file", "alg", "env", "keys"), CASES, ids=[case[0] for case in CASES])
 def test_a_value_is_refused_in_one_sentence_or_meant(
-    file: str, alg: str, env: str, keys: tuple[str, ...], refusal: Callable[[str, str, str], str | None]
+    file: str, alg: str, env: str, keys: tuple[str, ...], refusal: Callable[..., str | None]
 ) -> None:
     overrides = [f"{key}={word}" for key in sorted(keys) for word in WORDS]
-    said = {override: refusal(alg, env, override) for override in overrides}
+    tuned_for = file.removeprefix(f"tuned/{alg}/") if file.startswith("tuned/") else None
+    said = {override: refusal(alg, env, override, tuned_for) for override in overrides}
     unclear = [
         f"{override}: {words}" for override, words in said.items() if words is not None
         and not (override.partition("=")[0] in words and REMEDY.search(words) and words.isprintable())

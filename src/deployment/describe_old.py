@@ -62,7 +62,7 @@ def _described(parts: Parts) -> dict[str, Any]:
     description = describe(parts, SimpleNamespace(_id=None, observers=[]))  # type: ignore[arg-type]
     environment = description["environment"]
     return description | {
-        "code": {"commit": "unknown", "sources": {}},
+        "code": {"commit": "unknown", "dirty": None, "sources": {}},
         "versions": {},
         "environment": environment and environment | {"versions": {}},
     }

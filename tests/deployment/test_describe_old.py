@@ -14,6 +14,7 @@ import policy as policy_command
 from deployment.loaded import load_policy
 from tests.command_line import ROOT
 from utils.errors import printable
+from utils.versions import code_state
 
 POLICIES = sorted(path.parent for path in (ROOT / "offline_data").glob("*/*/policies/*/*/"))
 
@@ -37,6 +38,7 @@ def test_bundled_policies_are_described_by_the_documented_command(tmp_path: Path
     for content in (made, bundled):
         content["config"] = {key: content["config"][key] for key in known}
     assert {key: made[key] for key in bundled if key in made} == bundled
+    assert made["code"] == code_state() | {"commit": "unknown", "dirty": None, "sources": {}}
     policy = load_policy(copied)
     assert policy.act([[0.0] * policy.obs_size] * policy.n_agents).shape[0] == policy.n_agents
 
