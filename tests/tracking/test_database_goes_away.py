@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 
 import track
 from tests.command_line import ROOT, CommandLine, status
+from tests.tracking.idle import idle_until_end
 from tests.tracking.tools import Server, wait_until
 
 pytestmark = pytest.mark.slow
@@ -37,25 +37,14 @@ def reach(process: subprocess.Popen[str], log: Path, words: str) -> None:
 
 
 def ended(process: subprocess.Popen[str], log: Path, marks: str) -> float:
-    """Wait for the run's end; returns how long it waited for anything but the processor since the log had `marks`."""
+    """Wait for the run's end; returns the seconds that it has only waited since the log had `marks`.
+
+    What it does then, such as drawing, takes as long as the machine's other work lets it: the clock would measure that.
+    """
     reach(process, log, marks)
-    begin = time.monotonic()
-    first = last = busy(process.pid)
-    while process.poll() is None:
-        last = busy(process.pid) or last
-        assert time.monotonic() < begin + 60, log.read_text()
-        time.sleep(0.05)
+    idle = idle_until_end(process, 60)
     assert process.returncode == 0, log.read_text()
-    return time.monotonic() - begin - (last - first)
-
-
-def busy(pid: int) -> float:
-    """Seconds for which a process's main thread has had a processor, or queued for one; 0 when it has ended."""
-    try:
-        numbers = Path(f"/proc/{pid}/schedstat").read_text().split()
-    except OSError:
-        return 0.0
-    return (int(numbers[0]) + int(numbers[1])) / 1e9
+    return idle
 
 
 def check_directory(run: Path) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import logging
+import os
+import pty
 import re
+import struct
+import subprocess
+import termios
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +21,7 @@ import pytest
 
 from loops.evaluator import PER_AGENT, Evaluator
 from runners.episodes import Episodes
-from tests.command_line import CommandLine
+from tests.command_line import ROOT, CommandLine
 from utils import logging as console
 from utils import progress
 from utils.logging import COLUMNS, ConsoleHandler, Logger, folded, get_logger
@@ -116,6 +122,38 @@ def test_a_line_and_a_progress_bar_do_not_collide(monkeypatch: pytest.MonkeyPatc
     assert lines.count("a line of the log") == 3, lines
     assert any("39/100" in line and "return per agent 1.00" in line for line in lines)
     assert progress._SHOWN == []
+
+
+def on_a_terminal(command: list[str]) -> str:
+    """What a program writes to a terminal of `COLUMNS` columns, which it must leave with status 0."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, start_new_session=True)
+    os.close(theirs)
+    written = b""
+    try:
+        while part := os.read(ours, 65536):
+            written += part
+    except OSError:  # how Linux says that the last program has left the terminal
+        pass
+    finally:
+        os.close(ours)
+    assert process.wait(timeout=60) == 0, written.decode()
+    return written.decode()
+
+
+def test_a_run_on_a_terminal_writes_each_line_where_no_bar_is(cli: CommandLine) -> None:
+    intervals = ("test_interval=50", "save_model_interval=150", "log_interval=25", "learner_log_interval=25")
+    written = on_a_terminal(cli.command("t_max=150", *intervals))
+    screen = Terminal(written).shown()
+    said = [line.rstrip() for line in (cli.runs()[0] / "cout.txt").read_text().splitlines()]
+    assert sum("Recent Stats" in line for line in said) == 6
+    missing = set(said) - set(screen)  # the record holds the log without the bar
+    assert not missing, "\n".join(screen)
+    bars = [line for line in screen if re.search(r"\d+/150 \[", line)]
+    assert bars and bars[-1].startswith("100%|") and max(map(len, bars)) <= COLUMNS
+    assert written.count("/150 [") > len(bars)  # it was drawn, and taken away for the lines
+    assert not any(line for line in bars if "[INFO" in line)
 
 
 @pytest.mark.parametrize(
