@@ -28,7 +28,7 @@ from sacred.utils import SacredInterrupt, apply_backspaces_and_linefeeds, print_
 
 from loops import tracking
 from loops.configured import configured, learner_class
-from loops.rehearsal import rehearse
+from loops.rehearsal import check_folders, rehearse
 from loops.usage import usage
 from run import run
 from utils import shown_config
@@ -124,6 +124,7 @@ def prepare(argv: list[str]) -> Command:
         ex.dataset = rehearse(final)
         if "--unobserved" not in command.flags:
             add_observers(command.flags, final)
+        check_folders(final)
     return command
 
 

@@ -54,7 +54,8 @@ def configured(alg: str | None, env: str | None, given: Config, force: bool, say
     if not force:
         check_updates(config, updates)
     final = merge(config, updates)
-    final = check_values(final, keys_of(learner_class(final["learner"])))
+    # An unknown learner is refused when it is built; the keys beside it are those of the file's.
+    final = check_values(final, keys_of(learner_class(final["learner"]) or learner_class(config["learner"])))
     check_run_arguments(final["env_args"], final.get("seed"))
     check_paths(final)
     if earlier is not None:

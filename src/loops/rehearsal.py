@@ -59,13 +59,19 @@ def rehearse(config: Config) -> OfflineDataset | None:
     """
     try:
         with signals.StopSignals(), memory_errors("choose a smaller dataset, or set memory_map=True"):
-            dataset = attempt(config)
-        check_places(_settings(config))
-        return dataset
+            return attempt(config)
     except UserError:
         raise
     except Exception:
         return None
+
+
+def check_folders(config: Config) -> None:
+    """Test the folders that the run of a configuration writes to, which makes them: the last check before it exists.
+
+    Raises ConfigError where one cannot be written to.
+    """
+    check_places(_settings(config))
 
 
 def _settings(config: Config) -> Settings:

@@ -15,7 +15,9 @@ from utils.errors import printable
 WIDTH = 100
 REDRAW_SECONDS, LINE_SECONDS = 1.0, 60.0
 ORDER = (RUNNING, ELSEWHERE, FAILED, STOPPED)  # of the live table; what waits or is done is only counted
-_COLUMNS = (9, 20, 26, 10)  # state, progress, score, time left
+# Widths of state, progress, score and time left; narrow terminals have no room for counts of steps.
+_COLUMNS, _NARROW = (9, 20, 26, 9), (9, 6, 26, 9)
+_ENOUGH = 94  # columns of a terminal that has room
 
 
 class View:
@@ -74,7 +76,10 @@ class View:
         width = min(WIDTH, size.columns - 1)
         shown = sorted((each for each in standings if each.what in ORDER), key=lambda each: ORDER.index(each.what))
         room = max(1, size.lines - 4)
-        lines = [self._summary(standings), row(("run", "state", "progress", "score", "time left"), width)]
+        lines = [
+            self._summary(standings),
+            row(("run", "state", "done" if width < _ENOUGH else "progress", "score", "time left"), width),
+        ]
         lines += [live_row(standing, width) for standing in shown[:room]]
         if len(shown) > room:
             lines.append(f"... and {len(shown) - room} more")
@@ -128,7 +133,8 @@ def final_table(standings: Sequence[Standing]) -> list[str]:
 def live_row(standing: Standing, width: int) -> str:
     """One run of the live table."""
     found = standing.progress()
-    progress = f"{found['t']}/{found['total']} {100 * found['t'] // max(1, found['total'])} %" if found else ""
+    counts = f"{found['t']}/{found['total']} " if found and width >= _ENOUGH else ""
+    progress = f"{counts}{100 * found['t'] // max(1, found['total'])} %" if found else ""
     left = left_of(standing)
     score = str(found.get("score", "")) if found else standing.score or standing.why
     return row((standing.cell.name, standing.what, progress, score, "" if left is None else duration(left)), width)
@@ -137,11 +143,12 @@ def live_row(standing: Standing, width: int) -> str:
 def row(cells: Sequence[str], width: int) -> str:
     """Cells in columns of `width` characters in all; what is too long is cut, of names the middle."""
     name, *others = (printable(cell) for cell in cells)
-    room = max(20, width - sum(_COLUMNS) - 2 * len(_COLUMNS))
+    columns = _COLUMNS if width >= _ENOUGH else _NARROW
+    room = max(20, width - sum(columns) - 2 * len(columns))
     if len(name) > room:  # the seed is at the end
         name = f"{name[: room - 13]}...{name[-10:]}"
-    columns = (f"{cell[:size]:<{size}}" for cell, size in zip(others, _COLUMNS, strict=True))
-    return "  ".join([f"{name:<{room}}", *columns]).rstrip()
+    cut = (f"{cell[:size]:<{size}}" for cell, size in zip(others, columns, strict=True))
+    return "  ".join([f"{name:<{room}}", *cut]).rstrip()
 
 
 def left_of(standing: Standing) -> float | None:

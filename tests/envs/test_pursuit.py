@@ -138,7 +138,7 @@ def test_uniform_predators_against_the_published_prey_score_as_published(key: st
     twin.reset()
     returns = sum(twin.step(rng.uniform(-1, 1, (10_000, 3, 2)))[0][:, 0] for _ in range(25))
     assert abs(returns.mean() - mean) < 3 * returns.std() / 100
-    content = th.load(source, weights_only=True)["agent_params"][3]["policy"]
+    content = th.load(source, weights_only=True, map_location="cpu")["agent_params"][3]["policy"]
     obs = np.random.default_rng(2).normal(size=(5, content["fc1.weight"].shape[1]))
     x = th.nn.functional.batch_norm(
         th.tensor(obs), *(content[f"in_fn.{name}"].double() for name in ("running_mean", "running_var")),

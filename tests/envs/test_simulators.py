@@ -45,7 +45,14 @@ def test_another_simulator_is_warned_of(environment: Any, said: str | None, capl
 
 def player(**updates: Any) -> tuple[Any, SimpleNamespace]:
     """A runner of three Hoppers with uniform actions, and its settings."""
-    env_args = {"key": "Hopper", "partition": "3x1", "time_limit": 12, "seed": 0, "observations": "local"}
+    env_args = {
+        "key": "Hopper",
+        "partition": "3x1",
+        "time_limit": 12,
+        "seed": 0,
+        "observations": "local",
+        "terminate_when_unhealthy": False,
+    }  # episodes that fall are shorter
     args = SimpleNamespace(
         env="mamujoco", env_args=env_args, runner="vector", batch_size_run=3, common_reward=False, device="cpu",
         reward_scalarisation="mean", collect=True, collect_episodes=4, collect_to="x", test_nepisode=2, n_agents=3,

@@ -14,13 +14,12 @@ from sweeps.found import Records, checkpoint_to_continue
 from sweeps.places import Places
 from utils.manifest import write_manifest
 
-NOW = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
-
 
 def record(folder: Path, number: int, status: str, identity: str = "abc", seconds: float = 0, **run: Any) -> None:
     directory = folder / str(number)
     directory.mkdir(parents=True)
-    beat = (NOW - datetime.timedelta(seconds=seconds)).isoformat()
+    now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+    beat = (now - datetime.timedelta(seconds=seconds)).isoformat()
     (directory / "run.json").write_text(json.dumps({"status": status, "heartbeat": beat}))
     info = {"run": {"identity": identity, "in_sweep": False, "score": 3.5, "score_is": "return", **run}}
     (directory / "info.json").write_text(json.dumps(info))

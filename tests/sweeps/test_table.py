@@ -31,7 +31,11 @@ def tell(each: Standing, t: int, rate: float) -> None:
     each.cell.places.progress.write_text(json.dumps(content))
 
 
-def test_a_terminal_shows_progress_score_and_time_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("columns", "progress"), [("120", "400/1000 40 %"), ("80", "40 %")])
+def test_a_terminal_shows_progress_score_and_time_left(
+    tmp_path: Path, columns: str, progress: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
     standings = [standing(tmp_path, 1, RUNNING), standing(tmp_path, 2, title="x" * 150), standing(tmp_path, 3)]
     tell(standings[0], 400, 2.0)
     stream = Terminal()
@@ -41,10 +45,10 @@ def test_a_terminal_shows_progress_score_and_time_left(tmp_path: Path) -> None:
     standings[1].what, standings[2].what = RUNNING, FAILED
     view.show(standings)
     text = stream.getvalue()
-    assert "400/1000 40 %" in text and "normalised score 12.3" in text and "5 min" in text
+    assert progress in text and "normalised score 12.3" in text and "5 min" in text
     assert "1 running, 2 waiting of 3; about 11 min left" in text
     assert "\x1b[3F\x1b[J2 running, 1 failed of 3" in text, "the table is redrawn in its place"
-    assert all(len(line) <= 100 for line in text.splitlines())
+    assert all(len(line) <= min(100, int(columns)) for line in text.splitlines())
 
 
 def test_elsewhere_lines_say_what_changes(tmp_path: Path) -> None:

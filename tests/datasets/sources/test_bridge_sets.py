@@ -95,7 +95,7 @@ def test_other_sets_are_refused(kind: str, episodes: int, seed: int, tmp_path: P
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "bridge.h5")
     assert main(["generate-bridge", "optimal", "-o", out, "--episodes", "3", "--seed", "4"]) == 0
-    assert "3 episodes, 24 transitions" in capsys.readouterr().out
+    assert "3 episodes, 24 transitions" in " ".join(capsys.readouterr().out.split())
     assert read_dataset(out).card["made_by"]["seed"] == 4
     assert main(["generate-bridge", "mix", "-o", out, "--force", "--episodes", "1"]) == 1
     assert "even number" in capsys.readouterr().err

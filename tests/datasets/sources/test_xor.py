@@ -127,7 +127,7 @@ def test_other_sets_are_refused(names: str, tmp_path: Path) -> None:
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "xor.h5")
     assert main(["generate-xor", "AB,BA", "-o", out, "--episodes", "3", "--seed", "4"]) == 0
-    assert "3 episodes, 150 transitions, return per agent 50.00" in capsys.readouterr().out
+    assert "3 episodes, 150 transitions, return per agent 50.00" in " ".join(capsys.readouterr().out.split())
     assert read_dataset(out).card["made_by"]["seed"] == 4
     assert main(["generate-xor", "AB", "-o", out]) == 1
     assert "exists already" in capsys.readouterr().err
