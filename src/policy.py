@@ -15,6 +15,7 @@ if __name__ == "__main__":
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,6 +65,9 @@ def _play(arguments: argparse.Namespace) -> int:
 
 
 def _describe(arguments: argparse.Namespace) -> int:
+    warnings.filterwarnings(
+        "ignore", message="pkg_resources is deprecated"
+    )  # sacred imports it; nothing a user can mend
     from deployment.describe_old import describe_checkpoint
 
     path = describe_checkpoint(arguments.path, arguments.config, arguments.env_config, arguments.words, arguments.force)

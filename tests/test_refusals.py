@@ -40,6 +40,9 @@ NAMES = ("runner", "mac", "env", "learner", "agent", "action_selector", "dataset
 MIXERS = ("mixer_activation", "mixer_nonneg")  # texts among which the mixer chooses
 # What its declaration allows, and the rest of the configuration does not: always refused.
 NOT_HERE = {
+    # a rollout is learned from whole, once
+    "algs/mappo": {"offline=True", "batch_size='12'", "batch_size_run='12'", "buffer_size='12'", "updates_per_run='12'",
+                   "window='12'"},
     # A checkpoint, a destination or an evaluation is missing; data are.
     "default": {"evaluate=True", "collect=True", "render=True", "dataset=None"},
     "algs/comadice": {"value_memory=True", *(f"{key}={word}" for key in MIXERS for word in TEXTS)},

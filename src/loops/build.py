@@ -109,10 +109,7 @@ def _build_online(settings: Settings, logger: Logger) -> Parts:
     args = resolve(settings, env_info)
     scheme, groups, preprocess = build_scheme(env_info, args)
     check_online(args, env_info, scheme, groups, preprocess)
-    buffer = ReplayBuffer(
-        scheme, groups, args.buffer_size, env_info["episode_limit"] + 1, preprocess=preprocess,
-        device="cpu" if args.buffer_cpu_only else args.device,
-    )  # fmt: skip
+    buffer = replay_buffer(args, env_info, "cpu" if args.buffer_cpu_only else args.device)
     mac, learner = build_learning(learner_class, buffer.scheme, groups, logger, args)
     runner = build_runner(args, logger, env)
     # A run that is recorded as a dataset keeps every agent's reward, beside the one learned from.
@@ -120,6 +117,13 @@ def _build_online(settings: Settings, logger: Logger) -> Parts:
     runner.setup(scheme | recorded, groups, preprocess, mac)
     evaluator = Evaluator(runner, args, reference_of(reference_returns(args.env, args.env_args)))
     return Parts(args, env_info, mac, runner, evaluator, learner=learner, buffer=buffer)
+
+
+def replay_buffer(args: Settings, env_info: dict[str, Any], device: str) -> ReplayBuffer:
+    """The replay buffer of an online run. device: `meta` for one that checks what is loaded and keeps nothing."""
+    scheme, groups, preprocess = build_scheme(env_info, args)
+    rows = env_info["episode_limit"] + 1
+    return ReplayBuffer(scheme, groups, args.buffer_size, rows, preprocess=preprocess, device=device)
 
 
 def _build_player(settings: Settings, logger: Logger, weights: Path | None) -> Parts:

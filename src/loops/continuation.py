@@ -9,10 +9,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from datasets.card import NOT_COMPARED
 from learners.transfer import load_weights
 from loops.resolve import resolved_outputs
 from utils.checkpoint import STATE_FILE, check_checkpoint, find_checkpoint, load_or_refuse, load_state
 from utils.errors import CheckpointError, ConfigError, one_line, printable, shown
+from utils.redact import redacted
+from utils.training_state import is_plain, is_whole
 
 # What a continued run may change without becoming another experiment.
 FREE_TO_CHANGE = ("t_max", "checkpoint_path", "load_step", "load_weights", "unique_token", "local_results_path",
@@ -50,6 +53,14 @@ def state_to_continue(
     return _without_closing_evaluation(state) | {"settings": _completed(state["settings"], continuous)}
 
 
+def compared_settings(args: SimpleNamespace) -> dict[str, Any]:
+    """The settings that a checkpoint keeps, to be compared with those of the run that continues it."""
+    env_args = {f"env_args.{key}": value for key, value in args.env_args.items() if key not in NOT_COMPARED}
+    settings = {key: value for key, value in vars(args).items() if key not in FREE_TO_CHANGE} | env_args
+    found: dict[str, Any] = redacted({key: value for key, value in settings.items() if is_plain(value)})
+    return found
+
+
 def changes(before: dict[str, Any], now: dict[str, Any]) -> str:
     """What a continued run does with other settings than its checkpoint, for a warning; empty where nothing changed."""
     changed = [f"{key} was {shown(old)}, now {now.get(key)}" for key, old in before.items() if now.get(key) != old]
@@ -76,6 +87,13 @@ def load_learner(learner: Any, directory: Path, state: dict[str, Any] | None) ->
     load_or_refuse(lambda: learner.load_models(str(directory)), directory)
     if state is not None and hasattr(learner, "load_training_state"):
         learner.load_training_state(state)
+
+
+def episodes_of(state: dict[str, Any]) -> int:
+    """Episodes played up to an online run's checkpoint. state: its buffer's part. Raises ValueError for no count."""
+    if not is_whole(state["episodes"]):
+        raise ValueError("its count of episodes is no whole number")
+    return int(state["episodes"])
 
 
 def check_held_out(state: dict[str, Any], now: int) -> None:

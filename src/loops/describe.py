@@ -14,8 +14,9 @@ from components.scheme import Scheme, build_scheme, extend_scheme
 from loops.build import Parts
 from loops.declared import declarations
 from loops.simulators import simulator_of
+from utils.checkpoint import find_checkpoint
 from utils.config import SOURCE
-from utils.description import plain_values
+from utils.description import find_description, plain_values, read_description
 from utils.redact import redacted, redacted_command
 from utils.settings import Settings
 from utils.versions import SIMULATORS, code_state, installed, installed_imports, packages_of
@@ -78,7 +79,22 @@ def scheme_of(parts: Parts) -> dict[str, Any]:
 
 
 def statistics_of(parts: Parts) -> str:
-    """Where the numbers come from that standardise the networks' inputs."""
+    """Where the numbers come from that standardise the networks' inputs; where a policy is valued, also its own's."""
+    if getattr(parts.learner, "FIXED_POLICY", False):
+        own = read_description(_description_of_policy(parts.args))["input_statistics"]
+        return f"critics: {_own_statistics(parts)}; the policy keeps its own: {own}"
+    return _own_statistics(parts)
+
+
+def _description_of_policy(args: Settings) -> Path:
+    """The description of the run whose policy is valued, which `fixed_policy` has read."""
+    path = find_description(find_checkpoint(args.policy_path, args.policy_step, "policy_path"))
+    assert path is not None
+    return path
+
+
+def _own_statistics(parts: Parts) -> str:
+    """Where the numbers of the networks come from that the run makes."""
     if parts.args.load_weights:  # they go with the weights
         return f"weights {parts.args.load_weights}, and for networks that start anew the dataset"
     if parts.args.input_norm == "running":

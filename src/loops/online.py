@@ -8,11 +8,11 @@ from sacred.run import Run
 
 from components.episode_buffer import EpisodeBatch
 from loops.build import Parts
+from loops.continuation import episodes_of
 from loops.recording import Recording
 from loops.simulators import without_unstable
 from loops.training import Training
 from utils.logging import Logger
-from utils.training_state import is_whole
 
 
 def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
@@ -79,9 +79,7 @@ class OnlineTraining(Training):
         return {"episodes": self.episodes, "replay": kept}
 
     def load_buffer_state(self, state: dict[str, Any]) -> None:
-        if not is_whole(state["episodes"]):
-            raise ValueError("its count of episodes is no whole number")
-        self.episodes = state["episodes"]
+        self.episodes = episodes_of(state)
         if state["replay"] is None:
             self.log.warning("The checkpoint holds no replay buffer (save_replay_buffer=False): it starts empty")
         else:

@@ -7,6 +7,7 @@ own device. Seeds are set by the run after this.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ from datasets.outline import Outline, read_outline
 from envs import REGISTRY as env_REGISTRY
 from learners import REGISTRY as learner_REGISTRY
 from learners.base_learner import BaseLearner
-from loops.build import build_learning, check_learner, check_normalisers, make_env
+from loops.build import build_learning, check_learner, check_normalisers, make_env, replay_buffer
 from loops.checks import check_places, check_run
 from loops.continuation import (
+    changes,
     check_held_out,
+    compared_settings,
+    episodes_of,
     identity_of,
     load_learner,
     load_part,
@@ -39,12 +43,15 @@ from runners import REGISTRY as runner_REGISTRY
 from utils import signals
 from utils.checkpoint import check_checkpoint, find_checkpoint, load_or_refuse
 from utils.config import Config, choose, merge
-from utils.errors import DatasetError, UserError
+from utils.errors import CheckpointError, DatasetError, UserError
 from utils.logging import Logger, check_tensorboard
 from utils.memory import memory_errors
+from utils.old_names import old_names
+from utils.rng import check_generator, check_rng_state
 from utils.settings import Settings
 from utils.weights_biases import check_wandb
 
+Check = Callable[[dict[str, Any]], None]
 SEED = 0  # of runs that have none yet
 SILENT = logging.getLogger("rehearsal")
 SILENT.propagate = False
@@ -135,9 +142,12 @@ def _rehearse_offline(settings: Settings) -> OfflineDataset:
         check_normalisers(mac, args)
     if held:
         check_validates(learner, args)
-    state = _start(learner, args, env_info, outline.card["checksum"], OfflineTraining.unit)
-    if state is not None:
-        load_part(state[0], "buffer", lambda: check_held_out(state[1]["buffer"], held))
+
+    def check_buffer(state: dict[str, Any]) -> None:
+        check_held_out(state, held)
+        check_generator(state["generator"])
+
+    _start(learner, args, env_info, outline.card["checksum"], OfflineTraining.unit, check_buffer)
     dataset = load_dataset(settings)
     if there is not None:
         check_environment(settings, dataset, there)
@@ -152,7 +162,13 @@ def _rehearse_online(settings: Settings) -> None:
     args = resolve(settings, env_info)
     check_online(args, env_info, *build_scheme(env_info, args))
     _, learner = _learning(args, env_info, learner_class, None)
-    _start(learner, args, env_info, None, OnlineTraining.unit)
+
+    def check_buffer(state: dict[str, Any]) -> None:
+        episodes_of(state)
+        if state["replay"] is not None:
+            replay_buffer(args, env_info, "meta").load_state_dict(state["replay"])
+
+    _start(learner, args, env_info, None, OnlineTraining.unit, check_buffer)
 
 
 def _learning(args: Settings, env_info: dict[str, Any], learner_class: Any, policy: Any) -> tuple[Any, Any]:
@@ -162,22 +178,33 @@ def _learning(args: Settings, env_info: dict[str, Any], learner_class: Any, poli
 
 
 def _start(
-    learner: Any, args: Settings, env_info: dict[str, Any], checksum: str | None, unit: str
-) -> tuple[Path, dict[str, Any]] | None:
-    """Load what the run starts from; the step directory that it continues with its state, None for a new run."""
+    learner: Any, args: Settings, env_info: dict[str, Any], checksum: str | None, unit: str, check_buffer: Check
+) -> None:
+    """Load what the run starts from. check_buffer: called with the buffer's part of a state that is continued."""
     continuous = is_continuous(env_info)
     if args.load_weights:
         start_from_weights(learner, args, continuous, SILENT)
     if not args.checkpoint_path:
-        return None
+        return
     directory = find_checkpoint(args.checkpoint_path, args.load_step)
     identity = identity_of(args, checksum)
     state = state_to_continue(directory, identity, args.t_max, unit, continuous, rehearsed=True)
+    changed = changes(old_names(type(learner)).stored(state["settings"]), compared_settings(args))
+    try:
+        _check_state(learner, directory, state)
+        load_part(directory, "buffer", lambda: check_buffer(state["buffer"]))
+    except CheckpointError as error:
+        raise CheckpointError(f"{error} (changed: {changed})" if changed else str(error)) from error
+
+
+def _check_state(learner: Any, directory: Path, state: dict[str, Any]) -> None:
+    """Load the learner's part of a training state; try its random streams elsewhere, for they may be a GPU's."""
+    load_part(directory, "random streams", lambda: check_rng_state(state["rng"]))
     own = state["learner"]
-    if isinstance(own, dict) and isinstance(learner, BaseLearner):  # a GPU's random stream fits none of the CPU's
+    if isinstance(own, dict) and isinstance(learner, BaseLearner):
+        load_part(directory, "learner", lambda: check_generator(state["learner"]["generator"]))
         own = own | {"generator": learner.generator.get_state()}
     load_learner(learner, directory, own)
-    return directory, state
 
 
 def _env_info(settings: Settings) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from sacred.utils import SacredInterrupt
 
 from components.episode_buffer import EpisodeBatch
 from components.scheme import is_continuous
-from datasets.card import NOT_COMPARED
 from loops import continuation
 from loops.build import Parts
 from loops.describe import describe, point_to
@@ -24,10 +23,8 @@ from utils.logging import Logger
 from utils.old_names import old_names
 from utils.plotting import drawing, plot_learning_curve
 from utils.progress import Progress
-from utils.redact import redacted
 from utils.rng import load_rng_state, rng_state
 from utils.signals import Interrupted, StopSignals, check
-from utils.training_state import is_plain
 
 
 class Training:
@@ -49,11 +46,7 @@ class Training:
         if self.evaluator is not None:
             logger.note = self.evaluator.note()
         self.continuous = is_continuous(parts.env_info)
-        env_args = {f"env_args.{key}": value for key, value in args.env_args.items() if key not in NOT_COMPARED}
-        settings = {
-            key: value for key, value in vars(args).items() if key not in continuation.FREE_TO_CHANGE
-        } | env_args
-        self.settings = redacted({key: value for key, value in settings.items() if is_plain(value)})
+        self.settings = continuation.compared_settings(args)
         self.t = 0
         self.directory: Path = args.results / "models" / args.unique_token
         self.last_checkpoint: Path | None = None

@@ -43,13 +43,27 @@ def load_rng_state(state: dict[str, Any]) -> None:
 
     Raises ValueError, TypeError, KeyError or RuntimeError for what is no such state.
     """
+    _set_streams(state, random, np.random, th.default_generator)
+    for index, tensor in enumerate(state["cuda"][: th.cuda.device_count()]):  # a run uses the first
+        th.cuda.set_rng_state(tensor, index)
+
+
+def check_rng_state(state: dict[str, Any]) -> None:
+    """Raise what `load_rng_state` raises for what is no such state, and leave the global streams as they are."""
+    _set_streams(state, random.Random(), np.random.RandomState(), th.Generator())
+    for tensor in state["cuda"][: th.cuda.device_count()]:
+        _check_bytes(tensor)
+
+
+def _set_streams(state: dict[str, Any], python_stream: Any, numpy_stream: Any, torch_stream: Any) -> None:
+    """Set streams of Python, numpy and torch on the CPU to what `rng_state` returned."""
     python, numpy_state = state["python"], state["numpy"]
     if not 0 <= numpy_state["position"] <= len(numpy_state["keys"]) == NUMPY_KEYS:  # numpy reads there unchecked
         raise ValueError("numpy's random stream is out of range")
     if not isinstance(python["gauss_next"], float | None) or not isinstance(state["cuda"], list):
         raise ValueError("Python's or CUDA's random streams are of another kind")
-    random.setstate((python["version"], tuple(python["internal"]), python["gauss_next"]))
-    np.random.set_state(
+    python_stream.setstate((python["version"], tuple(python["internal"]), python["gauss_next"]))
+    numpy_stream.set_state(
         (
             numpy_state["name"],
             numpy_state["keys"].numpy().astype(np.uint32),
@@ -58,9 +72,19 @@ def load_rng_state(state: dict[str, Any]) -> None:
             numpy_state["cached"],
         )
     )
-    th.set_rng_state(state["torch"])
-    for index, tensor in enumerate(state["cuda"][: th.cuda.device_count()]):  # a run uses the first
-        th.cuda.set_rng_state(tensor, index)
+    torch_stream.set_state(state["torch"])
+
+
+def check_generator(state: th.Tensor) -> None:
+    """Raise what `load_generator` raises for a state of neither a CPU's nor a GPU's generator."""
+    _check_bytes(state)
+    if state.numel() != STATE_BYTES["cuda"]:
+        th.Generator().set_state(state)
+
+
+def _check_bytes(state: Any) -> None:
+    if not isinstance(state, th.Tensor) or state.dtype != th.uint8:
+        raise TypeError("a random stream's state is no tensor of bytes")
 
 
 def load_generator(generator: th.Generator, state: th.Tensor, update: int, whose: str, keys: str) -> None:

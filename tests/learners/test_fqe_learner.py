@@ -10,7 +10,9 @@ import torch as th
 
 from components.statistics import DataStatistics
 from datasets.dataset import write_dataset
+from datasets.outline import read_outline
 from learners.fqe_learner import ALWAYS_GREEDY, AS_CONFIGURED, NEVER_GREEDY, is_greedy
+from loops.describe import statistics_of
 from modules.layers.normaliser import Normaliser
 from tests.components.test_offline_buffer import make as make_buffer
 from tests.datasets.samples import continuous_arrays, continuous_card, discrete_arrays
@@ -56,6 +58,8 @@ def test_the_policy_keeps_the_input_statistics_of_its_own_data(tmp_path: Path, d
     after = parts.learner.agent.state_dict()
     assert weights.keys() == after.keys() and all(th.equal(weights[key], after[key]) for key in weights)
     assert after["normaliser.mean"].mean() > 4
+    own, other = (read_outline(path).card["checksum"] for path in (data, tmp_path / "other.h5"))
+    assert statistics_of(parts) == f"critics: dataset {own}; the policy keeps its own: dataset {other}"
     inputs = [layer for layer in parts.learner.critic.modules() if isinstance(layer, Normaliser)]
     assert all(layer.filled and layer.mean.abs().max() < 1 for layer in inputs)
 
