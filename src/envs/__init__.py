@@ -29,6 +29,8 @@ def mpe_fn(**env_args: Any) -> MultiAgentEnv:
 
     Raises `EnvError` where a package is missing or an argument is wrong.
     """
+    if "key" not in env_args:
+        raise EnvError("env_args.key is missing: name an environment, such as simple_spread, or add --env-config=mpe")
     try:
         from envs.mpe.mpe_env import MPEEnv
 

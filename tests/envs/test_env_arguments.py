@@ -134,3 +134,11 @@ def test_a_command_line_is_refused_before_a_run_begins(update: str, sentence: st
     result = cli.run(update)
     assert result.returncode == 1 and sentence in result.stderr and len(result.stderr.splitlines()) == 1
     assert not cli.runs()
+
+
+@pytest.mark.parametrize("registry", [REGISTRY, VECTOR_REGISTRY])
+@pytest.mark.parametrize("name", ["mpe", "gymma", "mamujoco"])
+def test_an_environment_without_a_name_is_refused_in_one_sentence(name: str, registry: dict[str, Any]) -> None:
+    given = (2,) if registry is VECTOR_REGISTRY else ()
+    with pytest.raises(EnvError, match=r"env_args\.key"):
+        registry[name](*given)
