@@ -24,6 +24,7 @@ from datasets.report import inspect_file
 from datasets.sources.bridge import KINDS as BRIDGE_KINDS
 from datasets.sources.bridge import generate_bridge
 from datasets.sources.xor import generate_xor
+from utils.arguments import ArgumentParser
 from utils.errors import DatasetError, UserError, printable
 from utils.logging import folded
 from utils.memory import memory_errors
@@ -130,7 +131,7 @@ def _command() -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="dataset.py", description="Look at and edit offline datasets.")
+    parser = ArgumentParser(prog="dataset.py", description="Look at and edit offline datasets.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     name = "dataset name (mpe/simple_spread/random-100k) or path"
 

@@ -14,7 +14,9 @@ from pathlib import Path
 import torch as th
 
 from deployment.loaded import LoadedPolicy, load_policy
+from utils.arguments import ArgumentParser
 from utils.errors import UserError
+from utils.logging import folded
 
 __all__ = ["LoadedPolicy", "load_policy", "main"]
 
@@ -41,7 +43,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
     policy = load_policy(arguments.path, arguments.step)
     for line in export_policy(policy, arguments.to, Path(arguments.out), arguments.force):
-        print(line)
+        print(folded(line))
     return 0
 
 
@@ -50,7 +52,7 @@ def _play(arguments: argparse.Namespace) -> int:
 
     policy = load_policy(arguments.path, arguments.step, seed=arguments.seed)
     for line in film(policy, Path(arguments.out), arguments.episodes, arguments.sample):
-        print(line)
+        print(folded(line))
     return 0
 
 
@@ -58,7 +60,7 @@ def _describe(arguments: argparse.Namespace) -> int:
     from deployment.describe_old import describe_checkpoint
 
     path = describe_checkpoint(arguments.path, arguments.config, arguments.env_config, arguments.words, arguments.force)
-    print(f"{path}: written")
+    print(folded(f"{path}: written"))
     return 0
 
 
@@ -66,12 +68,12 @@ def _prey(arguments: argparse.Namespace) -> int:
     from deployment.prey import write_prey
 
     for line in write_prey(arguments.source, arguments.task, arguments.out, arguments.force):
-        print(line)
+        print(folded(line))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="policy.py", description="Use a trained policy elsewhere.")
+    parser = ArgumentParser(prog="policy.py", description="Use a trained policy elsewhere.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     path = "directory of a run under results/models, or of one of its steps"
 

@@ -19,6 +19,7 @@ from reporting.runs import ReportError
 from reporting.soundness import ALLOWED, Refusal, check
 from reporting.stored import stored_text
 from reporting.tables import latex, markdown
+from utils.arguments import ArgumentParser
 from utils.errors import UserError, nearest
 from utils.files import output_error, writing_file
 from utils.paths import user_path
@@ -86,7 +87,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="report.py", description="From many runs to one table.")
+    parser = ArgumentParser(prog="report.py", description="From many runs to one table.")
     add = parser.add_argument
     add("places", nargs="+", metavar="PLACE", help="a directory of runs, such as results, or a file of --to json")
     add("--where", action="append", default=[], metavar="KEY=VALUE",

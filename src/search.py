@@ -28,6 +28,7 @@ from sweeps.ray_backend import OnRay, installed
 from sweeps.standing import looked_up, stopped_at, told_from_outside
 from sweeps.table import View, final_table
 from sweeps.worker import DONE
+from utils.arguments import ArgumentParser
 from utils.errors import ConfigError, OutputError, UserError, shown
 from utils.files import check_writable
 
@@ -123,7 +124,7 @@ def _status(arguments: argparse.Namespace, cells: list[Cell]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="search.py", description="Many runs: algorithms x datasets x seeds, or a grid file; see docs/sweeps.md.",
         epilog="Overrides of every run follow the word `with`, as for main.py.",
     )  # fmt: skip

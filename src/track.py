@@ -13,6 +13,7 @@ import pymongo.errors
 
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # sacred imports it; nothing a user can mend
 
+from utils.arguments import ArgumentParser
 from utils.errors import OutputError, UserError
 from utils.finished_run import RunError, read_finished
 from utils.mongo import Address, check_mongo, parse_address, why
@@ -80,7 +81,7 @@ def _check(address: Address) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="track.py", description="Bring finished runs into MongoDB, for Omniboard.")
+    parser = ArgumentParser(prog="track.py", description="Bring finished runs into MongoDB, for Omniboard.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     push = commands.add_parser("push", help="upload finished runs, once each")
     push.add_argument(

@@ -4,7 +4,6 @@ New files are copied and marked blocks are appended to `__init__.py` files; noth
 docs/reference/ours-in-stock.md.
 """
 
-import argparse
 import os
 import stat
 import sys
@@ -22,6 +21,7 @@ if __name__ == "__main__":
 from stock.plug import EXTENDED, MARKS, RECORD, PlugError, digest, planned_blocks, planned_files
 from stock.plug_changes import Changes, alone, apply, clear_remains, confined, content_of, mode_of, sweep, write
 from stock.plug_record import Record, read_record, recovered
+from utils.arguments import ArgumentParser
 from utils.errors import UserError, cause, printable
 
 REGISTRIES = tuple(f"{folder}/__init__.py" for folder in EXTENDED)
@@ -29,7 +29,7 @@ REGISTRIES = tuple(f"{folder}/__init__.py" for folder in EXTENDED)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Plug in or remove. Returns the exit status: 1 with one sentence on stderr where nothing was changed."""
-    parser = argparse.ArgumentParser(prog="plug_into.py", description="Put our learners into a stock EPyMARL checkout.")
+    parser = ArgumentParser(prog="plug_into.py", description="Put our learners into a stock EPyMARL checkout.")
     parser.add_argument("checkout", help="the folder that holds EPyMARL's src/")
     parser.add_argument("--remove", action="store_true", help="restore the checkout, byte for byte")
     parser.add_argument("--force", action="store_true", help="also replace or delete copied files that were edited")
