@@ -23,6 +23,7 @@ import torch as th
 
 from deployment.loaded import LoadedPolicy, load_policy
 from utils.errors import UserError
+from utils.logging import folded
 from utils.memory import memory_errors
 
 __all__ = ["LoadedPolicy", "load_policy", "main"]
@@ -51,7 +52,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
     policy = load_policy(arguments.path, arguments.step)
     for line in export_policy(policy, arguments.to, Path(arguments.out), arguments.force):
-        put(line)
+        put(folded(line))
     return 0
 
 
@@ -60,7 +61,7 @@ def _play(arguments: argparse.Namespace) -> int:
 
     policy = load_policy(arguments.path, arguments.step, seed=arguments.seed)
     for line in film(policy, Path(arguments.out), arguments.episodes, arguments.sample):
-        put(line)
+        put(folded(line))
     return 0
 
 
@@ -71,7 +72,7 @@ def _describe(arguments: argparse.Namespace) -> int:
     from deployment.describe_old import describe_checkpoint
 
     path = describe_checkpoint(arguments.path, arguments.config, arguments.env_config, arguments.words, arguments.force)
-    put(f"{path}: written")
+    put(folded(f"{path}: written"))
     return 0
 
 
@@ -79,7 +80,7 @@ def _prey(arguments: argparse.Namespace) -> int:
     from deployment.prey import write_prey
 
     for line in write_prey(arguments.source, arguments.task, arguments.out, arguments.force):
-        put(line)
+        put(folded(line))
     return 0
 
 

@@ -96,6 +96,86 @@ def test_a_refusal_is_one_line_without_credentials(tmp_path: Path, words: list[s
     assert len(result.stderr.splitlines()) == 1 and HIDDEN not in result.stderr and not (tmp_path / "results").exists()
 
 
+ADDRESS = f"mongodb://user:{HIDDEN}@127.0.0.1:1/db"  # where no server is
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-m", ADDRESS], [f"-m{ADDRESS}"], [f"-m={ADDRESS}"], ["--mongo_db", ADDRESS], [f"--mongo_db={ADDRESS}"],
+        [f"--mongo={ADDRESS}"], ["-pm", ADDRESS], ["-q", "-m", ADDRESS], [f"-mongo_db={ADDRESS}"],
+        ["--mongodb", ADDRESS],
+        [f"--debug={ADDRESS}"], [ADDRESS], [f"mongo={ADDRESS}"], ["with", f"mongo={ADDRESS}"],
+        ["with", f"mongp={ADDRESS}"],
+        ["with", "FILE"], ["with", f"checkpoint_path={ADDRESS}"], ["with", f"dataset={ADDRESS}"],
+    ],
+)  # fmt: skip
+def test_a_database_that_does_not_answer_is_refused_without_its_password(tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "mine.yaml").write_text(f"mongo: {ADDRESS}\n")
+    given = [word.replace("FILE", str(tmp_path / "mine.yaml")) for word in words]
+    results = f"local_results_path={tmp_path / 'results'}"
+    result = run_script(MAIN, [*BC, *given, *([results] if "with" in words else ["with", results])])
+    assert result.returncode == 1 and HIDDEN not in result.stdout + result.stderr
+    assert len(result.stderr.splitlines()) == 1 and not (tmp_path / "results").exists()
+
+
+def test_an_unobserved_run_and_a_saved_configuration_hold_no_password(cli: CommandLine, tmp_path: Path) -> None:
+    """A run that asks no database keeps the address nevertheless: beside its checkpoints, in what it prints."""
+    saved = cli.results / "saved.yaml"
+    verbs = (("-u", "-p"), ("save_config",), ("print_config",))
+    for verb in verbs:
+        more = (f"config_filename={saved}",) if verb == ("save_config",) else ()
+        result = cli.run(f"mongo={ADDRESS}", "t_max=2", *more, config="bc", verb=verb)
+        assert result.returncode == 0, result.stderr
+        assert HIDDEN not in result.stdout + result.stderr and ("user:***@" in result.stdout or more)
+    assert cli.checkpoints() and "user:***@" in saved.read_text()
+    holding = [file for file in cli.results.rglob("*") if file.is_file() and HIDDEN.encode() in file.read_bytes()]
+    assert not holding
+
+
+SCRIPTS: dict[str, list[list[str]]] = {
+    "track": [["push", "RUN", "-m", ADDRESS], ["push", ADDRESS, "-m", "sacred"], ["columns", f"-x={ADDRESS}"],
+              ["columns", f"--mongo={ADDRESS}"], [ADDRESS], ["columns", "--mongodb", "x"], ["-m", "x", "columns"]],
+    "dataset": [[ADDRESS], ["inspect", ADDRESS], ["inspekt", "x"], ["inspect", "x", "--sed=1"], ["--json", "list"]],
+    "policy": [["export", ADDRESS, "--to", "onnx", "-o", "OUT"], ["export", "x", "--too", "onnx", "-o", "OUT"],
+               ["exprt", "x"], ["--to", "onnx", "export", "x"], ["play", "x", "with", "seed=1"]],
+    "search": [["run", "--config", "bc", "--sedes", "1-5"], ["--configs", "bc", "run"], ["ran"], ["run", ADDRESS]],
+    "report": [["--resluts"], ["a", "b", "--to", ADDRESS], [f"--{ADDRESS}"]],
+    "stock/plug_into": [[], ["x", "--undoo"], ["x", ADDRESS]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("script", "words"), [(name, words) for name, cases in SCRIPTS.items() for words in cases])
+def test_the_other_commands_refuse_in_one_sentence_without_credentials(
+    tmp_path: Path, script: str, words: list[str]
+) -> None:
+    given = [word.replace("RUN", str(tmp_path / "none")).replace("OUT", str(tmp_path / "out")) for word in words]
+    result = run_script(ROOT / "src" / f"{script}.py", given)
+    assert result.returncode in (1, 2) and result.stdout == ""
+    assert result.stderr.startswith("error: ") and len(result.stderr.splitlines()) == 1, result.stderr
+    assert HIDDEN not in result.stderr and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--configs=bc", "--env-config=mpe"], "did you mean --config"),
+        (["--config=bc", "--env_config=mpe"], "did you mean --env-config"),
+        ([*BC, "--seed=1"], "--seed"), ([*BC, "wiht", "seed=1"], "'seed=1' does not stand after `with`"),
+        ([*BC, "seed=1", "with"], "write: with seed=1"), (["with", "t_max=1", "-config=bc"], "did you mean --config"),
+        ([*BC, "with", "print_config"], "print_config"), ([*BC, "prnt_config"], "print_config"),
+        ([*BC, "print_config", "save_config"], "no meaning after print_config"),
+        ([*BC, "with", "--t_max=1"], "--t_max"),
+        ([*BC, "-i"], "needs a value"),
+        (["--config=bc", *BC], "given twice"), ([*BC, "with", "seed", "1"], "seed"),
+    ],
+)  # fmt: skip
+def test_a_misspelt_or_misplaced_word_is_one_sentence(tmp_path: Path, words: list[str], said: str) -> None:
+    result = run_script(MAIN, words)
+    assert result.returncode == 1 and result.stdout == ""
+    assert said in result.stderr and len(result.stderr.splitlines()) == 1, result.stderr
+
+
 def test_words_of_another_encoding_are_refused() -> None:
     command = [sys.executable.encode(), b"-W", b"ignore", str(MAIN).encode(), *(word.encode() for word in RANDOM)]
     result = subprocess.run([*command, b"with", b"label=\xe9"], capture_output=True, cwd=ROOT, timeout=60)

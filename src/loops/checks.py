@@ -53,7 +53,7 @@ def check_places(settings: Settings) -> None:
     places = {"models": trains and settings.save_model, "tb_logs": settings.use_tensorboard}
     for name, used in places.items():
         if used:
-            check_writable(results / name, key)
+            check_writable(results / name, key, make=False)  # a database may refuse the run yet
 
 
 def check_collection(settings: Settings) -> None:

@@ -28,14 +28,16 @@ def flush_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def check_writable(folder: Path, key: str) -> None:
+def check_writable(folder: Path, key: str, make: bool = True) -> None:
     """Make `folder` and test that it can be written to, before work whose result goes there.
 
-    Raises ConfigError, naming the configuration's `key`, where it cannot be written to.
+    make: False tests the nearest folder that exists instead, and makes none. Raises ConfigError, naming the
+    configuration's `key`, where it cannot be written to.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=next(each for each in (folder, *folder.parents) if each.exists())):
             pass
     except OSError as error:
         raise ConfigError(

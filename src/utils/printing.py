@@ -7,9 +7,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
-from utils.errors import OutputError, cause
+from utils.errors import OutputError, cause, printable
+from utils.redact import redacted
 
 
 def open_closed_streams() -> None:
@@ -56,7 +57,14 @@ def printing() -> Iterator[None]:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose help is printed by `put`; argparse itself ignores a full disk."""
+    """A parser that refuses in one line, without the usage and without a password that a word holds.
+
+    Its help is printed by `put`; argparse itself ignores a full disk.
+    """
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and end with status 2."""
+        self.exit(2, f"error: {redacted(printable(message))}; `{self.prog} --help` lists what there is\n")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if message and file is sys.stdout:

@@ -15,8 +15,8 @@ _QUOTED = r"'[^'\n]{0,512}'|\"[^\"\n]{0,512}\""
 _RULES = tuple(
     (re.compile(pattern, re.IGNORECASE), replacement, marks)
     for pattern, replacement, marks in (
-        # scheme://user:password@host, and a password that holds / or @
-        (r"\b([a-z][a-z0-9+.-]{0,20}://[^\s/:@]{0,128}):\S{0,512}@", rf"\1:{HIDDEN}@", ("@",)),
+        # scheme://user:password@host, and a password that holds / or @; a path has one slash of the two
+        (r"\b([a-z][a-z0-9+.-]{0,20}://?[^\s/:@]{0,128}):\S{0,512}@", rf"\1:{HIDDEN}@", ("@",)),
         # https://token@host, as in a git remote's address
         (r"\b(https?://)[^\s/:@]{1,512}@", rf"\1{HIDDEN}@", ("@",)),
         # user:password@host without a scheme

@@ -54,7 +54,7 @@ def test_a_broken_command_is_the_command() -> None:
         assert max(map(len, lines)) <= 100
 
 
-@pytest.mark.parametrize("columns", [40, 100])
+@pytest.mark.parametrize("columns", [40, 60, 80, 100])
 def test_a_report_is_not_wider_than_the_terminal(
     columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -23,6 +24,7 @@ from modules.agents.mlp_agent import MLPAgent
 from modules.agents.mlp_ns_agent import MLPNSAgent
 from tests.deployment.made import EXPERT, KINDS, OWN_BOUNDS, kind_name, make_policy, make_run
 from utils.errors import OutputError, PolicyError
+from utils.logging import COLUMNS
 
 Agent = Callable[..., list[np.ndarray]]
 
@@ -229,11 +231,14 @@ def test_a_disk_that_refuses_leaves_no_file(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_the_command_prints_each_difference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert policy_command.main(["export", str(EXPERT), "--to", "torchscript", "-o", str(tmp_path / "e")]) == 0
-    *lines, takes, gives = capsys.readouterr().out.splitlines()
+    out = tmp_path / ("long" * 20)
+    assert policy_command.main(["export", str(EXPERT), "--to", "torchscript", "-o", str(out)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= COLUMNS or len(line.split()) == 1 for line in printed), printed  # a path stays whole
+    *lines, takes, gives = re.sub(r"\n    +", " ", "\n".join(printed)).splitlines()
     assert len(lines) == 3
     for i, line in enumerate(lines):
-        assert line.startswith(str(tmp_path / "e" / f"agent_{i}.pt"))
+        assert line.startswith(str(out / f"agent_{i}.pt"))
         assert 0 <= float(line.partition("at most ")[2].split()[0]) <= 1e-6
     assert takes == "takes obs (batch, 18), avail_actions (batch, 2)"
     assert gives == "gives action (batch, 2), outputs (batch, 2)"

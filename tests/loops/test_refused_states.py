@@ -144,7 +144,7 @@ def test_a_models_folder_that_vanishes_while_it_is_written_is_one_sentence(
 def test_places_are_tried_before_the_run(folder: str, tmp_path: Path) -> None:
     settings = Loop(tmp_path).args.extended(collect=False, evaluate=False, env="x", use_tensorboard=True)
     check_places(settings)
-    shutil.rmtree(tmp_path / folder)
+    assert not (tmp_path / folder).exists()  # a run that is refused yet leaves nothing
     (tmp_path / folder).write_text("a file")
     with pytest.raises(ConfigError, match=f"local_results_path: nothing can be written to {tmp_path / folder} \\("):
         check_places(settings)

@@ -25,7 +25,8 @@ SECRET = "s3cr3t"
 HOLDERS = [
     "mongodb://me:{}@host:27017/db", "mongodb+srv://me:{}@cluster.example.org", "postgresql://me:{}@localhost/db",
     "https://{}@github.com/o/r.git", "https://me:{}@github.com/o/r.git", "me:{}@host:27017:db", "ssh://git:{}@host/r",
-    "mongodb://me:a/{}@b@host/db", "password={}", "env_args.token={}", "--api-key={}", "AWS_SECRET={}",
+    "mongodb://me:a/{}@b@host/db", "mongodb:/me:{}@host/db",
+    "password={}", "env_args.token={}", "--api-key={}", "AWS_SECRET={}",
     "{{'password': '{}'}}", '{{"api_key": "{}"}}', "-mme:{}@host:1:db", "mongo=me:{}@host:1:db",
     "redis://:{}@host", "x?token={}&y=1", "ghp_{}0123456789abcdef",
 ]  # fmt: skip
