@@ -15,6 +15,7 @@ from envs.vector_env import episode_end
 from utils.config import choose
 from utils.errors import EnvError, PolicyError
 from utils.files import output_error, writing_file
+from utils.memory import require_memory
 
 ENDINGS = (".gif", ".mp4")
 
@@ -24,7 +25,7 @@ def film(policy: LoadedPolicy, path: Path, episodes: int = 1, sample: bool = Fal
 
     path: a name that ends in .gif or .mp4; an existing film is replaced. sample: draw actions as in training.
     Raises PolicyError for another ending, where a package is missing and where the run has no environment, EnvError for
-    an environment without pictures, and OutputError where the disk refuses.
+    an environment without pictures, MemoryShortage for more pictures than fit, and OutputError where the disk refuses.
     """
     if path.suffix.lower() not in ENDINGS:
         raise PolicyError(f"-o {path}: a film's name ends in {' or '.join(ENDINGS)}")
@@ -40,6 +41,9 @@ def film(policy: LoadedPolicy, path: Path, episodes: int = 1, sample: bool = Fal
             seed = getattr(policy.args, "evaluation_seed", 0) + i
             rewards = _play(policy, env, seed, sample, frames)
             lines.append(f"episode {i + 1}: {len(rewards)} steps, return {np.sum(rewards):.2f} (mean over agents)")
+            if i == 0:
+                need = (episodes - 1) * len(frames) * frames[0].nbytes
+                require_memory(need, f"--episodes={episodes}, as long as the first,", "lower --episodes")
     finally:
         env.close()
     try:

@@ -86,7 +86,12 @@ def check_batch(args: SimpleNamespace, rows: int, scheme: Scheme, groups: Groups
         sizes.insert(1, f"window={args.window}")
     if args.burn_in:
         sizes.insert(1, f"burn_in={args.burn_in}")
-    need = args.batch_size * rows * row_bytes(scheme, groups) + hidden
+    drawn = 0
+    if getattr(args, "cql_penalty", None) == "logsumexp" and scheme["actions"]["dtype"].is_floating_point:
+        drawn = args.batch_size * args.n_penalty_samples * groups["agents"] * args.n_actions * 4  # for all rows at once
+    if drawn > hidden:  # else it is not at fault
+        sizes.append(f"n_penalty_samples={args.n_penalty_samples}")
+    need = args.batch_size * rows * row_bytes(scheme, groups) + hidden + drawn
     names = ", ".join(size.partition("=")[0] for size in sizes)
     require_memory(need, f"a training batch with {', '.join(sizes)}", f"lower one of {names}", args.device)
 

@@ -16,6 +16,7 @@ from deployment.play import film
 from envs.mpe.spread_twin import SpreadTwin
 from tests.deployment.made import EXPERT, make_run
 from utils.errors import EnvError, OutputError, PolicyError
+from utils.memory import MemoryShortage
 
 
 def short_run(folder: Path) -> Path:
@@ -71,6 +72,8 @@ def test_what_cannot_be_filmed_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         film(policy, tmp_path / "film.avi")
     with pytest.raises(PolicyError, match="at least one episode"):
         film(policy, tmp_path / "film.gif", episodes=0)
+    with pytest.raises(MemoryShortage, match="--episodes=1000000000, as long as the first, needs at least"):
+        film(policy, tmp_path / "film.gif", episodes=10**9)
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(PolicyError, match=r"'\.\[video\]', or name a \.gif"):
         film(policy, tmp_path / "film.mp4")

@@ -119,6 +119,7 @@ def test_sizes_online_that_cannot_fit(updates: dict[str, Any], message: str, tmp
     [
         ({"batch_size": 10**10}, "batch_size=10000000000, window=1, hidden_dim=64 needs"),
         ({"window": 10**12}, "window=1000000000000"),
+        ({"n_penalty_samples": 10**8}, "n_penalty_samples=100000000 needs"),
         ({"hidden_dim": HUGE}, "hidden_dim=1000000000 needs"),
         ({"ensemble_size": 10**10}, "ensemble_size=10000000000 needs"),
     ],
