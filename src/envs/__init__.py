@@ -2,7 +2,8 @@
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from envs.arguments import check_arguments, own_arguments, own_copy, refuse_limit
@@ -12,9 +13,12 @@ from utils.errors import EnvError
 
 __all__ = ["REGISTRY", "VECTOR_REGISTRY", "MultiAgentEnv", "SyncVectorEnv", "VectorEnv", "make_env", "make_vector_env"]
 
-GYMMA_SIMULATOR = ("gymnasium", "pettingzoo")
-MPE_SIMULATOR = ("mpe2", "pettingzoo", "pygame", "gymnasium")
-MAMUJOCO_SIMULATOR = ("mujoco", "gymnasium", "gymnasium_robotics", "pettingzoo")
+# What each family imports, and how that is installed.
+SIMULATORS = {
+    "gymma": (("gymnasium", "pettingzoo"), "gymnasium pettingzoo"),
+    "mpe": (("mpe2", "pettingzoo", "pygame", "gymnasium"), "mpe2 pettingzoo gymnasium pygame-ce"),
+    "mamujoco": (("mujoco", "gymnasium", "gymnasium_robotics", "pettingzoo"), "mujoco gymnasium gymnasium-robotics"),
+}
 UNUSED_BY_TWINS = {"key", "render_mode", "replay_path"}  # env_args that not every vectorised environment takes
 # Vectorised environments of OMAR's tasks: module and class.
 TWINS = {
@@ -24,6 +28,22 @@ TWINS = {
 }
 
 
+@contextmanager
+def needs(family: str) -> Iterator[None]:
+    """A context that imports simulators. Raises `EnvError` where a package of the family is not installed."""
+    modules, packages = SIMULATORS[family]
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing not in modules:
+            raise
+        raise EnvError(
+            f"the {family} environments need the package {missing}, which is not installed: "
+            f"pip install -c constraints.txt {packages}"
+        ) from error
+
+
 def mpe_fn(**env_args: Any) -> MultiAgentEnv:
     """Make a `MultiAgentEnv` on mpe2; `envs.mpe.mpe_env.MPEEnv` lists the keywords.
 
@@ -31,18 +51,10 @@ def mpe_fn(**env_args: Any) -> MultiAgentEnv:
     """
     if "key" not in env_args:
         raise EnvError("env_args.key is missing: name an environment, such as simple_spread, or add --env-config=mpe")
-    try:
+    with needs("mpe"):
         from envs.mpe.mpe_env import MPEEnv
 
         return MPEEnv(**env_args)
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").split(".")[0]
-        if missing not in MPE_SIMULATOR:
-            raise
-        raise EnvError(
-            f"the mpe environments need the package {missing}, which is not installed: "
-            "pip install -c constraints.txt mpe2 pettingzoo gymnasium pygame-ce"
-        ) from error
 
 
 def mpe_vector_fn(
@@ -68,18 +80,10 @@ def gymma_fn(**env_args: Any) -> MultiAgentEnv:
     """
     if "key" not in env_args:
         raise EnvError("env_args.key is missing: name an environment, such as lbforaging:Foraging-8x8-2p-3f-v3")
-    try:
+    with needs("gymma"):
         from envs.gymma import GymmaEnv
 
         return GymmaEnv(**env_args)
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").split(".")[0]
-        if missing not in GYMMA_SIMULATOR:
-            raise
-        raise EnvError(
-            f"the gymma environments need the package {missing}, which is not installed: "
-            "pip install -c constraints.txt gymnasium pettingzoo"
-        ) from error
 
 
 def mamujoco_fn(**env_args: Any) -> MultiAgentEnv:
@@ -103,16 +107,8 @@ def _robots(name: str, env_args: Mapping[str, Any], *given: int) -> Any:
         if key not in env_args:
             raise EnvError(f"env_args.{key} is missing: name one, such as {example}")
     module, _, own = name.partition(".")
-    try:
+    with needs("mamujoco"):
         return getattr(importlib.import_module(f"envs.mamujoco.{module}"), own)(*given, **env_args)
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").split(".")[0]
-        if missing not in MAMUJOCO_SIMULATOR:
-            raise
-        raise EnvError(
-            f"the mamujoco environments need the package {missing}, which is not installed: "
-            "pip install -c constraints.txt mujoco gymnasium gymnasium-robotics"
-        ) from error
 
 
 def matrix_game_fn(**env_args: Any) -> MultiAgentEnv:

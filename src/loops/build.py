@@ -126,6 +126,21 @@ def replay_buffer(args: Settings, env_info: dict[str, Any], device: str) -> Repl
     return ReplayBuffer(scheme, groups, args.buffer_size, rows, preprocess=preprocess, device=device)
 
 
+def playing_mac(args: Settings, env_info: dict[str, Any], weights: Path | None) -> Any:
+    """The controller that plays: of the checkpoint `weights`, which was checked, or as it is initialised.
+
+    Raises MemoryShortage where it or its episodes do not fit, CheckpointError where the weights do not.
+    """
+    scheme, groups, preprocess = build_scheme(env_info, args)
+    full = extend_scheme(scheme, preprocess)
+    check_play(args, env_info, full, groups)
+    with checked_networks(args, None):
+        mac = build_mac(full, groups, args)
+    if weights is not None:
+        load_or_refuse(lambda: mac.load_models(str(weights)), weights)
+    return mac
+
+
 def _build_player(settings: Settings, logger: Logger, weights: Path | None) -> Parts:
     """Parts that play a policy: that of the checkpoint `weights`, which was checked, or one as it is initialised."""
     log = logger.console_logger
@@ -135,11 +150,8 @@ def _build_player(settings: Settings, logger: Logger, weights: Path | None) -> P
     env_info: dict[str, Any] = env.get_env_info()
     args = resolve(settings, env_info)
     scheme, groups, preprocess = build_scheme(env_info, args)
-    check_play(args, env_info, extend_scheme(scheme, preprocess), groups)
-    with checked_networks(args, None):
-        mac = build_mac(extend_scheme(scheme, preprocess), groups, args)
+    mac = playing_mac(args, env_info, weights)
     if weights is not None:
-        load_or_refuse(lambda: mac.load_models(str(weights)), weights)
         warn_of_weights(weights, env_info, log)
     if args.device == "cuda":
         mac.cuda()

@@ -19,7 +19,7 @@ from datasets.outline import Outline, read_outline
 from envs import REGISTRY as env_REGISTRY
 from learners import REGISTRY as learner_REGISTRY
 from learners.base_learner import BaseLearner
-from loops.build import build_learning, check_learner, check_normalisers, make_env, replay_buffer
+from loops.build import build_learning, check_learner, check_normalisers, make_env, playing_mac, replay_buffer
 from loops.checks import check_places, check_run
 from loops.continuation import (
     changes,
@@ -32,16 +32,15 @@ from loops.continuation import (
     start_from_weights,
     state_to_continue,
 )
-from loops.controller import build_mac
 from loops.described import fixed_policy
-from loops.needs import batch_rows, check_batch, check_online, check_play, checked_networks
+from loops.needs import batch_rows, check_batch, check_online
 from loops.offline import OfflineTraining
 from loops.online import OnlineTraining
 from loops.resolve import drawing_settings, resolve, run_settings
 from loops.validation import check_validates, held_out
 from runners import REGISTRY as runner_REGISTRY
 from utils import signals
-from utils.checkpoint import check_checkpoint, find_checkpoint, load_or_refuse
+from utils.checkpoint import check_checkpoint, find_checkpoint
 from utils.config import Config, choose, merge
 from utils.errors import CheckpointError, DatasetError, UserError
 from utils.logging import Logger, check_tensorboard
@@ -113,14 +112,9 @@ def _rehearse_playing(settings: Settings) -> None:
     if settings.render:
         _env_info(drawing_settings(settings))  # not every environment has pictures
     env_info = _env_info(settings)
-    args = resolve(settings, env_info)
-    scheme, groups, preprocess = build_scheme(env_info, args)
-    check_play(args, env_info, extend_scheme(scheme, preprocess), groups)
-    with checked_networks(args, None):
-        mac = build_mac(extend_scheme(scheme, preprocess), groups, args)
     if weights is not None:
         check_checkpoint(weights, warn=False)
-        load_or_refuse(lambda: mac.load_models(str(weights)), weights)
+    playing_mac(resolve(settings, env_info), env_info, weights)
 
 
 def _rehearse_offline(settings: Settings) -> OfflineDataset:

@@ -16,7 +16,7 @@ from typing import Any
 from sweeps.job import Job
 from sweeps.processes import cores
 from sweeps.worker import LOST, Outcome
-from utils.errors import ConfigError, printable
+from utils.errors import ConfigError, one_line
 
 SOURCE = Path(__file__).resolve().parents[1]
 STORE_BYTES = 100_000_000  # of Ray's object store, which here holds a few kB; its least is 75 MB
@@ -46,7 +46,7 @@ class OnRay:
                      logging_level=logging.ERROR, configure_logging=True, **local)  # fmt: skip
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             what = f"--address {address}" if address else "--backend ray"
-            reason = printable(" ".join(str(error).split())[:200])
+            reason = one_line(error, slice(200))
             raise ConfigError(f"{what}: Ray does not start ({reason}); see docs/sweeps.md") from error
         self._task = self._ray.remote(num_cpus=1, num_gpus=gpus_per_run, max_retries=-1)(_task())
         self._check_cards(gpus_per_run)

@@ -9,12 +9,12 @@ from envs.mamujoco.division import OBSERVATIONS, Division
 from envs.mamujoco.robots import check_names, fingerprint, is_unstable, make_robot
 from envs.mpe.keys import check_time_limit
 from envs.mpe.replay import write_gif
-from envs.multiagentenv import MultiAgentEnv, as_array, check_reward_scalarisation
-from envs.wrappers.wrapped_env import check_render_mode
+from envs.multiagentenv import as_array, check_reward_scalarisation
+from envs.wrappers.wrapped_env import SeededEnv, check_render_mode
 from utils.errors import EnvError
 
 
-class RobotEnv(MultiAgentEnv):
+class RobotEnv(SeededEnv):
     """The robot `key` divided by `partition`; `envs.mamujoco.division.Division` says what agents do and see.
 
     It steps Gymnasium's single robot and divides its action, which is two to five times faster than
@@ -60,7 +60,7 @@ class RobotEnv(MultiAgentEnv):
         self.n_agents = self.division.n_agents
         self.action_low, self.action_high = self.division.bounds
         self.render_mode, self.replay_path = render_mode, replay_path
-        self._seed = self._next_seed = seed
+        super().__init__(seed)
         self._state: np.ndarray | None = None  # (S,) float64
         self._running = False
         self._t = 0
@@ -70,12 +70,7 @@ class RobotEnv(MultiAgentEnv):
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[list[np.ndarray], dict[str, Any]]:
         """Start an episode. Without a seed, the first uses `env_args.seed`; later ones continue its random stream."""
-        if seed is not None:
-            self._seed = seed
-        elif self._next_seed is not None:
-            seed = self._next_seed
-        self._next_seed = None
-        self._state, _ = self.robot.reset(seed=seed, options=options)
+        self._state, _ = self.robot.reset(seed=self.seed_of_reset(seed), options=options)
         self._t, self._running, self._frames = 0, True, []
         self._draw()
         return self.get_obs(), {}
@@ -155,11 +150,6 @@ class RobotEnv(MultiAgentEnv):
     def close(self) -> None:
         self._running, self._frames = False, []
         self.robot.close()
-
-    def seed(self, seed: int | None = None) -> int | None:
-        if seed is not None:
-            self._seed = self._next_seed = seed
-        return self._seed
 
 
 def check_observations(observations: Any, agent_obsk: Any) -> None:

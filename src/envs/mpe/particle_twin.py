@@ -70,6 +70,7 @@ class ParticleTwin(VectorEnv):
         self._obstacle_contact = (sizes[:, None] + obstacles)[..., None]  # (K, obstacles, 1)
         self._gains = np.array(task.gains, self._dtype)[:, None, None]  # (K, 1, 1)
         self._limits = np.array(task.max_speeds, self._dtype)[:, None]  # (K, 1)
+        self._limited = bool(np.isfinite(self._limits).any())
 
     # ---------------------------------------------------------------------------------------------------- life cycle
 
@@ -159,7 +160,7 @@ class ParticleTwin(VectorEnv):
             self._force -= (to_obstacles * push[:, :, None]).sum(axis=1)
 
     def _limit_speeds(self) -> None:
-        if np.isfinite(self._limits).any():
+        if self._limited:
             speed = lengths(self._vel, axis=1)  # (K, E)
             over = speed > self._limits
             self._vel *= np.where(over, self._limits / np.maximum(speed, TINY), 1.0)[:, None]

@@ -79,18 +79,21 @@ class PursuitScenario(ParticleScenario):
 
 
 class PursuitEnv(ParticleEnv):
-    """mpe2's environment with this scenario. prey, control: as in `envs.mpe.pursuit_twin.PursuitTwin`."""
+    """mpe2's environment with this scenario. prey, control: as in `envs.mpe.pursuit_twin.PursuitTwin`.
+
+    A subclass names the task in its metadata.
+    """
 
     def __init__(
         self,
-        key: str,
-        max_cycles: int,
-        continuous_actions: bool,
-        render_mode: str | None,
-        prey: str | None,
-        control: str,
+        max_cycles: int = c.TIME_LIMIT,
+        continuous_actions: bool = True,
+        render_mode: str | None = None,
+        prey: str | None = None,
+        control: str = "predators",
     ) -> None:
-        super().__init__(PursuitScenario(key, prey, control), max_cycles, continuous_actions, render_mode)
+        scenario = PursuitScenario(self.metadata["name"], prey, control)
+        super().__init__(scenario, max_cycles, continuous_actions, render_mode)
 
 
 def _wall_cost(away: float) -> float:

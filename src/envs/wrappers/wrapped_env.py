@@ -27,7 +27,28 @@ def check_render_mode(render_mode: str | None) -> None:
         raise EnvError(f"env_args.render_mode must be null, rgb_array or human, not {render_mode!r}")
 
 
-class WrappedEnv(MultiAgentEnv):
+class SeededEnv(MultiAgentEnv):
+    """Seeds of resets: the first one takes `env_args.seed`; later ones continue the simulator's random stream."""
+
+    def __init__(self, seed: int | None) -> None:
+        self._seed = self._next_seed = seed
+
+    def seed_of_reset(self, seed: int | None) -> int | None:
+        """The seed of the reset that begins, of which `seed` was asked; None to continue the stream."""
+        if seed is not None:
+            self._seed = seed
+        elif self._next_seed is not None:
+            seed = self._next_seed
+        self._next_seed = None
+        return seed
+
+    def seed(self, seed: int | None = None) -> int | None:
+        if seed is not None:
+            self._seed = self._next_seed = seed
+        return self._seed
+
+
+class WrappedEnv(SeededEnv):
     """Base of the wrappers: padding, masks, time limits, rewards, seeds, information and rendering.
 
     Observations are padded with zeros to the longest. Padded actions and action dimensions have `avail_actions` 0. The
@@ -55,6 +76,7 @@ class WrappedEnv(MultiAgentEnv):
         use_env_state: bool = False,
     ) -> None:
         check_time_limit(time_limit)
+        super().__init__(seed)
         self.key = key
         self.episode_limit = time_limit
         self.common_reward = common_reward
@@ -70,8 +92,6 @@ class WrappedEnv(MultiAgentEnv):
         if self.action_space == "continuous":
             self.action_low, self.action_high = self._actions.low, self._actions.high
         self._avail_actions = self._actions.available
-        self._seed = seed
-        self._next_seed = seed
         self._obs: list[np.ndarray] | None = None
         self._acting = [True] * self.n_agents
         self._info: dict[str, float] = {}
@@ -87,11 +107,7 @@ class WrappedEnv(MultiAgentEnv):
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[list[np.ndarray], dict[str, Any]]:
         """Start an episode. Without a seed, the first uses `env_args.seed`; later ones continue its random stream."""
-        if seed is not None:
-            self._seed = seed
-        elif self._next_seed is not None:
-            seed = self._next_seed
-        self._next_seed = None
+        seed = self.seed_of_reset(seed)
         seen = self._simulator.reset(seed, options)
         self._own_limits.begin()
         self._t = 0
@@ -184,8 +200,3 @@ class WrappedEnv(MultiAgentEnv):
         self._running = False
         self._frames = []
         self._simulator.close()
-
-    def seed(self, seed: int | None = None) -> int | None:
-        if seed is not None:
-            self._seed = self._next_seed = seed
-        return self._seed
