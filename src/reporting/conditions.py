@@ -40,7 +40,7 @@ def known_of(run: Run) -> dict[str, Any]:
 
 def _holds(value: Any, key: str, wanted: str) -> bool:
     """Whether a value is the wanted one, or one of those between commas; a dataset's last part names it too."""
-    texts = {text_of(value)}
+    texts = {text_of(value)} | ({"None"} if value is None else set())
     if isinstance(value, int | float) and not isinstance(value, bool):
         texts |= {wanted_text for wanted_text in wanted.split(",") if _same_number(wanted_text, value)}
     if key == "dataset" and value is not None:

@@ -107,7 +107,7 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def text_of(value: Any) -> str:
-    """A configuration's value for people and for comparisons."""
+    """A configuration's value for people and for comparisons; nothing is `null`, as in its file."""
     if isinstance(value, str):
         return value
-    return json.dumps(value, sort_keys=True) if not isinstance(value, bool | None) else str(value)
+    return str(value) if isinstance(value, bool) else json.dumps(value, sort_keys=True)

@@ -171,6 +171,16 @@ def test_conditions_choose_runs(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert status == 1 and said in err and err.count("\n") == 1, err
 
 
+def test_nothing_is_null_as_in_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path / "1", 1, [0.0, 7.0], loss_chunk=None)
+    make_run(tmp_path / "2", 2, [0.0, 9.0], loss_chunk=256)
+    _, out, _ = run_command(capsys, tmp_path)
+    assert "loss_chunk=null" in out and "None" not in out
+    for word in ("null", "None"):
+        _, out, _ = run_command(capsys, tmp_path, "--where", f"loss_chunk={word}")
+        assert "| 1 | 7.0" in out and "9.0" not in out
+
+
 def test_places_without_runs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="no completed training run with scores is there"):
         read_places([str(tmp_path)])
