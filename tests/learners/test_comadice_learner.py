@@ -11,8 +11,10 @@ from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
 from learners.comadice_learner import check_config
+from tests.command_line import ROOT
 from tests.learners.learner_tester import F64, N_AGENTS, OBS, make_args, make_batch, make_learner
 from utils.errors import ConfigError
+from utils.histogram import WEIGHT_EDGES
 
 ALL_LOSSES = ("full", "semi_dataset", "official", "poster")
 
@@ -232,3 +234,18 @@ def test_saved_values_read_states_as_they_did(tmp_path: Path) -> None:
     other, _ = case(input_norm="none")
     other.load_models(str(tmp_path))
     th.testing.assert_close(other.nu(batch, slice(None)), learner.nu(batch, slice(None)))
+
+
+@pytest.mark.parametrize("advantage", ["sample", "joint", "mixed"])
+def test_the_page_says_what_is_logged(advantage: str) -> None:
+    learner, batch = case(advantage=advantage)
+    page = (
+        (ROOT / "docs" / "learners" / "comadice.md").read_text().partition("## What is logged")[2].partition("\n## ")[0]
+    )
+    logged = {f"{spec.name}_loss" for spec in learner.losses()}
+    for spec in learner.losses():
+        stats = learner(spec.name, batch, {})[1]
+        logged |= {f"{name}_1..{name}_{value.shape[-1]}" if value.ndim > 1 else name for name, value in stats.items()}
+    assert "weight_bin_1..weight_bin_11" in logged and not {name for name in logged if f"`{name}`" not in page}
+    edges = ", ".join(f"{edge:g}" for edge in WEIGHT_EDGES[1:-1])
+    assert f"w* = 0; then up to {edges} and {WEIGHT_EDGES[-1]:g}; then above {WEIGHT_EDGES[-1]:g}" in page
