@@ -8,8 +8,7 @@ import os
 from typing import Any
 
 from datasets.card import NOT_COMPARED
-from datasets.names import resolve_dataset
-from datasets.outline import read_outline
+from datasets.readings import Readings
 from loops.continuation import FREE_TO_CHANGE
 from utils.checkpoint import find_checkpoint
 from utils.config import Config
@@ -33,14 +32,14 @@ def identity(config: Config, checksum: str | None) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def dataset_checksum(config: Config) -> str | None:
+def dataset_checksum(config: Config, readings: Readings | None = None) -> str | None:
     """The checksum on the card of the dataset that a run learns from; None online.
 
-    Raises DatasetError where there is no dataset.
+    readings: what was read of datasets before. Raises DatasetError where there is no dataset.
     """
     if not config["offline"] or config["dataset"] is None:
         return None
-    return str(read_outline(resolve_dataset(config["dataset"])).card["checksum"])
+    return str((readings or Readings()).outline(config["dataset"]).card["checksum"])
 
 
 def run_identity(config: Config) -> str | None:

@@ -13,9 +13,9 @@ from typing import Any
 
 from components.scheme import build_scheme, extend_scheme, is_continuous
 from datasets.dataset import OfflineDataset
-from datasets.loading import ADVICE, check_environment, check_named, environment_mismatch, load_dataset, scaled_reward
-from datasets.names import resolve_dataset
-from datasets.outline import Outline, read_outline
+from datasets.loading import ADVICE, check_environment, check_named, environment_mismatch, scaled_reward
+from datasets.outline import Outline
+from datasets.readings import Readings
 from envs import REGISTRY as env_REGISTRY
 from learners import REGISTRY as learner_REGISTRY
 from learners.base_learner import BaseLearner
@@ -57,15 +57,17 @@ SILENT.propagate = False
 SILENT.addHandler(logging.NullHandler())
 
 
-def rehearse(config: Config) -> OfflineDataset | None:
+def rehearse(config: Config, readings: Readings | None = None) -> OfflineDataset | None:
     """Build the run of a configuration, with one environment, and drop it; returns the dataset that it learns from.
+
+    readings: what was read of datasets before, for other runs.
 
     Raises the UserError with which the run would be refused. A fault of the program or of a simulator is left to the
     run, whose record keeps its traceback.
     """
     try:
         with signals.StopSignals(), memory_errors("choose a smaller dataset, or set memory_map=True"):
-            return attempt(config)
+            return attempt(config, readings)
     except UserError:
         raise
     except Exception:
@@ -85,7 +87,7 @@ def _settings(config: Config) -> Settings:
     return run_settings(merge(config, {"seed": seed, "use_cuda": False, "env_args": {"seed": seed}}), SILENT)
 
 
-def attempt(config: Config) -> OfflineDataset | None:
+def attempt(config: Config, readings: Readings | None = None) -> OfflineDataset | None:
     """Build the run as `rehearse` does. Raises whatever building raises."""
     settings = _settings(config)
     check_run(settings)
@@ -102,7 +104,7 @@ def attempt(config: Config) -> OfflineDataset | None:
         _rehearse_playing(settings)
         return None
     if settings.offline:
-        return _rehearse_offline(settings)
+        return _rehearse_offline(settings, readings or Readings())
     _rehearse_online(settings)
     return None
 
@@ -117,9 +119,9 @@ def _rehearse_playing(settings: Settings) -> None:
     playing_mac(resolve(settings, env_info), env_info, weights)
 
 
-def _rehearse_offline(settings: Settings) -> OfflineDataset:
+def _rehearse_offline(settings: Settings, readings: Readings) -> OfflineDataset:
     check_named(settings)
-    outline = read_outline(resolve_dataset(settings.dataset))
+    outline = readings.outline(settings.dataset)
     env_info = outline.env_info()
     held = held_out(outline.n_episodes, settings.validation_share)
     learner_class = check_learner(settings, env_info)
@@ -142,7 +144,7 @@ def _rehearse_offline(settings: Settings) -> OfflineDataset:
         check_generator(state["generator"])
 
     _start(learner, args, env_info, outline.card["checksum"], OfflineTraining.unit, check_buffer)
-    dataset = load_dataset(settings)
+    dataset = readings.rows(settings)
     if there is not None:
         check_environment(settings, dataset, there)
     if settings.reward_scaling == "standardise":

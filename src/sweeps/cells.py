@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from datasets.card import NOT_COMPARED
-from datasets.names import resolve_dataset
-from datasets.outline import read_outline
+from datasets.readings import Readings
 from loops.configured import configured
 from loops.identity import dataset_checksum, identity
 from loops.rehearsal import rehearse
@@ -69,25 +69,35 @@ class Cell:
 def cells_of(choices: Sequence[Choice], seeds: Sequence[int] | None, say: Callable[[str], None]) -> list[Cell]:
     """Every run of a grid. seeds: None where the choices hold them. say: called with sentences on old names.
 
-    Raises UserError for the first choice that `main.py` would refuse, for runs that occur twice, and where the runs
-    have no common results folder.
+    Raises UserError for a choice that `main.py` would refuse, for runs that occur twice, and where the runs have no
+    common results folder.
     """
-    cells: list[Cell] = []
-    titles = _titles(choices)
-    for choice, title in zip(choices, titles, strict=True):
+    found: list[list[Cell]] = [[] for _ in choices]
+    titles, readings = _titles(choices), Readings()
+    for number in _by_dataset(choices):
         try:
-            cells += _cells_of(choice, title, seeds, say)
+            found[number] = _cells_of(choices[number], titles[number], seeds, readings, say)
         except UserError as error:
-            raise type(error)(f"{title}: {error}") if len(choices) > 1 else error from error
+            raise type(error)(f"{titles[number]}: {error}") if len(choices) > 1 else error from error
+    cells = list(chain.from_iterable(found))
     _check_together(cells)
     return cells
 
 
-def _cells_of(choice: Choice, title: str, seeds: Sequence[int] | None, say: Callable[[str], None]) -> list[Cell]:
+def _by_dataset(choices: Sequence[Choice]) -> list[int]:
+    """The choices' numbers, those of one dataset together: each is then read once, and one at a time is in memory."""
+    names = [str(choice.updates.get("dataset")) for choice in choices]
+    first = {name: number for number, name in reversed(list(enumerate(names)))}
+    return sorted(range(len(choices)), key=lambda number: first[names[number]])
+
+
+def _cells_of(
+    choice: Choice, title: str, seeds: Sequence[int] | None, readings: Readings, say: Callable[[str], None]
+) -> list[Cell]:
     """The runs of one choice, which are built once: seeds make no difference to whether that works."""
     words, env = choice.words, choice.env
     if env is None:
-        env, arguments = environment_of(choice.updates.get("dataset"))
+        env, arguments = environment_of(choice.updates.get("dataset"), readings)
         words = with_arguments(choice, arguments)
         choice = Choice(choice.alg, env, words)
     own = choice.updates.get("seed")
@@ -96,8 +106,8 @@ def _cells_of(choice: Choice, title: str, seeds: Sequence[int] | None, say: Call
     for key in NOT_IN_SWEEPS:
         if config[key]:
             raise ConfigError(f"{key}={shown(config[key])} has no place in a sweep, which trains; use main.py for it")
-    rehearse(config)
-    checksum = dataset_checksum(config)
+    rehearse(config, readings)
+    checksum = dataset_checksum(config, readings)
     head = (f"--config={choice.alg}", f"--env-config={env}", "with", *words)
     found = []
     for seed in [own] if seeds is None else seeds:
@@ -107,14 +117,14 @@ def _cells_of(choice: Choice, title: str, seeds: Sequence[int] | None, say: Call
     return found
 
 
-def environment_of(dataset: Any) -> tuple[str, dict[str, Any]]:
+def environment_of(dataset: Any, readings: Readings) -> tuple[str, dict[str, Any]]:
     """The name of the --env-config for a dataset, by its card, and the arguments in which the card differs from it.
 
     Raises ConfigError without a dataset, and where no file is of the card's environment; DatasetError for none such.
     """
     if not isinstance(dataset, str):
         raise ConfigError("without a dataset nothing says which environment is meant; give --env-config")
-    card = read_outline(resolve_dataset(dataset)).card["environment"]
+    card = readings.outline(dataset).card["environment"]
     if card["env"] is None:
         return "none", {}
     for name in config_names("envs"):

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from datasets import loading, readings
+from datasets.readings import Readings
 from loops.configured import configured
 from loops.identity import dataset_checksum, identity
 from sweeps.cells import Cell, cells_of, environment_of
@@ -56,11 +58,36 @@ def test_the_dataset_counts_by_its_content(tiny_dataset: Path, tmp_path: Path) -
 
 
 def test_the_environment_is_that_of_the_card(tiny_dataset: Path, tiny_discrete_dataset: Path) -> None:
-    assert environment_of(str(tiny_dataset)) == ("mpe", {})
-    assert environment_of(str(tiny_discrete_dataset)) == ("mpe", {"continuous_actions": False})
+    assert environment_of(str(tiny_dataset), Readings()) == ("mpe", {})
+    assert environment_of(str(tiny_discrete_dataset), Readings()) == ("mpe", {"continuous_actions": False})
     (cell,) = cells_of([Choice("bc_discrete", None, (f"dataset={tiny_discrete_dataset}", *SHORT))], [4], said)
     assert "env_args.continuous_actions=False" in cell.words and cell.config["env_args"]["continuous_actions"] is False
     assert cell.words[:3] == ("--config=bc_discrete", "--env-config=mpe", "with") and cell.words[-1] == "seed=4"
+
+
+def test_each_dataset_is_read_once(tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order of the runs stays, though those of one dataset are checked together."""
+    copy = tmp_path / "copy.h5"
+    shutil.copy(tiny_dataset, copy)
+    opened: list[tuple[str, Path]] = []
+
+    def counted(what: str, read: Any) -> Any:
+        def reading(path: Path, **options: Any) -> Any:
+            opened.append((what, path))
+            return read(path, **options)
+
+        return reading
+
+    monkeypatch.setattr(readings, "read_outline", counted("outline", readings.read_outline))
+    monkeypatch.setattr(loading, "read_dataset", counted("rows", loading.read_dataset))
+    places = ((tiny_dataset, "hidden_dim=8"), (copy, "hidden_dim=16"))
+    choices = [
+        Choice(alg, None, (f"dataset={path}", *SHORT, word)) for alg in ("bc", "matd3_bc") for path, word in places
+    ]
+    cells = cells_of(choices, [1, 2], said)
+    assert sorted(opened) == [(what, path) for what in ("outline", "rows") for path in sorted((tiny_dataset, copy))]
+    names = [(cell.config["name"], cell.config["dataset"], cell.seed) for cell in cells]
+    assert names == [(choice.alg, choice.updates["dataset"], seed) for choice in choices for seed in (1, 2)]
 
 
 def test_choices_are_called_by_what_differs(tiny_dataset: Path) -> None:
