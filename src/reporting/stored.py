@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from reporting.runs import Curve, ReportError, Run
-from utils.errors import cause
+from utils.documents import DocumentKind
 
 FORMAT, VERSION = "epymarl-offline results", 1
 NOT_STORED = ("seed", "local_results_path")  # keys of a configuration
-_LARGEST = 1 << 28  # bytes
+_KIND = DocumentKind(
+    "file of results", FORMAT, VERSION, "version", 1 << 28, "make it again with --to json, or leave it out", ReportError
+)
 _DIGITS = 6  # of a curve's values and of episodes' returns
 # Types of a run's entries; null is allowed where the entry is not in `_NEEDED`.
 _TYPES: dict[str, Any] = {
@@ -62,21 +64,7 @@ def _plain(values: Iterable[float]) -> list[float]:
 
 def read_stored(path: Path) -> list[Run]:
     """The runs of a file. Raises ReportError, one sentence, where it is damaged or of a later release."""
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise ReportError(f"{path} is larger than {_LARGEST >> 20} MiB; it is no file that --to json has written")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ReportError(f"{path} cannot be read ({cause(error)})") from error
-    except (ValueError, RecursionError) as error:
-        raise ReportError(f"{path} is damaged: it is no JSON; make it again with --to json") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ReportError(f"{path} is no file of results; give a directory of runs or a file made with --to json")
-    if content.get("version") != VERSION:
-        raise ReportError(
-            f"{path} has version {str(content.get('version'))[:20]}, this release reads version {VERSION}; "
-            "update epymarl-offline"
-        )
+    content = _KIND.read(path)
     configs, entries = content.get("configs"), content.get("runs")
     if not isinstance(configs, list) or not isinstance(entries, list) or not all(isinstance(c, dict) for c in configs):
         raise ReportError(f"{path} is damaged: it needs the lists 'configs' and 'runs'")

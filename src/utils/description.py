@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from utils.documents import DocumentKind
 from utils.errors import CheckpointError, cause
 from utils.files import writing_file
 
@@ -15,6 +15,7 @@ FILE = "run.json"
 FORMAT, VERSION = "epymarl-offline run", 1
 ADVICE = "delete it and repeat --config, --env-config and the overrides of the run"
 _LARGEST = 1 << 25  # bytes; a card with the moments of wide observations takes a few hundred thousand
+_KIND = DocumentKind("run description", FORMAT, VERSION, "format_version", _LARGEST, ADVICE, CheckpointError)
 # Entries that readers rely on, with their types. An entry whose type is a tuple may be null.
 _ENTRIES: dict[str, type | tuple[type, None]] = {
     "name": str, "algorithm": str, "config": dict, "env_info": dict, "scheme": dict, "dataset": (dict, None),
@@ -57,22 +58,7 @@ def read_description(path: Path) -> dict[str, Any]:
 
     Raises CheckpointError, in one sentence, for a file that is damaged, of another program or of a later release.
     """
-    try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
-            raise CheckpointError(f"{path} is no run description of this program (kind or size); {ADVICE}")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({cause(error)}); {ADVICE}") from error
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged (it is no JSON); {ADVICE}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is no run description of this program; {ADVICE}")
-    if content.get("format_version") != VERSION:
-        raise CheckpointError(
-            f"{path} has version {str(content.get('format_version'))[:20]}, this release reads version {VERSION}; "
-            "update epymarl-offline"
-        )
+    content = _KIND.read(path)
     for key, kind in _ENTRIES.items():
         expected, null = (kind[0], True) if isinstance(kind, tuple) else (kind, False)
         value = content.get(key)

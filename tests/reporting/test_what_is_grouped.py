@@ -216,6 +216,12 @@ def test_damaged_files_of_results_are_refused(damage: object, said: str, tmp_pat
     (tmp_path / "r.json").write_text('{"format": "epymarl-offline results", ')
     with pytest.raises(ReportError, match="it is no JSON"):
         read_places([str(tmp_path / "r.json")])
+    (tmp_path / "r.json").write_text("[" * 100_000)
+    with pytest.raises(ReportError, match="it is no JSON"):
+        read_places([str(tmp_path / "r.json")])
+    (tmp_path / "r.json").write_text("{}")
+    with pytest.raises(ReportError, match="is no file of results of this program; make it again"):
+        read_places([str(tmp_path / "r.json")])
 
 
 def test_all_reasons_are_said_at_once(tmp_path: Path) -> None:
