@@ -53,7 +53,7 @@ def assemble(groups: list[Group], notes: Sequence[str], options: Options) -> Rep
     report.tables += [_variants(report)] if any(len(label) == 1 for label in report.labels.values()) else []
     report.tables += [_final(report), _other_rules(report)]
     report.tables += [beside_paper(name, groups, chosen) for name in options.papers]
-    base = base_of(groups, options.base)
+    base = base_of(report, options.base)
     report.tables += _differences(report, base)
     if across.is_installed():
         report.tables += _over_tasks(report, base)
@@ -89,14 +89,20 @@ def shortened(groups: list[Group]) -> dict[Task, str]:
     return {task: name[len(shared) :].lstrip("/") for task, name in names.items()}
 
 
-def base_of(groups: list[Group], wanted: str | None) -> str:
-    """The method that others are compared with. Raises ReportError for one that is not there."""
-    methods = list(dict.fromkeys(group.method for group in groups))
+def base_of(report: Report, wanted: str | None) -> str:
+    """The method that others are compared with, by its name, its letter in the tables, or its algorithm.
+
+    Raises ReportError for one that is not there.
+    """
+    methods = list(dict.fromkeys(group.method for group in report.groups))
+    lettered = {label: group.method for group, label in report.labels.items() if len(label) == 1}
     if wanted is None:
         return methods[0]
-    named = [method for method in methods if method == wanted] or [m for m in methods if m.partition(" ")[0] == wanted]
+    name = lettered.get(wanted, wanted)
+    named = [method for method in methods if method == name]
+    named += [method for method in methods if method.partition(" ")[0] == name]
     if not named:
-        raise ReportError(f"--baseline {wanted}: no method is called so; {nearest(wanted, methods)}")
+        raise ReportError(f"--baseline {wanted}: no method is called so; {nearest(wanted, [*methods, *lettered])}")
     return named[0]
 
 
@@ -121,18 +127,19 @@ def _slim(table: Table) -> Table:
 
 
 def _final(report: Report) -> Table:
-    rows, marked = [], []
+    rows: list[tuple[str, ...]] = []
+    marked: list[bool | None] = []  # an interval of seeds alone; None: no interval
     for group in report.groups:
         unit = report.units[group.task]
         limits = interval(group, unit)
-        marked.append(limits is not None and not limits.episodes)
+        marked.append(None if limits is None else not limits.episodes)
         by_seed = " / ".join(f"{run.final[unit]:.1f}" for run in group.by_seed().values())
         rows.append((*_where(report, group), str(len(group.runs)), str(by_rule(group, "final", unit)),
                      "" if limits is None else str(limits), by_seed))  # fmt: skip
-    note = EPISODES
-    if all(marked):
+    note, kinds = EPISODES, {mark for mark in marked if mark is not None}
+    if kinds == {True}:
         note = SEEDS_ONLY
-    elif any(marked):
+    elif len(kinds) == 2:
         rows = [(*row[:5], f"{row[5]} †" if mark else row[5], row[6]) for row, mark in zip(rows, marked, strict=True)]
         note = SOME
     head = ("data", "algorithm", "variant", "n", "final", "95 %", "by seed")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from reporting import across, numbers
+from reporting.assembled import SEEDS_ONLY, SOME
 from reporting.budget import simulate
 from reporting.groups import Group, Task, grouped
 from reporting.places import read_places
@@ -85,6 +86,19 @@ def test_one_seed_has_an_interval_of_its_episodes_alone(tmp_path: Path) -> None:
     assert found is not None and 35 < found.low < 50 < found.high < 65  # standard error 5
     make_run(tmp_path / "b" / "1", 1)
     assert numbers.interval(group_of(tmp_path / "b"), NORMALISED) is None
+
+
+def test_a_row_without_an_interval_says_nothing_of_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in (1, 2):
+        make_run(tmp_path / f"{seed}", seed, [0.0, float(seed)])
+    make_run(tmp_path / "3", 3, [0.0, 3.0], name="bc")
+    out = run_command(capsys, tmp_path)[1]
+    assert SEEDS_ONLY in out and "†" not in out
+    make_run(tmp_path / "4", 4, [0.0, 3.0], name="cfcql", episodes=[100.0, 300.0] * 9)
+    out = " ".join(run_command(capsys, tmp_path)[1].split())
+    assert SOME in out and "2.0] † |" in out
 
 
 def test_differences_are_paired_by_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

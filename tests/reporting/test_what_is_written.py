@@ -85,6 +85,9 @@ def test_a_report_fits_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[
     tables = [line for line in out.splitlines() if line.startswith("|")]
     assert max(len(line) for line in out.splitlines() if line not in tables) <= 100
     assert rows(out, "Variants")[0].keys() >= {"variant", "lr", "a_long_key_that_somebody_has_set"}
+    letter = rows(out, "Variants")[-1]["variant"]  # a method may be named by it
+    status, out, _ = run_command(capsys, tmp_path, "--baseline", letter)
+    assert status == 0 and letter not in {row["variant"] for row in rows(out, "Differences from")}
 
 
 def test_the_comparability_line_is_what_the_runs_declared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,6 +96,17 @@ def test_the_comparability_line_is_what_the_runs_declared(tmp_path: Path, capsys
     assert row == {"method": "spacql", "execution": "local", "observations": "local", "critics": "central",
                    "parameters": "not shared", "evaluation": "last",
                    "values of its keys": "tuned file + a search (sweep3) + by hand lr"}  # fmt: skip
+
+
+def test_runs_older_than_a_key_are_declared_at_its_file_s_value(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A learner may have the name of one of stock EPyMARL, which has other keys."""
+    for name, learner in (("comadice", "comadice_learner"), ("stock_mappo", "ppo_learner")):
+        folder = make_run(tmp_path / name, name=name, learner=learner)
+        (folder / "info.json").write_text("{}")
+    found = {row["method"]: row["critics"] for row in rows(run_command(capsys, tmp_path)[1], "Comparability")}
+    assert found == {"comadice": "per agent, mixed*", "stock_mappo": "not recorded"}
 
 
 def test_the_page_needs_nothing_and_shows_text_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
