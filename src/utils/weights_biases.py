@@ -46,6 +46,7 @@ class WeightsAndBiases:
                 f"Weights & Biases does not take the run ({type(error).__name__}); log in by `wandb login`, or set "
                 "wandb_mode=offline and upload the run later"
             ) from error
+        self._teardown = wandb.teardown
         self._run.define_metric("*", step_metric=CLOCK)
         self.directory = str(Path(self._run.dir).parent)
 
@@ -54,5 +55,6 @@ class WeightsAndBiases:
         self._run.log({key: value, CLOCK: t})
 
     def finish(self) -> None:
-        """Send, or write, what is left."""
+        """Send, or write, what is left; end the package's own process, for whose output Sacred would wait."""
         self._run.finish()
+        self._teardown()
