@@ -15,7 +15,10 @@ CLOCK = "t"  # what curves are drawn over: updates offline, environment steps on
 def check_wandb() -> None:
     """Raise ConfigError where Weights & Biases is not installed."""
     if importlib.util.find_spec("wandb") is None:
-        raise ConfigError("use_wandb=True needs Weights & Biases: pip install -c constraints.txt -e '.[wandb]'")
+        raise ConfigError(
+            "use_wandb=True needs Weights & Biases: pip install -c constraints.txt -e '.[wandb]', or set "
+            "use_wandb=False"
+        )
 
 
 class WeightsAndBiases:
