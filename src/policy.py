@@ -36,10 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     own = words.index("with") if "with" in words else len(words)
     parser = _parser()
     try:
-        arguments = parser.parse_args(words[:own])
+        after = words[own + 1 :]
+        options = [word for word in after if word.startswith("--")]  # which main.py takes at any place too
+        arguments = parser.parse_args([*words[:own], *options])
         if words[own:] and arguments.run is not _describe:
             parser.error(f"only describe takes overrides, not: {' '.join(words[own:])}")
-        arguments.words = words[own + 1 :]  # without the word `with`
+        arguments.words = [word for word in after if word not in options]
         with memory_errors("close other programs, or lower --episodes"):
             return int(arguments.run(arguments))
     except UserError as error:

@@ -104,7 +104,7 @@ ADDRESS = f"mongodb://user:{HIDDEN}@127.0.0.1:1/db"  # where no server is
     [
         ["-m", ADDRESS], [f"-m{ADDRESS}"], [f"-m={ADDRESS}"], ["--mongo_db", ADDRESS], [f"--mongo_db={ADDRESS}"],
         [f"--mongo={ADDRESS}"], ["-pm", ADDRESS], ["-q", "-m", ADDRESS], [f"-mongo_db={ADDRESS}"],
-        ["--mongodb", ADDRESS],
+        ["--mongodb", ADDRESS], ["-F", ADDRESS], [f"--file_storage={ADDRESS}"],
         [f"--debug={ADDRESS}"], [ADDRESS], [f"mongo={ADDRESS}"], ["with", f"mongo={ADDRESS}"],
         ["with", f"mongp={ADDRESS}"],
         ["with", "FILE"], ["with", f"checkpoint_path={ADDRESS}"], ["with", f"dataset={ADDRESS}"],

@@ -13,8 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from components.needs import row_bytes
 from components.scheme import Groups, Preprocess, Scheme, extend_scheme
-from utils.keys import COUNT, inherited
+from utils.keys import COUNT, Keys, inherited
 from utils.memory import memory_errors, require_memory
+from utils.shown_config import keys_read
 
 # The least that anything of the kind takes: an environment that is stepped in this process, one in its own, and one
 # episode's return.
@@ -23,7 +24,8 @@ _SHORTEST = 2  # rows of an episode of one step
 _COPIES = 2  # collected episodes are joined into one dataset, beside their parts
 _TRAINED = 3  # weights in training have a gradient and at least one average of it beside them
 _MATTERS = 1 << 24  # bytes of a tensor from which on it is worth a look at the free memory
-_WIDTHS = ("hidden_dim", "mixing_embed_dim", "hypernet_embed")  # beside the learner's own counts
+_CONTROLLERS = ("hidden_dim",)  # widths of networks
+_LEARNERS = (*_CONTROLLERS, "mixing_embed_dim", "hypernet_embed")  # beside their own counts
 _BY_SIZE = {"empty", "zeros", "ones", "full", "rand", "randn", "empty_strided"}  # torch's factories, size first
 _BY_LIKENESS = {"clone", "empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like"}
 
@@ -122,8 +124,7 @@ class _Allocations(TorchDispatchMode):
     def __init__(self, args: SimpleNamespace, learner: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.kept = 1 if learner is None else _TRAINED
-        own = [name for name, key in inherited(learner, "KEYS").items() if key.allowed is COUNT]
-        names = [*_WIDTHS, *(name for name in own if not name.endswith("_interval"))]
+        names = _CONTROLLERS if learner is None else _widths(args, inherited(learner, "KEYS"))
         self.sizes = {name: getattr(args, name) for name in names if isinstance(getattr(args, name, None), int)}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -145,3 +146,10 @@ class _Allocations(TorchDispatchMode):
         fitting = [(value, key) for key, value in self.sizes.items() if any(n % value == 0 for n in shape)]
         value, key = max(fitting, default=(max(shape), "an observation or state of"))
         return key, value
+
+
+def _widths(args: SimpleNamespace, own: Keys) -> list[str]:
+    """The keys that size a learner's networks. own: what it declares; a key that it does not read makes no tensor."""
+    counts = [name for name, key in own.items() if key.allowed is COUNT and not name.endswith("_interval")]
+    read = set(keys_read(vars(args), own))
+    return [name for name in (*_LEARNERS, *counts) if name in read]

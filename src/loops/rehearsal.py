@@ -11,6 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch as th
+
 from components.scheme import build_scheme, extend_scheme, is_continuous
 from datasets.dataset import OfflineDataset
 from datasets.loading import ADVICE, check_environment, check_named, environment_mismatch, scaled_reward
@@ -39,6 +42,7 @@ from loops.online import OnlineTraining
 from loops.resolve import drawing_settings, resolve, run_settings
 from loops.validation import check_validates, held_out
 from runners import REGISTRY as runner_REGISTRY
+from runners.base_runner import team_reward_alone
 from utils import signals
 from utils.checkpoint import check_checkpoint, find_checkpoint
 from utils.config import Config, choose, merge
@@ -208,9 +212,25 @@ def _env_info(settings: Settings) -> dict[str, Any]:
     env = make_env(settings if settings.runner == "episode" else settings.extended(batch_size_run=1))
     try:
         info: dict[str, Any] = env.get_env_info()
+        if not settings.common_reward and not settings.collect and _pays_team(env, info):
+            raise team_reward_alone(settings)
         return info
     finally:
         env.close()
+
+
+def _pays_team(env: Any, env_info: dict[str, Any]) -> bool:
+    """Whether an environment pays one number for the team, which not every simulator says before it has paid."""
+    if getattr(env, "team_reward", False):
+        return True
+    env.reset()
+    available = np.asarray(env.get_avail_actions())  # (N, A), or (1, N, A) of a vectorised one
+    actions = available.argmax(axis=-1)
+    if is_continuous(env_info):
+        low, high = (np.asarray(env_info[key]) for key in ("action_low", "action_high"))
+        actions = np.broadcast_to((low + high) / 2, available.shape).astype(np.float32)
+    paid = env.step(th.as_tensor(actions))[1]
+    return np.ndim(paid) == 0 or getattr(env, "team_reward", False)
 
 
 def _check_environment(settings: Settings, outline: Outline, env_info: dict[str, Any]) -> None:

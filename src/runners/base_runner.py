@@ -20,6 +20,17 @@ from utils.logging import Logger
 WATCHED = 10  # training episodes whose ends are looked at
 
 
+def environment_name(args: SimpleNamespace) -> str:
+    """A run's environment for messages: its kind, and its key where it has one."""
+    key = args.env_args.get("key", args.env_args.get("map_name"))
+    return str(args.env) if key is None else f"{args.env} ({key})"
+
+
+def team_reward_alone(args: SimpleNamespace) -> EnvError:
+    """The error where agents need rewards of their own and the environment pays one number for the team."""
+    return EnvError(f"{environment_name(args)} pays one reward for the team: set common_reward=True")
+
+
 class BaseRunner:
     """Plays episodes with a controller and returns them as an `EpisodeBatch`.
 
@@ -43,8 +54,7 @@ class BaseRunner:
         self.log_train_stats_t = -1000000  # log the first run
         # Collected episodes are looked at when they are written.
         self._ends: list[tuple[int, bool]] | None = None if getattr(args, "collect", False) else []
-        key = args.env_args.get("key", args.env_args.get("map_name"))
-        self.environment = args.env if key is None else f"{args.env} ({key})"
+        self.environment = environment_name(args)
         self.env = self.make_env(args) if env is None else env
         self._test_env: Any = None
         self.episode_limit: int = self.env.episode_limit
@@ -111,7 +121,7 @@ class BaseRunner:
         """Note whether the environment pays one number for the team. Raises `EnvError` where agents need their own."""
         self.team_reward = pays_team
         if pays_team and not self.args.common_reward and not getattr(self.args, "collect", False):
-            raise EnvError(f"{self.environment} pays one reward for the team: set common_reward=True")
+            raise team_reward_alone(self.args)
 
     def _watch_ends(self, lengths: list[int], terminals: list[bool]) -> None:
         """Note how training episodes end, until there are enough to judge by."""

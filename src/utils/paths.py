@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import ConfigError, cause, shown
+from utils.redact import redacted
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LONGEST_NAME = 100  # bytes of a folder's name, and of a run's: file names are made of several of them
 _ROOM = 32  # bytes that a temporary name beside a file is longer than its own
 _LONGEST_FILE = 255 - _ROOM
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def user_path(text: Any, key: str, folder: bool = False, written: bool = False) -> Path:
     """The path that a user gives under `key` (a configuration's key or a flag), with `~` resolved.
 
     Nothing needs to be there. folder: it names a folder, so `.` and `..` have a meaning. written: a file is to be made.
-    Raises ConfigError for text that cannot be a path, for an unknown user, and where the system refuses to look.
+    Raises ConfigError for text that cannot be a path, for the address of a server where something is to be made, for an
+    unknown user, and where the system refuses to look.
     """
     if not isinstance(text, str | Path):
         raise ConfigError(f"{key}={shown(text)}: this must be a path, as text")
@@ -33,6 +36,10 @@ def user_path(text: Any, key: str, folder: bool = False, written: bool = False) 
         raise ConfigError(f"{key}={shown(text)}: this path is not UTF-8 text; rename the file")
     if not folder and not text.strip("./"):
         raise ConfigError(f"{key}={shown(text)}: this names no file; give one")
+    if (folder or written) and _ADDRESS.match(text):
+        raise ConfigError(
+            f"{key}={shown(redacted(text))}: this is an address, where a path is needed; a MongoDB's address follows -m"
+        )
     try:
         path = Path(text).expanduser()
     except RuntimeError as error:

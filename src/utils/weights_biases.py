@@ -15,7 +15,10 @@ CLOCK = "t"  # what curves are drawn over: updates offline, environment steps on
 def check_wandb() -> None:
     """Raise ConfigError where Weights & Biases is not installed."""
     if importlib.util.find_spec("wandb") is None:
-        raise ConfigError("use_wandb=True needs Weights & Biases: pip install -c constraints.txt -e '.[wandb]'")
+        raise ConfigError(
+            "use_wandb=True needs Weights & Biases: pip install -c constraints.txt -e '.[wandb]', or set "
+            "use_wandb=False"
+        )
 
 
 class WeightsAndBiases:
@@ -46,6 +49,7 @@ class WeightsAndBiases:
                 f"Weights & Biases does not take the run ({type(error).__name__}); log in by `wandb login`, or set "
                 "wandb_mode=offline and upload the run later"
             ) from error
+        self._teardown = wandb.teardown
         self._run.define_metric("*", step_metric=CLOCK)
         self.directory = str(Path(self._run.dir).parent)
 
@@ -54,5 +58,6 @@ class WeightsAndBiases:
         self._run.log({key: value, CLOCK: t})
 
     def finish(self) -> None:
-        """Send, or write, what is left."""
+        """Send, or write, what is left; end the package's own process, for whose output Sacred would wait."""
         self._run.finish()
+        self._teardown()

@@ -48,6 +48,11 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, capsys: pytest.CaptureFixt
     words = ["describe", str(copied), "--config=matd3", "--env-config=mpe", "with"]
     assert policy_command.main([*words, "seed=0"]) == 1
     assert "describes this run already; add --force" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        policy_command.main([*words, "seed=0", "--forse"])
+    assert "--forse" in capsys.readouterr().err
+    assert policy_command.main([*words, "seed=0", "--force"]) == 0
+    assert "written" in capsys.readouterr().out
     (copied / "run.json").unlink()
     for change, said in (
         ([], "give the seed"),

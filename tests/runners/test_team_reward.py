@@ -11,12 +11,14 @@ import pytest
 
 from datasets.dataset import read_dataset
 from envs import REGISTRY as env_REGISTRY
-from envs import VECTOR_REGISTRY, _looped
+from envs import VECTOR_REGISTRY, _looped, make_env, make_vector_env
 from envs.multiagentenv import MultiAgentEnv
+from loops import rehearsal
 from loops.collect import TEAM_REWARD, card_fields, flat_rows, join, write
 from loops.evaluator import Evaluator
 from tests.envs import toy_env
 from tests.runners.test_runners import DISCRETE, RUNNERS, build, closed
+from utils.config import layered_config, merge
 from utils.errors import EnvError
 
 __all__ = ["closed"]
@@ -69,6 +71,12 @@ class Robots(MultiAgentEnv):
         return seed
 
 
+class Unsaid(Robots):
+    """The same, which does not say beforehand whom it pays."""
+
+    team_reward = False
+
+
 @pytest.fixture
 def robots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Robots, as users register their environments; other processes do not know of them."""
@@ -100,6 +108,27 @@ def test_rewards_of_their_own_are_refused(runner: str) -> None:
     made, _, _ = build(runner, common_reward=False, **TOY)
     with pytest.raises(EnvError, match=r"TwoAgents-v0\) pays one reward for the team: set common_reward=True"):
         made.run()
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("team_reward", [True, False])
+def test_they_are_refused_before_a_run_exists(runner: str, team_reward: bool) -> None:
+    settings = {"env_args": {**TEAM, "team_reward": team_reward}, "runner": runner, "common_reward": False}
+    config = merge(layered_config("iql", "gymma", {}), settings | {"batch_size_run": 1})
+    if not team_reward:  # nor is anything else
+        rehearsal.attempt(config)
+        return
+    with pytest.raises(EnvError, match=r"TwoAgents-v0\) pays one reward for the team: set common_reward=True"):
+        rehearsal.rehearse(config)
+    rehearsal.rehearse(config | {"common_reward": True})
+
+
+def test_continuous_actions_find_out_who_is_paid() -> None:
+    own = {"key": "tests.envs.toy_env", "continuous": True, "seed": 0, "time_limit": 4}
+    for env in (make_vector_env("gymma", 1, own, False, "sum"), make_env("gymma", own, False, "sum")):
+        assert not rehearsal._pays_team(env, env.get_env_info())
+    for robots in (Robots(), Unsaid()):
+        assert rehearsal._pays_team(robots, robots.get_env_info())
 
 
 @pytest.mark.parametrize("runner", RUNNERS)

@@ -190,6 +190,8 @@ NO_RUN: dict[str, tuple[tuple[str, ...], str]] = {
     "place of the user's": (("-F", "~nosuchuser/x"), "no such user"),
     "place that cannot be": (("-F", "/proc/x"), "nothing can be written"),
     "empty place": (("-F", ""), "is empty"),
+    "database for a place": (("-F", "mongodb://me:word@host/db"), "-F=mongodb://me:***@host/db: this is an address"),
+    "database for the results": (("local_results_path=mongodb://host/db",), "a MongoDB's address follows -m"),
     "id that leads out": (("--id=../x",), "a run's directory has this name"),
     "name that leads out": (("name=../x",), "runs are filed under it"),
     "over-long name": (("name=" + "x" * 200,), "at most 100"),

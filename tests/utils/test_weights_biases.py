@@ -58,6 +58,7 @@ def test_it_is_told_values_by_the_runs_clock(wandb: MagicMock, tmp_path: Path) -
     told.define_metric.assert_called_once_with("*", step_metric="t")
     assert [call.args[0] for call in told.log.call_args_list] == [{"loss": 0.5, "t": 10}, {"score": 2.0, "t": 5}]
     told.finish.assert_called_once_with()
+    wandb.teardown.assert_called_once_with()
     assert record.directory == str(tmp_path / "wandb" / "offline-run-1")
 
 
