@@ -99,7 +99,7 @@ def _generate_bridge(arguments: argparse.Namespace) -> int:
 
 
 def _new_file(arguments: argparse.Namespace, sources: Sequence[Path]) -> Path:
-    out = dataset_path(arguments.out)
+    out = dataset_path(arguments.out, "-o")
     if out.resolve() in [source.resolve() for source in sources]:
         raise DatasetError(f"{out} is one of the sources; choose another name for the output")
     try:
