@@ -29,6 +29,7 @@ from datasets.sources.xor import generate_xor
 from utils.errors import DatasetError, UserError, printable
 from utils.logging import folded
 from utils.memory import memory_errors
+from utils.paths import user_path
 from utils.redact import redacted_command
 
 
@@ -79,7 +80,7 @@ def _slice(arguments: argparse.Namespace) -> int:
 
 def _import_alberdice(arguments: argparse.Namespace) -> int:
     out = _new_file(arguments, [])
-    card = import_alberdice(Path(arguments.folder), out, _command(), arguments.force)
+    card = import_alberdice(user_path(arguments.folder, "FOLDER", folder=True), out, _command(), arguments.force)
     corrected = card["made_by"]["time_limits_corrected"]
     put(f"{corrected} time limits were flagged as terminals and are none now; {card['counts']['terminals']} terminals")
     return _announce(out, card)
@@ -98,7 +99,7 @@ def _generate_bridge(arguments: argparse.Namespace) -> int:
 
 
 def _new_file(arguments: argparse.Namespace, sources: Sequence[Path]) -> Path:
-    out = dataset_path(arguments.out)
+    out = dataset_path(arguments.out, "-o")
     if out.resolve() in [source.resolve() for source in sources]:
         raise DatasetError(f"{out} is one of the sources; choose another name for the output")
     try:

@@ -17,7 +17,6 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch as th
 
@@ -25,6 +24,7 @@ from deployment.loaded import LoadedPolicy, load_policy
 from utils.errors import UserError
 from utils.logging import folded
 from utils.memory import memory_errors
+from utils.paths import user_path
 
 __all__ = ["LoadedPolicy", "load_policy", "main"]
 
@@ -52,8 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     from deployment.export import export_policy
 
+    folder = user_path(arguments.out, "-o", folder=True)
     policy = load_policy(arguments.path, arguments.step)
-    for line in export_policy(policy, arguments.to, Path(arguments.out), arguments.force):
+    for line in export_policy(policy, arguments.to, folder, arguments.force):
         put(folded(line))
     return 0
 
@@ -61,8 +62,9 @@ def _export(arguments: argparse.Namespace) -> int:
 def _play(arguments: argparse.Namespace) -> int:
     from deployment.play import film
 
+    file = user_path(arguments.out, "-o", written=True)
     policy = load_policy(arguments.path, arguments.step, seed=arguments.seed)
-    for line in film(policy, Path(arguments.out), arguments.episodes, arguments.sample):
+    for line in film(policy, file, arguments.episodes, arguments.sample):
         put(folded(line))
     return 0
 

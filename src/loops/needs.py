@@ -43,7 +43,8 @@ def check_play(args: SimpleNamespace, env_info: dict[str, Any], scheme: Scheme, 
     """Raise MemoryShortage where the episodes that are played at once do not fit, or those to be collected."""
     row, rows = row_bytes(scheme, groups), int(env_info["episode_limit"]) + 1
     what = f"batch_size_run={args.batch_size_run} episodes at once, of up to {rows - 1} steps,"
-    require_memory(args.batch_size_run * rows * row, what, "lower batch_size_run", args.device)
+    remedy = "lower batch_size_run or the environment's time limit"
+    require_memory(args.batch_size_run * rows * row, what, remedy, args.device)
     if args.collect:
         what = f"collect_episodes={args.collect_episodes}, of one step each,"
         need = args.collect_episodes * _SHORTEST * row * _COPIES

@@ -13,6 +13,7 @@ from datasets.dataset import read_dataset, write_dataset
 from datasets.endings import doubtful_dataset, doubtful_ends
 from datasets.report import inspect_file
 from loops.collect import card_fields, play, write
+from loops.recording import Recording
 from tests.command_line import MAIN
 from tests.fork_server import run_script
 from tests.runners.test_runners import DISCRETE, build
@@ -28,6 +29,12 @@ GYMMA = {"env": "gymma", "env_args": {"key": "x", "time_limit": 9}}
         ([9, 9, 3], [1, 1, 1], GYMMA, "all 2 episodes that reach the time limit end by a terminal after 9 steps"),
         ([50, 50], [1, 1], {"env": "bridge"}, "a time limit of 49 steps"),
         ([20, 20], [1, 1], {"env": "bridge", "env_args": {"episode_limit": 20}}, "all 2 episodes"),
+        ([7] * 6 + [1, 3, 5, 6], [1] * 10, GYMMA, "6 of 10 episodes, which are the longest ones, end by a terminal"),
+        ([50] * 5 + [8] * 200, [1] * 205, {"env": "mine"}, "a time limit of 49 steps"),  # solved, or stuck
+        ([7] * 6 + [6] * 4, [1] * 10, GYMMA, None),  # true ends come near one another
+        ([7] * 4 + [1, 2, 3], [1] * 7, GYMMA, None),  # too few
+        ([7] * 6 + [1, 3], [1, 1, 1, 0, 1, 1, 1, 1], GYMMA, None),  # the limit is known
+        ([8] * 9 + [3], [1] * 10, {"env": "bridge", "env_args": {}}, None),
         ([5, 5, 5], [1, 0, 1], GYMMA, None),
         ([5, 5, 4], [1, 1, 1], GYMMA, None),
         ([9, 9, 3], [1, 0, 1], GYMMA, None),
@@ -116,6 +123,28 @@ def test_collecting_and_playing_online_warn(
         online.run()
     online.close_env()
     assert caplog.text.count("end by a terminal after 4 steps") == doubted  # once
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_nameless_limit_among_true_ends_is_warned_of(recorded: bool, tmp_path: Path, caplog: Any) -> None:
+    """recorded: by `replay_to`; else by `collect`."""
+    path = tmp_path / "x.h5"
+    env_args = {"key": "tests.envs.toy_ends:Sometimes-v0", "seed": 0, "time_limit": 9}
+    made, args, logger = build(
+        "episode", env="gymma", env_args=env_args, name="x", collect_quality=None, seed=0, **DISCRETE,
+        collect_episodes=9, collect=True, collect_to=str(path), replay_to=str(path), common_reward=False,
+        results=tmp_path,
+    )  # fmt: skip
+    log = logging.getLogger("test")
+    arrays, offsets = play(made, args, logger)
+    with caplog.at_level(logging.WARNING):
+        if recorded:
+            recording = Recording(args)
+            recording.parts = [{**arrays, "episode_lengths": np.diff(offsets)}]
+            recording.write(made, log)
+        else:
+            write(path, arrays, offsets, card_fields(args, made.get_env_info(), "someone"), log, tmp_path)
+    assert "6 of 9 episodes, which are the longest ones, end by a terminal after 4 steps" in caplog.text
 
 
 def test_a_few_online_episodes_are_judged_at_the_end(caplog: Any) -> None:

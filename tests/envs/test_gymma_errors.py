@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from typing import Any
@@ -63,12 +64,14 @@ def test_a_missing_key_and_rewards_of_other_agents_are_one_sentence(monkeypatch:
             env.step(np.array([0, 1]))
 
 
-def test_masks_without_an_action_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("mask", [[0, 0], [1, float("nan")], [0.5, 1], [2, 1], [1, -1]])
+def test_masks_that_are_not_zeros_and_a_one_are_refused(mask: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     env = make(f"{TOY}:TwoAgents-v0")
     toy = importlib.import_module(TOY)
     seen = (np.zeros(1, dtype=np.float32), np.zeros(2, dtype=np.int64))
-    monkeypatch.setattr(toy.TwoAgents, "_see", lambda self: (seen, {"action_mask": [[0, 0], [1, 1, 1]]}))
-    with pytest.raises(EnvError, match=r"agent 0 has 2 actions, and its action_mask is \[0, 0\]"):
+    monkeypatch.setattr(toy.TwoAgents, "_see", lambda self: (seen, {"action_mask": [mask, [1, 1, 1]]}))
+    said = re.escape(str(np.asarray(mask).tolist()))
+    with pytest.raises(EnvError, match=f"agent 0 has 2 actions, and its action_mask is {said}"):
         env.reset()
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 import types
+from collections import namedtuple
+from collections.abc import Callable
+from dataclasses import make_dataclass
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+import torch as th
 
 from envs import REGISTRY, VECTOR_REGISTRY, MultiAgentEnv
 from envs.process_env import ProcessVectorEnv
@@ -38,7 +42,7 @@ NAMES = [
     "max_steps", "max_cycles", "max_episode_length", "episode_limit", "horizon", "time_limit_steps", "maxSteps",
     "_max_t", "T", "t_max", "ep_len", "steps", "n_steps", "num_rounds", "episode_length", "max_turns", "step_limit",
     "timelimit", "maxsteps", "steps_per_episode", "MAX_TIMESTEPS", "timeout", "max_num_steps", "game_length",
-    "duration", "limit",
+    "duration", "limit", "max_steps_in_episode", "max_step_count", "episode_cutoff", "time_out", "truncation_steps",
 ]  # fmt: skip
 
 
@@ -93,6 +97,30 @@ def test_other_arguments_are_no_limits(name: str) -> None:
 @pytest.mark.parametrize("time_limit", [LIMIT, LIMIT + 1, 500])
 def test_a_limit_is_known_wherever_it_stands(key: str, env_args: dict[str, Any], time_limit: int) -> None:
     assert end(make(f"{TOY}:{key}", time_limit=time_limit, **env_args)) == (LIMIT, False, True)
+
+
+SETTINGS: dict[str, Callable[[], dict[str, Any]]] = {
+    "private": lambda: {"_Team__max_steps": LIMIT},
+    "array": lambda: {"max_steps": np.array(LIMIT)},
+    "tensor": lambda: {"max_steps": th.tensor(LIMIT)},
+    "dataclass": lambda: {"rules": make_dataclass("Rules", [("max_steps", int)])(LIMIT)},
+    "slots": lambda: {"rules": make_dataclass("Rules", [("max_steps", int)], slots=True)(LIMIT)},
+    "named tuple": lambda: {"_rules": namedtuple("Rules", "horizon")(LIMIT)},
+    "mapping": lambda: {"rules": {"length": {"max_steps": LIMIT}}},
+    "class": lambda: {"env_params": type("Params", (), {"MAX_STEPS": LIMIT})},
+    "nested": lambda: {"_settings": types.SimpleNamespace(run=namedtuple("Run", "n_steps max_steps")(2, LIMIT))},
+    "part": lambda: {"base_env": types.SimpleNamespace(simulator=types.SimpleNamespace(max_steps=LIMIT))},
+}
+
+
+@pytest.mark.parametrize("place", SETTINGS)
+def test_a_limit_is_known_in_every_form_of_settings(place: str) -> None:
+    kind = type("Held", (Team,), {"__init__": lambda self: vars(self).update(SETTINGS[place]())})
+    gymnasium.register("Held-v0", entry_point=kind)
+    try:
+        assert end(make("Held-v0", time_limit=9)) == (LIMIT, False, True)
+    finally:
+        del gymnasium.registry["Held-v0"]
 
 
 def test_a_limit_that_every_episode_chooses_is_known() -> None:

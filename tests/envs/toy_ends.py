@@ -94,6 +94,17 @@ class Nameless(Team):
     """Nothing tells its limit."""
 
 
+class Sometimes(Team):
+    """Nothing tells its limit, and every third episode truly ends before it."""
+
+    played = 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.played += 1
+        self.H, self.solved = LIMIT, 2 if self.played % 3 == 0 else 99
+        return super().reset()
+
+
 class Leaving(Team):
     """Agent i ends after `ends[i]` steps, by a terminal unless it is among `cut`; the flags say so `once` or always."""
 
@@ -148,7 +159,7 @@ class Wrong(Team):
 
 
 gymnasium.register("Rware-v0", entry_point=Rware, kwargs={"max_steps": LIMIT, "max_inactivity_steps": None})
-for kind in (Configured, Attribute, ClassAttribute, Property, Inside, Late, Chosen, Says, Nameless, Leaving, Changing,
-             Wrong):  # fmt: skip
+for kind in (Configured, Attribute, ClassAttribute, Property, Inside, Late, Chosen, Says, Nameless, Sometimes, Leaving,
+             Changing, Wrong):  # fmt: skip
     gymnasium.register(f"{kind.__name__}-v0", entry_point=kind)
 gymnasium.register("Registered-v0", entry_point=Team, max_episode_steps=LIMIT)

@@ -15,6 +15,7 @@ from components.episode_buffer import EpisodeBatch
 from components.needs import row_bytes
 from components.scheme import build_scheme, extend_scheme
 from learners import REGISTRY as learner_REGISTRY
+from loops import needs
 from loops.build import build
 from loops.needs import check_optimiser, check_projected, checked_networks
 from loops.resolve import run_settings
@@ -132,3 +133,10 @@ def test_a_buffer_over_a_dataset_that_cannot_fit(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("datasets.loading._WINDOW_BYTES", 10**12)
     with pytest.raises(MemoryShortage, match="the buffer over dataset .* needs at least .*slice"):
         built("bc", "mpe", tmp_path, dataset=DATASET, env=None)
+
+
+def test_episodes_that_are_too_long_for_one_name_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needs, "row_bytes", lambda *_: 1000)
+    args = SimpleNamespace(batch_size_run=1, device="cpu", collect=False)
+    with pytest.raises(MemoryShortage, match="lower batch_size_run or the environment's time limit"):
+        needs.check_play(args, {"episode_limit": 10**12}, {}, {})

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import dataset
+import policy
 from utils.errors import ConfigError
 from utils.paths import CHECKOUT, folder_name, results_folder, user_path
 
@@ -27,6 +29,31 @@ ODD = {
     "one dot": (".", "names no file"),
     "dots and slashes": ("../..", "names no file"),
 }
+
+
+EXPERT = str(CHECKOUT / "offline_data/mpe/simple_spread/policies/expert")
+COMMANDS = {
+    "export": (policy.main, ["export", EXPERT, "--to", "torchscript", "-o"], "-o"),
+    "play": (policy.main, ["play", EXPERT, "-o"], "-o"),
+    "a policy": (policy.main, ["export", "--to", "torchscript", "-o", "x"], "checkpoint_path"),
+    "import": (dataset.main, ["import-alberdice", "-o", "never.h5"], "FOLDER"),
+    "slice": (dataset.main, ["slice", "mpe/simple_spread/random-100k", "--episodes", "1", "-o"], "-o"),
+    "generate": (dataset.main, ["generate-xor", "AB", "-o"], "-o"),
+    "inspect": (dataset.main, ["inspect"], "dataset"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("case", ["unknown user", "over-long name", "newline", "other encoding"])
+def test_every_commands_paths_are_refused_alike(
+    command: str, case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, words, key = COMMANDS[command]
+    text, _ = ODD[case]
+    monkeypatch.chdir(tmp_path)
+    assert main([*words, text]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {key}") and said.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("case", ODD)

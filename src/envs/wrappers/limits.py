@@ -4,6 +4,7 @@ Many environments report such a limit as a terminal state. Learners would take i
 bootstrapping there. So an episode that ends exactly at a limit of the environment's own counts as cut by it.
 """
 
+import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,15 +14,24 @@ from typing import Any
 
 import numpy as np
 
-_BOUND = frozenset(("max", "maximum", "limit", "horizon", "timeout", "budget"))
-_EPISODE = frozenset(("episode", "episodes", "ep", "game", "trial", "rollout", "path", "trajectory", "traj", "env"))
+_BOUND = frozenset(("max", "maximum", "limit", "horizon", "timeout", "budget", "cutoff", "truncation", "termination"))
+_EPISODE = frozenset(
+    ("episode", "episodes", "ep", "game", "trial", "rollout", "path", "trajectory", "traj", "env", "epi")
+)
 _COUNTED = frozenset(("steps", "cycles", "timesteps", "iterations", "rounds", "turns", "ticks", "duration"))
 _MEASURED = _COUNTED | {"length", "len", "frames", "moves", "iter", "iters"}
 _ONE = frozenset(("step", "timestep", "cycle", "turn", "round", "tick", "frame", "move", "time", "t", "iteration"))
-_FILLING = frozenset(("num", "n", "nb", "number", "of", "total", "time", "sim", "per"))
+_FILLING = frozenset(
+    ("num", "n", "nb", "number", "of", "total", "time", "sim", "simulation", "per", "in", "count", "upper")
+)
 _KNOWN = _BOUND | _EPISODE | _MEASURED | _ONE | _FILLING | {"tmax"}
-_INNER = ("env", "_env", "aec_env", "par_env", "world", "game", "core", "scenario")  # what a wrapper may hold
-_CONFIGURATIONS = ("config", "cfg", "conf", "args", "params", "settings", "options", "env_config", "env_args", "kwargs")
+# Last words of attributes: of parts that a wrapper may hold, and of collections of settings.
+_INNER = frozenset(
+    ("env", "environment", "world", "game", "core", "scenario", "simulator", "simulation", "sim", "engine")
+)
+_CONFIGURATIONS = frozenset(
+    ("config", "configuration", "cfg", "conf", "args", "params", "parameters", "settings", "options", "kwargs", "spec")
+)
 _DEEPEST = 3  # mappings inside mappings
 
 
@@ -29,6 +39,8 @@ _DEEPEST = 3  # mappings inside mappings
 def words_of(name: str) -> tuple[str, ...]:
     """The words of a name such as `_maxEpisodeSteps`, in lower case: max, episode, steps."""
     words: list[str] = []
+    name = re.sub(r"^_[A-Za-z]\w*?__(?=\w)", "", name)  # the class in a private attribute's name: _Env__max_steps
+    name = name.replace("time_out", "timeout").replace("cut_off", "cutoff")
     for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name):
         low = word.lower()
         for first in ("max", "n", "time", "step"):  # written together, as in maxsteps, nsteps and timelimit
@@ -51,7 +63,9 @@ def bounds_steps(name: str) -> bool:
         return False
     if "horizon" in words or words[-1] == "timeout" or words == ("tmax",):
         return True
-    units = _MEASURED | _ONE | (_EPISODE if "limit" in words else frozenset())  # episode_limit, but not max_episodes
+    units = (
+        _MEASURED | _ONE | (_EPISODE if {"limit", "cutoff"}.intersection(words) else frozenset())
+    )  # episode_limit, but not max_episodes
     return not _BOUND.isdisjoint(words) and not units.isdisjoint(words)
 
 
@@ -106,8 +120,9 @@ class OwnLimits:
     def _attributes(self, chosen: Callable[[str], bool]) -> dict[str, int]:
         found: dict[str, int] = {}
         for holder in self._holders:
-            own = {name: _value(holder, name) for name in dir(holder) if chosen(name) or name in _CONFIGURATIONS}
-            found |= _named(own, chosen)
+            own = {name: _value(holder, name) for name in dir(holder) if chosen(name) or _holds_settings(name)}
+            data = {name: value for name, value in vars(holder).items() if _is_data(value)}
+            found |= _named(data | own, chosen)
         return found
 
 
@@ -121,7 +136,7 @@ def _holders(env: Any) -> Iterator[Any]:
             continue
         seen.add(id(holder))
         yield holder
-        waiting += [vars(holder).get(name) for name in _INNER]
+        waiting += [part for name, part in vars(holder).items() if _last_word(name) in _INNER]
 
 
 def _initialisers(env: Any) -> list[Callable[..., Any]]:
@@ -153,10 +168,32 @@ def _named(values: Mapping[Any, Any], chosen: Callable[[str], bool], depth: int 
         if limit is not None:
             if chosen(name):
                 found[name] = limit
-        elif depth and (isinstance(value, Mapping | SimpleNamespace) or name in _CONFIGURATIONS):
-            inside = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
-            found |= _named(inside, chosen, depth - 1)
+        elif depth and (_is_data(value) or _holds_settings(name)):
+            found |= _named(_inside(value, chosen), chosen, depth - 1)
     return found
+
+
+def _inside(value: Any, chosen: Callable[[str], bool]) -> Mapping[Any, Any]:
+    """The entries of a collection of settings that may be limits or hold some."""
+    if isinstance(value, Mapping):
+        return value
+    names = [name for name in dir(value) if not name.startswith("__")]
+    data = {name: entry for name, entry in getattr(value, "__dict__", {}).items() if _is_data(entry)}
+    return data | {name: _value(value, name) for name in names if chosen(name) or _holds_settings(name)}
+
+
+def _is_data(value: Any) -> bool:
+    """Whether a value is a collection of named entries and nothing more."""
+    named_tuple = isinstance(value, tuple) and hasattr(value, "_fields")
+    return isinstance(value, Mapping | SimpleNamespace) or named_tuple or dataclasses.is_dataclass(value)
+
+
+def _last_word(name: str) -> str:
+    return words_of(name)[-1] if words_of(name) else ""
+
+
+def _holds_settings(name: str) -> bool:
+    return _last_word(name) in _CONFIGURATIONS
 
 
 def _value(holder: Any, name: str) -> Any:
@@ -167,7 +204,9 @@ def _value(holder: Any, name: str) -> Any:
 
 
 def _whole(value: Any) -> int | None:
-    """A whole number of at least 1; None for anything else."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+    """A whole number of at least 1; None for anything else. Arrays without dimensions are numbers, of any library."""
+    if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if np.isfinite(value) and value >= 1 and value == int(value) else None

@@ -92,13 +92,13 @@ class Actions:
         return available
 
     def _padded_mask(self, name: str, width: int, mask: Any) -> list[int]:
-        values = np.asarray(mask).astype(bool).astype(int)
-        if values.shape != (width,) or not values.any():
+        values = np.asarray(mask)
+        if values.shape != (width,) or not ((values == 0) | (values == 1)).all() or not values.any():
             raise EnvError(
                 f"agent {name} has {width} actions, and its action_mask is {np.asarray(mask).tolist()}: "
                 f"the environment must give {width} zeros and ones with at least one 1"
             )
-        return [*values.tolist(), *[0] * (self.size - width)]
+        return [*values.astype(int).tolist(), *[0] * (self.size - width)]
 
 
 def without_mask(space: Any) -> Any:
