@@ -21,7 +21,7 @@ _FAMILY = re.compile(r'^FOLDER="(.+)"\nSETS="(.+)"$', re.MULTILINE)
 
 def recipes() -> dict[str, str]:
     """The command that makes each dataset, by name, as the scripts in offline_data/recipes/ say of themselves."""
-    found = {}
+    found: dict[str, str] = {}
     for script in sorted((DATA_ROOT / "recipes").glob("*.sh")):
         family = _FAMILY.search(script.read_text(encoding="utf-8"))
         if family is not None:
