@@ -19,7 +19,7 @@ import yaml
 import dataset as dataset_command
 import main
 from datasets.dataset import read_dataset
-from datasets.names import RECIPES
+from datasets.names import recipes
 from learners import REGISTRY as learner_REGISTRY
 from tests.command_line import ROOT
 from tests.learners.learner_tester import make_batch, make_learner
@@ -187,8 +187,16 @@ def test_the_commands_of_a_recipe_are_understood(family: Path) -> None:
                 dataset_command._parser().parse_args(words[1:])
 
 
-def test_the_recipe_that_an_error_message_names_is_the_scripts() -> None:
-    assert {f"mpe/{name}": command for name, command in commands().items() if f"mpe/{name}" in RECIPES} == RECIPES
+def test_the_sets_that_a_recipe_names_are_those_that_it_makes() -> None:
+    """A command's `-o`, `collect_to` or `replay_to` is the set by which lists and messages know the recipe."""
+    found = {}
+    for name, command in recipes().items():
+        sh, script, chosen = command.split()
+        assert sh == "sh"
+        printed = recipe(ROOT / script, chosen, "--dry-run").stdout
+        targets = re.findall(r"(?:-o |collect_to=|replay_to=)(\S+)", printed)
+        found[name] = targets[-1]
+    assert found == {name: name for name in recipes()} and len(found) > 40
 
 
 def test_a_recipe_refuses_what_it_does_not_know() -> None:

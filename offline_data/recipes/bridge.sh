@@ -1,6 +1,7 @@
 #!/bin/sh
 # Datasets of Bridge: sh offline_data/recipes/bridge.sh SET [--dry-run]
 set -eu
+FOLDER="bridge"
 SETS="optimal mix random"
 . "$(dirname "$0")/common.sh"
 

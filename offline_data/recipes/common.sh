@@ -1,5 +1,6 @@
 # Read by the recipes: `run COMMAND...` prints a command and runs it, unless the recipe was started with --dry-run.
-# A recipe is started as `sh offline_data/recipes/FAMILY.sh SET [--dry-run]`; SETS names the family's sets.
+# A recipe is started as `sh offline_data/recipes/FAMILY.sh SET [--dry-run]`; SETS names the family's sets, FOLDER
+# where they lie, and ALSO what else the recipe makes.
 
 chosen=${1:-}
 dry_run=${2:-}
@@ -11,7 +12,7 @@ run() {
 }
 
 unknown() {
-    echo "usage: sh $0 SET [--dry-run]; SET is one of: $SETS" >&2
+    echo "usage: sh $0 SET [--dry-run]; SET is one of: $SETS${ALSO:+ $ALSO}" >&2
     exit 1
 }
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Datasets of the XOR and penalty games: sh offline_data/recipes/matrix_game.sh SET [--dry-run]
 set -eu
+FOLDER="matrix_game"
 SETS="xor/ab xor/ab-ba xor/aa-ab-ba xor/random penalty/random"
 . "$(dirname "$0")/common.sh"
 

@@ -2,7 +2,9 @@
 # Datasets of speaker and listener: sh offline_data/recipes/simple_speaker_listener_v4.sh SET [--dry-run]
 # `policies` trains policies of both levels: save_model_interval keeps the one after 10 000 steps.
 set -eu
-SETS="qmix-medium qmix-expert policies"
+FOLDER="mpe/simple_speaker_listener_v4"
+SETS="qmix-medium qmix-expert"
+ALSO="policies"
 . "$(dirname "$0")/common.sh"
 
 case $chosen in

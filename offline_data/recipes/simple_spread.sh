@@ -1,6 +1,7 @@
 #!/bin/sh
 # Datasets of Cooperative Navigation: sh offline_data/recipes/simple_spread.sh SET [--dry-run]
 set -eu
+FOLDER="mpe/simple_spread"
 SETS="random medium-replay medium expert random-100k medium-100k"
 . "$(dirname "$0")/common.sh"
 

@@ -126,6 +126,10 @@ def _combinations(columns: np.ndarray, forced: set[int]) -> tuple[list[int], np.
 def _combination(columns: np.ndarray, gram: np.ndarray, kept: Sequence[int], column: int) -> np.ndarray | None:
     """Integers that give `column` from the kept columns on every row; None where there are none."""
     weights = np.zeros(len(kept), np.int64)
+    for position, index in enumerate(kept):  # a copy; where kept columns are nearly dependent, no solution finds it
+        if columns[index, 0] == columns[column, 0] and np.array_equal(columns[index], columns[column]):
+            weights[position] = 1
+            return weights
     if kept:
         within = gram[np.ix_(kept, kept)]
         ridge = np.diag(1e-10 * np.diag(within) + 1e-12)  # keeps near-dependent columns solvable

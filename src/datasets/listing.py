@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from datasets.hdf5 import open_container
-from datasets.names import BUNDLED, DATA_ROOT, RECIPES, dataset_names
+from datasets.names import BUNDLED, DATA_ROOT, dataset_names, recipes
 from utils.errors import DatasetError, printable
 
 FALLBACK = (100, 24)  # columns and lines where there is no terminal
@@ -34,12 +34,12 @@ def listing(width: int) -> Iterator[str]:
 
     Commands are broken by backslashes, so that they can be pasted. A file that cannot be read says why.
     """
-    here = dataset_names()
-    for name in sorted({*here, *RECIPES}):
+    here, commands = dataset_names(), recipes()
+    for name in sorted({*here, *commands}):
         yield printable(name)
         if name not in here:
             yield f"{_INDENT}not made yet; make it with:"
-            yield from command_lines(RECIPES[name], width)
+            yield from command_lines(commands[name], width)
             continue
         yield from fitted([f"{_INDENT}{_told(name)}"], width)
 

@@ -1,6 +1,7 @@
 """Names of datasets: `mpe/simple_spread/random` is the file offline_data/mpe/simple_spread/random.h5."""
 
 import os
+import re
 from pathlib import Path
 
 from datasets.faults import check_plain_file, input_error
@@ -10,32 +11,23 @@ from utils.paths import reachable, user_path
 DATA_ROOT = Path(__file__).resolve().parents[2] / "offline_data"
 
 # Datasets that come with this repository.
-BUNDLED = tuple(f"mpe/simple_spread/{name}" for name in ("medium-100k", "medium-replay", "random-100k"))
-# Commands that make the datasets that are too large to be bundled.
-RECIPES = {
-    "mpe/simple_spread/random": (
-        "python src/main.py --config=random --env-config=mpe with collect=True collect_episodes=40000 "
-        "collect_to=mpe/simple_spread/random seed=0"
-    ),
-    **{
-        f"mpe/simple_spread/{level}": (
-            "python src/main.py --config=matd3 --env-config=mpe with collect=True "
-            f"checkpoint_path=offline_data/mpe/simple_spread/policies/{level} batch_size_run=500 "
-            f"collect_episodes=40000 collect_to=mpe/simple_spread/{level} collect_quality={level} seed=0"
-        )
-        for level in ("medium", "expert")
-    },
-    **{
-        f"mpe/simple_speaker_listener_v4/qmix-{level}": (
-            "python src/main.py --config=qmix --env-config=mpe with collect=True "
-            "env_args.key=simple_speaker_listener_v4 env_args.continuous_actions=False "
-            f"checkpoint_path=offline_data/mpe/simple_speaker_listener_v4/policies/qmix-{level} epsilon_start=0.1 "
-            "epsilon_finish=0.1 batch_size_run=100 collect_episodes=4000 "
-            f"collect_to=mpe/simple_speaker_listener_v4/qmix-{level} collect_quality={level} seed=0"
-        )
-        for level in ("medium", "expert")
-    },
-}
+BUNDLED = (
+    *(f"bridge/{name}" for name in ("mix", "optimal", "random")),
+    *(f"matrix_game/{name}" for name in ("penalty/random", "xor/aa-ab-ba", "xor/ab", "xor/ab-ba", "xor/random")),
+    *(f"mpe/simple_spread/{name}" for name in ("medium-100k", "medium-replay", "random-100k")),
+)
+_FAMILY = re.compile(r'^FOLDER="(.+)"\nSETS="(.+)"$', re.MULTILINE)
+
+
+def recipes() -> dict[str, str]:
+    """The command that makes each dataset, by name, as the scripts in offline_data/recipes/ say of themselves."""
+    found: dict[str, str] = {}
+    for script in sorted((DATA_ROOT / "recipes").glob("*.sh")):
+        family = _FAMILY.search(script.read_text(encoding="utf-8"))
+        if family is not None:
+            command = f"sh {DATA_ROOT.name}/recipes/{script.name}"
+            found |= {f"{family[1]}/{name}": f"{command} {name}" for name in family[2].split()}
+    return found
 
 
 def dataset_path(name_or_path: str | Path, key: str = "dataset") -> Path:
@@ -82,9 +74,10 @@ def resolve_dataset(name_or_path: str | Path) -> Path:
     # in a checkout of stock EPyMARL, which has neither the folder nor the learners of the recipes
     if not DATA_ROOT.is_dir():
         raise DatasetError(f"there is no dataset '{said}': give {accepted()}, relative to {Path.cwd()}")
-    if text in RECIPES:
-        raise DatasetError(f"the dataset '{text}' has not been made yet; make it with: {RECIPES[text]}")
-    near = close_matches(text, [*dataset_names(), *RECIPES], n=3, cutoff=0.3)
+    commands = recipes()
+    if text in commands:
+        raise DatasetError(f"the dataset '{text}' has not been made yet; make it with: {commands[text]}")
+    near = close_matches(text, [*dataset_names(), *commands], n=3, cutoff=0.3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"put the file there or under {DATA_ROOT.name}/"
     raise DatasetError(f"there is no dataset '{said}' ({printable(str(path))} does not exist); {hint}")
 

@@ -1,4 +1,4 @@
-"""Reference returns: published random and expert returns, by which scores are normalised.
+"""Reference returns: random and expert returns, published or measured here, by which scores are normalised.
 
 The normalised score is 100 (S - S_random) / (S_expert - S_random). S is the undiscounted return of the mean reward over
 agents (Cooperative Navigation) or of the shared reward (the others). OMAR (Pan et al. 2022), CFCQL (Shao et al. 2023)
@@ -12,43 +12,65 @@ from envs.mpe.prey import load_prey
 from envs.mpe.tasks import TASKS
 from utils.errors import EnvError
 
-_SOURCE = "MADiff appendix G.1, for the OMAR datasets"
+_OMAR = "MADiff appendix G.1, for the OMAR datasets"
+_HERE = "measured here over 10 000 episodes: uniform actions, and the bundled policies/reference without noise"
+_ROBOTS_HERE = (
+    "measured here over 100 episodes with MuJoCo 4.0.0 and Gymnasium 1.4.0: uniform actions, and the bundled "
+    "policies/expert without noise"
+)
 
-# (env, key): (expert, random)
-_PUBLISHED: dict[tuple[str, str], tuple[float, float]] = {
-    ("mpe", "simple_spread"): (516.8, 159.8),
-    ("mpe", "simple_tag"): (185.6, -4.1),
-    ("mpe", "simple_world"): (79.5, -6.8),
-    ("mamujoco", "HalfCheetah-2x3"): (3568.8, -284.0),
+Entry = tuple[float, float, str]  # expert, random, source
+
+_SPREAD: Entry = (516.8, 159.8, _OMAR)
+# Predators' returns depend on the prey: by task and checksum of the prey's policy.
+_PREDATORS: dict[tuple[str, str], Entry] = {
+    ("simple_tag", "56df3202f236c255e769bf8f9e6e8ef0bf9a98ea55577402f9e55c4e34073d05"): (185.6, -4.1, _OMAR),
+    ("simple_world", "cce244d53192c9b8ece4e510110d38d9d3f024a7172414b3e4e5bc839eea797a"): (79.5, -6.8, _OMAR),
+    ("simple_tag", "fbf17ef2be06cfde6799bb74bb816ade6b4c670dba38c3185ec5bf20cda0d239"): (135.25, -4.04, _HERE),
+    ("simple_world", "bdd8e31ab3c51ca3e3dfa6fa78e4a6c0a4d8ec019939d03c901a0dfe2deb04b4"): (86.74, -6.53, _HERE),
 }
-# Checksums of OMAR's preys, against whom the published returns were measured; another prey changes the returns.
-_PUBLISHED_PREYS = {
-    "simple_tag": "56df3202f236c255e769bf8f9e6e8ef0bf9a98ea55577402f9e55c4e34073d05",
-    "simple_world": "cce244d53192c9b8ece4e510110d38d9d3f024a7172414b3e4e5bc839eea797a",
+# Robots by key and partition. Published returns are of other simulators and are not among them.
+_ROBOTS: dict[tuple[str, str], Entry] = {
+    ("Ant", "2x4"): (1991.8, -42.9, _ROBOTS_HERE),
+    ("HalfCheetah", "2x3"): (3578.0, -279.0, _ROBOTS_HERE),
+    ("HalfCheetah", "6x1"): (4678.8, -279.0, _ROBOTS_HERE),
+    ("Hopper", "3x1"): (3269.6, 16.0, _ROBOTS_HERE),
 }
-
-
 # Arguments with which the returns of the particle environments were measured; others change the returns.
 _MPE_ARGUMENTS = {"time_limit": 25, "continuous_actions": True, "control": "predators"}
+# Arguments that change no return of a robot: who sees what, and pictures. Of all others, any value but None counts.
+_ROBOT_ARGUMENTS = frozenset(
+    ("key", "partition", "observations", "agent_obsk", "include_cfrc_ext_in_observation", "seed", "render_mode",
+     "replay_path")
+)  # fmt: skip
 
 
 def reference_returns(env: str | None, env_args: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Reference returns {"random", "expert", "source"}; None where none are published for these arguments."""
+    """Reference returns {"random", "expert", "source"}; None where none are known for these arguments."""
+    found = {"mpe": _of_particles, "mamujoco": _of_robots}.get(env or "", _unknown)(env_args)
+    return None if found is None else {"random": found[1], "expert": found[0], "source": found[2]}
+
+
+def _unknown(env_args: Mapping[str, Any]) -> Entry | None:
+    return None
+
+
+def _of_particles(env_args: Mapping[str, Any]) -> Entry | None:
+    if any(env_args.get(name, value) != value for name, value in _MPE_ARGUMENTS.items()):
+        return None
     key = env_args.get("key") or ""
-    found = _PUBLISHED.get((env or "", key))
-    if found is None:
+    if key == "simple_spread":
+        return _SPREAD
+    if key not in TASKS:
         return None
-    measured = _MPE_ARGUMENTS if env == "mpe" else {}
-    if any(env_args.get(name, value) != value for name, value in measured.items()):
-        return None
-    if key in _PUBLISHED_PREYS and _prey_of(key, env_args) != _PUBLISHED_PREYS[key]:
-        return None
-    return {"random": found[1], "expert": found[0], "source": _SOURCE}
-
-
-def _prey_of(key: str, env_args: Mapping[str, Any]) -> str | None:
-    """Checksum of the prey's policy; None where its file cannot be read, as away from where the data were made."""
     try:
-        return load_prey(key, env_args.get("prey"), TASKS[key].prey_obs_dim).checksum
-    except EnvError:
+        prey = load_prey(key, env_args.get("prey"), TASKS[key].prey_obs_dim).checksum
+    except EnvError:  # a file that is not here, as away from where the data were made
         return None
+    return _PREDATORS.get((key, prey))
+
+
+def _of_robots(env_args: Mapping[str, Any]) -> Entry | None:
+    if any(value is not None for name, value in env_args.items() if name not in _ROBOT_ARGUMENTS):
+        return None
+    return _ROBOTS.get((env_args.get("key") or "", env_args.get("partition") or ""))

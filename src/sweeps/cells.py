@@ -118,7 +118,7 @@ def _cells_of(
 
 
 def environment_of(dataset: Any, readings: Readings) -> tuple[str, dict[str, Any]]:
-    """The name of the --env-config for a dataset, by its card, and the arguments in which the card differs from it.
+    """The name of the --env-config nearest to a dataset's card, and the arguments in which the card differs from it.
 
     Raises ConfigError without a dataset, and where no file is of the card's environment; DatasetError for none such.
     """
@@ -127,12 +127,17 @@ def environment_of(dataset: Any, readings: Readings) -> tuple[str, dict[str, Any
     card = readings.outline(dataset).card["environment"]
     if card["env"] is None:
         return "none", {}
+    there = {key: value for key, value in card["env_args"].items() if key not in NOT_COMPARED}
+    found: list[tuple[int, str, dict[str, Any]]] = []
     for name in config_names("envs"):
         layer = environment(name)
         if layer.get("env") == card["env"]:
-            there = {key: value for key, value in card["env_args"].items() if key not in NOT_COMPARED}
             own = layer.get("env_args", {})
-            return name, {key: value for key, value in there.items() if key not in own or own[key] != value}
+            differing = {key: value for key, value in there.items() if key not in own or own[key] != value}
+            found.append((len(differing), name, differing))
+    if found:
+        _, name, differing = min(found, key=lambda entry: entry[:2])
+        return name, differing
     raise ConfigError(
         f"dataset {shown(dataset)} is of the environment {shown(card['env'])}, which no file in config/envs names; "
         "give --env-config, none to train without one"

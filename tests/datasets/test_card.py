@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from datasets.dataset import read_dataset, write_dataset
 from datasets.references import reference_returns
+from envs.mpe.prey import prey_file
 from tests.datasets.samples import continuous_arrays, continuous_card, discrete_arrays
 from utils.errors import DatasetError
 
@@ -110,3 +112,24 @@ def test_references_are_of_the_published_arguments_only() -> None:
     assert reference_returns("mpe", {"key": "simple_spread"}) == found
     for other in ({"time_limit": 50}, {"continuous_actions": False}, {"key": "simple_spread_v3"}):
         assert reference_returns("mpe", published | other) is None
+
+
+@pytest.mark.parametrize("key", ["simple_tag", "simple_world"])
+def test_references_of_predators_are_of_one_prey(key: str, tmp_path: Path) -> None:
+    """The bundled prey has its own, another prey none, and a missing file none either."""
+    bundled = reference_returns("mpe", {"key": key})
+    assert bundled is not None and "measured here" in bundled["source"]
+    assert reference_returns("mpe", {"key": key, "control": "prey"}) is None
+    assert reference_returns("mpe", {"key": key, "prey": str(tmp_path / "none.safetensors")}) is None
+    tensors = load_file(prey_file(key, None))
+    save_file({name: 2 * value for name, value in tensors.items()}, tmp_path / "other.safetensors")
+    assert reference_returns("mpe", {"key": key, "prey": str(tmp_path / "other.safetensors")}) is None
+
+
+def test_references_of_robots_are_of_unchanged_robots() -> None:
+    robot = {"key": "Ant", "partition": "2x4", "time_limit": None}
+    found = reference_returns("mamujoco", robot)
+    assert found is not None and "MuJoCo 4.0.0" in found["source"]
+    assert reference_returns("mamujoco", robot | {"observations": "local", "agent_obsk": 0}) == found
+    for other in ({"time_limit": 100}, {"ctrl_cost_weight": 0.1}, {"partition": "4x2"}, {"key": "Humanoid"}):
+        assert reference_returns("mamujoco", robot | other) is None

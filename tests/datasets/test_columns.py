@@ -32,6 +32,17 @@ def test_nearly_dependent_columns_are_kept():
     assert np.array_equal(decoded(code, offsets_of([99] * 10)), values)
 
 
+def test_copies_are_found_among_nearly_dependent_columns():
+    """Six agents see one standardised state, whose entries sum to zero, with their index behind."""
+    rng = np.random.default_rng(0)
+    index = np.broadcast_to(np.eye(6), (1000, 6, 6))
+    seen = np.concatenate([np.repeat(rng.normal(size=(1000, 1, 17)), 6, axis=1), index], axis=2)  # (R, N, S+N)
+    values = ((seen - seen.mean(2, keepdims=True)) / seen.std(2, keepdims=True)).astype(np.float32)
+    code = encode(values, offsets_of([99] * 10))
+    assert len(code.stored) <= 17 + 2  # the state, and what stands for 0 and for 1
+    assert np.abs(decoded(code, offsets_of([99] * 10)) - values.reshape(1000, -1)).max() <= max_error(values)
+
+
 def test_a_combination_that_breaks_on_one_row_is_not_used():
     rng = np.random.default_rng(0)
     values = rng.normal(size=(100_000, 2)).astype(np.float32)
