@@ -1,0 +1,38 @@
+"""Formats of foreign datasets. A format's file is imported when it is used, as it may need a package."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from datasets.importers.source import Importer, Source
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that is imported when it is used; itself an `Importer`.
+
+    module: of this folder, whose `IMPORTER` does the work. holds: what the format is, for the command's help. options:
+    of the command line that it takes, by their names (`length` is --length), with their help.
+    """
+
+    module: str
+    holds: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def recognise(self, path: Path) -> str | None:
+        return self._importer().recognise(path)
+
+    def open(self, path: Path, options: Mapping[str, Any]) -> Source:
+        return self._importer().open(path, options)
+
+    def _importer(self) -> Importer:
+        importer: Importer = import_module(f"datasets.importers.{self.module}").IMPORTER
+        return importer
+
+
+FORMATS: dict[str, Format] = {
+    "alberdice": Format("alberdice", "a folder of AlberDICE's npy buffers of the XOR game or Bridge"),
+}
+REGISTRY: dict[str, Importer] = {**FORMATS}

@@ -16,10 +16,12 @@ class Episode:
     final row; terminated (L+1,), 1 on a step into a terminal state, never where a time limit cut the episode; where
     they exist state (L+1, S) and avail_actions (L+1, N, n_actions).
     last_action_known: whether the final row's action is what the behaviour would have done there.
+    origin: where it lies, for messages, such as "obs_0.npy, rows 25 to 49".
     """
 
     arrays: Mapping[str, np.ndarray]
     last_action_known: bool = False
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Source:
 
 
 class Importer(Protocol):
-    """A format. One file in this folder defines one, and `importers.REGISTRY` names it."""
+    """A format. One file in this folder defines one, as its `IMPORTER`, and `importers.FORMATS` names it."""
 
     def recognise(self, path: Path) -> str | None:
         """One sentence on what `path` holds where it is of this format, else None. Reads headers only."""
