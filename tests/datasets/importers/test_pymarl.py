@@ -178,7 +178,10 @@ DAMAGE: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (replace("reward", lambda a: a[:, :-1]), r"'reward' in .* has shape \(3, 6, 1\)"),
     (replace("actions", lambda a: a[:, :, :1]), r"'actions' in .* must be \(3, 7, 2, A\)"),
     (replace("actions", lambda a: np.concatenate([a, a], -1)), "are whole numbers, 2 an agent"),
-    (replace("actions_onehot", lambda a: a[..., :4]), "'avail_actions' and 'actions_onehot' in .* have other numbers of actions"),
+    (
+        replace("actions_onehot", lambda a: a[..., :4]),
+        "and 'actions_onehot' in .* have other numbers of actions",
+    ),
     (edit("obs", (1, 2), np.nan), "episode 1 of .*: obs holds a value that is not finite .* on row 2"),
     (edit("reward", (1, 2), np.inf), "episode 1 of .*: reward holds a value that is not finite .* on row 2"),
     (edit("actions", (1, 2), 5), r"episode 1 of .*: actions is not in 0..4 on row 2"),
