@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from datasets.importers.options import BOUNDS
 from datasets.importers.source import Importer, Source
 
 
@@ -35,5 +36,10 @@ class Format:
 FORMATS: dict[str, Format] = {
     "numpy": Format("npz", "an .npz file with one array an agent (docs/your-data.md)"),
     "alberdice": Format("alberdice", "a folder of AlberDICE's npy buffers of the XOR game or Bridge"),
+    "pymarl": Format(
+        "pymarl",
+        "padded episodes of PyMARL, EPyMARL, ICQ, OffPyMARL or CFCQL in .h5, .npz or a folder of parts",
+        {"n_actions": "number of discrete actions, where the file does not tell it", "bounds": BOUNDS},
+    ),
 }
 REGISTRY: dict[str, Importer] = {**FORMATS}
