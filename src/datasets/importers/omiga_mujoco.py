@@ -119,9 +119,9 @@ def _environment(path: Path, size: int, notes: list[str]) -> tuple[dict[str, Any
     key, partition, quality = found[1], found[2], found[3]
     if _SAME_STATE.get((key, partition)) != size:
         notes.append(
-            f"observations of {key}-v2 {partition} have {size} numbers here and others in Gymnasium's {key}-v5,"
+            f"observations of {key}-v2 {partition} have {size} numbers here and others in Gymnasium's {key}-v5, so the "
+            "card has no environment"
         )
-        notes[-1] += " so the card has no environment"
         return {"env": None}, quality
     notes.append("MuJoCo 2.0 made these data and newer versions score policies, so returns may differ a little")
     env_args = {"key": key, "partition": partition, "observations": "full"}
