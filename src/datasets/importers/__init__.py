@@ -34,6 +34,7 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
+    "numpy": Format("npz", "an .npz file with one array an agent (docs/your-data.md)"),
     "alberdice": Format("alberdice", "a folder of AlberDICE's npy buffers of the XOR game or Bridge"),
     "pymarl": Format(
         "pymarl",
