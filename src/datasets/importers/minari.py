@@ -76,7 +76,7 @@ class Minari:
             stated = exported_card(PaddedFile({}, plain_attribute(opened, CARD)))
         card = _card(layout, metadata, options, file)
         tally = _Tally(notes=list(layout.notes))
-        return Source(card | stated, _episodes(file, names, layout, tally), tally.notes)
+        return Source(card | stated, _episodes(file, names, layout, tally), tally.notes, exact=bool(stated))
 
 
 IMPORTER = Minari()
