@@ -18,6 +18,8 @@ from typing import Any
 
 from datasets.dataset import read_dataset, resolve_dataset
 from datasets.edit import merge_datasets, slice_dataset
+from datasets.exporters import REGISTRY as EXPORTS
+from datasets.exporters import export_dataset
 from datasets.importers.run import add_arguments, import_dataset, probe, source_path
 from datasets.listing import fitted, listing, terminal_width
 from datasets.names import dataset_path
@@ -29,6 +31,7 @@ from datasets.sources.xor import generate_xor
 from utils.errors import DatasetError, UserError, printable
 from utils.logging import folded
 from utils.memory import memory_errors
+from utils.paths import user_path
 from utils.redact import redacted_command
 
 _WORDS = ("run", "format", "source", "probe", "out", "force")  # of an import's arguments; the others are its options
@@ -96,6 +99,20 @@ def _import(arguments: argparse.Namespace) -> int:
     for note in notes:
         _say(note)
     return _announce(out, card)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    dataset, out = read_dataset(resolve_dataset(arguments.file)), user_path(arguments.out, "--out", folder=True)
+    if out.resolve() == dataset.path.resolve():
+        raise DatasetError(f"{out} is the dataset itself; choose another name for the output")
+    try:
+        notes = export_dataset(arguments.format, dataset, out, arguments.force)
+    except NameTakenError as error:
+        raise DatasetError(f"{error}, or add --force") from error
+    for note in notes:
+        _say(note)
+    _say(f"{printable(str(out))}: {dataset.n_episodes} episodes, {dataset.n_transitions} transitions")
+    return 0
 
 
 def _generate_xor(arguments: argparse.Namespace) -> int:
@@ -172,6 +189,11 @@ def _parser() -> Parser:
     published.add_argument("source", help="the folder with obs.npy, actions.npy, ... of the XOR game or of Bridge")
     published.set_defaults(run=_import, format="alberdice", probe=None)
 
+    export = commands.add_parser("export", help="write a dataset for other programs: PyMARL, Minari, ...")
+    export.add_argument("format", help="; ".join(f"{key}: {target.writes}" for key, target in EXPORTS.items()))
+    export.add_argument("file", help=name)
+    export.set_defaults(run=_export)
+
     xor = commands.add_parser("generate-xor", help="make a dataset of the XOR game from its definition")
     xor.add_argument(
         "joint_actions", help="joint actions that occur equally often: AB, or AB,BA, or AA,AB,BA, or random"
@@ -188,7 +210,7 @@ def _parser() -> Parser:
     bridge.add_argument("--seed", type=int, default=0, help="seed of the choices (0)")
     bridge.set_defaults(run=_generate_bridge)
 
-    for command in (merge, part, foreign, published, xor, bridge):
+    for command in (merge, part, foreign, export, published, xor, bridge):
         required = command is not foreign  # which may also --probe
         command.add_argument("-o", "--out", required=required, help="name or path of the new dataset")
         command.add_argument("--force", action="store_true", help="replace an existing file")

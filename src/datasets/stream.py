@@ -57,7 +57,8 @@ def write_source(
         except _DiskError as error:
             raise output_error(out, error.cause) from error.cause
     return write_dataset(
-        out, arrays, rows.offsets(), card, last_action_known=rows.known_array(), compression=compression,
+        out, arrays, rows.offsets(), card, last_action_known=rows.known_array(), compress_columns=not source.exact,
+        compression=compression,
         replace=replace,
     )  # fmt: skip
 

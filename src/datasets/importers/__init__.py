@@ -50,5 +50,6 @@ FORMATS: dict[str, Format] = {
         "padded episodes of PyMARL, EPyMARL, ICQ, OffPyMARL or CFCQL in .h5, .npz or a folder of parts",
         {"n_actions": "number of discrete actions, where the file does not tell it", "bounds": BOUNDS},
     ),
+    "minari": Format("minari", "a Minari dataset in HDF5, an entry an agent in its spaces", {"bounds": BOUNDS}),
 }
 REGISTRY: dict[str, Importer] = {**FORMATS}

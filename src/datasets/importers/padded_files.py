@@ -68,7 +68,7 @@ def open_parts(path: Path) -> list[Path]:
     try:
         if path.is_dir():
             files = [file for file in path.iterdir() if file.suffix in (".h5", ".hdf5") and file.is_file()]
-            return sorted(files, key=lambda file: _natural(file.name))
+            return sorted(files, key=lambda file: natural(file.name))
         return [path] if is_npz(path) or is_hdf5(path) or path.suffix in (".h5", ".hdf5", ".npz") else []
     except OSError as error:
         raise input_error(path, error) from error
@@ -131,6 +131,6 @@ def blocks(file: PaddedFile, keys: Sequence[str]) -> Iterator[tuple[int, int]]:
         yield start, min(start + step, n_episodes)
 
 
-def _natural(name: str) -> list[Any]:
+def natural(name: str) -> list[Any]:
     """A key that sorts part_10 behind part_2."""
     return [int(text) if text.isdigit() else text for text in re.split(r"(\d+)", name)]

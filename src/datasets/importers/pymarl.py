@@ -94,7 +94,7 @@ class PyMARL:
         if not layout.own_rewards and layout.n_agents > 1:
             card["reward"] = "the team's, the same number for each agent"
         notes = _notes(layout)
-        return Source(card | stated, _episodes(parts, layout, notes), notes)
+        return Source(card | stated, _episodes(parts, layout, notes), notes, exact=bool(stated))
 
 
 IMPORTER = PyMARL()

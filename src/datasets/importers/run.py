@@ -1,6 +1,7 @@
 """The command `dataset.py import`: which format a file is, and from a file of that format to a dataset."""
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,7 +63,7 @@ def open_source(name: str, path: Path, options: Mapping[str, Any]) -> Source:
             card[key] = options[key]
     if options.get("env") is not None or options.get("env_args") is not None:
         card["environment"] = _environment(card, options)
-    return Source(card, source.episodes, source.notes)
+    return dataclasses.replace(source, card=card)
 
 
 def probe(path: Path) -> list[str]:

@@ -32,11 +32,13 @@ class Source:
     episodes: read one after another, as the file allows. Raises DatasetError, naming file, key and row, at the first
     that is no sound episode.
     notes: what the import keeps in another form, corrects or loses, one sentence each.
+    exact: whether every value must be kept bit by bit, so that no column is left out.
     """
 
     card: dict[str, Any]
     episodes: Iterator[Episode]
     notes: list[str] = field(default_factory=list)
+    exact: bool = False
 
 
 class Importer(Protocol):
