@@ -57,8 +57,8 @@ class ArchivedArray:
 
     def whole(self) -> np.ndarray:
         """All of it, instead of rows; it may have no axis."""
-        order = "F" if self._by_columns else "C"
-        return self._read(self.shape[0] if self.shape else 1).reshape(self.shape, order=order)
+        found = self._read(self.shape[0] if self.shape else 1)
+        return found.reshape(self.shape, order="F") if self._by_columns else found.reshape(self.shape)
 
     def _read(self, n_rows: int) -> np.ndarray:
         size = n_rows * math.prod(self.shape[1:]) * self.dtype.itemsize
