@@ -1,4 +1,4 @@
-"""Command line for datasets: `python src/dataset.py list|inspect|verify|merge|slice|import-alberdice|generate-xor|...`.
+"""Command line for datasets: `python src/dataset.py list|inspect|verify|merge|slice|import|generate-xor|...`.
 
 See docs/reference/dataset-format.md.
 """
@@ -18,7 +18,9 @@ from typing import Any
 
 from datasets.dataset import read_dataset, resolve_dataset
 from datasets.edit import merge_datasets, slice_dataset
-from datasets.importers.alberdice import import_alberdice
+from datasets.exporters import REGISTRY as EXPORTS
+from datasets.exporters import export_dataset
+from datasets.importers.run import add_arguments, import_dataset, probe, source_path
 from datasets.listing import fitted, listing, terminal_width
 from datasets.names import dataset_path
 from datasets.output import NameTakenError, check_target
@@ -31,6 +33,8 @@ from utils.logging import folded
 from utils.memory import memory_errors
 from utils.paths import user_path
 from utils.redact import redacted_command
+
+_WORDS = ("run", "format", "source", "probe", "out", "force")  # of an import's arguments; the others are its options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,12 +82,37 @@ def _slice(arguments: argparse.Namespace) -> int:
     return _announce(out, slice_dataset(source, out, arguments.episodes, arguments.seed, _command(), arguments.force))
 
 
-def _import_alberdice(arguments: argparse.Namespace) -> int:
-    out = _new_file(arguments, [])
-    card = import_alberdice(user_path(arguments.folder, "FOLDER", folder=True), out, _command(), arguments.force)
-    corrected = card["made_by"]["time_limits_corrected"]
-    put(f"{corrected} time limits were flagged as terminals and are none now; {card['counts']['terminals']} terminals")
+def _import(arguments: argparse.Namespace) -> int:
+    if arguments.probe is not None:
+        if arguments.source is not None:
+            raise DatasetError("--probe imports nothing; leave the format and the other path out")
+        for line in probe(source_path(arguments.probe, "--probe")):
+            _say(line)
+        return 0
+    missing = [word for word in ("format", "source", "out") if getattr(arguments, word) is None]
+    if missing:
+        raise DatasetError(f"the {missing[0]} is missing: dataset.py import FORMAT SRC -o OUT, or import --probe SRC")
+    path = source_path(arguments.source, "the source")
+    out = _new_file(arguments, [path])
+    options = {key: value for key, value in vars(arguments).items() if key not in _WORDS}
+    card, notes = import_dataset(arguments.format, path, out, options, _command(), arguments.force)
+    for note in notes:
+        _say(note)
     return _announce(out, card)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    dataset, out = read_dataset(resolve_dataset(arguments.file)), user_path(arguments.out, "--out", folder=True)
+    if out.resolve() == dataset.path.resolve():
+        raise DatasetError(f"{out} is the dataset itself; choose another name for the output")
+    try:
+        notes = export_dataset(arguments.format, dataset, out, arguments.force)
+    except NameTakenError as error:
+        raise DatasetError(f"{error}, or add --force") from error
+    for note in notes:
+        _say(note)
+    _say(f"{printable(str(out))}: {dataset.n_episodes} episodes, {dataset.n_transitions} transitions")
+    return 0
 
 
 def _generate_xor(arguments: argparse.Namespace) -> int:
@@ -153,9 +182,17 @@ def _parser() -> Parser:
     part.add_argument("--seed", type=int, help="choose them at random with this seed; without it, the first ones")
     part.set_defaults(run=_slice)
 
-    published = commands.add_parser("import-alberdice", help="convert a folder of AlberDICE's npy buffers")
-    published.add_argument("folder", help="the folder with obs.npy, actions.npy, ... of the XOR game or of Bridge")
-    published.set_defaults(run=_import_alberdice)
+    foreign = commands.add_parser("import", help="convert data of another project: import FORMAT SRC -o OUT")
+    add_arguments(foreign)
+    foreign.set_defaults(run=_import)
+    published = commands.add_parser("import-alberdice", help="the same as import alberdice")
+    published.add_argument("source", help="the folder with obs.npy, actions.npy, ... of the XOR game or of Bridge")
+    published.set_defaults(run=_import, format="alberdice", probe=None)
+
+    export = commands.add_parser("export", help="write a dataset for other programs: PyMARL, Minari, ...")
+    export.add_argument("format", help="; ".join(f"{key}: {target.writes}" for key, target in EXPORTS.items()))
+    export.add_argument("file", help=name)
+    export.set_defaults(run=_export)
 
     xor = commands.add_parser("generate-xor", help="make a dataset of the XOR game from its definition")
     xor.add_argument(
@@ -173,8 +210,9 @@ def _parser() -> Parser:
     bridge.add_argument("--seed", type=int, default=0, help="seed of the choices (0)")
     bridge.set_defaults(run=_generate_bridge)
 
-    for command in (merge, part, published, xor, bridge):
-        command.add_argument("-o", "--out", required=True, help="name or path of the new dataset")
+    for command in (merge, part, foreign, export, published, xor, bridge):
+        required = command is not foreign  # which may also --probe
+        command.add_argument("-o", "--out", required=required, help="name or path of the new dataset")
         command.add_argument("--force", action="store_true", help="replace an existing file")
     return parser
 

@@ -9,7 +9,7 @@ from datasets.bounds import KEYS, bounds_of
 from datasets.card_check import check_stated, plain
 from datasets.card_entries import shown
 from datasets.declared import FORMAT_VERSION, check_writable_card
-from datasets.hdf5 import row_blocks
+from datasets.hdf5 import Stored, row_blocks
 from datasets.references import reference_returns
 from utils.bounds import shortest
 from utils.errors import DatasetError
@@ -131,11 +131,11 @@ def _check_moments(values: np.ndarray, mean: np.ndarray, std: np.ndarray, key: s
             raise DatasetError(f"its dataset card's {key}_{name} is not that of its arrays at {place}; {_ANEW}")
 
 
-def add_statistics(card: dict[str, Any], arrays: Mapping[str, np.ndarray], episode_offsets: np.ndarray) -> None:
+def add_statistics(card: dict[str, Any], arrays: Stored, episode_offsets: np.ndarray) -> None:
     """Fill in counts, returns, shapes, and means and standard deviations of observations and of a stored state."""
     card["counts"] = _counts(arrays, episode_offsets)
     card["shapes"] = _shapes(arrays)
-    card["returns"] = _return_statistics(episode_returns(arrays["reward"], episode_offsets))
+    card["returns"] = _return_statistics(episode_returns(arrays["reward"][:], episode_offsets))
     for key in ("obs", "state"):
         if key in arrays:
             mean, std = _moments(arrays[key])
@@ -148,9 +148,9 @@ def episode_returns(reward: np.ndarray, episode_offsets: np.ndarray) -> np.ndarr
     return np.add.reduceat(reward.mean(axis=-1, dtype=np.float64), episode_offsets[:-1])
 
 
-def _counts(arrays: Mapping[str, np.ndarray], episode_offsets: np.ndarray) -> dict[str, int]:
+def _counts(arrays: Stored, episode_offsets: np.ndarray) -> dict[str, int]:
     lengths = np.diff(episode_offsets) - 1
-    terminals = int(arrays["terminated"].sum())
+    terminals = int(arrays["terminated"][:].sum())
     return {
         "episodes": len(lengths),
         "transitions": int(lengths.sum()),
@@ -161,7 +161,7 @@ def _counts(arrays: Mapping[str, np.ndarray], episode_offsets: np.ndarray) -> di
     }
 
 
-def _shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
+def _shapes(arrays: Stored) -> dict[str, int]:
     n_agents, obs_size = arrays["obs"].shape[1:]
     state_size = arrays["state"].shape[-1] if "state" in arrays else n_agents * obs_size
     return {"n_agents": n_agents, "obs": obs_size, "state": state_size}
@@ -178,7 +178,7 @@ def _return_statistics(returns: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _moments(values: Any) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation over all rows in float64, block by block, as the data may not fit in memory."""
     total = sum(values[a:b].sum(axis=0, dtype=np.float64) for a, b in row_blocks(values))
     mean = np.asarray(total) / len(values)

@@ -13,7 +13,7 @@ from datasets.card import add_statistics, check_statistics, start_card
 from datasets.card_check import check_card
 from datasets.columns import encode
 from datasets.convert import convert_arrays, convert_known, convert_offsets
-from datasets.hdf5 import checksum, open_container, write_container
+from datasets.hdf5 import Rows, checksum, open_container, row_blocks, write_container
 from datasets.names import resolve_dataset
 from datasets.outline import env_info_of
 from datasets.output import NameTakenError, check_target
@@ -106,7 +106,7 @@ def write_dataset(
     check_layout(plain, offsets, known)
     full_card = start_card(card, *plain["actions"].shape[1:])
     check_values(plain, offsets, known, full_card)
-    plain = _drop_derivable(plain)
+    plain = drop_derivable(plain)
     add_statistics(full_card, plain, offsets)
     stored: dict[str, np.ndarray] = {"episode_offsets": offsets, "last_action_known": known.astype(np.uint8)}
     for key, array in plain.items():
@@ -162,11 +162,20 @@ def _load(path: Path, entries: dict[str, Any], card: dict[str, Any], memory_map:
     return OfflineDataset(card, arrays, offsets, known, path)
 
 
-def _drop_derivable(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Leave out a state that is the joined observations, and avail_actions that are all ones."""
+def drop_derivable(arrays: Mapping[str, Rows]) -> dict[str, Rows]:
+    """Leave out a state that is the joined observations, and avail_actions that are all ones; arrays may be on disk."""
     kept = dict(arrays)
-    if "state" in kept and np.array_equal(kept["state"], kept["obs"].reshape(len(kept["obs"]), -1)):
+    if "state" in kept and _joined(kept["state"], kept["obs"]):
         del kept["state"]
-    if "avail_actions" in kept and kept["avail_actions"].all():
+    available = kept.get("avail_actions")
+    if available is not None and all(available[start:stop].all() for start, stop in row_blocks(available)):
         del kept["avail_actions"]
     return kept
+
+
+def _joined(state: Any, obs: Any) -> bool:
+    """Whether a state (R, S) is the observations (R, N, O) side by side."""
+    if state.shape[1] != obs.shape[1] * obs.shape[2]:
+        return False
+    blocks = row_blocks(state)
+    return all(np.array_equal(state[a:b], obs[a:b].reshape(b - a, -1)) for a, b in blocks)

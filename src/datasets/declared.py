@@ -37,17 +37,17 @@ _FREE_SIZE = 1 << 28
 def read_card(file: h5py.File, path: Path) -> dict[str, Any]:
     """The dataset card of an open file. Raises DatasetError for a file of another format or version."""
     check_heaps(path)
-    if _attribute(file, "format") != FORMAT:
+    if plain_attribute(file, "format") != FORMAT:
         raise DatasetError(
             f"{path} is an HDF5 file but not a dataset of this project; see docs/reference/dataset-format.md"
         )
-    version = _attribute(file, "format_version")
+    version = plain_attribute(file, "format_version")
     if version != FORMAT_VERSION or isinstance(version, str):
         raise DatasetError(
             f"{path} has dataset format version {printable(str(version))[:40]}, this release reads version "
             f"{FORMAT_VERSION}; update epymarl-offline or convert the file"
         )
-    text = _attribute(file, "card")
+    text = plain_attribute(file, "card")
     try:
         card = parse_card(text)
     except (ValueError, RecursionError) as error:
@@ -105,15 +105,19 @@ def declared_arrays(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
     entries = {}
     for name in file:  # the first unknown name ends it, so that a million of them cost nothing
         entries[name] = _plain_array(file, name if isinstance(name, str) else repr(name), path)
-    held = _check_stored(file, entries, path)
-    total = sum(_size(entry) for entry in entries.values()) + _decoded_size(entries)
+    held = check_stored(file, entries, path)
+    check_expansion(path, sum(size_in_memory(entry) for entry in entries.values()) + _decoded_size(entries), held)
+    return entries
+
+
+def check_expansion(path: Path, total: int, held: int) -> None:
+    """Raise DatasetError where arrays of `total` bytes are too much for the `held` bytes that a file has for them."""
     if total > max(_FREE_SIZE, _MOST_EXPANSION * held):
         raise DatasetError(
             f"{path} declares arrays of {size_text(total)} and holds {size_text(held)}, over {_MOST_EXPANSION} times "
             "less, which is refused as a small file could fill the memory; fetch it anew, or write fewer episodes or "
             "with compression=0"
         )
-    return entries
 
 
 def _plain_array(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
@@ -150,12 +154,12 @@ def _is_plain(entry: h5py.Dataset) -> bool:
     return bool(simple and entry.shape and here and entry.id.get_type().get_class() in numbers)
 
 
-def _check_stored(file: h5py.File, entries: Mapping[str, h5py.Dataset], path: Path) -> int:
+def check_stored(file: h5py.File, entries: Mapping[str, h5py.Dataset], path: Path) -> int:
     """Bytes that the file holds for its arrays. Raises DatasetError where one lacks part of what it declares."""
     held = 0
     for name, entry in entries.items():
         stored = entry.id.get_storage_size()
-        whole = stored >= _size(entry)
+        whole = stored >= size_in_memory(entry)
         if 0 in entry.shape:
             whole = entry.shape[0] <= _MOST_EMPTY_ROWS
         elif entry.chunks is not None:
@@ -174,7 +178,7 @@ def _n_chunks(entry: h5py.Dataset) -> int:
     return math.prod(-(-size // chunk) for size, chunk in zip(entry.shape, entry.chunks, strict=True))
 
 
-def _size(entry: h5py.Dataset) -> int:
+def size_in_memory(entry: h5py.Dataset) -> int:
     """Bytes of an array in memory; chunks are read whole, so they count whole."""
     size: int = math.prod(entry.shape) * entry.dtype.itemsize  # of Python's integers, which do not overflow
     if entry.chunks is None or size == 0:
@@ -193,7 +197,7 @@ def _decoded_size(entries: Mapping[str, h5py.Dataset]) -> int:
     return total
 
 
-def _attribute(file: h5py.File, name: str) -> Any:
+def plain_attribute(file: h5py.File, name: str) -> Any:
     """A text or a whole number; None for an attribute that is missing, of another kind, or too large."""
     if name not in file.attrs:
         return None

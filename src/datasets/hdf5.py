@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -13,17 +13,17 @@ import numpy as np
 from datasets.declared import FORMAT, declared_arrays, read_card
 from datasets.faults import HDF5_NEEDS, check_plain_file, has_memory, memory_error, reading_error
 from datasets.output import check_target, clear_datasets, new_hdf5
+from datasets.spill import SpilledArray
 from utils import signals
 from utils.files import output_error, writing_file
 
 BLOCK_BYTES = 1 << 24
-Stored = Mapping[str, "np.ndarray | h5py.Dataset"]
+Stored = Mapping[str, "np.ndarray | h5py.Dataset | SpilledArray"]
+Rows = TypeVar("Rows", np.ndarray, SpilledArray)  # arrays that a writer takes: in memory, or on disk
 
 
 @signals.StopSignals()
-def write_container(
-    path: Path, stored: Mapping[str, np.ndarray], card: dict[str, Any], compression: int, replace: bool = True
-) -> None:
+def write_container(path: Path, stored: Stored, card: dict[str, Any], compression: int, replace: bool = True) -> None:
     """Write arrays and dataset card to `path`; the card's `checksum` is computed here.
 
     The file gets its name once it is complete and on disk. A killed writer leaves a hidden `.writing` file beside it,
@@ -79,7 +79,7 @@ def checksum(stored: Stored, card: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def row_blocks(array: "np.ndarray | h5py.Dataset") -> Iterator[tuple[int, int]]:
+def row_blocks(array: "np.ndarray | h5py.Dataset | SpilledArray") -> Iterator[tuple[int, int]]:
     """Row ranges of about 16 MiB, so that arrays larger than memory can be walked; a signal ends the walk."""
     row_bytes = max(1, array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64)))
     step = max(1, BLOCK_BYTES // row_bytes)
@@ -88,9 +88,9 @@ def row_blocks(array: "np.ndarray | h5py.Dataset") -> Iterator[tuple[int, int]]:
         yield start, min(start + step, array.shape[0])
 
 
-def _create(file: h5py.File, name: str, array: np.ndarray, compression: int) -> None:
+def _create(file: h5py.File, name: str, array: "np.ndarray | SpilledArray", compression: int) -> None:
     if array.size == 0:
-        file.create_dataset(name, data=array)
+        file.create_dataset(name, data=array[:])
         return
     if name.endswith("_columns"):  # (K, R): a chunk holds one column
         chunks = (1, min(array.shape[1], 1 << 18))

@@ -5,16 +5,18 @@ Their `terminated` is 1 on every episode's last step, even where the time limit 
 here which of these ends are terminal states.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from datasets.dataset import write_dataset
 from datasets.faults import input_error
 from datasets.importers.npy import read_npy
+from datasets.importers.source import Episode, Source
+from datasets.stream import write_source
 from envs.bridge import GOALS, STARTS
 from envs.matrix_game import PAYOFFS, STATE
 from utils.errors import DatasetError
@@ -38,27 +40,51 @@ class _Buffer:
         return DatasetError(f"{self.folder / name}.npy {complaint}; {advice}")
 
 
-def import_alberdice(folder: Path, out: Path, command: str = "", replace: bool = True) -> dict[str, Any]:
-    """Write the buffer in `folder`, of the XOR game or of Bridge, as a dataset to `out`; return its dataset card.
+class AlberDICE:
+    """The importer."""
 
-    The card's `made_by.time_limits_corrected` counts episodes whose time limit was flagged as a terminal: all of the
-    XOR game's, and those of Bridge that end at the limit with an agent off its goal. The team's reward is written once
-    per agent. `environment.env_args` leaves out `episode_limit`, so that policies may be evaluated with another limit.
-    replace: whether a file at `out` is replaced.
-    Raises DatasetError for a folder that lacks a file, holds another game or has arrays that do not fit together.
+    def recognise(self, path: Path) -> str | None:
+        missing = [name for name in _FILES if not (path / f"{name}.npy").is_file()]
+        return None if missing else "a folder of AlberDICE's npy buffers"
+
+    def open(self, path: Path, options: Mapping[str, Any]) -> Source:
+        """Read the whole buffer, of the XOR game or of Bridge.
+
+        Ends that a time limit made and that are flagged as terminals are none: all of the XOR game's, and those of
+        Bridge at the limit with an agent off its goal. The team's reward is written once per agent.
+        `environment.env_args` leaves out `episode_limit`, so that policies may be evaluated with another limit.
+        Raises DatasetError for a folder that lacks a file, holds another game or has arrays that do not fit together.
+        """
+        buffer = _read(path)
+        environment, terminal = _judge(buffer)
+        arrays, offsets = _flat(buffer, terminal)
+        corrected = int((buffer.arrays["terminated"] == 1).sum()) - int(terminal.sum())
+        card = {
+            "environment": environment,
+            "action_space": "discrete",
+            "n_actions": buffer.arrays["avail_actions"].shape[3],
+            "behaviour": f"AlberDICE's {path.resolve().parent.name}/{path.resolve().name}",
+            "made_by": {"time_limits_corrected": corrected},
+        }
+        notes = [f"{corrected} time limits were flagged as terminals and are none now; {int(terminal.sum())} terminals"]
+        return Source(card, _episodes(arrays, offsets), notes)
+
+
+IMPORTER = AlberDICE()
+
+
+def import_alberdice(folder: Path, out: Path, command: str = "", replace: bool = True) -> dict[str, Any]:
+    """Write the buffer in `folder` as a dataset to `out`; return its dataset card.
+
+    The card's `made_by.time_limits_corrected` counts episodes whose time limit was flagged as a terminal. replace:
+    whether a file at `out` is replaced. Raises DatasetError as `AlberDICE.open` does.
     """
-    buffer = _read(folder)
-    environment, terminal = _judge(buffer)
-    arrays, offsets = _flat(buffer, terminal)
-    flagged = int((buffer.arrays["terminated"] == 1).sum())
-    card = {
-        "environment": environment,
-        "action_space": "discrete",
-        "n_actions": buffer.arrays["avail_actions"].shape[3],
-        "behaviour": f"AlberDICE's {folder.resolve().parent.name}/{folder.resolve().name}",
-        "made_by": {"command": command, "time_limits_corrected": flagged - int(terminal.sum())},
-    }
-    return write_dataset(out, arrays, offsets, card, last_action_known=True, compression=9, replace=replace)
+    return write_source(out, IMPORTER.open(folder, {}), command, compression=9, replace=replace)
+
+
+def _episodes(arrays: Mapping[str, np.ndarray], offsets: np.ndarray) -> Iterator[Episode]:
+    for start, stop in pairwise(offsets.tolist()):
+        yield Episode({key: array[start:stop] for key, array in arrays.items()}, last_action_known=True)
 
 
 def _read(folder: Path) -> _Buffer:
