@@ -36,6 +36,16 @@ def rows_of(batch: EpisodeBatch, key: str, steps: slice) -> Tensor:
     return batch[key][:, steps].flatten(0, 1)
 
 
+def next_action_known(batch: EpisodeBatch) -> Tensor:
+    """Whether row t+1 stores an action of the behaviour, (R,) bool.
+
+    Replay buffers of online runs have no such key: their rows all store one.
+    """
+    if "next_action_valid" not in batch.scheme:
+        return th.ones_like(batch["filled"][:, NOW], dtype=th.bool).flatten()
+    return batch["next_action_valid"][:, NOW].flatten() > 0
+
+
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean over the valid rows. values (..., R), mask (R,) -> (...); zero where no row is valid."""
     return (values * mask).sum(-1) / mask.sum().clamp_min(1)
