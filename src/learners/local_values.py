@@ -17,7 +17,11 @@ from modules.layers.normaliser import Normaliser
 from modules.mixers import REGISTRY as mixer_REGISTRY
 from modules.mixers import build_mixer
 from modules.mixers.hypernet import state_size
+from utils.errors import ConfigError
 from utils.keys import Key
+
+# Of methods whose mixer is a sum with one weight per agent; `check_linear_mixer` sees to its layers.
+LINEAR_KEYS = {"mixer": Key("mixer of the agents' values", ("monotone",))}
 
 
 class LocalValuesLearner(BaseLearner):
@@ -103,11 +107,23 @@ class LocalValuesLearner(BaseLearner):
 
     # -- policies ----------------------------------------------------------------------------------------------------
 
-    def cloning(self, batch: EpisodeBatch, weight: Tensor) -> Tensor:
-        """-w log pi_i(a_i | o_i) of the logged actions, a mean over agents; weights (R, M or N) -> (R,)."""
-        cost: Tensor = self.imitation(self.unroll(self.mac, batch, NOW), batch)  # (R, N)
+    def cloning(self, outputs: Tensor, batch: EpisodeBatch, weight: Tensor) -> Tensor:
+        """-w log pi_i(a_i | o_i) of the logged actions, a mean over agents.
+
+        outputs: the policies', (B, T-1, N, P); weights (R, M or N) -> (R,).
+        """
+        cost: Tensor = self.imitation(outputs, batch)  # (R, N)
         return (weight * cost).mean(-1)
 
     def mean(self, rows: Tensor, batch: EpisodeBatch) -> Tensor:
         """The mean over valid rows, (R,) -> ()."""
         return masked_mean(rows, transition_mask(batch).flatten())
+
+
+def check_linear_mixer(args: SimpleNamespace, learner: str) -> None:
+    """Raise ConfigError unless the mixer is a sum of the agents' values with one weight k_i(s) each."""
+    if args.mixer != "monotone" or args.mixer_layers != 1:
+        raise ConfigError(
+            f"mixer={args.mixer} mixer_layers={args.mixer_layers}: {learner} needs one weight per agent; "
+            "set mixer=monotone mixer_layers=1"
+        )

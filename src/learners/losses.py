@@ -84,11 +84,11 @@ def exponential_weights(advantage: Tensor, temperature: float, largest: float) -
 
 
 def log_mean_exp(values: Tensor, mask: Tensor) -> Tensor:
-    """log (1/n sum_r exp x_r) over the n valid rows, (); values and mask (R,).
+    """log (1/n sum_r exp x_r) over the n valid rows; values (..., R), mask (R,) -> (...).
 
     It is a number of the whole batch: compute it in `batch_context`, never inside a loss.
     """
-    return values.masked_fill(mask == 0, -th.inf).logsumexp(0) - mask.sum().clamp_min(1).to(values.dtype).log()
+    return values.masked_fill(mask == 0, -th.inf).logsumexp(-1) - mask.sum().clamp_min(1).to(values.dtype).log()
 
 
 # -- conservative penalties --------------------------------------------------------------------------------------------
