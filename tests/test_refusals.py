@@ -46,6 +46,7 @@ NOT_HERE = {
     # A checkpoint, a destination or an evaluation is missing; data are.
     "default": {"evaluate=True", "collect=True", "render=True", "dataset=None"},
     "algs/comadice": {"value_memory=True", *(f"{key}={word}" for key in MIXERS for word in TEXTS)},
+    **{f"algs/{alg}": {f"{key}={word}" for key in MIXERS for word in TEXTS} for alg in ("omiga", "icq")},
     "algs/iql": {"buffer_size='12'", "window='12'"},  # less than a batch; windows of recurrent agents
 }  # fmt: skip
 # Where a run without an environment, or without a learner, has a use.

@@ -36,6 +36,16 @@ def rows_of(batch: EpisodeBatch, key: str, steps: slice) -> Tensor:
     return batch[key][:, steps].flatten(0, 1)
 
 
+def next_action_known(batch: EpisodeBatch) -> Tensor:
+    """Whether row t+1 stores an action of the behaviour, (R,) bool.
+
+    Replay buffers of online runs have no such key: their rows all store one.
+    """
+    if "next_action_valid" not in batch.scheme:
+        return th.ones_like(batch["filled"][:, NOW], dtype=th.bool).flatten()
+    return batch["next_action_valid"][:, NOW].flatten() > 0
+
+
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean over the valid rows. values (..., R), mask (R,) -> (...); zero where no row is valid."""
     return (values * mask).sum(-1) / mask.sum().clamp_min(1)
@@ -74,11 +84,11 @@ def exponential_weights(advantage: Tensor, temperature: float, largest: float) -
 
 
 def log_mean_exp(values: Tensor, mask: Tensor) -> Tensor:
-    """log (1/n sum_r exp x_r) over the n valid rows, (); values and mask (R,).
+    """log (1/n sum_r exp x_r) over the n valid rows; values (..., R), mask (R,) -> (...).
 
     It is a number of the whole batch: compute it in `batch_context`, never inside a loss.
     """
-    return values.masked_fill(mask == 0, -th.inf).logsumexp(0) - mask.sum().clamp_min(1).to(values.dtype).log()
+    return values.masked_fill(mask == 0, -th.inf).logsumexp(-1) - mask.sum().clamp_min(1).to(values.dtype).log()
 
 
 # -- conservative penalties --------------------------------------------------------------------------------------------

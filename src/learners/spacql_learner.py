@@ -15,7 +15,16 @@ from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Context, Logger, Noise, Stats
 from learners.checks import check_team_reward
 from learners.conservative_penalty import REGISTRY as penalty_REGISTRY
-from learners.losses import NEXT, NOW, available, masked_mean, rows_of, td_target, transition_mask
+from learners.losses import (
+    NEXT,
+    NOW,
+    available,
+    masked_mean,
+    next_action_known,
+    rows_of,
+    td_target,
+    transition_mask,
+)
 from learners.optimisation import TARGET_KEYS, TARGET_NOISE, LossSpec, of_every_run, rate
 from learners.partial_replacement import REGISTRY as replacement_REGISTRY
 from learners.partial_replacement import standard_deviation
@@ -151,13 +160,8 @@ class SPaCQLLearner(BaseLearner):
         return stats["target"], stats
 
     def next_action_valid(self, batch: EpisodeBatch) -> Tensor:
-        """Whether row t+1 stores an action of the behaviour, (R,) bool; without one all agents are replaced.
-
-        Replay buffers of online runs have no such key: their rows all store one.
-        """
-        if "next_action_valid" not in batch.scheme:
-            return th.ones_like(batch["filled"][:, NOW], dtype=th.bool).flatten()
-        return batch["next_action_valid"][:, NOW].flatten() > 0
+        """Whether row t+1 stores an action of the behaviour, (R,) bool; without one all agents are replaced."""
+        return next_action_known(batch)
 
     def agent_weights(self, outputs: Tensor, batch: EpisodeBatch) -> Tensor:
         """n lambda_i of eq. 5 where agents are weighted, (R, N), mean 1 over the agents.

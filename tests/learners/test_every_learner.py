@@ -44,6 +44,11 @@ def cases() -> list[Any]:
     listed += [("comadice", {"discrete": True, "value_loss": kind}) for kind in ("semi_dataset", "official", "poster")]
     listed += [("comadice", {"discrete": False, "value_loss": "official", "value_memory": True} | SHARED_MEMORY)]
     listed += [("comadice", {"discrete": True, "advantage": "joint"})]
+    listed += [("implicit_q", {"discrete": kind, "mixer": "monotone"}) for kind in (False, True)]
+    listed += [("implicit_q", {"discrete": False, "mixer": "qmix", "agent_output_type": "gaussian"})]
+    listed += [
+        ("implicit_q", {"discrete": kind, "shared_critics": True, "common_reward": False}) for kind in (False, True)
+    ]
     listed += [("mappo", {"discrete": kind, "ratio": "team", "common_reward": True}) for kind in (False, True)]
     listed += [(alg, {"discrete": kind, "common_reward": False}) for alg in ("mappo", "ippo") for kind in (False, True)]
     listed += [("mappo", {"discrete": False, "input_norm": "none", "scale_rewards": False} | SHARED_MEMORY)]

@@ -12,6 +12,7 @@ from components.action_selectors import REGISTRY as selector_REGISTRY
 from components.episode_buffer import EpisodeBatch
 from learners import REGISTRY
 from modules.critics.ensemble_critic import EnsembleCritic
+from modules.critics.local_ensemble import LocalEnsemble
 from tests.learners.learner_tester import (
     ALGORITHMS,
     F64,
@@ -80,6 +81,13 @@ def test_every_action_that_a_learner_uses_lies_in_its_agents_own_bounds(
         asked.append(actions.detach())
         return joint(self, state, actions)
 
+    local = LocalEnsemble.forward
+
+    def apart(self: Any, obs: Tensor, actions: Tensor | None = None) -> Tensor:
+        asked.extend(() if actions is None else (actions.detach(),))
+        return local(self, obs, actions)
+
+    monkeypatch.setattr(LocalEnsemble, "forward", apart)
     monkeypatch.setattr(EnsembleCritic, "_single", single)
     monkeypatch.setattr(EnsembleCritic, "_joint", together)
     noise = {key: 2.0 for key in ("target_noise", "target_noise_clip") if key in ALGORITHMS[alg]}

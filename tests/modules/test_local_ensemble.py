@@ -107,6 +107,21 @@ def test_values_and_gradients_equal_loops(kind: str, members: int, shared: bool)
 
 
 @pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_taken_is_the_value_of_one_action(kind: str, shared: bool) -> None:
+    critic, obs = make(kind, 2, shared), random(R, N, OBS)
+    if kind == "continuous":
+        actions = random(R, N, A, seed=1)
+        expected = critic(obs, th.stack([actions, 2 * actions], dim=1))[:, :, 0]
+    else:
+        index = (random(R, N, seed=1) > 0).long()  # (R, N)
+        actions = nn.functional.one_hot(index, A).to(F64)
+        expected = critic(obs).gather(2, index.expand(2, R, N).unsqueeze(2)).squeeze(2)
+    assert expected.shape == (2, R, N)
+    th.testing.assert_close(critic.taken(obs, actions), expected, **TIGHT)
+
+
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_value_depends_on_its_own_agent_and_candidate_alone(kind: str, shared: bool) -> None:
     critic, obs = make(kind, 2, shared), random(R, N, OBS).requires_grad_()

@@ -7,13 +7,14 @@ import torch as th
 from torch import Tensor, nn
 
 from modules.critics.counterfactual_layers import Weights, counterfactual_values
+from modules.critics.keys import ENSEMBLE_SIZE
 from modules.layers.normaliser import Normaliser
 from modules.layers.sizes import field_size
 from modules.layers.stacked_linear import StackedLinear
-from utils.keys import COUNT, Key
+from utils.keys import Key
 
 CRITIC_KEYS = {
-    "ensemble_size": Key("number of critics, and of target critics", COUNT),
+    "ensemble_size": ENSEMBLE_SIZE,
     "critic_dtype": Key("precision of products in the critics' hidden layers", ("float32", "bfloat16")),
 }
 

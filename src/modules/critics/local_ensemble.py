@@ -10,6 +10,11 @@ from torch import Tensor, nn
 from modules.layers.normaliser import Normaliser
 from modules.layers.sizes import field_size
 from modules.layers.stacked_linear import StackedLinear
+from utils.keys import Key
+
+LOCAL_KEYS = {
+    "shared_critics": Key("one network of values for all agents, told apart by an index, instead of one for each", bool)
+}
 
 
 class LocalEnsemble(nn.Module):
@@ -57,6 +62,14 @@ class LocalEnsemble(nn.Module):
             values = by_agent.permute(0, 3, 2, 4, 1)  # (E, R, K, 1 or A, N)
         values = values.flatten(2, 3)  # (E, R, K, N): K is 1, A or the number of candidates
         return values if self.takes_actions or self.gives_actions else values.squeeze(2)
+
+    def taken(self, obs: Tensor, actions: Tensor) -> Tensor:
+        """Q_i of one action of each agent, (R, N, A), one-hot where they are discrete: (E, R, N)."""
+        if self.gives_actions:
+            picked: Tensor = (self(obs) * actions.transpose(1, 2)).sum(2)  # (E, R, A, N) -> (E, R, N)
+            return picked
+        values: Tensor = self(obs, actions.unsqueeze(1))  # (E, R, 1, N)
+        return values.squeeze(2)
 
     def by_network(self, inputs: Tensor) -> Tensor:
         """Inputs (R, K, N, I) for each network of the stack, the alternative slowest: (E*G, K*rows, I)."""
