@@ -42,5 +42,6 @@ FORMATS: dict[str, Format] = {
         {"n_actions": "number of discrete actions, where the file does not tell it", "bounds": BOUNDS},
     ),
     "minari": Format("minari", "a Minari dataset in HDF5, an entry an agent in its spaces", {"bounds": BOUNDS}),
+    "og-marl": Format("og_marl", "a folder of OG-MARL's vaults with metadata.json in it", {"bounds": BOUNDS}),
 }
 REGISTRY: dict[str, Importer] = {**FORMATS}
