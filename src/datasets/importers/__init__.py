@@ -43,5 +43,10 @@ FORMATS: dict[str, Format] = {
     ),
     "minari": Format("minari", "a Minari dataset in HDF5, an entry an agent in its spaces", {"bounds": BOUNDS}),
     "og-marl": Format("og_marl", "a folder of OG-MARL's vaults with metadata.json in it", {"bounds": BOUNDS}),
+    "omiga-smac": Format(
+        "omiga_smac",
+        "a folder of OMIGA's SMAC episodes, one file of torch's an episode",
+        {"rewards": "raw, or to-go for returns to go, where the first episodes do not show it"},
+    ),
 }
 REGISTRY: dict[str, Importer] = {**FORMATS}
