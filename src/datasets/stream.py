@@ -17,7 +17,6 @@ from datasets.spill import SpilledArray
 from datasets.validate import check_arrays, check_layout, check_values
 from utils import signals
 from utils.errors import DatasetError, OutputError
-from utils.files import output_error
 
 IN_MEMORY = 1 << 28  # bytes up to which a set is loaded, so that columns which follow from others can be left out
 
@@ -41,34 +40,23 @@ def write_source(
     check_target(out, replace)  # before the work
     with ExitStack() as stack:
         rows = _Rows(_existing(out.parent), source.card, stack)
-        try:
-            for episode in source.episodes:
-                rows.add(episode)
-            rows.flush()
-            if not rows.lengths:
-                raise DatasetError("the source holds no episode; nothing is written")
-            card = dict(source.card)
-            card["made_by"] = {"command": command, **dict(card.get("made_by") or {})}
-            if source.notes:
-                card["made_by"]["notes"] = list(source.notes)
-            if sum(array.nbytes for array in rows.arrays.values()) > in_memory:
-                return _write_large(out, rows, card, compression, replace)
-            arrays = {key: array[:] for key, array in rows.arrays.items()}
-        except _DiskError as error:
-            raise output_error(out, error.cause) from error.cause
+        for episode in source.episodes:
+            rows.add(episode)
+        rows.flush()
+        if not rows.lengths:
+            raise DatasetError("the source holds no episode; nothing is written")
+        card = dict(source.card)
+        card["made_by"] = {"command": command, **dict(card.get("made_by") or {})}
+        if source.notes:
+            card["made_by"]["notes"] = list(source.notes)
+        if sum(array.nbytes for array in rows.arrays.values()) > in_memory:
+            return _write_large(out, rows, card, compression, replace)
+        arrays = {key: array[:] for key, array in rows.arrays.items()}
     return write_dataset(
         out, arrays, rows.offsets(), card, last_action_known=rows.known_array(), compress_columns=not source.exact,
         compression=compression,
         replace=replace,
     )  # fmt: skip
-
-
-class _DiskError(Exception):
-    """The disk's refusal to take rows, told apart from an OSError of the source."""
-
-    def __init__(self, cause: OSError) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
 
 
 class _Rows:
@@ -126,14 +114,11 @@ class _Rows:
                 self._blame(episode, number)
             raise
         self._waiting, self._bytes = [], 0
-        try:
-            for key, rows in block.items():
-                if key not in self.arrays:
-                    self.arrays[key] = SpilledArray(self._folder, rows.shape[1:], rows.dtype)
-                    self._stack.callback(self.arrays[key].close)
-                self.arrays[key].append(rows)
-        except OSError as error:
-            raise _DiskError(error) from error
+        for key, rows in block.items():
+            if key not in self.arrays:
+                self.arrays[key] = SpilledArray(self._folder, rows.shape[1:], rows.dtype)
+                self._stack.callback(self.arrays[key].close)
+            self.arrays[key].append(rows)
 
     def card(self) -> dict[str, Any]:
         """The card's entries that the source states, checked."""

@@ -1,5 +1,6 @@
 """The streaming writer: the same file as the writer's for arrays in memory, little memory, nothing left on failure."""
 
+import tempfile
 import tracemalloc
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -126,13 +127,21 @@ def test_an_existing_file_is_replaced_only_where_allowed(tmp_path: Path) -> None
     assert read_dataset(out).n_episodes == 1
 
 
-def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: stream.SpilledArray, rows: np.ndarray) -> None:
+class FullDisk:
+    """A temporary file that takes no byte."""
+
+    def seek(self, *place: int) -> None: ...
+
+    def close(self) -> None: ...
+
+    def write(self, content: bytes) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(stream.SpilledArray, "append", full)
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: FullDisk())
     arrays, offsets = continuous_arrays([3])
-    with pytest.raises(OutputError, match=r"cannot write .*out.h5 \(no space left on device\)"):
+    with pytest.raises(OutputError, match=r"cannot write .* \(no space left on device\); free space"):
         write_source(tmp_path / "out.h5", source_of(arrays, offsets, continuous_card()))
     assert not list(tmp_path.iterdir())
 

@@ -34,6 +34,15 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
+    "omar": Format(
+        "omar",
+        "a folder of OMAR's npy files for each agent, or of its seed_0_data, seed_1_data, ...",
+        {
+            "length": "steps of an episode (25; HalfCheetah 1000)",
+            "prey": "file of the prey that was chased, or none where nobody has it (the bundled one)",
+        },
+    ),
+    "omiga-mujoco": Format("omiga_mujoco", "an hdf5 file of OMIGA's and ComaDICE's robots"),
     "numpy": Format("npz", "an .npz file with one array an agent (docs/your-data.md)"),
     "alberdice": Format("alberdice", "a folder of AlberDICE's npy buffers of the XOR game or Bridge"),
     "pymarl": Format(

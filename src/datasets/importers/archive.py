@@ -55,6 +55,11 @@ class ArchivedArray:
         self._next = stop
         return self._read(stop - start).reshape(stop - start, *self.shape[1:])
 
+    def whole(self) -> np.ndarray:
+        """All of it, instead of rows; it may have no axis."""
+        found = self._read(self.shape[0] if self.shape else 1)
+        return found.reshape(self.shape, order="F") if self._by_columns else found.reshape(self.shape)
+
     def _read(self, n_rows: int) -> np.ndarray:
         size = n_rows * math.prod(self.shape[1:]) * self.dtype.itemsize
         try:

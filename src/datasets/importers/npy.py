@@ -62,9 +62,8 @@ class NpyFile:
         except ValueError as error:
             raise DatasetError(f"{path} is no array of numbers in NumPy's format ({error}); fetch it anew") from error
         if not self.shape or (fortran and len(self.shape) > 1):
-            raise DatasetError(
-                f"{path} has shape {self.shape} in {'F' if fortran else 'C'} order; its rows must be whole"
-            )
+            order = "Fortran's" if fortran else "C's"
+            raise DatasetError(f"{path} has shape {self.shape} in {order} order; its rows must lie one after another")
         self._start = self._file.tell()
 
     def __len__(self) -> int:

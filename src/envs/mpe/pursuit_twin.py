@@ -57,10 +57,13 @@ class PursuitTwin(ParticleTwin):
         simulator = {"prey": self._prey.checksum} if self.control == "predators" else {}
         return super().get_env_info() | ({"simulator": simulator} if simulator else {})
 
+    def prey_actions(self) -> np.ndarray:
+        """What the prey's policy does now, (E, 2)."""
+        return self._prey.act(self._rows[PREY, : self.task.prey_obs_dim].T)
+
     def _move_others(self) -> None:
         if self.control == "predators":
-            seen = self._rows[PREY, : self.task.prey_obs_dim].T  # (E, O)
-            self._force[PREY] = self._prey.act(seen).T
+            self._force[PREY] = self.prey_actions().T
         else:
             self._force[PREDATORS] = chase(self._to_others[PREDATORS, -1])  # the prey is the last of the others
 

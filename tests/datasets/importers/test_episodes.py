@@ -207,12 +207,6 @@ def bomb(path: Path) -> None:
             part.write(bytes(4 << 20))
 
 
-def renamed(path: Path) -> None:
-    archive(path)
-    with zipfile.ZipFile(path, "a") as file:
-        file.writestr("obs_0.npy", b"again")
-
-
 def truncated(path: Path) -> None:
     content = archive(path).read_bytes()
     path.write_bytes(content[: len(content) // 2])
@@ -238,15 +232,13 @@ def rewritten(**changes: Any) -> Callable[[Path], None]:
     return lambda path: None if archive(path, **changes) else None
 
 
-@pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (bomb, "log.npz holds .* and would grow to 336 MB"),
-        (truncated, "log.npz cannot be read as an .npz archive, so it is truncated"),
-        (flipped, "log.npz.*(cannot be read as an .npz archive|obs_0 is no array)"),
-        (pickled, "log.npz: obs_0 is no array of numbers .*; no pickle is read"),
-        (renamed, "its part obs_0.npy is no array of its own"),
+        (bomb, "log.npz declares arrays of 336 MB and holds"),
+        (truncated, "log.npz is no npz archive, or a truncated one"),
+        (flipped, "'obs_0' in .*log.npz is truncated, damaged or no array"),
+        (pickled, "'obs_0' in .*log.npz is of type object; arrays of numbers are read, and no pickle"),
         (rewritten(obs_1=None), "log.npz holds 'actions_1' beside obs of 1 agents"),
         (rewritten(actions_1=None), "log.npz lacks the array 'actions_1'"),
         (rewritten(lengths=None), "log.npz lacks the array 'lengths'"),
@@ -255,7 +247,7 @@ def rewritten(**changes: Any) -> Callable[[Path], None]:
         (rewritten(lengths=np.array([3, 0, 6])), "log.npz: lengths must hold at least one whole number of steps"),
         (rewritten(terminated=np.array([0, 1])), "log.npz: terminated has 2 entries, lengths 3"),
         (rewritten(obs_0=np.full((12, 3), np.inf)), "log.npz: episode 0: obs holds a value that is not finite"),
-        (rewritten(obs_0=np.asfortranarray(np.zeros((12, 3)))), "log.npz: obs_0 is in Fortran's order"),
+        (rewritten(obs_0=np.asfortranarray(np.full((12, 3), np.nan))), "log.npz: episode 0: obs holds a value that"),
         (lambda path: path.mkdir(), "log.npz is a folder"),
     ],
 )
@@ -269,4 +261,4 @@ def test_a_bad_archive_is_one_sentence(write: Callable[[Path], None], message: s
 def test_a_probe_of_a_damaged_archive_says_so(tmp_path: Path) -> None:
     truncated(tmp_path / "log.npz")
     lines = probe(tmp_path / "log.npz")
-    assert "is of no known format" in lines[0] and "numpy: cannot tell" in " ".join(lines)
+    assert "is of no known format" in lines[0] and "cannot tell" in lines[1] and "truncated" in lines[1]
