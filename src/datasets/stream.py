@@ -17,8 +17,10 @@ from datasets.spill import SpilledArray
 from datasets.validate import check_arrays, check_layout, check_values
 from utils import signals
 from utils.errors import DatasetError, OutputError
+from utils.memory import free_memory
 
 IN_MEMORY = 1 << 28  # bytes up to which a set is loaded, so that columns which follow from others can be left out
+_COPIES = 6  # of a set, that the search for such columns takes
 
 
 def write_source(
@@ -32,10 +34,11 @@ def write_source(
 ) -> dict[str, Any]:
     """Write a source's episodes to `out` and return the dataset card; its `made_by` has the command and the notes.
 
-    Episodes are checked while they arrive. Sets of more than `in_memory` bytes never are in memory as a whole, and all
-    their columns are stored. compression, replace: as for `datasets.dataset.write_dataset`. Raises DatasetError, naming
-    the episode and the row, where an episode is not sound or differs in kind from the first, and where there is none;
-    OutputError where the disk refuses. Nothing is left or replaced then.
+    Episodes are checked while they arrive. Sets of more than `in_memory` bytes, and those that would take most of the
+    free memory, never are in memory as a whole, and all their columns are stored. compression, replace: as for
+    `datasets.dataset.write_dataset`. Raises DatasetError, naming the episode and the row, where an episode is not sound
+    or differs in kind from the first, and where there is none; OutputError where the disk refuses. Nothing is left or
+    replaced then.
     """
     check_target(out, replace)  # before the work
     with ExitStack() as stack:
@@ -49,7 +52,8 @@ def write_source(
         card["made_by"] = {"command": command, **dict(card.get("made_by") or {})}
         if source.notes:
             card["made_by"]["notes"] = list(source.notes)
-        if sum(array.nbytes for array in rows.arrays.values()) > in_memory:
+        size = sum(array.nbytes for array in rows.arrays.values())
+        if size > in_memory or _COPIES * size > free_memory():
             return _write_large(out, rows, card, compression, replace)
         arrays = {key: array[:] for key, array in rows.arrays.items()}
     return write_dataset(

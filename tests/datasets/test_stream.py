@@ -112,6 +112,13 @@ def test_sources_without_a_set_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_little_memory_means_no_search_for_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays, offsets = particle_world(12)
+    expected = written(tmp_path, arrays, offsets, continuous_card(), compress_columns=False)
+    monkeypatch.setattr(stream, "free_memory", lambda: 100_000)
+    assert write_source(tmp_path / "out.h5", source_of(arrays, offsets, continuous_card()), "test") == expected
+
+
 def test_an_existing_file_is_replaced_only_where_allowed(tmp_path: Path) -> None:
     arrays, offsets = continuous_arrays([3])
     out = tmp_path / "out.h5"

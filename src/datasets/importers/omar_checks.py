@@ -13,8 +13,8 @@ from utils.errors import DatasetError
 
 _SAMPLE = 500
 _PREY_REMEDY = (
-    "name its file with --prey FILE (python src/policy.py prey SOURCE -o FILE makes one), or say --prey none for a set "
-    "without an environment"
+    "name its file with --prey FILE, which python src/policy.py prey SOURCE --task TASK -o FILE makes, or say --prey "
+    "none for a set without an environment"
 )
 
 

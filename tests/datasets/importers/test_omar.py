@@ -11,6 +11,7 @@ from dataset import main
 from datasets.dataset import OfflineDataset, read_dataset
 from datasets.importers.run import import_dataset, probe
 from datasets.references import reference_returns
+from deployment.prey import write_prey
 from envs.mpe.particle_twin import ParticleTwin
 from envs.mpe.pursuit_twin import PursuitTwin
 from envs.mpe.spread_twin import SpreadTwin
@@ -18,12 +19,15 @@ from utils.errors import DatasetError
 
 Files = dict[str, np.ndarray]
 EPISODES, LENGTH = 12, 25
+PUBLISHED = Path(__file__).parents[4] / "shared" / "data" / "omar_prey"
 
 
-def logged(key: str, seed: int = 0, kind: str = "float32") -> Files:
+def logged(key: str, seed: int = 0, kind: str = "float32", prey: str | None = None) -> Files:
     """Episodes of uniform actions in our simulator, as OMAR's files hold them; of the prey its actions too."""
     pursuit = key != "simple_spread"
-    twin: ParticleTwin = PursuitTwin(EPISODES, key=key, seed=seed) if pursuit else SpreadTwin(EPISODES, seed=seed)
+    twin: ParticleTwin = SpreadTwin(EPISODES, seed=seed)
+    if pursuit:
+        twin = PursuitTwin(EPISODES, key=key, seed=seed, prey=prey)
     rng = np.random.default_rng(seed)
     twin.reset()
     steps: dict[str, list[np.ndarray]] = {name: [] for name in ("obs", "acs", "rews", "next_obs", "prey")}
@@ -252,3 +256,17 @@ def test_references_are_those_of_the_published_prey(tmp_path: Path, monkeypatch:
     assert imported(folder, tmp_path)[0].card["reference"]["expert"] == 185.6
     monkeypatch.setitem(references._PUBLISHED_PREYS, "simple_tag", "another")
     assert imported(folder, tmp_path)[0].card["reference"] is None
+
+
+@pytest.mark.parametrize(("key", "expert"), [("simple_tag", 185.6), ("simple_world", 79.5)])
+def test_data_of_the_published_prey(key: str, expert: float, tmp_path: Path) -> None:
+    source = PUBLISHED / key / "pretrained_adv_model.pt"
+    if not source.is_file():
+        pytest.skip(f"the published prey is not here: {source}")
+    prey = str(tmp_path / "prey.safetensors")
+    write_prey(str(source), key, prey)
+    folder = save(tmp_path / "data", logged(key, prey=prey))
+    dataset, _ = imported(folder, tmp_path, prey=prey)
+    assert dataset.card["reference"]["expert"] == expert and dataset.card["environment"]["env_args"]["prey"] == prey
+    with pytest.raises(DatasetError, match="acs_3.npy does not hold the actions of the prey that comes with"):
+        imported(folder, tmp_path)
