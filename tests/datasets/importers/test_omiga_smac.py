@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+import textwrap
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -177,6 +179,25 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
         damage(source / "episode2.pt")
         refused("omiga-smac", source, tmp_path, message)
     assert not marker.exists()
+
+
+def test_what_the_page_tells_to_convert_elsewhere_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Episodes of NumPy arrays, which are refused, become files that are read."""
+    source, episodes = folder(tmp_path)
+    for number, parts in enumerate(episodes):
+        agents = nested(parts)
+        for steps in agents:
+            for step in steps:
+                step[:] = [np.asarray(part) for part in step]
+        th.save(agents, source / f"episode{number}.pt")
+    refused("omiga-smac", source, tmp_path, "only unpickling reads that")
+    page = (Path(__file__).parents[3] / "docs" / "your-data.md").read_text()
+    found = re.search(r'python -c "\n(.*?)"$', page, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    monkeypatch.chdir(source.parent)
+    exec(textwrap.dedent(found.group(1)), {})
+    found_set = imported("omiga-smac", source.parent / "plain", tmp_path)
+    np.testing.assert_array_equal(found_set.arrays["obs"][:4], episodes[0]["obs"])
 
 
 def test_probe_and_other_folders(tmp_path: Path) -> None:
