@@ -214,8 +214,11 @@ def test_merge_refuses_what_one_card_cannot_state(env_args, reference, words, tm
 
 def test_the_example_of_the_docs_runs(tmp_path):
     text = (ROOT / "docs" / "your-data.md").read_text()
-    (tmp_path / "example.py").write_text(text.split("```python\n")[1].split("```")[0])
+    blocks = [part.split("```")[0] for part in text.split("```python\n")[1:]]
+    (tmp_path / "example.py").write_text("\n".join(blocks))
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     subprocess.run([sys.executable, "example.py"], cwd=tmp_path, env=environment, check=True)
+    assert read_dataset(tmp_path / "arm_and_cart.h5").n_transitions == 1000
+    assert main(["import", "numpy", str(tmp_path / "log.npz"), "-o", str(tmp_path / "log.h5")]) == 0
     dataset = read_dataset(tmp_path / "my_robot.h5")
     assert dataset.n_episodes == 100 and dataset.card["counts"]["terminals"] > 0
