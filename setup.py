@@ -58,6 +58,7 @@ setup(
         "sweep": ["ray>=2.40"],  # search.py --backend ray
         "video": ["imageio-ffmpeg>=0.6"],  # policy.py play -o FILE.mp4
         "report": ["rliable>=1.2", "arch<8", "pandas<3"],  # arch 7 cannot be imported beside pandas 3
+        "vault": ["tensorstore>=0.1.60"],  # dataset.py import og-marl
         "stock-scripts": ["seaborn>=0.13", "click>=8.1"],  # of EPyMARL's plot_results.py and search.py
     },
     entry_points={"console_scripts": ["epymarl-offline=epymarl_offline_launcher:main"]},

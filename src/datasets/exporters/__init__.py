@@ -20,6 +20,7 @@ class Target:
 
 
 REGISTRY: dict[str, Target] = {
+    "omar": Target("omar", "a folder of OMAR's npy files for each agent, of one of its four tasks"),
     "pymarl": Target("pymarl", "one .h5 file of padded episodes, as PyMARL and OffPyMARL read it"),
     "minari": Target("minari", "a folder that Minari loads, an entry an agent in its spaces"),
 }

@@ -51,5 +51,11 @@ FORMATS: dict[str, Format] = {
         {"n_actions": "number of discrete actions, where the file does not tell it", "bounds": BOUNDS},
     ),
     "minari": Format("minari", "a Minari dataset in HDF5, an entry an agent in its spaces", {"bounds": BOUNDS}),
+    "og-marl": Format("og_marl", "a folder of OG-MARL's vaults with metadata.json in it", {"bounds": BOUNDS}),
+    "omiga-smac": Format(
+        "omiga_smac",
+        "a folder of OMIGA's SMAC episodes, one file of torch's an episode",
+        {"rewards": "raw, or to-go for returns to go, where the first episodes do not show it"},
+    ),
 }
 REGISTRY: dict[str, Importer] = {**FORMATS}

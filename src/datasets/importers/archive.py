@@ -26,7 +26,7 @@ class ArchivedArray:
     """An array of an archive. Its rows are read in ascending order, or all at once where they lie by columns."""
 
     def __init__(self, file: BinaryIO, name: str, path: Path) -> None:
-        self._file, self._place = file, f"'{name}' in {path}"
+        self._file, self._path, self._place = file, path, f"'{name}' in {path}"
         try:
             reader = _VERSIONS[np.lib.format.read_magic(file)]
             self.shape, by_columns, self.dtype = reader(file)
@@ -64,6 +64,8 @@ class ArchivedArray:
         size = n_rows * math.prod(self.shape[1:]) * self.dtype.itemsize
         try:
             content = self._file.read(size)
+        except OSError as error:
+            raise input_error(self._path, error) from error
         except _BROKEN as error:
             raise self._damage(own_words(error)) from error
         if len(content) < size:

@@ -15,7 +15,7 @@ import numpy as np
 
 from datasets.importers.npy import NpyFile
 from datasets.importers.omar_checks import check_ends, check_physics
-from datasets.importers.omar_files import Folder, Task, check_finite, folders_of, open_folder, task_of
+from datasets.importers.omar_files import FINAL, KNOWN, Folder, Task, check_finite, folders_of, open_folder, task_of
 from datasets.importers.options import whole_number
 from datasets.importers.source import Episode, Source
 from utils.errors import DatasetError
@@ -59,8 +59,15 @@ class Omar:
                     f"{folder.path / 'obs_0.npy'} has {folder.n_rows} rows, which are no whole number of episodes of "
                     f"{length} steps; state their length with --length"
                 )
+            if folder.exported and len(folder.files[KNOWN]) * length != folder.n_rows:
+                raise DatasetError(
+                    f"{folder.path / KNOWN}.npy has {len(folder.files[KNOWN])} rows beside {folder.n_rows // length} "
+                    f"episodes of {length} steps; state their length with --length"
+                )
         notes = [f"episodes are cut after {length} steps, all at a time limit and none at a terminal"]
-        notes.append("an episode's last observation is that of next_obs, its last action is not known")
+        exported = any(folder.exported for folder in folders)
+        last_action = f"its last action that of {FINAL}" if exported else "its last action is not known"
+        notes.append(f"an episode's last observation is that of next_obs, {last_action}")
         prey = options.get("prey")
         if prey is not None and not task.prey_obs:
             raise DatasetError(f"--prey: {task.name} has no prey; leave it out")
@@ -70,7 +77,7 @@ class Omar:
             notes.append(_NO_ROBOT)
         if folders[0].prey:
             notes.append("the prey's own columns are left out, as it is part of the environment")
-        return Source(_card(path, task, length, prey), _episodes(folders, length), list(dict.fromkeys(notes)))
+        return Source(_card(path, task, length, prey), _episodes(folders, length), list(dict.fromkeys(notes)), exported)
 
 
 IMPORTER = Omar()
@@ -116,12 +123,12 @@ def _block(folder: Folder, rows: slice, length: int) -> dict[str, np.ndarray]:
 
     def behind(array: np.ndarray, last: np.ndarray | None = None) -> np.ndarray:
         whole = episodes(array)
-        final = np.zeros_like(whole[:, :1]) if last is None else episodes(last)[:, -1:]
+        final = np.zeros_like(whole[:, :1]) if last is None else last.reshape(len(whole), -1, *array.shape[1:])[:, -1:]
         return np.concatenate([whole, final], axis=1)  # (E, L+1, ...)
 
     block = {
         "obs": behind(obs, following),
-        "actions": behind(folder.joint("acs", rows)),
+        "actions": behind(folder.joint("acs", rows), _final_actions(folder, rows, length)),
         "reward": behind(folder.joint("rews", rows)[..., 0]),
     }
     if folder.has_state:
@@ -132,8 +139,15 @@ def _block(folder: Folder, rows: slice, length: int) -> dict[str, np.ndarray]:
     return block
 
 
+def _final_actions(folder: Folder, rows: slice, length: int) -> np.ndarray | None:
+    """The final rows' actions (E, N, A) of a folder that our exporter wrote; None in all others."""
+    return folder.joint(FINAL, slice(rows.start // length, rows.stop // length)) if folder.exported else None
+
+
 def _cut(folder: Folder, block: Mapping[str, np.ndarray], start: int, length: int) -> Iterator[Episode]:
     for number in range(len(block["obs"])):
         first = start + number * length
         origin = f"{folder.path}, rows {first} to {first + length - 1}"
-        yield Episode({key: array[number] for key, array in block.items()}, origin=origin)
+        at = start // length + number  # of the folder's episodes
+        known = folder.exported and bool(folder.files[KNOWN][at : at + 1][0])
+        yield Episode({key: array[number] for key, array in block.items()}, known, origin)

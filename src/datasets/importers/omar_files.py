@@ -12,6 +12,7 @@ from datasets.importers.npy import NpyFile
 from utils.errors import DatasetError
 
 _KINDS = ("obs", "acs", "rews", "next_obs", "dones")
+FINAL, KNOWN = "final_acs", "last_action_known"  # files that only our exporter writes: a row an episode
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Folder:
     n_rows: int
     prey: bool
     has_state: bool
+
+    @property
+    def exported(self) -> bool:
+        """Whether our exporter wrote the folder and noted final actions."""
+        return KNOWN in self.files
 
     def joint(self, kind: str, rows: slice) -> np.ndarray:
         """Rows of all learning agents' files of one kind, (R, N, ...). Raises DatasetError for NaN or inf."""
@@ -105,6 +111,11 @@ def open_folder(folder: Path) -> Folder:
         for name in ("states_0", "next_states_0"):
             files[name] = _need(folder, name)
             _check(files[name], len(first), (task.state,))
+    if (folder / f"{KNOWN}.npy").is_file():
+        files[KNOWN] = _need(folder, KNOWN)
+        for agent in range(task.n_agents):
+            file = files[f"{FINAL}_{agent}"] = _need(folder, f"{FINAL}_{agent}")
+            _check(file, len(files[KNOWN]), (task.action,), f"{KNOWN}.npy")
     return Folder(folder, files, task, len(first), prey, has_state)
 
 
@@ -115,11 +126,11 @@ def _need(folder: Path, name: str) -> NpyFile:
     return NpyFile(path)
 
 
-def _check(file: NpyFile, n_rows: int, row: tuple[int, ...]) -> None:
+def _check(file: NpyFile, n_rows: int, row: tuple[int, ...], beside: str = "obs_0.npy") -> None:
     """Raise DatasetError unless a file has this number of rows, of this shape."""
     column = row == () and file.shape[1:] == (1,)
     if len(file) != n_rows:
-        raise DatasetError(f"{file.path} has {len(file)} rows and obs_0.npy {n_rows}; fetch the folder anew")
+        raise DatasetError(f"{file.path} has {len(file)} rows and {beside} {n_rows}; fetch the folder anew")
     if file.shape[1:] != row and not column:
         raise DatasetError(f"{file.path} has rows of shape {file.shape[1:]}; they must be {row}")
     if file.dtype.kind != "f" and "dones" not in file.path.name:

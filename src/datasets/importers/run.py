@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from datasets.faults import input_error
 from datasets.importers import FORMATS, REGISTRY
 from datasets.importers.source import Source
 from datasets.stream import write_source
@@ -56,7 +57,10 @@ def open_source(name: str, path: Path, options: Mapping[str, Any]) -> Source:
     if foreign:
         has = ", ".join(f"--{option}" for option in FORMATS[name].options) or "none of its own"
         raise DatasetError(f"--{foreign[0].replace('_', '-')} is no option of {name}, which has {has}")
-    source = REGISTRY[name].open(path, own)
+    try:
+        source = REGISTRY[name].open(path, own)
+    except OSError as error:
+        raise input_error(path, error) from error
     card = dict(source.card)
     for key in ("behaviour", "quality"):
         if options.get(key) is not None:
@@ -73,7 +77,7 @@ def probe(path: Path) -> list[str]:
     for name, importer in REGISTRY.items():
         try:
             holds = importer.recognise(path)
-        except UserError as error:  # such as a package that is not installed
+        except (UserError, OSError) as error:  # such as a package that is not installed
             doubts.append(f"{name}: cannot tell ({error})")
             continue
         if holds is not None:

@@ -12,8 +12,10 @@ import h5py
 import numpy as np
 import pytest
 
+from datasets.dataset import read_dataset
 from datasets.importers.pymarl import IMPORTER
-from datasets.importers.run import probe
+from datasets.importers.run import import_dataset, probe
+from tests.datasets.games import BRIDGE_MIX, needs_published
 from tests.datasets.importers.foreign import discrete_episodes, imported, refused
 from tests.datasets.samples import Arrays, continuous_arrays, discrete_arrays
 from utils.errors import DatasetError
@@ -315,6 +317,34 @@ def test_arrays_by_columns_and_of_other_widths(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", **by_columns)
     found = imported("pymarl", tmp_path / "a.npz", tmp_path)
     np.testing.assert_array_equal(found.arrays["obs"], discrete_arrays(LENGTHS)[0]["obs"])
+
+
+@needs_published
+def test_published_episodes_are_as_alberdices_importer_reads_them(tmp_path: Path) -> None:
+    names = [file.stem for file in BRIDGE_MIX.glob("*.npy")]
+    np.savez_compressed(tmp_path / "mix.npz", **{name: np.load(BRIDGE_MIX / f"{name}.npy") for name in names})
+    found = imported("pymarl", tmp_path / "mix.npz", tmp_path)
+    import_dataset("alberdice", BRIDGE_MIX, tmp_path / "expected.h5", {})
+    expected = read_dataset(tmp_path / "expected.h5")
+    assert found.n_episodes == 1000 and found.n_transitions == 28_885
+    for key in ("obs", "state", "reward"):
+        np.testing.assert_array_equal(found.arrays[key], expected.arrays[key])
+    known = found.last_action_known
+    np.testing.assert_array_equal(known, True)
+    np.testing.assert_array_equal(found.arrays["actions"], expected.arrays["actions"])
+    # its flags say so of time limits too, which only AlberDICE's importer, knowing the game, tells apart
+    assert found.card["counts"]["terminals"] == 1000 and expected.card["counts"]["terminals"] == 509
+
+
+def test_what_the_system_refuses_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = icq(tmp_path)
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(source))
+
+    monkeypatch.setattr("datasets.importers.padded_files.open_hdf5", refuse)
+    refused("pymarl", source, tmp_path, "cannot read .* .permission denied.; give yourself permission to read it")
+    assert any("pymarl: cannot tell" in line for line in probe(source))
 
 
 def test_probe_says_what_it_is(tmp_path: Path) -> None:

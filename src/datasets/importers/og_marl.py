@@ -1,0 +1,154 @@
+"""OG-MARL's vaults, which Flashbax writes: arrays (B, T, ...) in a tensorstore, all episodes one after the other.
+
+A vault is a folder with metadata.json (the arrays' names, shapes and types) beside a store that the package tensorstore
+reads; JAX and Flashbax are not needed. A step's row has its observation, action, reward and flags. What the last step
+of an episode led to is not recorded.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.importers.options import stated_bounds
+from datasets.importers.source import Episode, Source
+from datasets.importers.vault import REQUIRED, Vault, leaves, open_vault, read_metadata
+from utils.errors import DatasetError, printable
+
+_BLOCK = 1 << 24  # bytes read at once
+
+
+@dataclass
+class _Tally:
+    steps: int = 0
+    reward: float = 0.0
+    copied: int = 0
+    cut: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+class OGMARL:
+    """The importer."""
+
+    def recognise(self, path: Path) -> str | None:
+        metadata = read_metadata(path) if (path / "metadata.json").is_file() else None
+        if metadata is None or not isinstance(metadata.get("structure_shape"), dict):
+            return None
+        shapes = leaves(metadata["structure_shape"])
+        if not set(REQUIRED) <= set(shapes):
+            return None
+        return f"a Flashbax vault of OG-MARL's with {', '.join(sorted(shapes))}"
+
+    def open(self, path: Path, options: Mapping[str, Any]) -> Source:
+        """Read the metadata and the first row, whose -inf are padding.
+
+        options: `bounds` of continuous actions. Raises DatasetError for a folder that is no vault or lacks an array,
+        and where tensorstore is not installed.
+        """
+        vault = open_vault(path)
+        tally = _Tally()
+        card: dict[str, Any] = {"environment": None, "behaviour": _origin(path), "quality": path.resolve().name.lower()}
+        card["reference"] = None
+        if vault.discrete:
+            if "infos.legals" not in vault.stores:
+                raise DatasetError(f"{path} lacks 'infos.legals', which tells how many actions there are")
+            card |= {"action_space": "discrete", "n_actions": int(vault.stores["infos.legals"].shape[3])}
+        else:
+            low, high = stated_bounds(options, int(vault.stores["actions"].shape[3]))
+            card |= {"action_space": "continuous", "action_low": low, "action_high": high}
+        if vault.padded.any():
+            card["obs_mask"] = (~vault.padded).astype(int).tolist()
+            tally.notes.append(
+                "observations padded with -inf are padded with zeros; the card's obs_mask has 0 in these places"
+            )
+        if "truncations" not in vault.stores:
+            tally.notes.append("the vault has no truncations, so an episode that a time limit cut may look terminal")
+        return Source(card, _episodes(vault, tally), tally.notes)
+
+
+IMPORTER = OGMARL()
+
+
+def _origin(path: Path) -> str:
+    """Source, environment, scenario and dataset, which the folders' names tell: vaults/SOURCE/ENV/SCENARIO.vlt/UID."""
+    parts = path.resolve().parts[-4:]
+    return printable("OG-MARL's " + "/".join(parts if len(parts) > 1 and parts[-2].endswith(".vlt") else parts[-1:]))
+
+
+def _episodes(vault: Vault, tally: _Tally) -> Iterator[Episode]:
+    per_row = sum(math.prod(store.shape[2:]) * store.dtype.numpy_dtype.itemsize for store in vault.stores.values())
+    step = max(2, _BLOCK // max(1, per_row))
+    for stream in range(vault.n_streams):
+        kept: dict[str, np.ndarray] = {}
+        first = 0  # the row of the vault in which `kept` begins
+        for start in range(0, vault.n_rows, step):
+            stop = min(start + step, vault.n_rows)
+            block = {key: vault.rows(key, stream, start, stop) for key in vault.stores}
+            kept = {key: np.concatenate([kept[key], block[key]]) if kept else block[key] for key in block}
+            ends = _ends(kept)
+            begin = 0
+            for end in np.flatnonzero(ends):
+                yield from _episode(vault, kept, begin, int(end) + 1, first, stream, tally)
+                begin = int(end) + 1
+            kept = {key: array[begin:] for key, array in kept.items()}
+            first += begin
+        if len(kept.get("rewards", ())):
+            yield from _episode(vault, kept, 0, len(kept["rewards"]), first, stream, tally)
+    if tally.copied:
+        tally.notes.append(
+            f"{tally.copied} episodes end by a terminal whose next observation was not recorded: a copy of the last "
+            "one is their final row, from which nothing is learned"
+        )
+    if tally.cut:
+        tally.notes.append(
+            f"{tally.cut} episodes were cut: their last recorded observation is their final row, so that step is left "
+            f"out, and with it rewards of {tally.reward:g} in all"
+        )
+
+
+def _ends(rows: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Whether an episode ends with a row, (rows,) bool."""
+    ends = (rows["terminals"] != 0).all(1)
+    if "truncations" in rows:
+        ends |= (rows["truncations"] != 0).all(1) | ((rows["terminals"] != 0) | (rows["truncations"] != 0)).all(1)
+    return np.asarray(ends)
+
+
+def _episode(
+    vault: Vault, rows: Mapping[str, np.ndarray], begin: int, end: int, first: int, stream: int, tally: _Tally
+) -> Iterator[Episode]:
+    """One episode from the vault's rows [begin, end); none where it was cut after its first row."""
+    of = f" of stream {stream}" if vault.n_streams > 1 else ""
+    origin = f"rows {first + begin} to {first + end - 1}{of} of {vault.folder}"
+    own = {key: array[begin:end] for key, array in rows.items()}
+    terminal = bool((own["terminals"][-1] != 0).all())
+    if not terminal:
+        tally.cut += 1
+        tally.reward += float(own["rewards"][-1].mean())
+        if end - begin < 2:
+            return
+    index = np.minimum(np.arange(end - begin + terminal), end - begin - 1)
+    tally.copied += terminal
+    wrong = np.isneginf(own["observations"]) != vault.padded  # (L, N, O)
+    if wrong.any():
+        row, agent, column = np.argwhere(wrong)[0]
+        raise DatasetError(
+            f"{origin}: 'observations' has a -inf on row {row} of agent {agent} in column {column} where the first row "
+            "of the vault has none, or the reverse, so it is no padding"
+        )
+    actions = np.array(own["actions"])[index]
+    actions = actions[..., None] if actions.ndim == 2 else actions
+    if terminal:
+        actions[-1] = 0
+    reward = own["rewards"][index].astype(np.float64)
+    reward[-1] = 0
+    terminated = np.zeros(len(index), np.uint8)
+    terminated[-2] = terminal
+    arrays = {"obs": np.where(vault.padded, 0, own["observations"])[index], "actions": actions, "reward": reward,
+              "terminated": terminated}  # fmt: skip
+    arrays |= {"state": own["infos.state"][index]} if "infos.state" in own else {}
+    arrays |= {"avail_actions": (own["infos.legals"] != 0)[index]} if vault.discrete else {}
+    yield Episode(arrays, not terminal, origin)
