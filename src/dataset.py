@@ -11,18 +11,20 @@ if __name__ == "__main__":
     signals.end_at_once_on_signals()  # before the imports that follow, which take a while
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from datasets.dataset import read_dataset, resolve_dataset
+from datasets.doctor.examine import as_json, as_lines, quick_findings
 from datasets.edit import merge_datasets, slice_dataset
 from datasets.importers.alberdice import import_alberdice
 from datasets.listing import fitted, listing, terminal_width
 from datasets.names import dataset_path
 from datasets.output import NameTakenError, check_target
-from datasets.report import inspect_file
+from datasets.report import inspection
 from datasets.sources.bridge import KINDS as BRIDGE_KINDS
 from datasets.sources.bridge import generate_bridge
 from datasets.sources.xor import generate_xor
@@ -47,9 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    lines, sound = inspect_file(resolve_dataset(arguments.file))
-    put("\n".join(fitted(lines, terminal_width())))
-    return 0 if sound else 1
+    found = inspection(resolve_dataset(arguments.file))
+    findings = quick_findings(found.dataset) if found.fault is None else []  # which take sound data for granted
+    if arguments.json:
+        put(json.dumps(found.values() | {"findings": as_json(findings)}, indent=1, allow_nan=False))
+    else:
+        middle = ["", "findings", *as_lines(findings)] if findings else []
+        put("\n".join(fitted([*found.head, *middle, *found.tail], terminal_width())))
+    return 0 if found.sound else 1
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -136,6 +143,7 @@ def _parser() -> Parser:
 
     inspect = commands.add_parser("inspect", help="print the dataset card, counts, returns, actions and damage")
     inspect.add_argument("file", help=name)
+    inspect.add_argument("--json", action="store_true", help="print the findings as JSON")
     inspect.set_defaults(run=_inspect)
 
     verify = commands.add_parser("verify", help="check a file as training does; exit status 1 where it is not sound")
