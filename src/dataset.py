@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from datasets.dataset import read_dataset, resolve_dataset
-from datasets.doctor.examine import as_json, as_lines, quick_findings
+from datasets.doctor.examine import as_json, as_lines, full_findings, quick_findings
+from datasets.doctor.finding import Finding
+from datasets.doctor.page import page_path, write_page
 from datasets.edit import merge_datasets, slice_dataset
 from datasets.importers.alberdice import import_alberdice
 from datasets.listing import fitted, listing, terminal_width
 from datasets.names import dataset_path
 from datasets.output import NameTakenError, check_target
-from datasets.report import inspection
+from datasets.report import Inspection, inspection
 from datasets.sources.bridge import KINDS as BRIDGE_KINDS
 from datasets.sources.bridge import generate_bridge
 from datasets.sources.xor import generate_xor
@@ -49,14 +51,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
+    target = None if arguments.html is None else page_path(arguments.html)
     found = inspection(resolve_dataset(arguments.file))
-    findings = quick_findings(found.dataset) if found.fault is None else []  # which take sound data for granted
-    if arguments.json:
+    findings = _findings(found, arguments.full) if found.fault is None else []  # which take sound data for granted
+    if target is not None:
+        write_page(target, f"Dataset {arguments.file}", findings, [*found.head, *found.tail])
+        _say(f"wrote {printable(str(target))}")
+    elif arguments.json:
         put(json.dumps(found.values() | {"findings": as_json(findings)}, indent=1, allow_nan=False))
     else:
         middle = ["", "findings", *as_lines(findings)] if findings else []
         put("\n".join(fitted([*found.head, *middle, *found.tail], terminal_width())))
     return 0 if found.sound else 1
+
+
+def _findings(found: Inspection, full: bool) -> list[Finding]:
+    if not full:
+        return quick_findings(found.dataset)
+    import torch as th  # seconds, which the other commands do without
+
+    from loops.refusals import refusals_of
+
+    th.set_num_threads(1)
+    return full_findings(found.dataset, refusals_of(str(found.dataset.path)))
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -143,7 +160,10 @@ def _parser() -> Parser:
 
     inspect = commands.add_parser("inspect", help="print the dataset card, counts, returns, actions and damage")
     inspect.add_argument("file", help=name)
-    inspect.add_argument("--json", action="store_true", help="print the findings as JSON")
+    form = inspect.add_mutually_exclusive_group()
+    form.add_argument("--html", metavar="OUT", help="write the findings to a page with pictures")
+    form.add_argument("--json", action="store_true", help="print the findings as JSON")
+    inspect.add_argument("--full", action="store_true", help="with coverage, excess correlation and a recommendation")
     inspect.set_defaults(run=_inspect)
 
     verify = commands.add_parser("verify", help="check a file as training does; exit status 1 where it is not sound")

@@ -27,6 +27,7 @@ rows have as large a share in A as the real ones.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -90,6 +91,7 @@ class Behaviour:
 class ExcessCorrelation:
     """Estimates of kappa, see this file's docstring. Intervals are of 95 %.
 
+    freedom: how little the state tells of an agent's action, 0 (all) to 1 (uniform actions).
     spread: median standard deviation of a continuous action given the state, as fitted, in units of half its range.
     """
 
@@ -98,6 +100,7 @@ class ExcessCorrelation:
     top: float
     top_interval: tuple[float, float]
     p_value: float
+    freedom: float
     spread: float | None
     held_out_rows: int
     held_out_episodes: int
@@ -216,6 +219,7 @@ def _judged(density: JointDensity, judged: Behaviour, n_train: int, effort: Effo
         top=float(excess[top].mean()),
         top_interval=_interval(excess[top], judged.episodes[top], rng),
         p_value=float((1 + (shares >= float(real.float().mean())).sum()) / (1 + len(shares))),
+        freedom=_freedom(density, situation, spread, actions.shape[1], judged.n_actions),
         spread=spread,
         held_out_rows=len(states),
         held_out_episodes=len(np.unique(judged.episodes)),
@@ -227,6 +231,14 @@ def _tied(density: JointDensity, situation: Tensor, actions: Tensor) -> Tensor:
     """Logarithm of joint density over product of marginals, (R,)."""
     product = sum(density.log_marginal(situation, actions[:, agent], agent) for agent in range(actions.shape[1]))
     return density.log_joint(situation, actions) - product - 1e-5  # rounding is no excess
+
+
+def _freedom(density: JointDensity, situation: Tensor, spread: float | None, n_agents: int, n_actions: int) -> float:
+    """Spread against a uniform distribution's; for discrete actions the mean entropy of the marginals against its."""
+    if spread is not None:
+        return min(1.0, spread * 3**0.5)
+    chances = th.stack([density.place(situation, agent) for agent in range(n_agents)])  # (N, R, n)
+    return float(th.special.entr(chances).sum(-1).mean()) / max(math.log(n_actions), 1e-12)
 
 
 def _interval(values: np.ndarray, episodes: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
