@@ -1,4 +1,4 @@
-"""Command line for datasets: `python src/dataset.py list|inspect|verify|merge|slice|import-alberdice|generate-xor|...`.
+"""Command line for datasets: `python src/dataset.py list|inspect|verify|merge|mix|subset|split|import-alberdice|...`.
 
 See docs/reference/dataset-format.md.
 """
@@ -26,6 +26,7 @@ from datasets.importers.alberdice import import_alberdice
 from datasets.listing import fitted, listing, terminal_width
 from datasets.names import dataset_path
 from datasets.output import NameTakenError, check_target
+from datasets.parts import mix_datasets, split_dataset, subset_dataset
 from datasets.report import Inspection, inspection
 from datasets.sources.bridge import KINDS as BRIDGE_KINDS
 from datasets.sources.bridge import generate_bridge
@@ -101,6 +102,47 @@ def _slice(arguments: argparse.Namespace) -> int:
     return _announce(out, slice_dataset(source, out, arguments.episodes, arguments.seed, _command(), arguments.force))
 
 
+def _mix(arguments: argparse.Namespace) -> int:
+    named = [word.rpartition(":") for word in arguments.parts]
+    for word, (name, _, share) in zip(arguments.parts, named, strict=True):
+        if not name or not _is_number(share):
+            raise DatasetError(f"'{printable(word)}' is no NAME:SHARE; write a dataset and its share, such as a.h5:0.5")
+    sources = [resolve_dataset(name) for name, _, _ in named]
+    out, shares = _new_file(arguments, sources), [float(share) for _, _, share in named]
+    card = mix_datasets(sources, shares, out, arguments.episodes, arguments.seed, _command(), arguments.force)
+    return _announce(out, card)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _subset(arguments: argparse.Namespace) -> int:
+    source = resolve_dataset(arguments.file)
+    other = None if arguments.match_returns is None else resolve_dataset(arguments.match_returns)
+    out = _new_file(arguments, [source] if other is None else [source, other])
+    card = subset_dataset(
+        source, out, episodes=arguments.episodes, match_returns=other, returns_above=arguments.returns_above,
+        seed=arguments.seed, command=_command(), replace=arguments.force,
+    )  # fmt: skip
+    return _announce(out, card)
+
+
+def _split(arguments: argparse.Namespace) -> int:
+    source, stem = resolve_dataset(arguments.file), dataset_path(arguments.out)
+    outs = stem.with_stem(f"{stem.stem}-train"), stem.with_stem(f"{stem.stem}-validation")
+    for out in outs:
+        _check_new(out, arguments.force, [source])
+    cards = split_dataset(source, outs, arguments.validation, arguments.seed, _command(), arguments.force)
+    for out, card in zip(outs, cards, strict=True):
+        _announce(out, card)
+    return 0
+
+
 def _import_alberdice(arguments: argparse.Namespace) -> int:
     out = _new_file(arguments, [])
     card = import_alberdice(Path(arguments.folder), out, _command(), arguments.force)
@@ -123,13 +165,17 @@ def _generate_bridge(arguments: argparse.Namespace) -> int:
 
 def _new_file(arguments: argparse.Namespace, sources: Sequence[Path]) -> Path:
     out = dataset_path(arguments.out)
+    _check_new(out, arguments.force, sources)
+    return out
+
+
+def _check_new(out: Path, force: bool, sources: Sequence[Path]) -> None:
     if out.resolve() in [source.resolve() for source in sources]:
         raise DatasetError(f"{out} is one of the sources; choose another name for the output")
     try:
-        check_target(out, replace=arguments.force)
+        check_target(out, replace=force)
     except NameTakenError as error:
         raise DatasetError(f"{error}, or add --force") from error
-    return out
 
 
 def _announce(out: Path, card: dict[str, Any]) -> int:
@@ -180,6 +226,27 @@ def _parser() -> Parser:
     part.add_argument("--seed", type=int, help="choose them at random with this seed; without it, the first ones")
     part.set_defaults(run=_slice)
 
+    mixture = commands.add_parser("mix", help="join episodes of several datasets, of each its share")
+    mixture.add_argument("parts", nargs="+", metavar="NAME:SHARE", help="a dataset and its share, such as a.h5:0.5")
+    mixture.add_argument("--episodes", type=int, help="number of episodes; without it, as many as there are")
+    mixture.set_defaults(run=_mix)
+
+    some = commands.add_parser("subset", help="write the episodes that a rule chooses to a new dataset")
+    some.add_argument("file", help=name)
+    rule = some.add_mutually_exclusive_group(required=True)
+    rule.add_argument("--episodes", type=int, help="so many, drawn at random")
+    rule.add_argument("--match-returns", metavar="OTHER", help="with returns distributed as this dataset's")
+    rule.add_argument("--returns-above", type=float, metavar="Q", help="with a return of at least this quantile")
+    some.set_defaults(run=_subset)
+
+    parted = commands.add_parser("split", help="write OUT-train and OUT-validation, parts of one dataset")
+    parted.add_argument("file", help=name)
+    parted.add_argument("--validation", type=float, default=0.1, help="share of the episodes held out (0.1)")
+    parted.set_defaults(run=_split)
+
+    for command in (mixture, some, parted):
+        command.add_argument("--seed", type=int, default=0, help="seed of the choice (0)")
+
     published = commands.add_parser("import-alberdice", help="convert a folder of AlberDICE's npy buffers")
     published.add_argument("folder", help="the folder with obs.npy, actions.npy, ... of the XOR game or of Bridge")
     published.set_defaults(run=_import_alberdice)
@@ -200,7 +267,7 @@ def _parser() -> Parser:
     bridge.add_argument("--seed", type=int, default=0, help="seed of the choices (0)")
     bridge.set_defaults(run=_generate_bridge)
 
-    for command in (merge, part, published, xor, bridge):
+    for command in (merge, part, mixture, some, parted, published, xor, bridge):
         command.add_argument("-o", "--out", required=True, help="name or path of the new dataset")
         command.add_argument("--force", action="store_true", help="replace an existing file")
     return parser

@@ -22,15 +22,16 @@ def recommend(values: Mapping[str, Any], discrete: bool) -> Finding:
     weighted = "comadice_discrete" if discrete else "comadice"
     tied: bool | None = None
     wide: bool | None = None
-    if values["rewards"]["constant"]:
-        first, reason = [clone], "all rewards are equal, so there is nothing to learn but the behaviour itself"
-    elif "mean" not in kappa:
-        first, reason = [clone, partial], f"kappa is not known, as {kappa['reason']}: compare both"
-    else:
+    if "mean" in kappa:
         # what may be an error of the fit is not taken for a tie
         tied = kappa["interval"][0] > TIED or kappa["top_interval"][0] > 2 * TIED
         tied = tied and not kappa["doubtful"]
         wide = kappa["freedom"] >= WIDE
+    if values["rewards"]["constant"]:
+        first, reason = [clone], "all rewards are equal, so there is nothing to learn but the behaviour itself"
+    elif tied is None or wide is None:
+        first, reason = [clone, partial], f"kappa is not known, as {kappa['reason']}: compare both"
+    else:
         first, reason = _choice(tied, wide, partial, clone, weighted)
     line = f"begin with --config={first[0]}" + "".join(f", then --config={name}" for name in first[1:]) + f": {reason}"
     found = {"first": first, "reason": reason, "tied": tied, "wide": wide}
