@@ -1,31 +1,35 @@
-"""Command line for datasets: `python src/dataset.py list|inspect|verify|merge|slice|import|generate-xor|...`.
+"""Command line for datasets: `python src/dataset.py COMMAND ...`; datasets/arguments.py has the commands.
 
 See docs/reference/dataset-format.md.
 """
 
 from utils import signals
-from utils.printing import Parser, open_closed_streams, put
+from utils.printing import open_closed_streams, put
 
 if __name__ == "__main__":
     open_closed_streams()
     signals.end_at_once_on_signals()  # before the imports that follow, which take a while
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from datasets.arguments import parser
 from datasets.dataset import read_dataset, resolve_dataset
+from datasets.doctor.examine import as_json, as_lines, full_findings, quick_findings
+from datasets.doctor.finding import Finding
+from datasets.doctor.page import page_path, write_page
 from datasets.edit import merge_datasets, slice_dataset
-from datasets.exporters import REGISTRY as EXPORTS
 from datasets.exporters import export_dataset
-from datasets.importers.run import add_arguments, import_dataset, probe, source_path
+from datasets.importers.run import import_dataset, probe, source_path
 from datasets.listing import fitted, listing, terminal_width
 from datasets.names import dataset_path
 from datasets.output import NameTakenError, check_target
-from datasets.report import inspect_file
-from datasets.sources.bridge import KINDS as BRIDGE_KINDS
+from datasets.parts import mix_datasets, split_dataset, subset_dataset
+from datasets.report import Inspection, inspection
 from datasets.sources.bridge import generate_bridge
 from datasets.sources.xor import generate_xor
 from utils.errors import DatasetError, UserError, printable
@@ -34,15 +38,23 @@ from utils.memory import memory_errors
 from utils.paths import user_path
 from utils.redact import redacted_command
 
-_WORDS = ("run", "format", "source", "probe", "out", "force")  # of an import's arguments; the others are its options
+# Arguments of an import that are not its options.
+_WORDS = ("command", "format", "source", "probe", "out", "force")
+    "command",
+    "format",
+    "source",
+    "probe",
+    "out",
+    "force",
+)  # of an import's arguments; the others are its options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand. Return the exit status: 1, with an error message on stderr, for input that cannot work."""
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = parser().parse_args(argv)
         with memory_errors("close other programs, or work on a part of the data (slice)"):
-            return int(arguments.run(arguments))
+            return _COMMANDS[arguments.command](arguments)
     except UserError as error:
         signals.say(f"error: {error}")
         return 1
@@ -52,9 +64,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    lines, sound = inspect_file(resolve_dataset(arguments.file))
-    put("\n".join(fitted(lines, terminal_width())))
-    return 0 if sound else 1
+    target = None if arguments.html is None else page_path(arguments.html)
+    found = inspection(resolve_dataset(arguments.file))
+    findings = _findings(found, arguments.full) if found.fault is None else []  # which take sound data for granted
+    if target is not None:
+        write_page(target, f"Dataset {arguments.file}", findings, [*found.head, *found.tail])
+        _say(f"wrote {printable(str(target))}")
+    elif arguments.json:
+        put(json.dumps(found.values() | {"findings": as_json(findings)}, indent=1, allow_nan=False))
+    else:
+        middle = ["", "findings", *as_lines(findings)] if findings else []
+        put("\n".join(fitted([*found.head, *middle, *found.tail], terminal_width())))
+    return 0 if found.sound else 1
+
+
+def _findings(found: Inspection, full: bool) -> list[Finding]:
+    if not full:
+        return quick_findings(found.dataset)
+    import torch as th  # seconds, which the other commands do without
+
+    from loops.refusals import refusals_of
+
+    th.set_num_threads(1)
+    return full_findings(found.dataset, refusals_of(str(found.dataset.path)))
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -80,6 +112,47 @@ def _slice(arguments: argparse.Namespace) -> int:
     source = resolve_dataset(arguments.file)
     out = _new_file(arguments, [source])
     return _announce(out, slice_dataset(source, out, arguments.episodes, arguments.seed, _command(), arguments.force))
+
+
+def _mix(arguments: argparse.Namespace) -> int:
+    named = [word.rpartition(":") for word in arguments.parts]
+    for word, (name, _, share) in zip(arguments.parts, named, strict=True):
+        if not name or not _is_number(share):
+            raise DatasetError(f"'{printable(word)}' is no NAME:SHARE; write a dataset and its share, such as a.h5:0.5")
+    sources = [resolve_dataset(name) for name, _, _ in named]
+    out, shares = _new_file(arguments, sources), [float(share) for _, _, share in named]
+    card = mix_datasets(sources, shares, out, arguments.episodes, arguments.seed, _command(), arguments.force)
+    return _announce(out, card)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _subset(arguments: argparse.Namespace) -> int:
+    source = resolve_dataset(arguments.file)
+    other = None if arguments.match_returns is None else resolve_dataset(arguments.match_returns)
+    out = _new_file(arguments, [source] if other is None else [source, other])
+    card = subset_dataset(
+        source, out, episodes=arguments.episodes, match_returns=other, returns_above=arguments.returns_above,
+        seed=arguments.seed, command=_command(), replace=arguments.force,
+    )  # fmt: skip
+    return _announce(out, card)
+
+
+def _split(arguments: argparse.Namespace) -> int:
+    source, stem = resolve_dataset(arguments.file), dataset_path(arguments.out)
+    outs = stem.with_stem(f"{stem.stem}-train"), stem.with_stem(f"{stem.stem}-validation")
+    for out in outs:
+        _check_new(out, arguments.force, [source])
+    cards = split_dataset(source, outs, arguments.validation, arguments.seed, _command(), arguments.force)
+    for out, card in zip(outs, cards, strict=True):
+        _announce(out, card)
+    return 0
 
 
 def _import(arguments: argparse.Namespace) -> int:
@@ -129,13 +202,17 @@ def _generate_bridge(arguments: argparse.Namespace) -> int:
 
 def _new_file(arguments: argparse.Namespace, sources: Sequence[Path]) -> Path:
     out = dataset_path(arguments.out, "-o")
+    _check_new(out, arguments.force, sources)
+    return out
+
+
+def _check_new(out: Path, force: bool, sources: Sequence[Path]) -> None:
     if out.resolve() in [source.resolve() for source in sources]:
         raise DatasetError(f"{out} is one of the sources; choose another name for the output")
     try:
-        check_target(out, replace=arguments.force)
+        check_target(out, replace=force)
     except NameTakenError as error:
         raise DatasetError(f"{error}, or add --force") from error
-    return out
 
 
 def _announce(out: Path, card: dict[str, Any]) -> int:
@@ -156,65 +233,20 @@ def _command() -> str:
     return redacted_command(["python", "src/dataset.py", *sys.argv[1:]])
 
 
-def _parser() -> Parser:
-    parser = Parser(prog="dataset.py", description="Look at and edit offline datasets.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    name = "dataset name (mpe/simple_spread/random-100k) or path"
-
-    everything = commands.add_parser("list", help="list datasets: sizes and returns, or the command that makes one")
-    everything.set_defaults(run=_list)
-
-    inspect = commands.add_parser("inspect", help="print the dataset card, counts, returns, actions and damage")
-    inspect.add_argument("file", help=name)
-    inspect.set_defaults(run=_inspect)
-
-    verify = commands.add_parser("verify", help="check a file as training does; exit status 1 where it is not sound")
-    verify.add_argument("file", help=name)
-    verify.set_defaults(run=_verify)
-
-    merge = commands.add_parser("merge", help="join the episodes of several datasets of one environment")
-    merge.add_argument("files", nargs="+", help=name)
-    merge.set_defaults(run=_merge)
-
-    part = commands.add_parser("slice", help="write some of a dataset's episodes to a new one")
-    part.add_argument("file", help=name)
-    part.add_argument("--episodes", type=int, required=True, help="number of episodes")
-    part.add_argument("--seed", type=int, help="choose them at random with this seed; without it, the first ones")
-    part.set_defaults(run=_slice)
-
-    foreign = commands.add_parser("import", help="convert data of another project: import FORMAT SRC -o OUT")
-    add_arguments(foreign)
-    foreign.set_defaults(run=_import)
-    published = commands.add_parser("import-alberdice", help="the same as import alberdice")
-    published.add_argument("source", help="the folder with obs.npy, actions.npy, ... of the XOR game or of Bridge")
-    published.set_defaults(run=_import, format="alberdice", probe=None)
-
-    export = commands.add_parser("export", help="write a dataset for other programs: PyMARL, Minari, ...")
-    export.add_argument("format", help="; ".join(f"{key}: {target.writes}" for key, target in EXPORTS.items()))
-    export.add_argument("file", help=name)
-    export.set_defaults(run=_export)
-
-    xor = commands.add_parser("generate-xor", help="make a dataset of the XOR game from its definition")
-    xor.add_argument(
-        "joint_actions", help="joint actions that occur equally often: AB, or AB,BA, or AA,AB,BA, or random"
-    )
-    xor.add_argument("--episodes", type=int, default=100, help="number of episodes of 50 steps (100)")
-    xor.add_argument("--seed", type=int, default=0, help="seed of their order (0)")
-    xor.set_defaults(run=_generate_xor)
-
-    bridge = commands.add_parser("generate-bridge", help="make a dataset of Bridge from its definition")
-    bridge.add_argument(
-        "kind", choices=BRIDGE_KINDS, help="optimal: shortest routes; mix: half random episodes, half shortest routes"
-    )
-    bridge.add_argument("--episodes", type=int, default=1000, help="number of episodes (1000)")
-    bridge.add_argument("--seed", type=int, default=0, help="seed of the choices (0)")
-    bridge.set_defaults(run=_generate_bridge)
-
-    for command in (merge, part, foreign, export, published, xor, bridge):
-        required = command is not foreign  # which may also --probe
-        command.add_argument("-o", "--out", required=required, help="name or path of the new dataset")
-        command.add_argument("--force", action="store_true", help="replace an existing file")
-    return parser
+_COMMANDS = {
+    "list": _list,
+    "inspect": _inspect,
+    "verify": _verify,
+    "merge": _merge,
+    "slice": _slice,
+    "mix": _mix,
+    "subset": _subset,
+    "split": _split,
+    "import": _import,
+    "export": _export,
+    "generate-xor": _generate_xor,
+    "generate-bridge": _generate_bridge,
+}
 
 
 if __name__ == "__main__":

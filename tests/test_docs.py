@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-import dataset as dataset_command
 import main
+from datasets.arguments import parser as dataset_parser
 from datasets.dataset import read_dataset
 from datasets.names import recipes
 from learners import REGISTRY as learner_REGISTRY
@@ -184,7 +184,7 @@ def test_the_commands_of_a_recipe_are_understood(family: Path) -> None:
             assert python == "python"
             check_command(words)
             if words[0] == "src/dataset.py":
-                dataset_command._parser().parse_args(words[1:])
+                dataset_parser().parse_args(words[1:])
 
 
 def test_the_sets_that_a_recipe_names_are_those_that_it_makes() -> None:

@@ -24,6 +24,17 @@ def merge_datasets(sources: Sequence[Path], out: Path, command: str = "", replac
     if len(sources) < 2:
         raise DatasetError("merge needs at least two datasets; name another one")
     datasets = [read_dataset(source) for source in sources]
+    made_by = {"command": command, "sources": [provenance(dataset) for dataset in datasets]}
+    return write_merged(datasets, out, made_by, replace)
+
+
+def write_merged(
+    datasets: Sequence[OfflineDataset], out: Path, made_by: dict[str, Any], replace: bool
+) -> dict[str, Any]:
+    """Write all episodes of datasets that agree, in their order, to `out`; return the new dataset card.
+
+    made_by: the entry of the new card. Raises DatasetError as `merge_datasets` does.
+    """
     for other in datasets[1:]:
         _check_alike(datasets[0], other)
     need = sum(array.nbytes for dataset in datasets for array in dataset.arrays.values())
@@ -35,7 +46,7 @@ def merge_datasets(sources: Sequence[Path], out: Path, command: str = "", replac
     card = dict(datasets[0].card)
     for key in ("behaviour", "quality"):
         card[key] = " + ".join(dict.fromkeys(str(dataset.card[key]) for dataset in datasets))
-    card["made_by"] = {"command": command, "sources": [_provenance(dataset) for dataset in datasets]}
+    card["made_by"] = made_by
     return write_dataset(out, arrays, _offsets(lengths), card, last_action_known=known, compression=9, replace=replace)
 
 
@@ -56,18 +67,31 @@ def slice_dataset(
     chosen = np.arange(episodes)
     if seed is not None:
         chosen = np.sort(np.random.default_rng(seed).choice(dataset.n_episodes, episodes, replace=False))
-    offsets, lengths = dataset.episode_offsets, np.diff(dataset.episode_offsets)[chosen]
-    rows = np.concatenate([np.arange(offsets[episode], offsets[episode + 1]) for episode in chosen])
-    card = dict(dataset.card)
-    card["made_by"] = {
+    made_by = {
         "command": command,
         "episodes": f"{episodes} of {dataset.n_episodes}, "
         + ("the first" if seed is None else f"drawn with seed {seed}"),
-        "sources": [_provenance(dataset)],
+        "sources": [provenance(dataset)],
     }
+    return write_part(part_of(dataset, chosen), out, made_by, replace)
+
+
+def part_of(dataset: OfflineDataset, chosen: np.ndarray) -> OfflineDataset:
+    """A dataset of the episodes `chosen` (numbers, in their new order); its card still has the whole's numbers."""
+    offsets, lengths = dataset.episode_offsets, np.diff(dataset.episode_offsets)[chosen]
+    rows = np.concatenate([np.arange(offsets[episode], offsets[episode + 1]) for episode in chosen])
     arrays = {key: array[rows] for key, array in dataset.arrays.items()}
     known = dataset.last_action_known[chosen]
-    return write_dataset(out, arrays, _offsets(lengths), card, last_action_known=known, compression=9, replace=replace)
+    return OfflineDataset(dict(dataset.card), arrays, _offsets(lengths), known, dataset.path)
+
+
+def write_part(part: OfflineDataset, out: Path, made_by: dict[str, Any], replace: bool) -> dict[str, Any]:
+    """Write a part of a dataset to `out`; return the new dataset card. made_by: the card's entry."""
+    card = part.card | {"made_by": made_by}
+    known = part.last_action_known
+    return write_dataset(
+        out, part.arrays, part.episode_offsets, card, last_action_known=known, compression=9, replace=replace
+    )
 
 
 def _check_alike(one: OfflineDataset, other: OfflineDataset) -> None:
@@ -97,7 +121,8 @@ def _array(dataset: OfflineDataset, key: str) -> np.ndarray:
     return np.ones((*obs.shape[:2], int(dataset.card["n_actions"])), np.uint8)  # avail_actions
 
 
-def _provenance(dataset: OfflineDataset) -> dict[str, Any]:
+def provenance(dataset: OfflineDataset) -> dict[str, Any]:
+    """What the card of a dataset says of a source."""
     card = dataset.card
     return {
         "file": dataset.path.name,

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,51 @@ _MOST_SHARES = 50  # actions whose shares are printed
 _SATURATION = 0.01  # share of the action range that counts as being at a bound
 
 
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect` tells of a file without a closer look.
+
+    head, tail: lines of the report, between which findings go. fault: the error that training would stop with, the
+    checksum aside. doubt: a warning about episode ends.
+    """
+
+    dataset: OfflineDataset
+    head: list[str]
+    tail: list[str]
+    fault: str | None
+    doubt: str | None
+    checksum_matches: bool
+
+    @property
+    def sound(self) -> bool:
+        return self.checksum_matches and self.fault is None
+
+    def values(self) -> dict[str, Any]:
+        """The inspection as plain JSON values; the card without its statistics, and only where it is sound."""
+        card = {key: value for key, value in self.dataset.card.items() if key not in _LONG}
+        path = self.dataset.path
+        return {
+            "file": printable(str(path)),
+            "bytes": path.stat().st_size,
+            "sound": self.sound,
+            "fault": None if self.fault is None else printable(self.fault),
+            "doubt": self.doubt,
+            "checksum_matches": self.checksum_matches,
+            "card": card if self.fault is None else None,
+        }
+
+
 def inspect_file(path: Path) -> tuple[list[str], bool]:
     """Lines of the report on the dataset at `path`, and whether it is sound; altered files are reported as well.
+
+    Raises as `inspection` does.
+    """
+    found = inspection(path)
+    return [*found.head, *found.tail], found.sound
+
+
+def inspection(path: Path) -> Inspection:
+    """Read the dataset at `path` and check it as training does; altered files are reported as well.
 
     Raises DatasetError for a file that cannot be opened or whose arrays do not fit together, MemoryShortage for one
     that does not fit in memory.
@@ -45,17 +89,19 @@ def inspect_file(path: Path) -> tuple[list[str], bool]:
         check_layout(dataset.arrays, offsets, known)
     except DatasetError as error:
         raise DatasetError(f"{path} is damaged beyond a report: {error}") from error
-    lines = [f"{path} ({path.stat().st_size / 1e6:.2f} MB)", "", *_card_lines(card), "", *_content(dataset)]
+    head = [f"{path} ({path.stat().st_size / 1e6:.2f} MB)", "", *_card_lines(card), "", *_content(dataset)]
     bad = {key: int((~np.isfinite(array)).sum()) for key, array in dataset.arrays.items()}
-    lines += ["", "non-finite values: " + ", ".join(f"{key} {count}" for key, count in bad.items())]
+    tail = ["", "non-finite values: " + ", ".join(f"{key} {count}" for key, count in bad.items())]
     fault = _fault(dataset)
     doubt = None if fault else doubtful_dataset(dataset)
     if doubt is not None:
-        lines.append(f"warning: {doubt}")
-    lines.append("checks of training: " + ("passed" if fault is None else f"FAILED: {fault}"))
-    verdict = "matches" if stated == actual else "DOES NOT MATCH: the file was damaged or altered"
-    lines.append(f"checksum {str(stated)[:16]}...: {verdict}")
-    return [printable(line) for line in lines], stated == actual and fault is None
+        tail.append(f"warning: {doubt}")
+    tail.append("checks of training: " + ("passed" if fault is None else f"FAILED: {fault}"))
+    matches = stated == actual
+    verdict = "matches" if matches else "DOES NOT MATCH: the file was damaged or altered"
+    tail.append(f"checksum {str(stated)[:16]}...: {verdict}")
+    head, tail = [printable(line) for line in head], [printable(line) for line in tail]
+    return Inspection(dataset, head, tail, fault, doubt, matches)
 
 
 def _check_memory(path: Path, entries: Mapping[str, h5py.Dataset]) -> None:

@@ -123,7 +123,29 @@ def _rehearse_playing(settings: Settings) -> None:
     playing_mac(resolve(settings, env_info), env_info, weights)
 
 
+def check_offline(config: Config) -> None:
+    """Build a run that learns from a dataset, as `attempt` does, but without reading the dataset's rows.
+
+    Raises whatever building raises.
+    """
+    settings = _settings(config)
+    check_run(settings)
+    choose(learner_REGISTRY, "learner", settings.learner)
+    _build_offline(settings, Readings())
+
+
 def _rehearse_offline(settings: Settings, readings: Readings) -> OfflineDataset:
+    args, there = _build_offline(settings, readings)
+    dataset = readings.rows(settings)
+    if there is not None:
+        check_environment(settings, dataset, there)
+    if settings.reward_scaling == "standardise":
+        scaled_reward(args, dataset, SILENT)
+    return dataset
+
+
+def _build_offline(settings: Settings, readings: Readings) -> tuple[Settings, dict[str, Any] | None]:
+    """Settings of the run and what its environment says of itself, None where there is none; the dataset unread."""
     check_named(settings)
     outline = readings.outline(settings.dataset)
     env_info = outline.env_info()
@@ -148,12 +170,7 @@ def _rehearse_offline(settings: Settings, readings: Readings) -> OfflineDataset:
         check_generator(state["generator"])
 
     _start(learner, args, env_info, outline.card["checksum"], OfflineTraining.unit, check_buffer)
-    dataset = readings.rows(settings)
-    if there is not None:
-        check_environment(settings, dataset, there)
-    if settings.reward_scaling == "standardise":
-        scaled_reward(args, dataset, SILENT)
-    return dataset
+    return args, there
 
 
 def _rehearse_online(settings: Settings) -> None:

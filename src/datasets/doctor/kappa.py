@@ -1,0 +1,56 @@
+"""The finding about kappa: how far the joint behaviour is from agents that act independently of each other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from datasets.bounds import bounds_of
+from datasets.dataset import OfflineDataset
+from datasets.doctor.correlation import Behaviour, Effort, excess_correlation
+from datasets.doctor.finding import Finding, step_episodes, step_rows
+
+_MOST_ROWS = 150_000  # that are copied from the dataset
+
+
+def find_correlation(dataset: OfflineDataset, effort: Effort | None = None) -> Finding:
+    """Kappa over the data's states, over the tenth of them where it is largest, and what it rests on.
+
+    The values are those of `ExcessCorrelation`, or `reason` where nothing was estimated.
+    """
+    found = excess_correlation(behaviour_of(dataset), effort=effort)
+    if found is None:
+        reason = "there is one agent" if dataset.n_agents < 2 else "fewer than 10 episodes leave none to be held out"
+        return Finding("kappa", {"reason": reason}, (f"excess correlation kappa: not estimated, as {reason}",))
+    low, high = found.interval
+    top_low, top_high = found.top_interval
+    lines = [
+        f"excess correlation kappa, mean over states: {found.mean:.3f} (95 % interval {low:.3f} to {high:.3f}, "
+        f"permutation test p = {found.p_value:.3f})",
+        f"kappa in the tenth of states where it is largest: {found.top:.3f} ({top_low:.3f} to {top_high:.3f})",
+        f"from {found.train_rows} rows to fit and {found.held_out_rows} rows of {found.held_out_episodes} held-out "
+        f"episodes, out of {dataset.n_transitions}",
+    ]
+    if found.doubtful:
+        lines.append(
+            "actions follow from the state nearly without noise: errors of the fit can look like correlation, so take "
+            "this kappa for an upper bound"
+        )
+    return Finding("kappa", found.values(), tuple(lines))
+
+
+def behaviour_of(dataset: OfflineDataset) -> Behaviour:
+    """A dataset's steps, of some episodes where there are many: all that it holds of the state, and the actions."""
+    rows, episodes, arrays = step_rows(dataset), step_episodes(dataset), dataset.arrays
+    if len(rows) > _MOST_ROWS:
+        share = _MOST_ROWS / len(rows)
+        kept = np.random.default_rng(0).random(dataset.n_episodes) < share  # (E,)
+        rows, episodes = rows[kept[episodes]], episodes[kept[episodes]]
+    seen = [arrays["obs"][rows].reshape(len(rows), -1)]  # (T, N O)
+    if "state" in arrays:
+        seen.append(arrays["state"][rows])  # (T, S)
+    states, actions = np.concatenate(seen, 1), arrays["actions"][rows]
+    if dataset.card["action_space"] == "continuous":
+        low, high = bounds_of(dataset.card, dataset.n_agents)  # (N, A) each
+        return Behaviour(states, actions, episodes, actions.shape[-1], width=high - low)
+    available = arrays["avail_actions"][rows] > 0 if "avail_actions" in arrays else None  # (T, N, n_actions)
+    return Behaviour(states, actions, episodes, int(dataset.card["n_actions"]), available)
