@@ -40,13 +40,6 @@ from utils.redact import redacted_command
 
 # Arguments of an import that are not its options.
 _WORDS = ("command", "format", "source", "probe", "out", "force")
-    "command",
-    "format",
-    "source",
-    "probe",
-    "out",
-    "force",
-)  # of an import's arguments; the others are its options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
