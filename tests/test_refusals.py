@@ -33,7 +33,7 @@ CONTINUOUS = ("matd3", "matd3_bc")  # algorithms that are tried on an environmen
 # What a refusal tells a user to do, or which values there are.
 REMEDY = re.compile(
     r"this must be|must be |choose |did you mean|known:|give |set |use |write |needs |add |lower |raise |leave out|"
-    r"is (a number|text|a mapping|True or False)|are saved under|install|nothing similar|put the file"
+    r"make one with|is (a number|text|a mapping|True or False)|are saved under|install|nothing similar|put the file"
 )
 NAMES = ("runner", "mac", "env", "learner", "agent", "action_selector", "dataset", "tuned", "checkpoint_path",
          "load_weights", "env_args.key", "env_args.render_mode")  # fmt: skip
@@ -51,11 +51,14 @@ NOT_HERE = {
 }  # fmt: skip
 # Where a run without an environment, or without a learner, has a use.
 ALONE = {("default", "env"), ("algs/random", "learner"), ("algs/fqe", "env")}
+# Environments of which None is the limit of the simulator's own.
+OWN_LIMIT = ("envs/gymma", "envs/mamujoco", "envs/ant", "envs/halfcheetah_2x3", "envs/hopper")
 # Arguments of environments, which each checks itself: what is accepted.
 ARGUMENTS = {
     "env_args.episode_limit": {"'12'"}, "env_args.time_limit": {"'12'"}, "env_args.start_adjacent": {"True"},
     "env_args.continuous_actions": {"True"}, "env_args.use_env_state": {"True"}, "env_args.key": set(),
-    "env_args.partition": set(), "env_args.observations": set(), "env_args.agent_obsk": {"0", "'12'"},
+    "env_args.partition": set(),
+    "env_args.include_cfrc_ext_in_observation": {"True"}, "env_args.prey": {"None"}, "env_args.control": set(), "env_args.observations": set(), "env_args.agent_obsk": {"0", "'12'"},
     "env_args.render_mode": {"None"}, "env_args.replay_path": {"None", *TEXTS},
     "use_wandb": {"True"} if importlib.util.find_spec("wandb") else set(),
 }  # fmt: skip
@@ -143,9 +146,9 @@ def accepted(file: str, alg: str, keys: Iterable[str]) -> set[str]:
     found = set()
     for key in keys:
         words = set(ARGUMENTS[key] if key in ARGUMENTS else allowed(declared[key]))
-        if key == "env_args.time_limit" and file in ("envs/gymma", "envs/mamujoco"):
+        if key == "env_args.time_limit" and file in OWN_LIMIT:
             words = {"None"}  # the environment's own; digits alone are text there
-        if key in NAMES and (file, key) != ("envs/mpe", "dataset"):  # which a collection does not read
+        if key in NAMES and not (file.startswith("envs/") and key == "dataset"):  # which a collection does not read
             words -= set(TEXTS)
         if key in ("learner", "env") and (file, key) not in ALONE:
             words.discard("None")
