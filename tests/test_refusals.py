@@ -58,7 +58,8 @@ ARGUMENTS = {
     "env_args.episode_limit": {"'12'"}, "env_args.time_limit": {"'12'"}, "env_args.start_adjacent": {"True"},
     "env_args.continuous_actions": {"True"}, "env_args.use_env_state": {"True"}, "env_args.key": set(),
     "env_args.partition": set(),
-    "env_args.include_cfrc_ext_in_observation": {"True"}, "env_args.prey": {"None"}, "env_args.control": set(), "env_args.observations": set(), "env_args.agent_obsk": {"0", "'12'"},
+    "env_args.include_cfrc_ext_in_observation": {"True"}, "env_args.prey": {"None"}, "env_args.control": set(),
+    "env_args.observations": set(), "env_args.agent_obsk": {"0", "'12'"},
     "env_args.render_mode": {"None"}, "env_args.replay_path": {"None", *TEXTS},
     "use_wandb": {"True"} if importlib.util.find_spec("wandb") else set(),
 }  # fmt: skip

@@ -21,7 +21,7 @@ case $robot in
 Hopper-3x1)
     learning="batch_size_run=8 batch_size=8 buffer_size=8 minibatch=64 seed=3" walk="epochs=5 t_max=450000"
     replay="epochs=2 t_max=1300000" noise=0.2
-    expert=1500 expert_part=30 medium=4000 medium_part=80 replay_part=60
+    expert=1500 expert_part=30 medium=4000 medium_part=60 replay_part=60
     ;;
 Ant-2x4)
     task="$task env_args.include_cfrc_ext_in_observation=False"

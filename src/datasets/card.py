@@ -20,6 +20,7 @@ _ANEW = "collect the file anew"
 _RETURN_ERROR = 1e-6  # relative to the largest return
 # Relative to mean and standard deviation: float32's sums, and the error of left-out columns in a wide range of values.
 _MOMENT_ERROR = 1e-3
+_SUMMED_ROWS = 4096
 _COMPUTED = ("format_version", "counts", "returns", "shapes", "obs_mean", "obs_std", "checksum")
 
 
@@ -113,13 +114,15 @@ def _check_moments(values: np.ndarray, mean: np.ndarray, std: np.ndarray, key: s
     """Raise DatasetError where the stated moments are not those of `values` (R, ...).
 
     One pass in float32: with the stated mean taken off, the mean is about 0 and the mean square about the variance.
+    Few rows are summed at a time, for each addition to a large float32 sum is rounded.
     """
     total, squares = np.zeros(mean.size), np.zeros(mean.size)
-    for a, b in row_blocks(values):
-        with np.errstate(over="ignore", invalid="ignore"):  # a wrong mean may be large
-            off = (values[a:b] - mean).reshape(b - a, -1)  # (rows, M)
-            total += off.sum(axis=0)
-            squares += np.einsum("rm,rm->m", off, off)
+    for start, stop in row_blocks(values):
+        for a in range(start, stop, _SUMMED_ROWS):
+            with np.errstate(over="ignore", invalid="ignore"):  # a wrong mean may be large
+                off = (values[a : min(a + _SUMMED_ROWS, stop)] - mean).reshape(-1, mean.size)  # (rows, M)
+                total += off.sum(axis=0)
+                squares += np.einsum("rm,rm->m", off, off)
     with np.errstate(over="ignore", invalid="ignore"):
         shift = total / len(values)
         found = np.sqrt(np.maximum(squares / len(values) - shift**2, 0.0))

@@ -13,8 +13,16 @@ DATA_ROOT = Path(__file__).resolve().parents[2] / "offline_data"
 # Datasets that come with this repository.
 BUNDLED = (
     *(f"bridge/{name}" for name in ("mix", "optimal", "random")),
+    *(
+        f"mamujoco/{robot}/{level}-20k"
+        for robot in ("Ant-2x4", "HalfCheetah-2x3", "HalfCheetah-6x1", "Hopper-3x1")
+        for level in ("expert", "medium")
+    ),
+    *(f"mamujoco/{robot}/medium-replay-20k" for robot in ("HalfCheetah-2x3", "HalfCheetah-6x1", "Hopper-3x1")),
+    "mamujoco/HalfCheetah-2x3/random-20k",
     *(f"matrix_game/{name}" for name in ("penalty/random", "xor/aa-ab-ba", "xor/ab", "xor/ab-ba", "xor/random")),
     *(f"mpe/simple_spread/{name}" for name in ("medium-100k", "medium-replay", "random-100k")),
+    *(f"mpe/{task}/medium-replay" for task in ("simple_tag", "simple_world")),
 )
 _FAMILY = re.compile(r'^FOLDER="(.+)"\nSETS="(.+)"$', re.MULTILINE)
 

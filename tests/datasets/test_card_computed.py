@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from dataset import main
+from datasets.card import _check_moments
 from datasets.card_entries import COMPUTED, STATED
 from datasets.dataset import read_dataset, write_dataset
 from datasets.declared import MOST_CARD, MOST_LEVELS
@@ -171,3 +172,12 @@ def test_a_card_that_is_sound_stays_as_it_is(written: Any) -> None:
     card = read_dataset(path).card
     with h5py.File(path) as file:
         assert card == json.loads(file.attrs["card"])
+
+
+def test_sums_of_many_rows_are_not_rounded_away() -> None:
+    """Squares of one size, of which float32 loses the same part at every addition to a large sum."""
+    values = np.full((690_000, 6), 0.10711, np.float32)
+    values[::2] *= -1
+    _check_moments(values, np.zeros(6, np.float32), np.full(6, 0.10711, np.float32), "obs")
+    with pytest.raises(DatasetError, match="obs_std is not that of its arrays"):
+        _check_moments(values, np.zeros(6, np.float32), np.full(6, 0.1075, np.float32), "obs")
