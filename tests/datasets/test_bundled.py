@@ -42,6 +42,48 @@ def test_bundled_sets_are_at_the_published_levels(name: str, kind: str) -> None:
     assert re.fullmatch(r"[0-9a-f]{40}(\+changes)?", source(dataset.card)["commit"])
 
 
+# Published score of each level against the published prey; ours are against our own.
+PURSUIT = {
+    "simple_tag": {"medium-replay": 4.2, "medium": 63.5, "expert": 111.8},
+    "simple_world": {"medium-replay": 9.3, "medium": 84.2, "expert": 106.6},
+}
+
+
+def score(card: dict) -> float:
+    reference = card["reference"]
+    span = reference["expert"] - reference["random"]
+    return 100 * (card["returns"]["mean"] - reference["random"]) / span
+
+
+@pytest.mark.parametrize("task", PURSUIT)
+def test_bundled_sets_of_predators_have_the_published_size_and_score(task: str) -> None:
+    card = read_dataset(DATA / "mpe" / task / "medium-replay.h5").card
+    assert card["counts"]["transitions"] == {"simple_tag": 62_500, "simple_world": 80_000}[task]
+    assert abs(score(card) - PURSUIT[task]["medium-replay"]) < 10
+
+
+@pytest.mark.parametrize("level", ["medium", "expert"])
+@pytest.mark.parametrize("task", PURSUIT)
+def test_bundled_predators_collect_data_of_their_level(task: str, level: str, cli: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / f"{level}.h5"
+    policy = f"offline_data/mpe/{task}/policies/{level}"
+    result = cli.run(
+        "collect=True", f"checkpoint_path={policy}", "exploration_noise=0.1", f"env_args.key={task}",
+        "batch_size_run=500", "collect_episodes=1000", f"collect_to={path}", "seed=0", config="matd3",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert abs(score(read_dataset(path).card) - PURSUIT[task][level]) < 10
+
+
+@pytest.mark.parametrize("name", [name for name in BUNDLED if name.startswith("mamujoco/")])
+def test_bundled_sets_of_robots_are_between_their_references(name: str) -> None:
+    card = read_dataset(dataset_path(name)).card
+    level = name.rpartition("/")[2].removesuffix("-20k")
+    low, high = {"random": (-3, 3), "medium-replay": (5, 50), "medium": (25, 80), "expert": (60, 110)}[level]
+    assert low < score(card) < high and 18_000 < card["counts"]["transitions"] < 26_000
+    assert card["environment"]["simulator"]["mujoco"]
+
+
 def source(card: dict) -> dict:
     """Where the rows were made: a slice names its sources'."""
     made_by = card["made_by"]

@@ -75,8 +75,9 @@ def test_robots_transitions_are_reproduced(name: str) -> None:
         paid.append(abs(reward - dataset.arrays["reward"][row, 0]))
     assert len(rows) > TRANSITIONS // 2
     assert np.quantile(apart, 0.99) < 1e-4 and max(apart) < 1e-3, np.quantile(apart, [0.5, 0.9, 0.99, 1])
-    # Ant pays for contact forces, which depend on the solver's last solution; no observation holds that.
-    assert max(paid) < (0.1 if env.key == "Ant" else 1e-3)
+    # Ant is paid for the way from a position that its integrator left from an inner stage; no state holds that one.
+    assert np.quantile(paid, 0.9) < (0.02 if env.key == "Ant" else 1e-4)
+    assert max(paid) < (0.2 if env.key == "Ant" else 1e-3)
 
 
 @pytest.mark.parametrize("key", ["Hopper", "Ant", "HalfCheetah"])
