@@ -194,7 +194,7 @@ def test_published_numbers_stand_beside_ours(tmp_path: Path, capsys: pytest.Capt
     assert "OMAR's published files" in " ".join(out.split())
     status, _, err = run_command(capsys, tmp_path, "--paper", "comadice")
     assert status == 1 and "leave --paper out, or add --raw" in err
-    ant = {"name": "comadice", "dataset": "mamujoco/ant/medium-expert", "env": "x"}
+    ant = {"name": "comadice", "dataset": "mamujoco/Ant-2x4/medium-expert", "env": "x"}
     make_run(tmp_path / "ant", 1, [0.0, 1000.0], raw=True, checksum="d", **ant)
     (row,) = rows(run_command(capsys, tmp_path, "--paper", "comadice")[1], "Beside the paper")
     assert (row["ours"], row["paper"], row["overlap"]) == ("2100.0", "1813.9 ± 68.4", "not known")
