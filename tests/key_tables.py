@@ -1,7 +1,8 @@
 """Tables of declared keys in the documentation: `python tests/key_tables.py --write` brings them up to date.
 
 A page holds `<!-- keys: NAME -->` and `<!-- end -->`; what stands between them is replaced. NAME: an algorithm's
-configuration, for the keys that its learner declares, or `run`, for those of every run.
+configuration, for the keys that its learner declares, `run`, for those of every run, or `learners`, for the table of all
+learners.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from learners import REGISTRY
+from tests import learner_table
 from utils.config import CONFIG, algorithm, flattened_yaml, read_yaml
 from utils.keys import Keys, inherited
 from utils.run_keys import RUN_KEYS
@@ -42,7 +45,9 @@ def declared(name: str) -> tuple[Keys, dict[str, Any], dict[str, str]]:
 
 
 def table(name: str) -> str:
-    """The Markdown table of an algorithm's keys, or of those of every run."""
+    """The Markdown table of an algorithm's keys, of those of every run, or of all learners."""
+    if name == "learners":
+        return learner_table.table()
     keys, values, remarks = declared(name)
     rows = [HEAD]
     for key, declaration in keys.items():
