@@ -1,8 +1,7 @@
 """Tables of declared keys in the documentation: `python tests/key_tables.py --write` brings them up to date.
 
 A page holds `<!-- keys: NAME -->` and `<!-- end -->`; what stands between them is replaced. NAME: an algorithm's
-configuration, for the keys that its learner declares, `run`, for those of every run, or `learners`, for the table of all
-learners.
+configuration, for the keys that its learner declares; `run`, for those of every run; `learners`, for all learners.
 """
 
 from __future__ import annotations
