@@ -22,12 +22,13 @@ def read_npy(path: Path) -> np.ndarray:
             raise ValueError(f"its header cannot be understood: {type(error).__name__}") from error
         if dtype.kind not in "biuf":
             raise ValueError(f"it is of type {dtype}")
-        if any(size < 0 for size in shape):
+        if any(isinstance(size, bool) or size < 0 for size in shape):
             raise ValueError(f"its shape is {shape}")
         size = math.prod(shape)  # of Python's integers, which do not overflow
         held = os.fstat(file.fileno()).st_size - file.tell()
-        if size * dtype.itemsize > held:
-            raise ValueError(f"its header says shape {shape} and type {dtype}, for which {held} bytes are too few")
+        if size * dtype.itemsize != held:
+            few = "few" if size * dtype.itemsize > held else "many"  # rows that the header leaves out are lost as well
+            raise ValueError(f"its header says shape {shape} and type {dtype}, for which {held} bytes are too {few}")
         flat = np.fromfile(file, dtype, size)
     array: np.ndarray = flat.reshape(shape, order="F" if fortran_order else "C")
     return array
