@@ -22,7 +22,7 @@ from loops.rehearsal import rehearse
 from loops.resolve import run_settings
 from tests.command_line import MAIN, CommandLine
 from tests.fork_server import run_script
-from utils.description import read_description
+from utils.description import read_description, write_description
 from utils.errors import CheckpointError, ConfigError, UserError
 from utils.logging import Logger
 from utils.old_names import OldNames
@@ -148,9 +148,7 @@ def copy(trained: CommandLine, folder: Path, config: dict[str, Any] | None = Non
     content = record(trained.checkpoints()[0], "run.json")
     content |= entries
     content["config"] |= config or {}
-    path = folder / "run" / "run.json"
-    path.write_text(json.dumps(content))
-    return path
+    return write_description(folder / "run", content)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ _NUMBER = re.compile(r"errno = (\d+)")  # HDF5 names the error of a system call 
 _ALLOCATION = re.compile(r"memory allocation failed|no space available|(can't|unable to) allocate", re.IGNORECASE)
 HDF5_NEEDS = 1 << 21  # bytes of memory without which HDF5 ends the process while it opens a file
 _ENOUGH = 1 << 25  # bytes of memory with which no filter of HDF5 fails for lack of it
+_MARKED = re.compile("file is already open for write")  # by a mark in the file, not by a lock
 _LONGEST = 200  # characters of a library's own words
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -51,6 +52,11 @@ def reading_error(path: Path, error: Exception) -> DatasetError:
     if refusal is not None:
         return input_error(path, refusal)
     words = own_words(error)
+    if _MARKED.search(words):
+        return DatasetError(
+            f"{path} is marked as being written by another program; wait until it is closed or, where that program was "
+            "killed, run h5clear -s on a copy and verify that"
+        )
     # a filter that finds no memory fails as it does on damaged data
     if isinstance(error, MemoryError) or _ALLOCATION.search(words) or not has_memory(_ENOUGH):
         return memory_error(path)

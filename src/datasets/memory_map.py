@@ -68,10 +68,10 @@ def cached_arrays(
                 arrays, damage = _find(parent, name, layout)
     except OSError as error:
         size = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in layout.values()) / 1e6
-        raise OutputError(
-            f"cannot write the memory-mapped cache {parent} ({cause(error)}): it takes {size:.0f} MB; free space or "
-            "move the dataset"
-        ) from error
+        remedy = f"it takes {size:.0f} MB; free space or move the dataset"
+        if parent.is_symlink() and not parent.is_dir():
+            remedy = "it is a link that leads to no folder; make that folder, or delete the link"
+        raise OutputError(f"cannot write the memory-mapped cache {parent} ({cause(error)}): {remedy}") from error
     if arrays is None:
         raise DatasetError(
             f"the memory-mapped cache {parent} was damaged while it was written ({'; '.join(damage.values())}); use "

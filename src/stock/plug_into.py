@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 if __name__ == "__main__":  # imports are absolute from src/, and Python looks for them beside a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -20,7 +20,7 @@ if __name__ == "__main__":
     open_closed_streams()
     signals.end_at_once_on_signals()
 
-from stock.plug import EXTENDED, MARKS, RECORD, PlugError, digest, planned_blocks, planned_files
+from stock.plug import EXTENDED, MARKS, RECORD, PlugError, digest, planned_blocks, planned_files, stock_files
 from stock.plug_changes import Changes, alone, apply, clear_remains, confined, content_of, mode_of, sweep, write
 from stock.plug_record import Record, read_record, recovered
 from utils.errors import UserError, cause, printable
@@ -115,9 +115,16 @@ def remove(source: Path, force: bool) -> str:
             changes[name] = without_block(source, name, known).encode()
     deleted = deletions(source, known.copied(), known, force)
     apply(source, {**changes, **deleted})
-    left = sweep(source, known.copied(), known.folders) or "; it is as it was"
+    left = sweep(source, known.copied(), known.folders) or kept(source, known.folders) or "; it is as it was"
     write(source, RECORD, None)
     return f"{source.parent}: {len(deleted)} files and {len(changes)} blocks removed{left}."
+
+
+def kept(source: Path, folders: list[str]) -> str:
+    """Return "", or the end of a sentence that names a folder of ours which holds what is not ours."""
+    stocks = {parent.as_posix() for name in stock_files() for parent in PurePosixPath(name).parents}
+    here = [name for name in folders if name not in stocks and mode_of(confined(source, name)) is not None]
+    return f"; {source / here[0]} is left behind, for it holds what is not ours" if here else ""
 
 
 def without_block(source: Path, name: str, record: Record) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from utils.files import writing_file
 FILE = "run.json"
 FORMAT, VERSION = "epymarl-offline run", 1
 ADVICE = "delete it and repeat --config, --env-config and the overrides of the run"
+CHECKSUM = "checksum"
 _LARGEST = 1 << 25  # bytes; a card with the moments of wide observations takes a few hundred thousand
 _KIND = DocumentKind("run description", FORMAT, VERSION, "format_version", _LARGEST, ADVICE, CheckpointError)
 # Entries that readers rely on, with their types. An entry whose type is a tuple may be null.
@@ -31,6 +33,7 @@ def write_description(folder: Path, description: dict[str, Any]) -> Path:
     """
     path = folder / FILE
     content = {"format": FORMAT, "format_version": VERSION, **description}
+    content[CHECKSUM] = checksum(content)
     with writing_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return path
@@ -59,12 +62,20 @@ def read_description(path: Path) -> dict[str, Any]:
     Raises CheckpointError, in one sentence, for a file that is damaged, of another program or of a later release.
     """
     content = _KIND.read(path)
+    if CHECKSUM in content and content[CHECKSUM] != checksum(content):  # earlier releases wrote none
+        raise CheckpointError(f"{path} is damaged or was edited (its content does not match its checksum); {ADVICE}")
     for key, kind in _ENTRIES.items():
         expected, null = (kind[0], True) if isinstance(kind, tuple) else (kind, False)
         value = content.get(key)
         if key not in content or not (isinstance(value, expected) or (null and value is None)):
             raise CheckpointError(f"{path}: its entry '{key}' is missing or no {expected.__name__}; {ADVICE}")
     return content
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """SHA-256 of all entries of a description but the checksum itself."""
+    rest = {key: value for key, value in content.items() if key != CHECKSUM}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode("ascii")).hexdigest()
 
 
 def plain_values(value: Any) -> Any:

@@ -19,6 +19,7 @@ from utils.redact import redacted
 
 MOST_BYTES = 200_000  # of a file of settings; the largest here has 10 000
 MOST_NODES = 50_000  # values in a YAML file after its aliases are followed
+LONG_TEXT = 100  # characters that count as one more value: an alias may stand for a long text, too
 MERGE = "tag:yaml.org,2002:merge"
 TEXT = "tag:yaml.org,2002:str"
 TOO_DEEP = "lists and mappings are nested too deeply; make it flatter"
@@ -130,13 +131,18 @@ def _construct(text: str, path: Path) -> Any:
 
 
 def _expanded(node: yaml.Node, path: Path, sizes: dict[int, int], above: set[int]) -> int:
-    """Number of values that a node stands for once its aliases are followed; refuses what cannot be a setting."""
+    """Number of values that a node stands for once its aliases are followed; refuses what cannot be a setting.
+
+    Every `LONG_TEXT` characters of a text count as one more.
+    """
     if id(node) in sizes:
         return sizes[id(node)]
     if id(node) in above:
         raise ConfigError(f"{path}: an alias refers to what it is in; write the value in its place")
     size = 1
-    if not isinstance(node, yaml.ScalarNode):
+    if isinstance(node, yaml.ScalarNode):
+        size += len(node.value) // LONG_TEXT
+    else:
         above.add(id(node))
         if isinstance(node, yaml.MappingNode):
             seen: dict[str, Any] = {}
@@ -146,6 +152,7 @@ def _expanded(node: yaml.Node, path: Path, sizes: dict[int, int], above: set[int
                     if key.tag != TEXT:
                         raise ConfigError(f"{path}: the key {shown(text)} is not text; write it in quotes")
                     _add(seen, text, (value.tag, value.value), path)
+                    size += len(text) // LONG_TEXT
                 size += _expanded(value, path, sizes, above)
         else:
             size += sum(_expanded(value, path, sizes, above) for value in node.value)

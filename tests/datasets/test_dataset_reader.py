@@ -149,6 +149,17 @@ def test_a_file_that_another_program_writes_is_said_to_be_held_open(written):
     assert read_dataset(path).n_episodes == 3
 
 
+def test_a_file_whose_writer_left_its_mark_is_said_so(tmp_path):
+    """HDF5 writes it with its latest format; it stays where the writer was killed."""
+    path = tmp_path / "d.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        file.swmr_mode = True
+        file.flush()
+        marked = path.read_bytes()
+    path.write_bytes(marked)
+    check_said(path, "is marked as being written by another program")
+
+
 @pytest.mark.parametrize("read", [read_dataset, resolve_dataset])
 @pytest.mark.parametrize("closed", ["file", "folder"])
 def test_a_file_without_read_permission_is_said_so(closed, read):

@@ -317,6 +317,14 @@ def test_a_cache_that_is_no_folder_is_one_sentence(uncached, make):
         read_dataset(uncached, memory_map=True)
 
 
+@pytest.mark.parametrize("target", ["nowhere", "d.h5.cache"], ids=["to nothing", "to itself"])
+def test_a_cache_that_is_a_link_to_no_folder_is_said_so(uncached, target):
+    Path(f"{uncached}.cache").symlink_to(target)
+    with pytest.raises(OutputError, match="is a link that leads to no folder; make that folder, or delete the link"):
+        read_dataset(uncached, memory_map=True)
+    assert sorted(file.name for file in uncached.parent.iterdir()) == ["d.h5", "d.h5.cache"]
+
+
 def test_an_array_of_any_name_makes_no_file(uncached):
     forge(uncached, {}, {"lock": np.zeros(1300, np.float32)})
     with pytest.raises(DatasetError, match="'lock' is not an array of a dataset"):

@@ -13,6 +13,7 @@ from deployment.loaded import LoadedPolicy, load_policy
 from loops.controller import build_mac
 from loops.described import described_settings
 from tests.command_line import ROOT
+from utils.description import write_description
 
 EXPERT = ROOT / "offline_data" / "mpe" / "simple_spread" / "policies" / "expert"
 CONTINUOUS = ("mean", "gaussian", "tanh_gaussian")
@@ -62,7 +63,7 @@ def make_run(folder: Path, env_info: dict[str, Any] | None = None, **keys: Any) 
         mac = build_mac(extend_scheme(scheme, preprocess), groups, args)
     (folder / "10").mkdir(parents=True)
     mac.save_models(str(folder / "10"))
-    (folder / "run.json").write_text(json.dumps(content))
+    write_description(folder, content)
     return folder
 
 

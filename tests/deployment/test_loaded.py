@@ -22,6 +22,7 @@ from loops.evaluator import Evaluator
 from runners import REGISTRY as runner_REGISTRY
 from tests.command_line import ROOT, CommandLine
 from tests.deployment.made import EXPERT, KINDS, OWN_BOUNDS, kind_name, make_policy, make_run
+from utils.description import write_description
 from utils.errors import CheckpointError, PolicyError
 from utils.logging import Logger
 
@@ -254,7 +255,7 @@ def test_a_damaged_description_is_one_sentence(tmp_path: Path, damage: str) -> N
     folder = make_run(tmp_path / "run", agent="mlp")
     content = json.loads((folder / "run.json").read_text())
     DAMAGES[damage](content)
-    (folder / "run.json").write_text(json.dumps(content))
+    write_description(folder, content)
     with pytest.raises(CheckpointError) as refusal:
         load_policy(folder)
     assert "\n" not in str(refusal.value) and str(folder) in str(refusal.value)

@@ -15,6 +15,7 @@ from deployment.loaded import load_policy
 from deployment.play import film
 from envs.mpe.spread_twin import SpreadTwin
 from tests.deployment.made import EXPERT, make_run
+from utils.description import write_description
 from utils.errors import EnvError, OutputError, PolicyError
 from utils.memory import MemoryShortage
 
@@ -24,7 +25,7 @@ def short_run(folder: Path) -> Path:
     shutil.copytree(EXPERT, folder)
     content = json.loads((folder / "run.json").read_text())
     content["environment"]["env_args"]["time_limit"] = 6
-    (folder / "run.json").write_text(json.dumps(content))
+    write_description(folder, content)
     return folder
 
 
@@ -88,7 +89,7 @@ def test_what_cannot_be_filmed_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         ({"env": "chess", "env_args": {}}, Exception, "env=chess"),
     ):
         folder = make_run(tmp_path / str(words)[:5], agent="mlp")
-        (folder / "run.json").write_text(json.dumps(content | {"environment": environment, "config": _config(folder)}))
+        write_description(folder, content | {"environment": environment, "config": _config(folder)})
         with pytest.raises(error, match=words):
             film(load_policy(folder), tmp_path / "film.gif")
     assert not (tmp_path / "film.gif").exists()

@@ -84,6 +84,47 @@ def test_an_agent_that_cannot_be_seen_is_refused_by_name(env_args: dict[str, Any
         played(env, 4)
 
 
+SEEN = {"a0": [0.0, 0.0], "a1": [0.0, 0.0]}
+WRONG_KINDS = {
+    "no observations": (None, {}, {}, {}, {}),
+    "a joining agent's observation is too wide": ({"a1": [0.0] * 5}, {}, {}, {}, {}),
+    "a joining agent's observation is too narrow": ({"a1": [0.0]}, {}, {}, {}, {}),
+    "a joining agent's observation is text": ({"a1": "xy"}, {}, {}, {}, {}),
+    "a list of rewards": (SEEN, [1.0, 1.0], {}, {}, {}),
+    "a reward of None": (SEEN, {"a0": None}, {}, {}, {}),
+    "no flags": (SEEN, {}, None, None, {}),
+    "no infos": (SEEN, {}, {}, {}, None),
+    "four parts": (SEEN, {}, {}, {}),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_KINDS)
+def test_what_pettingzoo_does_not_allow_is_one_sentence(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = make(JOINS, plan={"a0": [(0, 6)], "a1": [(1, 6)]}, time_limit=9)
+    env.reset()
+    simulator = env._simulator.env  # type: ignore[attr-defined]
+    monkeypatch.setattr(simulator, "step", lambda actions: WRONG_KINDS[case])
+    simulator.agents = ["a0", "a1"]
+    with pytest.raises(EnvError, match=r"step of tests.envs.toy_joins gives what|agent a1 of tests.envs.toy_joins is"):
+        env.step(np.zeros(2, dtype=np.int64))
+
+
+def test_an_error_of_the_environment_itself_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = make(JOINS, time_limit=9)
+    env.reset()
+    monkeypatch.setattr(env._simulator.env, "step", lambda actions: {}["mine"])  # type: ignore[attr-defined]
+    with pytest.raises(KeyError, match="mine"):
+        env.step(np.zeros(2, dtype=np.int64))
+
+
+def test_an_agent_may_join_in_the_step_in_which_the_last_one_leaves() -> None:
+    env = make(JOINS, plan={"a0": [(0, 3)], "a1": [(3, 6)]}, time_limit=9)
+    log = played(env, 6)
+    assert [entry[0] for entry in log] == [[t + 1, 0] for t in range(3)] + [[4, 14]] + [[0, t + 11] for t in (4, 5, 6)]
+    assert [entry[2] for entry in log[1:]] == [[1, 0]] * 3 + [[0, 1]] * 3
+    assert [entry[3] for entry in log] == [False] * 6 + [True]
+
+
 # ----------------------------------------------------------------------------------------------------- Gymnasium lists
 
 
@@ -145,4 +186,28 @@ def test_flags_that_fit_no_agents_are_one_sentence(flags: Any, sentence: str | N
         assert env.step(np.zeros(2, dtype=np.int64))[2]
         return
     with pytest.raises(EnvError, match=sentence):
+        env.step(np.zeros(2, dtype=np.int64))
+
+
+ROWS, PAID = [[0.0, 0.0]] * 2, [0.0, 0.0]
+WRONG_LISTS = {
+    "observations by agent": ({0: ROWS[0], 1: ROWS[1]}, PAID, False, False, {}),
+    "no observations": (None, PAID, False, False, {}),
+    "an observation is too wide": ([[0.0, 0.0], [0.0] * 3], PAID, False, False, {}),
+    "ragged rewards": (ROWS, [1.0, [2.0]], False, False, {}),
+    "rewards of text": (ROWS, ["1", "x"], False, False, {}),
+    "a mask is missing": (ROWS, PAID, False, False, {"action_mask": [[1, 1, 1]]}),
+    "no info": (ROWS, PAID, False, False, None),
+    "four parts": (ROWS, PAID, False, {}),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_LISTS)
+def test_what_a_list_of_agents_does_not_allow_is_one_sentence(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.envs.toy_ends import Team
+
+    monkeypatch.setattr(Team, "step", lambda self, actions: WRONG_LISTS[case])
+    env = make(f"{ENDS}:Nameless-v0", time_limit=9)
+    env.reset()
+    with pytest.raises(EnvError, match=r"Nameless-v0 gives (what Gymnasium|a dict of 2)|agent 1 of .* is to observe"):
         env.step(np.zeros(2, dtype=np.int64))

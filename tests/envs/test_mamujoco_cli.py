@@ -12,6 +12,7 @@ import pytest
 from datasets.dataset import read_dataset
 from tests.command_line import MAIN
 from tests.fork_server import run_script
+from utils.description import write_description
 
 SMALL = ("env_args.time_limit=8", "batch_size_run=3", "hidden_dim=8", "test_nepisode=2")
 ROLLOUT = ("batch_size=3", "buffer_size=3", "epochs=2", "minibatch=12", "t_max=48", "learner_log_interval=1")
@@ -36,7 +37,7 @@ def test_mappo_moves_a_robot_and_its_policy_is_used(runner: str, tmp_path: Path)
     if runner == "parallel":
         return
     description["environment"]["simulator"]["mujoco"] = "2.1.0"
-    (folder / "run.json").write_text(json.dumps(description))
+    write_description(folder, description)
     again = run(tmp_path, "with", "evaluate=True", f"checkpoint_path={folder}")
     assert again.returncode == 0 and "another simulator (mujoco is 2.1.0 there" in again.stderr, again.stderr
     path = tmp_path / "data.h5"

@@ -1,15 +1,17 @@
 """A run's own description: complete, readable without the configuration, refused in one sentence where damaged."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
 import torch as th
 
+from datasets.names import DATA_ROOT
 from loops.describe import environment_of
 from loops.described import described_policy
 from tests.command_line import CommandLine
-from utils.description import find_description, read_description
+from utils.description import CHECKSUM, find_description, read_description, write_description
 from utils.errors import CheckpointError
 from utils.settings import Settings
 
@@ -68,3 +70,31 @@ def test_a_damaged_description_is_refused(tmp_path: Path, content: str) -> None:
     with pytest.raises(CheckpointError) as refusal:
         read_description(tmp_path / "run.json")
     assert "\n" not in str(refusal.value)
+
+
+def test_every_flipped_bit_of_a_description_is_refused(tmp_path: Path) -> None:
+    """A digit of a bound, a size or a seed that became another one is still JSON."""
+    whole = (DATA_ROOT / "mpe/simple_spread/policies/expert/run.json").read_bytes()
+    content, chance, path = json.loads(whole), random.Random(5), tmp_path / "run.json"
+    path.write_bytes(whole)
+    assert read_description(path) == content
+    for _ in range(200):
+        flipped = bytearray(whole)
+        flipped[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+        path.write_bytes(flipped)
+        try:
+            found = read_description(path)
+        except CheckpointError:
+            continue
+        # what is accepted says the same: another kind of space between two entries, or no checksum any more
+        assert {key: found.get(key) for key in content if key != CHECKSUM} == {
+            key: value for key, value in content.items() if key != CHECKSUM
+        }
+
+
+def test_a_description_of_an_earlier_release_has_no_checksum(tmp_path: Path) -> None:
+    path = write_description(tmp_path, read_description(DATA_ROOT / "mpe/simple_spread/policies/expert/run.json"))
+    content = json.loads(path.read_text())
+    del content[CHECKSUM]
+    path.write_text(json.dumps(content))
+    assert read_description(path) == content

@@ -24,6 +24,7 @@ from datasets.sources.xor import generate_xor
 from tests.robustness.damage import BYTES, PickledCanary, edited, misplaced, text, value
 from tests.robustness.harness import Call, Generator, Target, ask
 from tests.robustness.readers import TINY
+from utils.description import CHECKSUM, checksum
 
 RUN = ("--config=bc_discrete", "--env-config=matrix_game", "with", *TINY[1:])
 STATE = "train_state.th"
@@ -61,6 +62,8 @@ def described(rng: random.Random, folder: Path) -> list[Call]:
     key = rng.choice(sorted(description))
     part = {key: description.pop(key)}
     description |= edited(rng, part)
+    if CHECKSUM in description:  # one that fits, so that the values are looked at
+        description[CHECKSUM] = checksum(description)
     (run / "run.json").write_text(json.dumps(description))
     return uses(rng, folder, str(run))
 

@@ -40,6 +40,11 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "an alias within itself, deeper": ("a: &x {b: [1, {c: *x}]}", "alias refers to what it is in"),
     "a billion laughs": (laughs(12), "aliases stand for more than"),
     "merged laughs": (merged_laughs(12), "aliases stand for more than"),
+    "a long text laughs": (f"a: &a {'x' * 100_000}\nb: [{', '.join(['*a'] * 9000)}]", "aliases stand for more than"),
+    "a long key laughs": (
+        f"a: &a {{? {'x' * 100_000} : 1}}\nb: [{', '.join(['*a'] * 9000)}]",
+        "aliases stand for more",
+    ),
     "a key twice": ("a: 1\nb: 2\na: 2\n", "the key 'a' occurs twice with two"),
     "a nested key twice": ("a: {b: 1, b: 2}", "the key 'b' occurs twice"),
     "a tab": ("a:\n\tb: 1", "not valid YAML"),

@@ -27,7 +27,7 @@ def read_npy(path: Path) -> np.ndarray:
 def read_header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, whether it is in Fortran's order, and type of the array that begins here in a file of `size` bytes.
 
-    Raises ValueError where there is none, and where the file is too short for it.
+    Raises ValueError where there is none, and where the file is too short or too long for it.
     """
     try:
         if np.lib.format.read_magic(file) != (1, 0):
@@ -37,11 +37,13 @@ def read_header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.d
         raise ValueError(f"its header cannot be understood: {type(error).__name__}") from error
     if dtype.kind not in "biuf":
         raise ValueError(f"it is of type {dtype}")
-    if any(length < 0 for length in shape):
+    if any(isinstance(length, bool) or length < 0 for length in shape):
         raise ValueError(f"its shape is {shape}")
     held = size - file.tell()
-    if math.prod(shape) * dtype.itemsize > held:  # of Python's integers, which do not overflow
-        raise ValueError(f"its header says shape {shape} and type {dtype}, for which {held} bytes are too few")
+    need = math.prod(shape) * dtype.itemsize  # of Python's integers, which do not overflow
+    if need != held:
+        few = "few" if need > held else "many"  # rows that the header leaves out would be lost
+        raise ValueError(f"its header says shape {shape} and type {dtype}, for which {held} bytes are too {few}")
     return shape, fortran_order, dtype
 
 

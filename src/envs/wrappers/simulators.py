@@ -1,7 +1,8 @@
 """PettingZoo's parallel API and Gymnasium's multi-agent convention behind one interface."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 from gymnasium import spaces
 
 from envs.wrappers.spaces import split_mask
-from utils.errors import EnvError
+from utils.errors import EnvError, one_line
+
+_PETTINGZOO, _GYMNASIUM = "PettingZoo's parallel API", "Gymnasium's convention for several agents"
 
 
 @dataclass
@@ -33,6 +36,21 @@ class Outcome:
     rewards: list[float] | float
     terminated: bool
     truncated: bool
+
+
+@contextmanager
+def reading(key: str, call: str, convention: str) -> Iterator[None]:
+    """A context that reads what `call` of a simulator gave. Raises `EnvError` for what the convention does not allow.
+
+    The simulator is called outside of it, so an error of its own keeps its traceback.
+    """
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        raise EnvError(
+            f"{call} of {key} gives what {convention} does not allow ({type(error).__name__}: {one_line(error)}); "
+            "wrap the environment so that it follows it"
+        ) from error
 
 
 class Simulator(ABC):
@@ -83,26 +101,30 @@ class PettingZooSimulator(Simulator):
             ) from error
 
     def reset(self, seed: int | None, options: dict[str, Any] | None) -> Seen:
-        observations, infos = self.env.reset(seed=seed, options=options)
-        self._acting = self._present()
-        self._cut: set[Any] = set()  # agents that were truncated, and have not come back
-        return self._seen(observations, infos)
+        given = self.env.reset(seed=seed, options=options)
+        with reading(self._key, "reset", _PETTINGZOO):
+            observations, infos = given
+            self._acting = self._present()
+            self._cut: set[Any] = set()  # agents that were truncated, and have not come back
+            return self._seen(observations, infos)
 
     def step(self, actions: Sequence[Any]) -> tuple[Seen, Outcome]:
         joint = {name: action for name, action in zip(self.names, actions, strict=True) if name in self._acting}
-        observations, rewards, terminations, truncations, infos = self.env.step(joint)
-        ended = {name for name in self.names if terminations.get(name) or truncations.get(name)}
-        self._cut |= {name for name in self._acting & ended if not terminations.get(name)}
-        self._acting = self._present() - ended
-        self._cut -= self._acting
-        over = not self._acting
-        team = is_number(rewards)
-        outcome = Outcome(
-            rewards=float(rewards) if team else [float(rewards.get(n, 0.0)) if n in joint else 0.0 for n in self.names],
-            terminated=over and not self._cut,
-            truncated=over and bool(self._cut),
-        )
-        return self._seen(observations, infos), outcome
+        given = self.env.step(joint)
+        with reading(self._key, "step", _PETTINGZOO):
+            observations, rewards, terminations, truncations, infos = given
+            ended = {name for name in self.names if terminations.get(name) or truncations.get(name)}
+            self._cut |= {name for name in self._acting & ended if not terminations.get(name)}
+            self._acting = self._present() - ended
+            self._cut -= self._acting
+            over = not self._acting
+            earned: list[float] | float
+            if is_number(rewards):
+                earned = float(rewards)
+            else:
+                earned = [float(rewards.get(name, 0.0)) if name in joint else 0.0 for name in self.names]
+            outcome = Outcome(earned, over and not self._cut, over and bool(self._cut))
+            return self._seen(observations, infos), outcome
 
     def _present(self) -> set[Any]:
         """Agents that the simulator lists now. Raises `EnvError` for one that it did not name beforehand."""
@@ -154,15 +176,23 @@ class GymnasiumSimulator(Simulator):
         self.names = [str(i) for i in range(len(self.action_spaces))]
 
     def reset(self, seed: int | None, options: dict[str, Any] | None) -> Seen:
-        observations, info = self.env.reset(seed=seed, options=options)
+        given = self.env.reset(seed=seed, options=options)
         self._ended = np.zeros(len(self.names), dtype=bool)  # (N,)
         self._cut = np.zeros(len(self.names), dtype=bool)  # (N,)
-        return self._seen(observations, info)
+        with reading(self._key, "reset", _GYMNASIUM):
+            observations, info = given
+            return self._seen(observations, info)
 
     def step(self, actions: Sequence[Any]) -> tuple[Seen, Outcome]:
         taken = zip(actions, self.action_spaces, self._ended, strict=True)
         joint = tuple(_idle(space) if ended else action for action, space, ended in taken)
-        observations, rewards, terminated, truncated, info = self.env.step(joint)
+        given = self.env.step(joint)
+        with reading(self._key, "step", _GYMNASIUM):
+            return self._taken_in(*given)
+
+    def _taken_in(
+        self, observations: Any, rewards: Any, terminated: Any, truncated: Any, info: Any
+    ) -> tuple[Seen, Outcome]:
         n_agents, team = len(self.names), is_number(rewards)
         if not team and np.shape(rewards) != (n_agents,):
             raise EnvError(
@@ -194,10 +224,10 @@ class GymnasiumSimulator(Simulator):
         return np.broadcast_to(flags.astype(bool), len(self.names))
 
     def _seen(self, observations: Sequence[Any], info: dict[str, Any]) -> Seen:
-        if len(observations) != len(self.names):
+        if isinstance(observations, Mapping) or len(observations) != len(self.names):
             raise EnvError(
-                f"{self._key} gives {len(observations)} observations for {len(self.names)} agents; wrap it so that "
-                "each agent has one, also after its end"
+                f"{self._key} gives a {type(observations).__name__} of {len(observations)} observations for "
+                f"{len(self.names)} agents; wrap it so that it gives a list with one for each, also after its end"
             )
         masks = info.get("action_mask")
         infos = [{"action_mask": None if masks is None else masks[i]} for i in range(len(self.names))]

@@ -8,13 +8,14 @@ from gymnasium import spaces
 
 from envs.multiagentenv import ActionSpace, check_continuous_actions, check_discrete_actions
 from utils.bounds import Bounds, shortest
-from utils.errors import EnvError
+from utils.errors import EnvError, one_line
 
 
 class Observations:
     """Observations as O float32 numbers per agent: boxes flattened, discrete spaces one-hot, padded with zeros."""
 
     def __init__(self, key: str, names: Sequence[str], observation_spaces: Sequence[Any]) -> None:
+        self._key, self._names = key, list(names)
         self._spaces = [without_mask(space) for space in observation_spaces]
         for name, space in zip(names, self._spaces, strict=True):
             if not isinstance(space, spaces.Space) or not space.is_np_flattenable:
@@ -36,8 +37,18 @@ class Observations:
         if observation is None:
             return row if before is None else before
         space = self._spaces[agent]
-        flat: Any = np.ravel(observation) if isinstance(space, spaces.Box) else spaces.flatten(space, observation)
-        row[: len(flat)] = flat
+        expected = spaces.flatdim(space)
+        try:
+            flat: Any = np.ravel(observation) if isinstance(space, spaces.Box) else spaces.flatten(space, observation)
+            fits = len(flat) == expected
+            row[:expected] = flat if fits else 0
+        except (TypeError, ValueError, LookupError):
+            fits = False
+        if not fits:
+            raise EnvError(
+                f"agent {self._names[agent]} of {self._key} is to observe {space}, and the environment gives "
+                f"{one_line(repr(observation))}; correct its observation_space, or what it gives"
+            )
         return row
 
 

@@ -186,3 +186,20 @@ def test_odd_names_of_checkouts_are_refused(checkout: str, capsys: pytest.Captur
     assert plug_into.main([checkout]) == 1
     sentence = capsys.readouterr().err
     assert sentence.count("\n") == 1 and sentence[:-1].isprintable()
+
+
+def test_a_folder_that_holds_what_is_not_ours_is_left_behind_and_said(
+    checkout: Path, victim: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = tree(checkout)
+    plug_into.main([str(checkout)])
+    cache = checkout / "src" / "stock" / "__pycache__"
+    cache.symlink_to(victim.parent / "__pycache__")
+    capsys.readouterr()
+    assert plug_into.main([str(checkout), "--remove"]) == 0
+    said = capsys.readouterr().out
+    assert f"{cache.parent} is left behind, for it holds what is not ours" in said and "as it was" not in said
+    assert list((victim.parent / "__pycache__").iterdir())
+    cache.unlink()
+    cache.parent.rmdir()
+    assert tree(checkout) == before
