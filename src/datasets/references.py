@@ -29,11 +29,12 @@ _PREDATORS: dict[tuple[str, str], Entry] = {
     ("simple_tag", "fbf17ef2be06cfde6799bb74bb816ade6b4c670dba38c3185ec5bf20cda0d239"): (135.25, -4.04, _HERE),
     ("simple_world", "bdd8e31ab3c51ca3e3dfa6fa78e4a6c0a4d8ec019939d03c901a0dfe2deb04b4"): (86.74, -6.45, _HERE),
 }
-# Robots by key and partition. Published returns are of other simulators and are not among them.
+# Robots by key and partition.
 _ROBOTS: dict[tuple[str, str], Entry] = {
     ("Ant", "2x4"): (1991.8, -42.9, _ROBOTS_HERE),
     ("HalfCheetah", "2x3"): (3578.0, -276.9, _ROBOTS_HERE),
     ("HalfCheetah", "6x1"): (4678.8, -276.9, _ROBOTS_HERE),
+    ("HalfCheetah-2x3", ""): (3568.8, -284.0, _OMAR),  # OMAR's own environment, on MuJoCo 2.0, which is not here
     ("Hopper", "3x1"): (3269.6, 16.0, _ROBOTS_HERE),
 }
 # Arguments with which the returns of the particle environments were measured; others change the returns.

@@ -247,14 +247,13 @@ def test_an_unknown_prey_leaves_the_environment_out(tmp_path: Path) -> None:
     assert "nothing was replayed" in " ".join(imported(folder, tmp_path, prey="none")[1])
 
 
-def test_references_are_those_of_the_published_prey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_references_are_those_of_the_prey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from datasets import references
     from envs.mpe.prey import load_prey
 
     folder = save(tmp_path / "data", logged("simple_tag"))
-    monkeypatch.setitem(references._PUBLISHED_PREYS, "simple_tag", load_prey("simple_tag", None, 14).checksum)
-    assert imported(folder, tmp_path)[0].card["reference"]["expert"] == 185.6
-    monkeypatch.setitem(references._PUBLISHED_PREYS, "simple_tag", "another")
+    assert imported(folder, tmp_path)[0].card["reference"] == reference_returns("mpe", {"key": "simple_tag"})
+    monkeypatch.delitem(references._PREDATORS, ("simple_tag", load_prey("simple_tag", None, 14).checksum))
     assert imported(folder, tmp_path)[0].card["reference"] is None
 
 
