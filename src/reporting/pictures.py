@@ -13,8 +13,8 @@ from reporting.across import profiles
 from reporting.assembled import Report, shortened
 from reporting.groups import Group, Task
 from reporting.numbers import by_rule
-from reporting.runs import Curve
-from utils.errors import printable
+from reporting.runs import Curve, ReportError
+from utils.errors import one_line, printable
 from utils.histogram import WEIGHT_EDGES
 
 Lines = dict[str, list[Curve]]  # by label, one curve per seed
@@ -24,19 +24,31 @@ MOST_SIZES = 10  # of replaced agents in Figures 2 and 3
 
 
 def pictures(report: Report) -> dict[str, bytes]:
-    """The PNG files of everything that the runs have, by name."""
-    with _plain_text():
-        found = {
-            "scores": _curves(_scores(report), _unit(report), _clock(report)),
-            "seconds": _curves(_by_seconds(report), _unit(report), "seconds from the start"),
-            "targets": _curves(_metric(report, "u_target"), "standard deviation of the target, u", "updates"),
-            "uncertainty": _curves(_by_size(report, "u"), "uncertainty u_k", "updates"),
-            "weights": _curves(_by_size(report, "w"), "weight w_k", "updates"),
-            "histogram": _histogram(report),
-            "heat": _heat(report),
-            "profiles": _profiles(report),
-            "budget": _budget(report),
-        }
+    """The PNG files of everything that the runs have, by name.
+
+    Raises ReportError where the drawing library cannot draw the runs' numbers, such as returns of 1e308.
+    """
+    try:
+        with _plain_text():
+            return _drawn(report)
+    except (ValueError, ArithmeticError) as error:
+        raise ReportError(
+            f"the runs' numbers cannot be drawn ({one_line(error)}); leave the pictures out, or the runs that diverged"
+        ) from error
+
+
+def _drawn(report: Report) -> dict[str, bytes]:
+    found = {
+        "scores": _curves(_scores(report), _unit(report), _clock(report)),
+        "seconds": _curves(_by_seconds(report), _unit(report), "seconds from the start"),
+        "targets": _curves(_metric(report, "u_target"), "standard deviation of the target, u", "updates"),
+        "uncertainty": _curves(_by_size(report, "u"), "uncertainty u_k", "updates"),
+        "weights": _curves(_by_size(report, "w"), "weight w_k", "updates"),
+        "histogram": _histogram(report),
+        "heat": _heat(report),
+        "profiles": _profiles(report),
+        "budget": _budget(report),
+    }
     return {name: picture for name, picture in found.items() if picture is not None}
 
 

@@ -210,3 +210,15 @@ def test_the_page_opens_in_a_browser(tmp_path: Path, capsys: pytest.CaptureFixtu
             browser.evaluate("performance.getEntriesByType('resource').filter(r => !r.name.startsWith('data:')).length")
             == 0
         )
+
+
+def test_numbers_that_cannot_be_drawn_are_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(figure: object) -> bytes:
+        raise ValueError("arange: cannot compute length")  # Matplotlib, of axes near 1e308
+
+    monkeypatch.setattr("reporting.pictures._png", refuses)
+    status, _, error = run_command(capsys, some_runs(tmp_path / "runs"), "--figures", tmp_path / "png")
+    assert status == 1 and "cannot be drawn (arange" in error and error.count("\n") == 1
+    assert not (tmp_path / "png").exists()
