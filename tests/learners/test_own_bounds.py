@@ -44,6 +44,7 @@ def cases() -> list[Any]:
     listed += [("comadice", {"advantage": kind}) for kind in ("joint", "mixed")]
     listed += [("spacql", {"cql_penalty": kind, "penalty_weights": "density"}) for kind in ("policy", "logsumexp")]
     listed += [("spacql", {"penalty_weights": "density", "loss_chunk": 1} | OWN_MEMORY)]
+    listed += [(alg, {"penalty_samples": "policies"}) for alg in ("macql", "omar")]
     return [pytest.param(alg, updates, id="-".join([alg, *map(str, updates.values())])) for alg, updates in listed]
 
 
