@@ -48,6 +48,7 @@ NOT_HERE = {
     "algs/comadice": {"value_memory=True", *(f"{key}={word}" for key in MIXERS for word in TEXTS)},
     **{f"algs/{alg}": {f"{key}={word}" for key in MIXERS for word in TEXTS} for alg in ("omiga", "icq")},
     "algs/omar": {"search_elites='12'"},  # more than are drawn
+    "algs/iql_cql": {"window='12'"},  # windows of recurrent agents
     "algs/iql": {"buffer_size='12'", "window='12'"},  # less than a batch; windows of recurrent agents
 }  # fmt: skip
 # Where a run without an environment, or without a learner, has a use.
