@@ -134,7 +134,7 @@ class OMARLearner(BaseLearner):
         has, obs = available(batch, NOW), rows_of(batch, "obs", NOW)  # (R, N, A), (R, N, O)
         outputs = self.unroll(self.mac, batch, NOW).flatten(0, 1)  # (R, N, A)
         own = self.policy.mode(outputs, has)  # (R, N, A)
-        value = self.critic(obs, own.unsqueeze(1))[0, :, 0]  # (R, N)
+        value = self.critic(obs, own.unsqueeze(1), members=1)[0, :, 0]  # (R, N)
         with th.no_grad():
             best, gain = self.best_actions(obs, own, value, has, noise["search"].flatten(0, 1))  # (R, N, A), (R, N)
         distance = -self.policy.log_prob(outputs, best, has) / self.policy.dimensions(has)  # (R, N)
@@ -157,7 +157,10 @@ class OMARLearner(BaseLearner):
             return self.policy.uniform(0.5 * (unit + 1)) * has.unsqueeze(1)
 
         found, found_value = search(
-            lambda unit: self.critic(obs, in_bounds(unit))[0], noise, self.args.search_std, self.args.search_elites
+            lambda unit: self.critic(obs, in_bounds(unit), members=1)[0],
+            noise,
+            self.args.search_std,
+            self.args.search_elites,
         )  # (R, N, A), (R, N)
         better = found_value > value  # (R, N)
         best = th.where(better.unsqueeze(-1), in_bounds(found.unsqueeze(1)).squeeze(1), own)  # (R, N, A)

@@ -187,8 +187,8 @@ def test_coefficient_0_is_independent_cql() -> None:
             th.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
-def judged(hills: Callable[[Tensor], Tensor], obs: Tensor, actions: Tensor) -> Tensor:
-    """In the critics' place: (R, K, N, A) -> (1, R, K, N)."""
+def judged(hills: Callable[[Tensor], Tensor], obs: Tensor, actions: Tensor, members: int) -> Tensor:
+    """In the critics' place, asked for one member: (R, K, N, A) -> (1, R, K, N)."""
     return hills((actions - MIDDLE.float()) / HALF.float()).unsqueeze(0)
 
 

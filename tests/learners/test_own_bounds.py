@@ -84,9 +84,9 @@ def test_every_action_that_a_learner_uses_lies_in_its_agents_own_bounds(
 
     local = LocalEnsemble.forward
 
-    def apart(self: Any, obs: Tensor, actions: Tensor | None = None) -> Tensor:
+    def apart(self: Any, obs: Tensor, actions: Tensor | None = None, members: int | None = None) -> Tensor:
         asked.extend(() if actions is None else (actions.detach(),))
-        return local(self, obs, actions)
+        return local(self, obs, actions, members)
 
     monkeypatch.setattr(LocalEnsemble, "forward", apart)
     monkeypatch.setattr(EnsembleCritic, "_single", single)
