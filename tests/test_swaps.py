@@ -46,6 +46,11 @@ TRAIN = {
     "spacql's configuration, cloning": ("spacql", (*OFFLINE, "learner=bc_learner"), False),
     "spacql online": ("spacql", (*ONLINE, *NOT_OFFLINE, "action_selector=gaussian"), False),
     "spacql_discrete online": ("spacql_discrete", (*ONLINE, DISCRETE, *NOT_OFFLINE), True),
+    "macql": ("macql", (*OFFLINE, "penalty_samples=policies"), False),
+    "omar, elites": ("omar", (*OFFLINE, "search_elites=5"), False),
+    "qmix_cql": ("qmix_cql", (*OFFLINE, DISCRETE), True),
+    "iql_cql, a network for each agent": (
+        "iql_cql", (*OFFLINE, DISCRETE, "mac=non_shared_mac", "agent=rnn_ns"), True),
     "matd3 on a dataset": ("matd3", (*OFFLINE, "offline=True"), False),
     "value learner, another mixer": ("vdn", (*ONLINE, DISCRETE, "mixer=monotone", "mixer_layers=1"), True),
 }  # fmt: skip
@@ -89,6 +94,9 @@ REFUSED = {
         "qmix", (*ONLINE, DISCRETE, "mixer=monotone", "mixer_activation=tanh"), True, "tanh: this is not convex"),
     "spacql's configuration, fitted Q evaluation": (
         "spacql", (*OFFLINE, "learner=fqe_learner"), False, "set policy_path to the directory of its run"),
+    "omar on discrete data": ("omar", (*OFFLINE, DISCRETE), True, "handles continuous actions"),
+    "value learner's configuration, with a penalty": (
+        "qmix", (*OFFLINE, DISCRETE, "offline=True", "learner=q_cql_learner"), True, "use --config=qmix_cql"),
     "an unknown mixer": ("qmix", (*ONLINE, DISCRETE, "mixer=qplex"), True, "qmix"),
 }  # fmt: skip
 

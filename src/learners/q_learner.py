@@ -86,8 +86,11 @@ class QLearner(BaseLearner):
 
     def q_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
         """Mean of (Q - y)^2 over valid transitions, and over agents where there is no mixer (M = N, else 1)."""
-        mask = transition_mask(batch).flatten()  # (R,)
-        values = self.unroll(self.mac, batch, EVERY)  # (B, T, N, A)
+        error, stats = self.squared_error(self.unroll(self.mac, batch, EVERY), batch)  # (R,)
+        return masked_mean(error, transition_mask(batch).flatten()), stats
+
+    def squared_error(self, values: Tensor, batch: EpisodeBatch) -> tuple[Tensor, Stats]:
+        """(Q - y)^2 of the learned values (B, T, N, A), a mean over the M values: (R,), and statistics."""
         taken = values[:, NOW].gather(-1, batch["actions"][:, NOW]).squeeze(-1)  # (B, T-1, N)
         if self.mixer is not None:
             taken = self.mixer(taken, batch["state"][:, NOW])  # (B, T-1, 1)
@@ -102,7 +105,7 @@ class QLearner(BaseLearner):
             "q_taken_mean": taken.detach().mean(-1),
             "target_mean": target.mean(-1),
         }
-        return masked_mean(error.square().mean(-1), mask), stats
+        return error.square().mean(-1), stats
 
     def target_value(self, batch: EpisodeBatch, online: Tensor) -> Tensor:
         """y = r + gamma (1 - terminated) Q'(t+1), (B, T-1, M). online: the learned values of rows t+1, (B, T-1, N, A).

@@ -49,6 +49,9 @@ def cases() -> list[Any]:
     listed += [
         ("implicit_q", {"discrete": kind, "shared_critics": True, "common_reward": False}) for kind in (False, True)
     ]
+    listed += [(alg, {"penalty_samples": "policies"}) for alg in ("macql", "omar")]
+    listed += [("iql_cql", {"common_reward": False}), ("qmix_cql", {"mixer": "vdn"})]
+    listed += [("omar", {"search_elites": 3, "shared_critics": True, "common_reward": False})]
     listed += [("mappo", {"discrete": kind, "ratio": "team", "common_reward": True}) for kind in (False, True)]
     listed += [(alg, {"discrete": kind, "common_reward": False}) for alg in ("mappo", "ippo") for kind in (False, True)]
     listed += [("mappo", {"discrete": False, "input_norm": "none", "scale_rewards": False} | SHARED_MEMORY)]

@@ -44,6 +44,7 @@ def cases() -> list[Any]:
     listed += [("comadice", {"advantage": kind}) for kind in ("joint", "mixed")]
     listed += [("spacql", {"cql_penalty": kind, "penalty_weights": "density"}) for kind in ("policy", "logsumexp")]
     listed += [("spacql", {"penalty_weights": "density", "loss_chunk": 1} | OWN_MEMORY)]
+    listed += [(alg, {"penalty_samples": "policies"}) for alg in ("macql", "omar")]
     return [pytest.param(alg, updates, id="-".join([alg, *map(str, updates.values())])) for alg, updates in listed]
 
 
@@ -83,9 +84,9 @@ def test_every_action_that_a_learner_uses_lies_in_its_agents_own_bounds(
 
     local = LocalEnsemble.forward
 
-    def apart(self: Any, obs: Tensor, actions: Tensor | None = None) -> Tensor:
+    def apart(self: Any, obs: Tensor, actions: Tensor | None = None, members: int | None = None) -> Tensor:
         asked.extend(() if actions is None else (actions.detach(),))
-        return local(self, obs, actions)
+        return local(self, obs, actions, members)
 
     monkeypatch.setattr(LocalEnsemble, "forward", apart)
     monkeypatch.setattr(EnsembleCritic, "_single", single)

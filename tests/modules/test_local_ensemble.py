@@ -196,3 +196,12 @@ def test_a_learners_networks_and_targets_are_all_filled() -> None:
         assert {layer.field for layer in layers.values()} == {"obs", "state"}
         for name, layer in layers.items():
             assert layer.filled and th.equal(layer.mean, scale[str(layer.field)][0]), name
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_members_can_be_asked_alone(kind: str, shared: bool) -> None:
+    critic = make(kind, 3, shared)
+    obs, actions = random(R, N, OBS), random(R, K, N, A, seed=1) if kind == "continuous" else None
+    for members in (1, 2):
+        th.testing.assert_close(critic(obs, actions, members), critic(obs, actions)[:members], **TIGHT)

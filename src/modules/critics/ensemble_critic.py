@@ -47,6 +47,10 @@ class EnsembleCritic(nn.Module):
         """Q_j of joint actions. state (R, S), actions (R, N, A) -> (E, R)."""
         return self._joint(state, actions.unsqueeze(1)).squeeze(-1)
 
+    def joint(self, state: Tensor, actions: Tensor) -> Tensor:
+        """Q_j of M joint actions of each state, whose part is computed once. actions (R, M, N, A) -> (E, R, M)."""
+        return self._joint(state, actions)
+
     def single_replacements(
         self, state: Tensor, actions: Tensor, alternatives: Tensor, members: int | None = None
     ) -> Tensor:

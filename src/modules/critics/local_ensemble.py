@@ -43,18 +43,26 @@ class LocalEnsemble(nn.Module):
         self.fc2 = StackedLinear(n_stack, args.hidden_dim, args.hidden_dim)
         self.fc3 = StackedLinear(n_stack, args.hidden_dim, int(args.n_actions) if self.gives_actions else 1)
 
-    def forward(self, obs: Tensor, actions: Tensor | None = None) -> Tensor:
-        """Observations (R, N, O), continuous actions (R, K, N, A) -> (E, R, N), (E, R, A, N) or (E, R, K, N)."""
-        seen = self.by_network(self._see(obs).unsqueeze(1))  # (E*G, rows, O')
-        x = th.baddbmm(self.fc1.bias, seen, self.fc1.weight[:, : self.n_seen])  # (E*G, rows, H)
+    def forward(self, obs: Tensor, actions: Tensor | None = None, members: int | None = None) -> Tensor:
+        """Observations (R, N, O), continuous actions (R, K, N, A) -> (E, R, N), (E, R, A, N) or (E, R, K, N).
+
+        members: only the first so many of each agent's networks (None: all); E is that number then.
+        """
+        members = self.members if members is None else members
+        seen = self.by_network(self._see(obs).unsqueeze(1), members)  # (E*G, rows, O')
+        first = self.fc1.weight[: len(seen)]  # (E*G, I, H)
+        x = th.baddbmm(self.fc1.bias[: len(seen)], seen, first[:, : self.n_seen])  # (E*G, rows, H)
         n_rows, n_actions = len(obs), 1
         if self.takes_actions:
             assert actions is not None
             n_actions = actions.shape[1]
-            change = th.bmm(self.by_network(actions), self.fc1.weight[:, self.n_seen :])  # (E*G, K*rows, H)
+            change = th.bmm(self.by_network(actions, members), first[:, self.n_seen :])  # (E*G, K*rows, H)
             x = (x.unsqueeze(1) + change.unflatten(1, (n_actions, -1))).flatten(1, 2)
-        values: Tensor = self.fc3(F.relu(self.fc2(F.relu(x))))  # (E*G, K*rows, 1 or A)
-        by_agent = values.unflatten(0, (self.members, -1)).unflatten(2, (n_actions, -1))  # (E, G, K, rows, 1 or A)
+        for layer in (self.fc2, self.fc3):
+            x = th.baddbmm(
+                layer.bias[: len(seen)], F.relu(x), layer.weight[: len(seen)]
+            )  # (E*G, K*rows, H), then 1 or A
+        by_agent = x.unflatten(0, (members, -1)).unflatten(2, (n_actions, -1))  # (E, G, K, rows, 1 or A)
         if self.shared:
             by_agent = by_agent.squeeze(1).unflatten(2, (n_rows, self.n_agents))  # (E, K, R, N, 1 or A)
             values = by_agent.permute(0, 2, 1, 4, 3)  # (E, R, K, 1 or A, N)
@@ -71,13 +79,13 @@ class LocalEnsemble(nn.Module):
         values: Tensor = self(obs, actions.unsqueeze(1))  # (E, R, 1, N)
         return values.squeeze(2)
 
-    def by_network(self, inputs: Tensor) -> Tensor:
-        """Inputs (R, K, N, I) for each network of the stack, the alternative slowest: (E*G, K*rows, I)."""
+    def by_network(self, inputs: Tensor, members: int) -> Tensor:
+        """Inputs (R, K, N, I) for each network of `members`, the alternative slowest: (E*G, K*rows, I)."""
         if self.shared:
             rows = inputs.transpose(0, 1).flatten(0, 2).unsqueeze(0)  # (1, K*R*N, I)
         else:
             rows = inputs.permute(2, 1, 0, 3).flatten(1, 2)  # (N, K*R, I)
-        return rows.repeat(self.members, 1, 1)
+        return rows.repeat(members, 1, 1)
 
     def _see(self, obs: Tensor) -> Tensor:
         seen: Tensor = self.normaliser(obs)  # (R, N, O)
