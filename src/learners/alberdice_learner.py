@@ -157,7 +157,8 @@ class AlberDICELearner(BaseLearner):
         for a number that alpha log E cancels, so one value is free.
         """
         ends = (transition_mask(batch) * batch["terminated"][:, NOW]).sum()
-        return ends * self.args.gamma / (1 - self.args.gamma)
+        steps: Tensor = ends * self.args.gamma / (1 - self.args.gamma)
+        return steps
 
     def response_loss(self, i: int, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
         """The dual, which moves nu_i alone, and the fit of e_i, which moves e_i alone."""
@@ -198,7 +199,8 @@ class AlberDICELearner(BaseLearner):
         """Squared norm of nu's gradient between two states (R, S), per standard deviation of the state: (R,)."""
         point = share * first + (1 - share) * second  # (R, S)
         gradient = th.func.grad(lambda states: value(states).sum())(point)  # (R, S)
-        return (gradient * value.normaliser.std).square().sum(-1)
+        per_deviation: Tensor = gradient * value.normaliser.std
+        return per_deviation.square().sum(-1)
 
     def fit(self, i: int, batch: EpisodeBatch, ratio: Tensor, target: Tensor) -> tuple[Tensor, Stats]:
         """rho_i / E[rho_i] (e_i(s, a_i) - sampled)^2 + c (log sum_a exp e_i(s, a) - E_(pi^D_i)[e_i(s, a)]), rows (R,).

@@ -17,8 +17,9 @@ from tests.learners.test_comadice_games import earned, probabilities, trained
 
 # Few and large steps, and an alpha that falls quickly from the payoffs' size on.
 XOR_KEYS: dict[str, Any] = {
-    "hidden_dim": 16, "gamma": 0.5, "value_lr": 0.03, "behaviour_lr": 0.03, "actor_lr": 0.03, "batch_size": 64,
-    "t_max": 150, "alpha_start": 1.0, "alpha_finish": 0.02, "alpha_anneal_time": 100, "gradient_penalty": 0.0,
+    "hidden_dim": 16, "gamma": 0.5, "value_lr": 0.03, "behaviour_lr": 0.03, "actor_lr": 0.1, "batch_size": 64,
+    "t_max": 250, "alpha_start": 1.0, "alpha_finish": 0.02, "alpha_anneal_time": 100, "gradient_penalty": 0.0,
+    "conservative": 0.0,
 }  # fmt: skip
 BRIDGE_KEYS: dict[str, Any] = {
     "hidden_dim": 64, "gamma": 0.9, "value_lr": 0.005, "behaviour_lr": 0.005, "actor_lr": 0.005, "batch_size": 1024,
