@@ -25,6 +25,7 @@ from tests.learners.learner_tester import (
 OPEN = ("auto", "stochastic")
 SHARED_MEMORY = {"mac": "basic_mac", "agent": "rnn", "obs_agent_id": True, "obs_last_action": True}
 OWN_MEMORY = {"mac": "non_shared_mac", "agent": "rnn_ns"}
+WITHOUT_MEMORY = {"alberdice"}  # refuse recurrent agents
 
 
 def cases() -> list[Any]:
@@ -36,7 +37,7 @@ def cases() -> list[Any]:
         kinds = kinds if keys["agent_output_type"] in OPEN else [{}]
         for kind in kinds:
             listed.append((alg, kind))
-            if keys.get("offline"):
+            if keys.get("offline") and alg not in WITHOUT_MEMORY:
                 listed += [(alg, kind | SHARED_MEMORY), (alg, kind | OWN_MEMORY)]
     listed += [("bc", {"discrete": False, "agent_output_type": "gaussian"}), ("bc", {"agent_output_type": "q"})]
     listed += [("spacql", {"discrete": kind, "penalty_weights": "density"}) for kind in (False, True)]

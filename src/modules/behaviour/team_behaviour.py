@@ -1,0 +1,81 @@
+"""The behaviour of the other agents, given one agent's action: what models of single agents cannot tell."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch as th
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from modules.behaviour.categorical_density import CategoricalDensity
+from modules.layers.masks import FORBIDDEN
+from modules.layers.normaliser import Normaliser
+from modules.layers.sizes import field_size
+
+
+class AutoregressiveDensity(nn.Module):
+    """mu(a_-i | s, a_i) = prod_j mu(a_j | s, a_i, a_<j) over the agents j other than i, in index order; discrete.
+
+    One network of two hidden ReLU layers for all j. Its inputs are the state, the actions of i and of the others before
+    j (zeros for the rest), and j one-hot. scheme: `state`. args: n_agents, n_actions, hidden_dim. agent: i.
+    """
+
+    shown: Tensor
+
+    def __init__(self, scheme: dict[str, Any], args: SimpleNamespace, agent: int) -> None:
+        super().__init__()
+        state_dim, n_agents = field_size(scheme, "state"), int(args.n_agents)
+        self.others = [j for j in range(n_agents) if j != agent]
+        shown = [[k == agent or k < j for k in range(n_agents)] for j in self.others]
+        self.register_buffer("shown", th.tensor(shown), persistent=False)  # (N-1, N) bool
+        self.normaliser = Normaliser(state_dim, field="state")
+        self.fc1 = nn.Linear(state_dim + n_agents * (args.n_actions + 1), args.hidden_dim)
+        self.fc2 = nn.Linear(args.hidden_dim, args.hidden_dim)
+        self.fc3 = nn.Linear(args.hidden_dim, args.n_actions)
+
+    def forward(self, state: Tensor, actions: Tensor, avail_actions: Tensor) -> Tensor:
+        """log mu of every action of every other agent, given the actions that it sees: (R, N-1, A).
+
+        state (R, S); actions (R, N, A) one-hot; avail_actions (R, N, A), of which unavailable ones have probability 0.
+        """
+        seen = th.where(self.shown.unsqueeze(-1), actions.unsqueeze(1), 0.0).flatten(2)  # (R, N-1, N*A)
+        states = self.normaliser(state).unsqueeze(1).expand(-1, len(self.others), -1)  # (R, N-1, S)
+        whose = th.eye(actions.shape[1], dtype=actions.dtype, device=actions.device)[self.others]  # (N-1, N)
+        inputs = th.cat([states, seen, whose.expand(len(actions), -1, -1)], dim=-1)  # (R, N-1, S+N*A+N)
+        logits = self.fc3(F.relu(self.fc2(F.relu(self.fc1(inputs)))))  # (R, N-1, A)
+        log_mu: Tensor = logits.masked_fill(avail_actions[:, self.others] == 0, FORBIDDEN).log_softmax(-1)
+        return log_mu
+
+
+class TeamBehaviour(nn.Module):
+    """mu_i(a_i | o_i) of every agent i, and of the others given its action, mu(a_-i | s, a_i); discrete actions.
+
+    obs (R, N, O), state (R, S), actions (R, N, A) one-hot, avail_actions (R, N, A).
+    """
+
+    def __init__(self, scheme: dict[str, Any], args: SimpleNamespace) -> None:
+        super().__init__()
+        self.alone = CategoricalDensity(scheme, args)
+        self.given = nn.ModuleList(AutoregressiveDensity(scheme, args, i) for i in range(args.n_agents))
+
+    def others(self, agent: int) -> list[int]:
+        """The agents but one, in index order."""
+        return [j for j in range(len(self.given)) if j != agent]
+
+    def of_agent(self, agent: int, obs: Tensor, avail_actions: Tensor) -> Tensor:
+        """log mu_i of every action of agent i, (R, A)."""
+        logits = self.alone.outputs(obs)[:, agent]  # (R, A)
+        return logits.masked_fill(avail_actions[:, agent] == 0, FORBIDDEN).log_softmax(-1)
+
+    def of_others(self, agent: int, state: Tensor, actions: Tensor, avail_actions: Tensor) -> Tensor:
+        """log mu of every action of the agents other than i, given i's and those of the others before: (R, N-1, A)."""
+        log_mu: Tensor = self.given[agent](state, actions, avail_actions)
+        return log_mu
+
+    def log_likelihood(self, obs: Tensor, state: Tensor, actions: Tensor, avail_actions: Tensor) -> Tensor:
+        """Of these actions, the sum over all models, (R,)."""
+        total = self.alone.log_prob(obs, actions.unsqueeze(1), avail_actions).sum((-2, -1))  # (R,)
+        for i in range(len(self.given)):
+            every = self.of_others(i, state, actions, avail_actions)  # (R, N-1, A)
+            total = total + (every * actions[:, self.others(i)]).sum((-2, -1))
+        return total
