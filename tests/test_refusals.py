@@ -29,7 +29,7 @@ from utils.validation import keys_of
 WORDS = ("True", "0.5", "None", "nonsense", "0", "-1", "nan", "[1, 2]", "{'a': 1}", "'12'")
 NUMBERS = {"0.5": 0.5, "0": 0, "-1": -1, "'12'": 12, "None": None}
 TEXTS = ("nonsense", "nan", "'12'")
-CONTINUOUS = ("matd3", "matd3_bc")  # algorithms that are tried on an environment of continuous actions
+CONTINUOUS = ("matd3", "matd3_bc", "b3c")  # algorithms that are tried on an environment of continuous actions
 # What a refusal tells a user to do, or which values there are.
 REMEDY = re.compile(
     r"this must be|must be |choose |did you mean|known:|give |set |use |write |needs |add |lower |raise |leave out|"

@@ -1,4 +1,4 @@
-"""What implicit Q-learning, OMIGA and ICQ share: values of single agents, a mixer, and cloning by weights."""
+"""What implicit Q-learning, OMIGA, ICQ and B3C share: values of single agents, a mixer, and cloning by weights."""
 
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -28,7 +28,8 @@ class LocalValuesLearner(BaseLearner):
     """q_i(o_i, a_i) of logged actions, v_i(o_i), and policies that clone with weights: no other action is looked at.
 
     M stands for the number of values that are learned: 1, the team's, where there is a mixer; else N, one of each
-    agent, on the team's reward or on its own. Mixers are monotone, so the team's value rises with every agent's.
+    agent, on the team's reward or on its own. Mixers are monotone, so the team's value rises with every agent's; a
+    subclass that looks at other actions, or takes other mixers, says so.
     members: critics q. state_values: whether there are v_i.
     """
 

@@ -111,7 +111,7 @@ RUN_KEYS: Keys = {
 # Keys that a run reads only where another key has one of these values.
 _OFFLINE, _ONLINE = ("offline", (True,)), ("offline", (False,))
 _EPSILON = ("action_selector", ("epsilon_greedy",))
-_MIXED, _MONOTONE = ("mixer", ("qmix", "monotone")), ("mixer", ("monotone",))
+_MIXED, _MONOTONE = ("mixer", ("qmix", "monotone", "free")), ("mixer", ("monotone",))
 READ_WHERE: dict[str, tuple[str, tuple[str | bool | None, ...]]] = {
     **dict.fromkeys(("memory_map", "reward_scaling", "validation_share", "train_reward", "burn_in"), _OFFLINE),
     **dict.fromkeys(

@@ -49,6 +49,8 @@ def cases() -> list[Any]:
     listed += [
         ("implicit_q", {"discrete": kind, "shared_critics": True, "common_reward": False}) for kind in (False, True)
     ]
+    listed += [("b3c", {"mixer": mixer}) for mixer in ("vdn", "monotone", "qmix")]
+    listed += [("b3c", {"target_clip": "none", "shared_critics": False, "ensemble_size": 1})]
     listed += [("mappo", {"discrete": kind, "ratio": "team", "common_reward": True}) for kind in (False, True)]
     listed += [(alg, {"discrete": kind, "common_reward": False}) for alg in ("mappo", "ippo") for kind in (False, True)]
     listed += [("mappo", {"discrete": False, "input_norm": "none", "scale_rewards": False} | SHARED_MEMORY)]

@@ -36,6 +36,11 @@ def actor_gradients(learner: Any, batch: EpisodeBatch, chunk: int | None = None)
     return loss, gradients
 
 
+def weights(learner: Any) -> Tensor:
+    """The policies' weights, in one row."""
+    return th.cat([parameter.detach().flatten() for parameter in learner.agent.parameters()])
+
+
 def uneven(learner: Any, rows: int = 6) -> EpisodeBatch:
     """Rows whose |Q| differ widely, and a few that are no transitions."""
     batch = make_batch(learner.args, rows=rows, steps=3, dtype=F64)
@@ -57,6 +62,28 @@ def test_without_value_it_is_behaviour_cloning_exactly() -> None:
     assert th.equal(loss, expected) and any(gradient.abs().sum() > 0 for gradient in gradients)
     for a, b in zip(gradients, theirs, strict=True):
         assert th.equal(a, b)
+
+
+def test_an_infinite_cloning_weight_is_behaviour_cloning() -> None:
+    """However large the value's weight: gradients per unit of cloning, and what training ends with."""
+    keys: dict[str, Any] = {"dtype": F64, "final_init": 0.5, "actor_lr": 0.003, "grad_norm_clip": 1e30}
+    ours = make_learner("matd3_bc", bc_weight=1e12, actor_update_interval=1, **keys)
+    cloning = make_learner("bc", discrete=False, **keys)
+    value = make_learner("matd3_bc", bc_weight=1.0, actor_update_interval=1, **keys)
+    for learner in (cloning, value):
+        learner.agent.load_state_dict(ours.agent.state_dict())
+    value.critic.load_state_dict(ours.critic.state_dict())
+    batch = uneven(ours)
+    for a, b in zip(actor_gradients(ours, batch)[1], actor_gradients(cloning, batch)[1], strict=True):
+        th.testing.assert_close(a / 1e12, b, rtol=1e-8, atol=1e-11)
+    for step in range(20):
+        for learner in (ours, cloning, value):
+            learner.train(make_batch(learner.args, dtype=F64, seed=step), step + 1, 0)
+    distance = {
+        name: float((weights(learner) - weights(cloning)).abs().max())
+        for name, learner in (("infinite", ours), ("one", value))
+    }
+    assert distance["infinite"] < 1e-4 < 1e-2 < distance["one"], distance
 
 
 def test_without_cloning_it_climbs_the_normalised_value() -> None:

@@ -16,6 +16,7 @@ CASES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("spacql", {"cql_penalty": "logsumexp"}, ("critic", "actor")),
     ("matd3", {}, ("critic", "actor")),
     ("matd3_bc", {}, ("critic", "actor")),
+    ("b3c", {}, ("q", "actor")),
     ("bc", {"agent_output_type": "mean"}, ("bc",)),
     ("bc", {"agent_output_type": "gaussian", "action_selector": "gaussian_policy"}, ("bc",)),
     ("implicit_q", {"mixer": "monotone"}, ("value", "q", "actor")),
