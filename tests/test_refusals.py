@@ -45,7 +45,8 @@ NOT_HERE = {
                    "window='12'"},
     # A checkpoint, a destination or an evaluation is missing; data are.
     "default": {"evaluate=True", "collect=True", "render=True", "dataset=None"},
-    "algs/comadice": {"value_memory=True", *(f"{key}={word}" for key in MIXERS for word in TEXTS)},
+    "algs/implicit_q": {"svn=True"},  # without a mixer
+    "algs/comadice": {"value_memory=True", "svn=True", *(f"{key}={word}" for key in MIXERS for word in TEXTS)},
     **{f"algs/{alg}": {f"{key}={word}" for key in MIXERS for word in TEXTS} for alg in ("omiga", "icq")},
     "algs/iql": {"buffer_size='12'", "window='12'"},  # less than a batch; windows of recurrent agents
 }  # fmt: skip

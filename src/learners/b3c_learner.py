@@ -74,7 +74,7 @@ class B3CLearner(ClippedTargets, LocalValuesLearner):
             free = self.next_value(batch, noise)  # (R,)
             clipped = self.clipped(free)  # (R,)
             target = self.backup(batch, clipped.unsqueeze(-1))  # (R, 1)
-        rows, stats = self.q_error(batch, target)
+        rows, stats = self.q_error(batch, target, context)
         return self.mean(rows, batch), stats | {"clipped": (clipped < free).to(rows.dtype)}
 
     # -- the policies ------------------------------------------------------------------------------------------------
