@@ -17,7 +17,7 @@ from learners.losses import NOW, clip_target, transition_mask
 from learners.matd3_bc_learner import MATD3BCLearner
 from learners.matd3_learner import MATD3Learner
 from tests.learners.learner_tester import F64, N_AGENTS, OBS, make_batch, make_learner, setting
-from utils.config import CONFIG
+from utils.config import CONFIG, algorithm, layered_config
 
 SOURCE = CONFIG.parent / "learners" / "matd3_bc_learner.py"
 
@@ -111,6 +111,15 @@ def test_the_two_weights_are_separate() -> None:
     parts = zip(*(actor_gradients(learner, batch)[1] for learner in (both, value, cloning)), strict=True)
     for a, b, c in parts:
         th.testing.assert_close(a, 3.0 * b + 0.5 * c, rtol=1e-10, atol=1e-12)
+
+
+def test_published_and_tuned_weights_are_both_there() -> None:
+    """TD3+BC's in the algorithm file, ours in the tuned file, which `tuned=none` leaves out."""
+    dataset = {"dataset": "mpe/simple_spread/medium-replay"}
+    tuned, published = (layered_config("matd3_bc", "mpe", dataset | more) for more in ({}, {"tuned": "none"}))
+    assert (tuned["q_weight"], published["q_weight"], algorithm("matd3_bc")["q_weight"]) == (40.0, 2.5, 2.5)
+    assert {key for key in tuned if tuned[key] != published[key]} == {"q_weight"}
+    assert tuned["bc_weight"] == 1.0
 
 
 # -- the batch's mean --------------------------------------------------------------------------------------------------
