@@ -48,7 +48,7 @@ NOT_HERE = {
     "algs/implicit_q": {"svn=True"},  # without a mixer
     "algs/comadice": {"value_memory=True", "svn=True", *(f"{key}={word}" for key in MIXERS for word in TEXTS)},
     **{f"algs/{alg}": {f"{key}={word}" for key in MIXERS for word in TEXTS} for alg in ("omiga", "icq")},
-    "algs/iql": {"buffer_size='12'", "window='12'", "svn=True"},  # less than a batch; windows of recurrent agents; no mixer
+    "algs/iql": {"buffer_size='12'", "window='12'", "svn=True"},  # below a batch; recurrent agents; no mixer
 }  # fmt: skip
 # Where a run without an environment, or without a learner, has a use.
 ALONE = {("default", "env"), ("algs/random", "learner"), ("algs/fqe", "env")}
