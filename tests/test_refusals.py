@@ -29,7 +29,7 @@ from utils.validation import keys_of
 WORDS = ("True", "0.5", "None", "nonsense", "0", "-1", "nan", "[1, 2]", "{'a': 1}", "'12'")
 NUMBERS = {"0.5": 0.5, "0": 0, "-1": -1, "'12'": 12, "None": None}
 TEXTS = ("nonsense", "nan", "'12'")
-CONTINUOUS = ("matd3", "matd3_bc", "macql", "omar")  # algorithms that are tried on an environment of continuous actions
+CONTINUOUS = ("matd3", "matd3_bc", "macql", "omar", "b3c")  # algorithms tried on an environment of continuous actions
 # What a refusal tells a user to do, or which values there are.
 REMEDY = re.compile(
     r"this must be|must be |choose |did you mean|known:|give |set |use |write |needs |add |lower |raise |leave out|"
@@ -45,11 +45,12 @@ NOT_HERE = {
                    "window='12'"},
     # A checkpoint, a destination or an evaluation is missing; data are.
     "default": {"evaluate=True", "collect=True", "render=True", "dataset=None"},
-    "algs/comadice": {"value_memory=True", *(f"{key}={word}" for key in MIXERS for word in TEXTS)},
+    "algs/implicit_q": {"svn=True"},  # without a mixer
+    "algs/comadice": {"value_memory=True", "svn=True", *(f"{key}={word}" for key in MIXERS for word in TEXTS)},
     **{f"algs/{alg}": {f"{key}={word}" for key in MIXERS for word in TEXTS} for alg in ("omiga", "icq")},
     "algs/omar": {"search_elites='12'"},  # more than are drawn
-    "algs/iql_cql": {"window='12'"},  # windows of recurrent agents
-    "algs/iql": {"buffer_size='12'", "window='12'"},  # less than a batch; windows of recurrent agents
+    "algs/iql_cql": {"window='12'", "svn=True"},  # windows of recurrent agents; no mixer
+    "algs/iql": {"buffer_size='12'", "window='12'", "svn=True"},  # below a batch; recurrent agents; no mixer
 }  # fmt: skip
 # Where a run without an environment, or without a learner, has a use.
 ALONE = {("default", "env"), ("algs/random", "learner"), ("algs/fqe", "env")}

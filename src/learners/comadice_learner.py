@@ -23,6 +23,7 @@ from learners.comadice_variants import VARIANTS, Variant
 from learners.imitation import Imitation
 from learners.losses import EVERY, FIRST, NEXT, NOW, masked_mean, rows_of, td_target, transition_mask
 from learners.optimisation import MIXER_KEYS, TARGET_KEYS, LossSpec, of_every_run, rate
+from learners.svn import normalised, spread
 from modules.critics.ensemble_critic import EnsembleCritic
 from modules.critics.local_critic import LocalCritic
 from modules.divergences import REGISTRY as divergence_REGISTRY
@@ -187,6 +188,16 @@ class ComaDICELearner(BaseLearner):
         gaps: Tensor = critic(batch["obs"][:, NOW], batch["actions_onehot"][:, NOW]) - self.value(batch["obs"][:, NOW])
         return gaps
 
+    def batch_context(self, name: str, batch: EpisodeBatch) -> Context:
+        """What `svn` divides the TD errors of q's loss by, ()."""
+        if name != "q" or not self.args.svn:
+            return {}
+        return {"spread": spread(self.mixed_q(batch), transition_mask(batch).flatten())}
+
+    def mixed_q(self, batch: EpisodeBatch) -> Tensor:
+        """Q^tot = M[q - nu] + M[nu] of the logged actions, (R,)."""
+        return self.mixed_advantage(batch) + self.nu(batch, NOW).flatten()
+
     def q_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
         """Box "MSE Loss for Q-function": (M[q - nu] - (r + gamma M[nu'] - M[nu]))^2, of nu' the targets'.
 
@@ -194,8 +205,9 @@ class ComaDICELearner(BaseLearner):
         """
         with th.no_grad():
             next_nu = self.nu(batch, NEXT, "" if self.variant is None else "target_")  # (B, T-1)
-        error = self.mixed_advantage(batch) + self.nu(batch, NOW).flatten() - self.backup(batch, next_nu)  # (R,)
-        return masked_mean(error.square(), transition_mask(batch).flatten()), {"q_error_abs": error.detach().abs()}
+        error = self.mixed_q(batch) - self.backup(batch, next_nu)  # (R,)
+        loss = masked_mean(normalised(error, context).square(), transition_mask(batch).flatten())
+        return loss, {"q_error_abs": error.detach().abs()}
 
     def joint_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
         """(e(s, a) - (r + gamma nu' - nu))^2: its minimum e is the mean of the sampled advantage over next states."""
@@ -243,6 +255,8 @@ def check_config(scheme: dict[str, Any], mac: Any, args: SimpleNamespace) -> Non
         raise ConfigError("value_loss=official has one weight per agent: set mixer=monotone mixer_layers=1")
     if args.gamma >= 1:
         raise ConfigError(f"gamma={args.gamma}: occupancies are discounted, choose a number below 1")
+    if args.svn and args.value_loss == "full" and args.advantage != "mixed":
+        raise ConfigError(f"svn=True needs the TD error of M[q - nu]: set advantage=mixed, not {args.advantage}")
     check_team_reward(scheme, "comadice_learner")
     if args.value_memory:
         check_memory(mac, args)

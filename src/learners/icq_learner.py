@@ -43,7 +43,8 @@ class ICQLearner(LocalValuesLearner):
     def batch_context(self, name: str, batch: EpisodeBatch) -> Context:
         """The logarithms of Z: of the next values, (), or of each agent's logged actions, (N,)."""
         if name == "q":
-            return {"log_z": log_mean_exp(self.next_q(batch) / self.args.value_temperature, bootstrapped(batch))}
+            log_z = log_mean_exp(self.next_q(batch) / self.args.value_temperature, bootstrapped(batch))
+            return {"log_z": log_z, **super().batch_context(name, batch)}
         outputs = self.unroll(self.mac, batch, NOW)  # (B, T-1, N, P)
         return {"log_z": log_mean_exp(self.exponent(outputs, batch).T, transition_mask(batch).flatten())}
 
@@ -72,7 +73,7 @@ class ICQLearner(LocalValuesLearner):
         """(y - Q(s, a))^2; steps without a logged next action, the last of episodes that were cut, count as 0."""
         with th.no_grad():
             target = self.targets(batch, context).flatten(0, 1)  # (R, 1)
-        rows, stats = self.q_error(batch, target)
+        rows, stats = self.q_error(batch, target, context)
         return self.mean(rows * has_target(batch), batch), stats
 
     # -- the policies ------------------------------------------------------------------------------------------------

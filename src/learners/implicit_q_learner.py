@@ -64,7 +64,7 @@ class ImplicitQLearner(LocalValuesLearner):
         """Eq. 6: (r + gamma V(s') - Q_j(s, a))^2, summed over the critics."""
         with th.no_grad():
             target = self.backup(batch, self.state_value(batch, NEXT))  # (R, M)
-        rows, stats = self.q_error(batch, target)
+        rows, stats = self.q_error(batch, target, context)
         return self.mean(rows, batch), stats
 
     def actor_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:

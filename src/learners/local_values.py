@@ -1,4 +1,4 @@
-"""What implicit Q-learning, OMIGA and ICQ share: values of single agents, a mixer, and cloning by weights."""
+"""What implicit Q-learning, OMIGA, ICQ and B3C share: values of single agents, a mixer, and cloning by weights."""
 
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -7,11 +7,12 @@ from typing import Any
 from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
-from learners.base_learner import BaseLearner, Logger, Stats
+from learners.base_learner import BaseLearner, Context, Logger, Stats
 from learners.checks import check_team_reward
 from learners.imitation import Imitation
 from learners.losses import NOW, masked_mean, rows_of, td_target, transition_mask
 from learners.optimisation import MIXER_KEYS, TARGET_KEYS, LossSpec, of_every_run, rate
+from learners.svn import check_svn, normalised, spread
 from modules.critics.local_ensemble import LOCAL_KEYS, LocalEnsemble
 from modules.layers.normaliser import Normaliser
 from modules.mixers import REGISTRY as mixer_REGISTRY
@@ -28,7 +29,8 @@ class LocalValuesLearner(BaseLearner):
     """q_i(o_i, a_i) of logged actions, v_i(o_i), and policies that clone the logged actions with weights.
 
     M stands for the number of values that are learned: 1, the team's, where there is a mixer; else N, one of each
-    agent, on the team's reward or on its own. Mixers are monotone, so the team's value rises with every agent's.
+    agent, on the team's reward or on its own. Mixers are monotone, so the team's value rises with every agent's; a
+    subclass that looks at other actions, or takes other mixers, says so.
     MEMBERS: the key that says how many critics q there are, None for one. STATE_VALUES: whether there are v_i.
     """
 
@@ -51,6 +53,7 @@ class LocalValuesLearner(BaseLearner):
 
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
+        check_svn(args)
         self.imitation = Imitation(scheme, args)
         members: int = 1 if self.MEMBERS is None else getattr(args, self.MEMBERS)
         self.q = LocalEnsemble(scheme, args, members, with_actions=True, shared=args.shared_critics)
@@ -67,6 +70,13 @@ class LocalValuesLearner(BaseLearner):
     @classmethod
     def critics(cls, config: Mapping[str, Any]) -> str:
         return "per agent" if config["mixer"] is None else cls.CRITICS
+
+    def batch_context(self, name: str, batch: EpisodeBatch) -> Context:
+        """What `svn` divides the TD errors of q's loss by, (E, 1, 1)."""
+        if name != "q" or not self.args.svn:
+            return {}
+        values = self.mixed(self.local_q(batch, NOW), batch, NOW).squeeze(-1)  # (E, R)
+        return {"spread": spread(values, transition_mask(batch).flatten()).view(-1, 1, 1)}
 
     # -- values ------------------------------------------------------------------------------------------------------
 
@@ -93,12 +103,15 @@ class LocalValuesLearner(BaseLearner):
         reward, terminated = rows_of(batch, "reward", NOW), rows_of(batch, "terminated", NOW)  # (R, 1 or N), (R, 1)
         return td_target(reward, terminated, next_value, self.args.gamma)
 
-    def q_error(self, batch: EpisodeBatch, target: Tensor) -> tuple[Tensor, Stats]:
-        """sum_j (M[q_j] - y)^2, a mean over the M values: of targets (R, M) the rows (R,), and statistics."""
+    def q_error(self, batch: EpisodeBatch, target: Tensor, context: Context) -> tuple[Tensor, Stats]:
+        """sum_j (M[q_j] - y)^2, a mean over the M values: of targets (R, M) the rows (R,), and statistics.
+
+        context: with the `spread` of the values where `svn` is set.
+        """
         values = self.mixed(self.local_q(batch, NOW), batch, NOW)  # (E, R, M)
         error = values - target
         stats = {"q_taken": values.detach().mean((0, -1)), "td_error_abs": error.detach().abs().mean((0, -1))}
-        return error.square().mean(-1).sum(0), stats | {"target": target.mean(-1)}
+        return normalised(error, context).square().mean(-1).sum(0), stats | {"target": target.mean(-1)}
 
     # -- policies ----------------------------------------------------------------------------------------------------
 

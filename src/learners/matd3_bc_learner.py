@@ -1,47 +1,34 @@
 """MA-TD3+BC: MATD3 on a dataset, its policies held to the data by cloning (Fujimoto & Gu 2021)."""
 
-import math
 from types import SimpleNamespace
 from typing import Any
 
-import torch as th
 from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
-from components.statistics import DataStatistics
 from learners.base_learner import Context, Logger, Noise, Stats
 from learners.imitation import Imitation
-from learners.losses import NOW, available, clip_target, masked_mean, transition_mask
+from learners.losses import NOW, available, masked_mean, transition_mask
 from learners.matd3_learner import MATD3Learner
-from utils.keys import POSITIVE, WEIGHT, Key
+from learners.target_clip import ClippedTargets
+from utils.keys import WEIGHT, Key
 
 
-class MATD3BCLearner(MATD3Learner):
+class MATD3BCLearner(ClippedTargets, MATD3Learner):
     """MATD3's critics; policies climb the normalised value and clone, with a weight for each term."""
 
     KEYS = {
         "q_weight": Key("weight of the normalised value in the policies' loss", WEIGHT),
         "bc_weight": Key("weight of cloning in the policies' loss", WEIGHT),
-        "target_clip": Key("what bounds bootstrapped values", ("none", "max_return", "max_return_to_go")),
-        "target_clip_multiple": Key("the bound, in multiples of that return", POSITIVE),
     }
     CONFIGS = ("matd3_bc", "matd3_bc")
-    bound: Tensor
 
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
         self.imitation = Imitation(scheme, args)
-        unset = math.inf if args.target_clip == "none" else math.nan  # without a dataset there is none: training stops
-        self.register_buffer("bound", th.tensor(unset, device=args.device), persistent=False)
-
-    def use_statistics(self, statistics: DataStatistics) -> None:
-        super().use_statistics(statistics)
-        if self.args.target_clip != "none":
-            largest = getattr(statistics, self.args.target_clip)  # of rewards before `reward_scale`
-            self.bound.fill_(self.args.reward_scale * self.args.target_clip_multiple * largest)
 
     def next_value(self, batch: EpisodeBatch, noise: Noise) -> Tensor:
-        return clip_target(super().next_value(batch, noise), self.bound)
+        return self.clipped(super().next_value(batch, noise))
 
     def batch_context(self, name: str, batch: EpisodeBatch) -> Context:
         """mean |Q_1| over the batch: a chunk's own mean would weigh its rows otherwise."""

@@ -60,7 +60,7 @@ class OMIGALearner(LocalValuesLearner):
         with th.no_grad():
             after = self.mixed(self.local_v(batch, NEXT, "target_"), batch, NEXT, "target_").squeeze(0)  # (R, 1)
             target = self.backup(batch, after)  # (R, 1)
-        rows, stats = self.q_error(batch, target)
+        rows, stats = self.q_error(batch, target, context)
         return self.mean(rows, batch), stats
 
     def value_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:

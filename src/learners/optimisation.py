@@ -31,7 +31,7 @@ TARGET_KEYS = {
 }
 MIXER_KEYS = of_every_run(
     "mixing_embed_dim", "hypernet_layers", "hypernet_embed", "mixer_layers", "mixer_nonneg", "mixer_activation",
-    "mixer_elu_alpha",
+    "mixer_elu_alpha", "svn",
 )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ class QCQLLearner(QLearner):
     def q_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
         """Mean of (Q - y)^2 + alpha xi over valid transitions; y is QLearner's, xi one of the two penalties below."""
         values = self.unroll(self.mac, batch, EVERY)  # (B, T, N, A)
-        error, stats = self.squared_error(values, batch)  # (R,)
+        error, stats = self.squared_error(values, batch, context)  # (R,)
         now = values[:, NOW].flatten(0, 1)  # (R, N, A)
         penalty = self.own_penalty(now, batch) if self.mixer is None else self.joint_penalty(now, batch, noise)  # (R,)
         stats["penalty"] = penalty.detach()

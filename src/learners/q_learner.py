@@ -12,6 +12,7 @@ from components.standarize_stream import RunningMeanStd
 from learners.base_learner import BaseLearner, Context, Logger, Noise, Stats
 from learners.losses import EVERY, NEXT, NOW, masked_mean, td_target, transition_mask
 from learners.optimisation import EITHER, HARD_OR_SOFT, MIXER_KEYS, TARGET_KEYS, LossSpec, rate
+from learners.svn import check_svn, normalised, spread
 from modules.layers.sizes import field_size
 from modules.mixers import REGISTRY as mixer_REGISTRY
 from modules.mixers import build_mixer
@@ -86,14 +87,12 @@ class QLearner(BaseLearner):
 
     def q_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
         """Mean of (Q - y)^2 over valid transitions, and over agents where there is no mixer (M = N, else 1)."""
-        error, stats = self.squared_error(self.unroll(self.mac, batch, EVERY), batch)  # (R,)
+        error, stats = self.squared_error(self.unroll(self.mac, batch, EVERY), batch, context)  # (R,)
         return masked_mean(error, transition_mask(batch).flatten()), stats
 
-    def squared_error(self, values: Tensor, batch: EpisodeBatch) -> tuple[Tensor, Stats]:
+    def squared_error(self, values: Tensor, batch: EpisodeBatch, context: Context) -> tuple[Tensor, Stats]:
         """(Q - y)^2 of the learned values (B, T, N, A), a mean over the M values: (R,), and statistics."""
-        taken = values[:, NOW].gather(-1, batch["actions"][:, NOW]).squeeze(-1)  # (B, T-1, N)
-        if self.mixer is not None:
-            taken = self.mixer(taken, batch["state"][:, NOW])  # (B, T-1, 1)
+        taken = self.taken(values[:, NOW], batch)  # (B, T-1, M)
         with th.no_grad():
             target = self.target_value(batch, values[:, NEXT].detach())  # (B, T-1, M)
             if self.ret_ms is not None:
@@ -105,7 +104,22 @@ class QLearner(BaseLearner):
             "q_taken_mean": taken.detach().mean(-1),
             "target_mean": target.mean(-1),
         }
-        return error.square().mean(-1), stats
+        return normalised(error, context).square().mean(-1), stats
+
+    def batch_context(self, name: str, batch: EpisodeBatch) -> Context:
+        """What `svn` divides the TD errors by, ()."""
+        if not self.args.svn:
+            return {}
+        values = self.taken(self.unroll(self.mac, batch, NOW), batch).flatten()  # (R,)
+        return {"spread": spread(values, transition_mask(batch).flatten())}
+
+    def taken(self, values: Tensor, batch: EpisodeBatch) -> Tensor:
+        """Q(s, a) of the logged actions, mixed where there is a mixer: (B, T-1, N, A) -> (B, T-1, M)."""
+        chosen = values.gather(-1, batch["actions"][:, NOW]).squeeze(-1)  # (B, T-1, N)
+        if self.mixer is None:
+            return chosen
+        mixed: Tensor = self.mixer(chosen, batch["state"][:, NOW])  # (B, T-1, 1)
+        return mixed
 
     def target_value(self, batch: EpisodeBatch, online: Tensor) -> Tensor:
         """y = r + gamma (1 - terminated) Q'(t+1), (B, T-1, M). online: the learned values of rows t+1, (B, T-1, N, A).
@@ -137,5 +151,6 @@ def check_config(scheme: dict[str, Any], args: SimpleNamespace, mixer: str | Non
             f"q_learner needs agents whose outputs are action values, not agent_output_type={args.agent_output_type}: "
             "set agent_output_type=q action_selector=epsilon_greedy"
         )
+    check_svn(args)
     if mixer is not None and field_size(scheme, "reward") != 1:
         raise ConfigError(f"mixer={mixer} needs one team reward: set common_reward=True, or mixer=None")

@@ -23,7 +23,7 @@ from utils.errors import ConfigError
 from utils.manifest import write_manifest
 
 # Keys that every run of this repository has. Stock's default.yaml lacks them, and so may a user's algorithm file.
-DEFAULTS: dict[str, Any] = {"window": None, "burn_in": 0, "loss_chunk": None, "compile": False}
+DEFAULTS: dict[str, Any] = {"window": None, "burn_in": 0, "loss_chunk": None, "compile": False, "svn": False}
 
 
 class InStock(BaseLearner):

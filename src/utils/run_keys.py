@@ -102,6 +102,7 @@ RUN_KEYS: Keys = {
     "mixer_nonneg": Key("function that makes weights non-negative", str),
     "mixer_activation": Key("activation between two layers", str),  # the mixer says why others do not serve
     "mixer_elu_alpha": Key("alpha of elu", WEIGHT),  # the mixer refuses those above 1, with its reason
+    "svn": Key("divide TD errors of mixed values by the batch's mean absolute deviation of these values", bool),
     # -- bookkeeping of sweeps --
     "repeat_id": Key("number of a repetition", INDEX),
     "label": Key("free text", str),
@@ -111,7 +112,7 @@ RUN_KEYS: Keys = {
 # Keys that a run reads only where another key has one of these values.
 _OFFLINE, _ONLINE = ("offline", (True,)), ("offline", (False,))
 _EPSILON = ("action_selector", ("epsilon_greedy",))
-_MIXED, _MONOTONE = ("mixer", ("qmix", "monotone")), ("mixer", ("monotone",))
+_MIXED, _MONOTONE = ("mixer", ("qmix", "monotone", "free")), ("mixer", ("monotone",))
 READ_WHERE: dict[str, tuple[str, tuple[str | bool | None, ...]]] = {
     **dict.fromkeys(("memory_map", "reward_scaling", "validation_share", "train_reward", "burn_in"), _OFFLINE),
     **dict.fromkeys(
@@ -124,6 +125,7 @@ READ_WHERE: dict[str, tuple[str, tuple[str | bool | None, ...]]] = {
     "final_init": ("agent", ("mlp", "mlp_ns")),
     **dict.fromkeys(("mixing_embed_dim", "hypernet_layers", "hypernet_embed"), _MIXED),
     **dict.fromkeys(("mixer_layers", "mixer_nonneg", "mixer_activation", "mixer_elu_alpha"), _MONOTONE),
+    "svn": ("mixer", ("qmix", "vdn", "monotone", "free")),
 }
 # Keys of every run that only learners read, which then declare them.
 READ_BY_LEARNERS = frozenset({"lr", "add_value_last_step", "loss_chunk", "compile", "learner_log_interval",

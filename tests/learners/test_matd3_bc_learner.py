@@ -17,7 +17,7 @@ from learners.losses import NOW, clip_target, transition_mask
 from learners.matd3_bc_learner import MATD3BCLearner
 from learners.matd3_learner import MATD3Learner
 from tests.learners.learner_tester import F64, N_AGENTS, OBS, make_batch, make_learner, setting
-from utils.config import CONFIG
+from utils.config import CONFIG, algorithm, layered_config
 
 SOURCE = CONFIG.parent / "learners" / "matd3_bc_learner.py"
 
@@ -34,6 +34,11 @@ def actor_gradients(learner: Any, batch: EpisodeBatch, chunk: int | None = None)
     index = [spec.name for spec in learner.LOSSES].index("actor" if len(learner.LOSSES) > 1 else "bc")
     loss, gradients, _ = learner.gradients(learner.LOSSES[index], batch, False)
     return loss, gradients
+
+
+def weights(learner: Any) -> Tensor:
+    """The policies' weights, in one row."""
+    return th.cat([parameter.detach().flatten() for parameter in learner.agent.parameters()])
 
 
 def uneven(learner: Any, rows: int = 6) -> EpisodeBatch:
@@ -57,6 +62,28 @@ def test_without_value_it_is_behaviour_cloning_exactly() -> None:
     assert th.equal(loss, expected) and any(gradient.abs().sum() > 0 for gradient in gradients)
     for a, b in zip(gradients, theirs, strict=True):
         assert th.equal(a, b)
+
+
+def test_an_infinite_cloning_weight_is_behaviour_cloning() -> None:
+    """However large the value's weight: gradients per unit of cloning, and what training ends with."""
+    keys: dict[str, Any] = {"dtype": F64, "final_init": 0.5, "actor_lr": 0.003, "grad_norm_clip": 1e30}
+    ours = make_learner("matd3_bc", bc_weight=1e12, actor_update_interval=1, **keys)
+    cloning = make_learner("bc", discrete=False, **keys)
+    value = make_learner("matd3_bc", bc_weight=1.0, actor_update_interval=1, **keys)
+    for learner in (cloning, value):
+        learner.agent.load_state_dict(ours.agent.state_dict())
+    value.critic.load_state_dict(ours.critic.state_dict())
+    batch = uneven(ours)
+    for a, b in zip(actor_gradients(ours, batch)[1], actor_gradients(cloning, batch)[1], strict=True):
+        th.testing.assert_close(a / 1e12, b, rtol=1e-8, atol=1e-11)
+    for step in range(20):
+        for learner in (ours, cloning, value):
+            learner.train(make_batch(learner.args, dtype=F64, seed=step), step + 1, 0)
+    distance = {
+        name: float((weights(learner) - weights(cloning)).abs().max())
+        for name, learner in (("infinite", ours), ("one", value))
+    }
+    assert distance["infinite"] < 1e-4 < 1e-2 < distance["one"], distance
 
 
 def test_without_cloning_it_climbs_the_normalised_value() -> None:
@@ -84,6 +111,15 @@ def test_the_two_weights_are_separate() -> None:
     parts = zip(*(actor_gradients(learner, batch)[1] for learner in (both, value, cloning)), strict=True)
     for a, b, c in parts:
         th.testing.assert_close(a, 3.0 * b + 0.5 * c, rtol=1e-10, atol=1e-12)
+
+
+def test_published_and_tuned_weights_are_both_there() -> None:
+    """TD3+BC's in the algorithm file, ours in the tuned file, which `tuned=none` leaves out."""
+    dataset = {"dataset": "mpe/simple_spread/medium-replay"}
+    tuned, published = (layered_config("matd3_bc", "mpe", dataset | more) for more in ({}, {"tuned": "none"}))
+    assert (tuned["q_weight"], published["q_weight"], algorithm("matd3_bc")["q_weight"]) == (40.0, 2.5, 2.5)
+    assert {key for key in tuned if tuned[key] != published[key]} == {"q_weight"}
+    assert tuned["bc_weight"] == 1.0
 
 
 # -- the batch's mean --------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ CASES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("matd3_bc", {}, ("critic", "actor")),
     ("macql", {"penalty_samples": "policies"}, ("critic", "actor")),
     ("omar", {"penalty_samples": "policies"}, ("critic", "actor")),
+    ("b3c", {}, ("q", "actor")),
     ("bc", {"agent_output_type": "mean"}, ("bc",)),
     ("bc", {"agent_output_type": "gaussian", "action_selector": "gaussian_policy"}, ("bc",)),
     ("implicit_q", {"mixer": "monotone"}, ("value", "q", "actor")),

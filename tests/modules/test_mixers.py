@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modules.mixers import REGISTRY, build_mixer
+from modules.mixers import NOT_MONOTONE, REGISTRY, build_mixer
 from utils.errors import ConfigError
 
 B, T, N, S = 4, 3, 3, 5
@@ -19,7 +19,7 @@ def make(name: str, **keys: Any) -> Any:
     args = SimpleNamespace(n_agents=N, state_shape=(S,), mixing_embed_dim=8, hypernet_layers=1, hypernet_embed=16)
     vars(args).update(keys)
     mixer = build_mixer(name, args)
-    assert isinstance(mixer, REGISTRY[name])
+    assert isinstance(mixer, {**REGISTRY, **NOT_MONOTONE}[name])
     return mixer
 
 
@@ -59,6 +59,28 @@ def test_qmix_equals_its_formula_row_by_row() -> None:
             hidden = F.elu(qs[b, t] @ w_1 + mixer.hyper_b_1(states[b, t]))
             expected = hidden @ mixer.hyper_w_final(states[b, t]).abs() + mixer.V(states[b, t])[0]
             th.testing.assert_close(total[b, t, 0], expected)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_free_mixer_is_qmix_without_its_signs(layers: int) -> None:
+    """The same function where weights are positive; elsewhere the team may lose by an agent's gain."""
+    th.manual_seed(1)
+    mixer = make("free", hypernet_layers=layers)
+    assert (slopes(mixer, 0, 1.0) < 0).any() and (slopes(mixer, 0, 1.0) > 0).any()
+    qs, states = th.randn(B, T, N), th.randn(B, T, S)
+    total, bare = mixer(qs, states), mixer(qs, states, with_bias=False)
+    for b in range(B):
+        for t in range(T):
+            w_1 = mixer.hyper_w_1(states[b, t]).view(N, 8)
+            hidden = F.elu(qs[b, t] @ w_1 + mixer.hyper_b_1(states[b, t]))
+            without = hidden @ mixer.hyper_w_final(states[b, t])
+            th.testing.assert_close(bare[b, t, 0], without)
+            th.testing.assert_close(total[b, t, 0], without + mixer.hyper_b_final(states[b, t])[0])
+    qmix = make("qmix", hypernet_layers=layers)
+    same = {key.replace("hyper_b_final", "V"): value for key, value in mixer.state_dict().items()}
+    qmix.load_state_dict({key: value.abs() if key.startswith("hyper_w") else value for key, value in same.items()})
+    mixer.load_state_dict({key.replace("V", "hyper_b_final"): value for key, value in qmix.state_dict().items()})
+    th.testing.assert_close(mixer(qs, states.abs()), qmix(qs, states.abs()))
 
 
 def test_other_depths_are_refused() -> None:
