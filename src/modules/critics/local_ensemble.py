@@ -51,7 +51,7 @@ class LocalEnsemble(nn.Module):
         members = self.members if members is None else members
         seen = self.by_network(self._see(obs).unsqueeze(1), members)  # (E*G, rows, O')
         first = self.fc1.weight[: len(seen)]  # (E*G, I, H)
-        x = th.baddbmm(self.fc1.bias[: len(seen)], seen, first[:, : self.n_seen])  # (E*G, rows, H)
+        x: Tensor = th.baddbmm(self.fc1.bias[: len(seen)], seen, first[:, : self.n_seen])  # (E*G, rows, H)
         n_rows, n_actions = len(obs), 1
         if self.takes_actions:
             assert actions is not None
@@ -65,7 +65,7 @@ class LocalEnsemble(nn.Module):
         by_agent = x.unflatten(0, (members, -1)).unflatten(2, (n_actions, -1))  # (E, G, K, rows, 1 or A)
         if self.shared:
             by_agent = by_agent.squeeze(1).unflatten(2, (n_rows, self.n_agents))  # (E, K, R, N, 1 or A)
-            values = by_agent.permute(0, 2, 1, 4, 3)  # (E, R, K, 1 or A, N)
+            values: Tensor = by_agent.permute(0, 2, 1, 4, 3)  # (E, R, K, 1 or A, N)
         else:
             values = by_agent.permute(0, 3, 2, 4, 1)  # (E, R, K, 1 or A, N)
         values = values.flatten(2, 3)  # (E, R, K, N): K is 1, A or the number of candidates
