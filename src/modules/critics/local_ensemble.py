@@ -51,7 +51,7 @@ class LocalEnsemble(nn.Module):
         members = self.members if members is None else members
         seen = self.by_network(self._see(obs).unsqueeze(1), members)  # (E*G, rows, O')
         first = self.fc1.weight[: len(seen)]  # (E*G, I, H)
-        x = th.baddbmm(self.fc1.bias[: len(seen)], seen, first[:, : self.n_seen])  # (E*G, rows, H)
+        x: Tensor = th.baddbmm(self.fc1.bias[: len(seen)], seen, first[:, : self.n_seen])  # (E*G, rows, H)
         n_rows, n_actions = len(obs), 1
         if self.takes_actions:
             assert actions is not None
