@@ -53,8 +53,11 @@ def _names(key: str, array: np.ndarray) -> list[str]:
 
 def _range(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Least and greatest value of each column, (M,) each."""
-    blocks = [array[start:stop].reshape(stop - start, -1) for start, stop in row_blocks(array)]
-    return np.min([block.min(0) for block in blocks], 0), np.max([block.max(0) for block in blocks], 0)
+    low, high = array[0], array[0]
+    for start, stop in row_blocks(array):
+        block = array[start:stop]
+        low, high = np.minimum(low, block.min(0)), np.maximum(high, block.max(0))
+    return low.reshape(-1), high.reshape(-1)
 
 
 def _clocks(dataset: OfflineDataset, key: str, width: np.ndarray) -> np.ndarray:
