@@ -63,9 +63,9 @@ class DiskArray:
 
     def __getitem__(self, key: Any) -> Any:
         """Rows by a range, a number, row numbers or a mask; what follows in a tuple chooses among their values."""
-        if isinstance(key, tuple):
-            return self[key[0]] if len(key) == 1 else self._rows(key[0])[(slice(None), *key[1:])]
-        return self._rows(key)[0] if isinstance(key, int | np.integer) else self._rows(key)
+        first, rest = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
+        rows = self._rows(first)
+        return rows[(0, *rest)] if isinstance(first, int | np.integer) else rows[(slice(None), *rest)]
 
     def _rows(self, key: Any) -> np.ndarray:
         if isinstance(key, slice) and key.step in (None, 1):

@@ -67,12 +67,16 @@ def _clocks(dataset: OfflineDataset, key: str, width: np.ndarray) -> np.ndarray:
     chosen = chosen[np.diff(offsets)[chosen] >= 4]  # two increments at least, of the rows before the final one
     if len(chosen) < 2:
         return np.zeros(0, int)
-    episodes = [dataset.arrays[key][offsets[e] : offsets[e + 1] - 1] for e in chosen]
-    episodes = [rows.reshape(len(rows), -1).astype(np.float64) for rows in episodes]  # (L, M) each
+
+    def steps_of(episode: int) -> np.ndarray:
+        rows = dataset.arrays[key][offsets[episode] : offsets[episode + 1] - 1]
+        return np.asarray(rows.reshape(len(rows), -1), np.float64)  # (L, M)
+
     slack = _SAME * width + 1e-12
-    longest = max(episodes, key=len)
+    longest = steps_of(chosen[np.argmax(np.diff(offsets)[chosen])])
     alike, even = np.ones(len(width), bool), np.ones(len(width), bool)
-    for rows in episodes:
+    for episode in chosen:
+        rows = steps_of(episode)
         alike &= (np.abs(rows - longest[: len(rows)]) <= slack).all(0)
         steps = np.diff(rows, axis=0)  # (L - 1, M)
         even &= (np.abs(steps - steps.mean(0)) <= slack).all(0) & (np.abs(steps.mean(0)) > 10 * slack)
