@@ -93,7 +93,7 @@ class DiskArray:
         return found if rows is index else found[np.cumsum(new) - 1]
 
     def _announce(self, edges: list[int], places: list[int]) -> None:
-        """Tell the system what will be read, so that a disk works on all of it at once and not on one piece at a time."""
+        """Tell the system what will be read, so that a disk works on all of it at once, not piece by piece."""
         if len(places) < 2:
             return
         for first, last, row in zip(edges[:-1], edges[1:], places, strict=True):

@@ -31,7 +31,7 @@ SIZES = (0, 1, 10**6, 10**9, 2**40, 2**62, -1)
 
 @functools.cache
 def sound(layout: str) -> dict[str, bytes]:
-    """The files of a sound set, by their paths in its folder; a layout of one file has one of the name `set`."""
+    """The files of a sound set, by their paths below the folder that holds it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if layout == "numpy":
@@ -43,7 +43,7 @@ def sound(layout: str) -> dict[str, bytes]:
         card = continuous_card() | {"action_low": [-1.0] * 3, "action_high": [1.0] * 3}
         card["environment"] = {"env": "mamujoco", "env_args": {"key": "HalfCheetah-2x3"}}
         write_dataset(folder / "set.h5", arrays, offsets, card, last_action_known=True)
-        out = folder / ("set.hdf5" if layout == "pymarl" else "set")
+        out = folder / ("set.hdf5" if layout == "pymarl" else "set-v0")
         export_dataset(layout, read_dataset(folder / "set.h5"), out)
         files = [out] if out.is_file() else sorted(path for path in out.rglob("*") if path.is_file())
         return {str(path.relative_to(folder)): path.read_bytes() for path in files}
@@ -69,7 +69,7 @@ def put(layout: str, folder: Path) -> list[Path]:
     """Write a sound set's files under `folder`; return them."""
     paths = []
     for name, data in sound(layout).items():
-        path = folder / "foreign" / name
+        path = folder / layout / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         paths.append(path)
@@ -77,11 +77,11 @@ def put(layout: str, folder: Path) -> list[Path]:
 
 
 def imported(layout: str, folder: Path) -> list[Call]:
-    first = folder / "foreign" / Path(next(iter(sound(layout)))).parts[0]
-    out = folder / "imported.h5"
+    first = folder / layout / Path(next(iter(sound(layout)))).parts[0]
+    out = folder / f"{layout}.h5"
     words = ("import", layout, str(first), "-o", str(out), *LAYOUTS[layout])
     return [
-        Call("dataset", words, writes=("imported.h5",)),
+        Call("dataset", words, writes=(out.name,)),
         Call("dataset", ("verify", str(out)), if_accepted=True),
     ]
 
@@ -224,6 +224,6 @@ IMPORTS = Target(
 
 
 def sound_imports(rng: random.Random, folder: Path) -> list[Call]:
-    layout = rng.choice(sorted(LAYOUTS))
-    put(layout, folder)
-    return imported(layout, folder)
+    for layout in LAYOUTS:
+        put(layout, folder)
+    return [call for layout in LAYOUTS for call in imported(layout, folder)]
