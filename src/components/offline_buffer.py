@@ -9,7 +9,7 @@ import torch as th
 from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
-from components.offline_rows import discounted_to_go, flat_tensors, next_action_valid, window_table
+from components.offline_rows import discounted_to_go, flat_tensors, next_action_valid, on_disk, window_table
 from components.scheme import Groups, Preprocess, Scheme, extend_scheme
 from modules.layers.sizes import shape_of
 from utils.errors import DatasetError
@@ -33,7 +33,8 @@ class OfflineBuffer:
 
     Beside stock EPyMARL's keys, batches hold next_action_valid (B, T, 1) float32: 1 where the action on the next row is
     known to be the behaviour's, 0 where it is not known and on an episode's final row. Tensors are kept on `device`;
-    memory-mapped arrays stay on disk, their batches are moved. Raises DatasetError where arrays do not fit the scheme.
+    arrays that are mapped or read by rows stay on disk, their batches are moved. Raises DatasetError where arrays do
+    not fit the scheme.
     """
 
     def __init__(
@@ -59,15 +60,15 @@ class OfflineBuffer:
             raise DatasetError(f"window is {window}; it must be at least 1 step, or null for whole episodes")
         if burn_in < 0 or (burn_in and window is None):
             raise DatasetError(f"burn_in is {burn_in}; it must be at least 0, and 0 where window is null")
-        mapped = any(isinstance(array, np.memmap) for array in arrays.values())
-        self.device, self._home = device, "cpu" if mapped else device
+        stays = any(on_disk(array) for array in arrays.values())
+        self.device, self._home = device, "cpu" if stays else device
         self.window, self.burn_in, self.extras, self.groups = window, burn_in, tuple(extras), groups
         self._encoders = preprocess
         self._rows = flat_tensors(arrays, scheme, groups["agents"], reward_scalarisation)
         offsets = th.from_numpy(np.array(episode_offsets, np.int64))
         self._offsets, self.episodes_in_buffer = offsets, len(offsets) - 1
         self._rows["next_action_valid"] = next_action_valid(offsets, np.asarray(last_action_known, bool))
-        table = window_table(offsets, self._rows["terminated"], window, burn_in)
+        table = window_table(offsets, self._held("terminated"), window, burn_in)
         longest = int(table["length"].max()) if window is None else burn_in + window + 1
         self._equal = bool((table["length"] == longest).all())
         self.scheme = self._batch_scheme(scheme)
@@ -102,7 +103,13 @@ class OfflineBuffer:
         return float(to_go.max()), float(to_go.mean()), float(to_go.std(correction=0)) or 1.0
 
     def _to_go(self, gamma: float) -> Tensor:
-        return discounted_to_go(self._rows["reward"].double().cpu(), self._offsets, gamma)  # (R, 1 or N)
+        return discounted_to_go(self._held("reward").double().cpu(), self._offsets, gamma)  # (R, 1 or N)
+
+    def _held(self, key: str) -> Tensor:
+        """Rows that are a tensor always, as statistics need all of them."""
+        rows = self._rows[key]
+        assert isinstance(rows, Tensor)
+        return rows
 
     def _steps_of_episodes(self) -> Tensor:
         """Rows that hold a step, (R,) bool: all but the final ones, whose 0 is no return."""

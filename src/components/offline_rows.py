@@ -1,6 +1,8 @@
 """A dataset's rows as tensors, and the table of windows that the offline buffer samples from."""
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -11,11 +13,43 @@ from modules.layers.sizes import field_size, shape_of
 from utils.errors import DatasetError
 
 
+class DiskRows:
+    """Rows (R, ...) that stay on disk, with what the buffer asks of a tensor; those chosen are read into memory.
+
+    array: a `datasets.disk_array.DiskArray`.
+    """
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        self.shape: tuple[int, ...] = tuple(array.shape)
+        self.dtype = th.from_numpy(np.zeros(0, array.dtype)).dtype
+
+    def index_select(self, dim: int, index: Tensor) -> Tensor:
+        """Rows of these numbers, (n, ...) for index (n,) on the CPU. dim: 0."""
+        assert dim == 0
+        return th.from_numpy(self._array.take(index.numpy()))
+
+    def to(self, device: str) -> "DiskRows":
+        """Stay where they are: such a buffer's home is the CPU."""
+        return self
+
+
+Rows = dict[str, Tensor | DiskRows]
+
+
+def on_disk(array: Any) -> bool:
+    """Whether a dataset's array is mapped from a file or read from one by rows."""
+    return isinstance(array, np.memmap) or not isinstance(array, np.ndarray)
+
+
 def flat_tensors(
     arrays: Mapping[str, np.ndarray], scheme: Scheme, n_agents: int, reward_scalarisation: str | None
-) -> dict[str, Tensor]:
-    """The dataset's rows as tensors (R, ...), rewards reduced. Raises DatasetError where they do not fit the scheme."""
-    rows = {key: th.from_numpy(arrays[key]) for key in ("obs", "state", "actions", "avail_actions") if key in arrays}
+) -> Rows:
+    """The dataset's rows as tensors (R, ...), rewards reduced; arrays that are no NumPy arrays stay on disk.
+
+    Raises DatasetError where they do not fit the scheme.
+    """
+    rows: Rows = {key: _rows(arrays[key]) for key in ("obs", "state", "actions", "avail_actions") if key in arrays}
     rows["reward"] = _scalarise(arrays["reward"], reward_scalarisation)
     rows["terminated"] = th.from_numpy(arrays["terminated"]).unsqueeze(-1)
     for key, value in rows.items():
@@ -31,13 +65,17 @@ def flat_tensors(
             f"the dataset's actions are {rows['actions'].dtype}, the environment's {scheme['actions']['dtype']}; "
             "choose the environment that the dataset card names"
         )
-    obs_values = rows["obs"][0].numel()
+    obs_values = math.prod(rows["obs"].shape[1:])
     if "state" not in rows and shape_of(scheme["state"]["vshape"]) != (obs_values,):
         raise DatasetError(
             f"the dataset holds no state, so the state is the joined observations ({obs_values} values), but the "
             f"environment's has {field_size(scheme, 'state')}; choose the environment that the dataset card names"
         )
     return rows
+
+
+def _rows(array: Any) -> Tensor | DiskRows:
+    return th.from_numpy(array) if isinstance(array, np.ndarray) else DiskRows(array)
 
 
 def _scalarise(reward: np.ndarray, how: str | None) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.hdf5 import row_blocks
+from datasets.hdf5 import any_row, row_blocks
 from utils.bounds import per_agent
 from utils.errors import DatasetError
 
@@ -97,7 +97,7 @@ def check_same_bounds(name: Any, dataset: Any, env_info: Mapping[str, Any], advi
     for key, there, here in zip(KEYS, stated, actual, strict=True):
         different = ~np.isclose(there, here)  # (N, A)
         if different.any() and available is not None:
-            different &= available.any(0)
+            different &= any_row(available)
         if not different.any():
             continue
         hull = (actual[0].min(0), actual[1].max(0))  # what datasets stated for all agents before release 0.2

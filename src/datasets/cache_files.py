@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.disk_array import DiskArray
 from datasets.faults import open_plain_file
 from datasets.validate import OPTIONAL, REQUIRED
 from utils.files import clear_remains, reserve, writing_folder
@@ -24,6 +25,7 @@ MANIFEST = "manifest.json"
 _LARGEST_MANIFEST = 1 << 20
 _FOLDER = re.compile(r"[0-9a-f]{16}(-\d+)?")
 _NAME = re.compile(r"[a-z_]+\.npy")
+_IN_MEMORY = ("reward", "terminated")
 _OLD_BUILDING = "building"  # where releases before 0.2 made a cache
 Layout = dict[str, tuple[tuple[int, ...], np.dtype]]
 Rows = Mapping[str, np.ndarray]
@@ -33,14 +35,20 @@ class CacheDamage(Exception):
     """What a check of a cache found wrong."""
 
 
-def open_cache(folder: Path, layout: Layout) -> dict[str, np.ndarray]:
-    """Map the arrays of a cache.
+def open_cache(folder: Path, layout: Layout, mapped: bool = True) -> dict[str, np.ndarray]:
+    """Map the arrays of a cache. mapped: False to leave them on disk, to be read by rows.
+
+    What has one number per agent and row, or fewer, is in memory then: learners need all of it at once.
 
     Raises CacheDamage where a check finds a file that is missing or was changed, and OSError where the operating system
     refuses to read one, which says nothing of its content.
     """
     manifest = _read_manifest(folder)
-    return {key: _mapped(folder / f"{key}.npy", manifest, *expected) for key, expected in layout.items()}
+    arrays: dict[str, Any] = {}
+    for key, expected in layout.items():
+        array = _opened(folder / f"{key}.npy", manifest, *expected, mapped)
+        arrays[key] = array[:] if not mapped and key in _IN_MEMORY else array
+    return arrays
 
 
 def write_cache(folder: Path, layout: Layout, blocks: Iterator[Rows]) -> None:
@@ -119,10 +127,10 @@ def _is_entry(item: tuple[str, Any]) -> bool:
     return bool(_NAME.fullmatch(name)) and isinstance(entry, dict) and set(entry) == {"size", "sha256"}
 
 
-def _mapped(
-    path: Path, manifest: Mapping[str, Mapping[str, Any]], shape: tuple[int, ...], dtype: np.dtype
-) -> np.ndarray:
-    """One array, copy-on-write: torch needs writable memory, and the files must not change."""
+def _opened(
+    path: Path, manifest: Mapping[str, Mapping[str, Any]], shape: tuple[int, ...], dtype: np.dtype, mapped: bool
+) -> np.ndarray | DiskArray:
+    """One array. A mapped one is copy-on-write: torch needs writable memory, and the files must not change."""
     expected = manifest.get(path.name)
     if expected is None:
         raise CacheDamage(f"{MANIFEST} does not name {path.name}")
@@ -140,8 +148,10 @@ def _mapped(
         file.seek(0)
         if file.read(len(header)) != header or size != len(header) + int(np.prod(shape)) * dtype.itemsize:
             raise CacheDamage(f"{path.name} holds another array")
-        mapped: np.ndarray = np.memmap(file, dtype, "c", len(header), shape)
-        return mapped
+        if not mapped:
+            return DiskArray(path, os.dup(descriptor), len(header), shape, dtype)
+        array: np.ndarray = np.memmap(file, dtype, "c", len(header), shape)
+        return array
 
 
 def _header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:

@@ -88,6 +88,14 @@ def row_blocks(array: "np.ndarray | h5py.Dataset | SpilledArray") -> Iterator[tu
         yield start, min(start + step, array.shape[0])
 
 
+def any_row(array: "np.ndarray | h5py.Dataset | SpilledArray") -> np.ndarray:
+    """Which values of a row are not 0 in some row, (...) bool for an array (R, ...), which may be on disk."""
+    found = np.zeros(array.shape[1:], bool)
+    for start, stop in row_blocks(array):
+        found |= array[start:stop].any(0)
+    return found
+
+
 def _create(file: h5py.File, name: str, array: "np.ndarray | SpilledArray", compression: int) -> None:
     if array.size == 0:
         file.create_dataset(name, data=array[:])

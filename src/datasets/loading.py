@@ -10,6 +10,7 @@ import numpy as np
 import torch as th
 
 from components.offline_buffer import OfflineBuffer
+from components.offline_rows import on_disk
 from components.scheme import Groups, Preprocess, Scheme
 from components.statistics import DataStatistics
 from datasets.bounds import check_same_bounds
@@ -133,8 +134,8 @@ def check_buffer(args: SimpleNamespace, dataset: OfflineDataset, extras: tuple[s
     n_rows, n_agents = dataset.arrays["reward"].shape
     rewards = 1 if args.common_reward else n_agents
     need = n_rows * (_WINDOW_BYTES + 4 * rewards * (2 if "return_to_go" in extras else 1))
-    mapped = any(isinstance(array, np.memmap) for array in dataset.arrays.values())
-    device = "cpu" if args.buffer_cpu_only or mapped else args.device
+    stays = any(on_disk(array) for array in dataset.arrays.values())
+    device = "cpu" if args.buffer_cpu_only or stays else args.device
     if device == "cuda":
         need += sum(array.nbytes for key, array in dataset.arrays.items() if key != "reward")
     advice = "set buffer_cpu_only=True" if device == "cuda" else "learn from a part of it (python src/dataset.py slice)"

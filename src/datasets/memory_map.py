@@ -3,6 +3,7 @@
 import fcntl
 import itertools
 import logging
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from datasets.hdf5 import BLOCK_BYTES
 from datasets.stored import coded_keys, decode_rows, row_shape, stored_names
 from datasets.validate import OPTIONAL, REQUIRED
 from utils.errors import DatasetError, OutputError, cause, printable
-from utils.memory import free_memory
+from utils.memory import free_addresses, free_memory
 
 _LOG = logging.getLogger(__name__)
 _MEMORY_SHARE = 0.5  # of the free memory, because the buffer makes further arrays from these
@@ -46,29 +47,33 @@ def _name(card: Mapping[str, Any]) -> str:
 def cached_arrays(
     path: Path, card: Mapping[str, Any], entries: Mapping[str, h5py.Dataset], offsets: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The mapped arrays of the file at `path`, whose content must have been checked against its card's checksum.
+    """The arrays of the file at `path`, whose content must have been checked against its card's checksum, on disk.
+
+    They are mapped, or where that would take more than half of the address space that the process's limits leave,
+    `DiskArray`s, which are read by rows.
 
     An existing cache is used where every file in it has the size and checksum of its manifest. Otherwise the arrays are
     decoded block by block into a new cache, with a warning where a check found the old one damaged.
     Raises DatasetError where a cache cannot be read, and OutputError where none can be written.
     """
     parent, layout = path.with_name(f"{path.name}.cache"), _layout(entries, offsets)
-    name = _name(card)
-    arrays, _ = _find(parent, name, layout)
+    name, mapped = _name(card), _mappable(layout)
+    if not mapped:
+        _LOG.info(f"the limit of this process leaves no room to map {parent}: its rows are read as they are needed")
+    arrays, _ = _find(parent, name, layout, mapped)
     if arrays is not None:
         return arrays
     # tried again below under the lock, as another run may be making the cache now
     try:
         parent.mkdir(exist_ok=True)
         with _lock(parent / "lock"):  # of runs that start together, one makes the cache and the others wait
-            arrays, damage = _find(parent, name, layout)
+            arrays, damage = _find(parent, name, layout, mapped)
             if arrays is None:
                 folder = _new_folder(parent, name, damage, path)
                 write_cache(folder, layout, _blocks(path, entries, offsets, layout))
-                arrays, damage = _find(parent, name, layout)
+                arrays, damage = _find(parent, name, layout, mapped)
     except OSError as error:
-        size = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in layout.values()) / 1e6
-        remedy = f"it takes {size:.0f} MB; free space or move the dataset"
+        remedy = f"it takes {_size(layout) / 1e6:.0f} MB; free space or move the dataset"
         if parent.is_symlink() and not parent.is_dir():
             remedy = "it is a link that leads to no folder; make that folder, or delete the link"
         raise OutputError(f"cannot write the memory-mapped cache {parent} ({cause(error)}): {remedy}") from error
@@ -80,7 +85,18 @@ def cached_arrays(
     return arrays
 
 
-def _find(parent: Path, name: str, layout: Layout) -> tuple[dict[str, np.ndarray] | None, dict[Path, str]]:
+def _mappable(layout: Layout) -> bool:
+    left = free_addresses()
+    return left is None or _size(layout) <= _MEMORY_SHARE * left
+
+
+def _size(layout: Layout) -> int:
+    return sum(math.prod(shape) * dtype.itemsize for shape, dtype in layout.values())
+
+
+def _find(
+    parent: Path, name: str, layout: Layout, mapped: bool
+) -> tuple[dict[str, np.ndarray] | None, dict[Path, str]]:
     """The arrays of the first sound cache among NAME, NAME-2, ..., and what is wrong with the others.
 
     Raises DatasetError where the operating system refuses to read one.
@@ -90,7 +106,7 @@ def _find(parent: Path, name: str, layout: Layout) -> tuple[dict[str, np.ndarray
         if not os.path.lexists(folder):
             return None, damage
         try:
-            return open_cache(folder, layout), damage
+            return open_cache(folder, layout, mapped), damage
         except CacheDamage as error:
             damage[folder] = str(error)
         except OSError as error:

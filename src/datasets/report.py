@@ -10,12 +10,13 @@ from typing import Any
 import h5py
 import numpy as np
 
+from datasets import memory_map as cache
 from datasets.bounds import bounds_of
 from datasets.card import check_statistics, episode_returns
 from datasets.card_check import check_card
 from datasets.dataset import OfflineDataset
 from datasets.endings import doubtful_dataset
-from datasets.hdf5 import checksum, open_container
+from datasets.hdf5 import any_row, checksum, open_container, row_blocks
 from datasets.stored import coded_keys, declared, decode_rows, pop_episodes
 from datasets.validate import check_action_layout, check_arrays, check_layout, check_values
 from utils.errors import DatasetError, printable
@@ -75,40 +76,54 @@ def inspect_file(path: Path) -> tuple[list[str], bool]:
 def inspection(path: Path) -> Inspection:
     """Read the dataset at `path` and check it as training does; altered files are reported as well.
 
-    Raises DatasetError for a file that cannot be opened or whose arrays do not fit together, MemoryShortage for one
-    that does not fit in memory.
+    A sound one that takes more than half of the free memory is read through its memory-mapped cache, as for training.
+    Raises DatasetError for a file that cannot be opened or whose arrays do not fit together, MemoryShortage for an
+    altered one that does not fit in memory, OutputError where a cache is needed and cannot be written.
     """
     try:
         with open_container(path) as (entries, card):
             check_arrays(declared(entries))
-            _check_memory(path, entries)
-            stored = {name: entry[...] for name, entry in entries.items()}
-        stated, actual = card.get("checksum"), checksum(stored, card)
-        offsets, known = pop_episodes(stored)
-        dataset = OfflineDataset(card, decode_rows(stored, offsets), offsets, known, path)
-        check_layout(dataset.arrays, offsets, known)
+            dataset, matches = _read(path, entries, card)
+        check_layout(dataset.arrays, dataset.episode_offsets, dataset.last_action_known)
     except DatasetError as error:
         raise DatasetError(f"{path} is damaged beyond a report: {error}") from error
     head = [f"{path} ({path.stat().st_size / 1e6:.2f} MB)", "", *_card_lines(card), "", *_content(dataset)]
-    bad = {key: int((~np.isfinite(array)).sum()) for key, array in dataset.arrays.items()}
+    bad = {key: _not_finite(array) for key, array in dataset.arrays.items()}
     tail = ["", "non-finite values: " + ", ".join(f"{key} {count}" for key, count in bad.items())]
     fault = _fault(dataset)
     doubt = None if fault else doubtful_dataset(dataset)
     if doubt is not None:
         tail.append(f"warning: {doubt}")
     tail.append("checks of training: " + ("passed" if fault is None else f"FAILED: {fault}"))
-    matches = stated == actual
     verdict = "matches" if matches else "DOES NOT MATCH: the file was damaged or altered"
-    tail.append(f"checksum {str(stated)[:16]}...: {verdict}")
+    tail.append(f"checksum {str(card.get('checksum'))[:16]}...: {verdict}")
     head, tail = [printable(line) for line in head], [printable(line) for line in tail]
     return Inspection(dataset, head, tail, fault, doubt, matches)
+
+
+def _read(path: Path, entries: dict[str, h5py.Dataset], card: dict[str, Any]) -> tuple[OfflineDataset, bool]:
+    """The dataset in an open file, and whether its content matches its checksum."""
+    if not cache.fits_in_memory(entries) and checksum(entries, card) == card.get("checksum"):
+        rows = dict(entries)
+        offsets, known = pop_episodes(rows)
+        return OfflineDataset(card, cache.cached_arrays(path, card, rows, offsets), offsets, known, path), True
+    _check_memory(path, entries)
+    stored = {name: entry[...] for name, entry in entries.items()}
+    matches = checksum(stored, card) == card.get("checksum")
+    offsets, known = pop_episodes(stored)
+    return OfflineDataset(card, decode_rows(stored, offsets), offsets, known, path), matches
+
+
+def _not_finite(array: np.ndarray) -> int:
+    """Number of values that are NaN or infinite."""
+    return sum(int((~np.isfinite(array[start:stop])).sum()) for start, stop in row_blocks(array))
 
 
 def _check_memory(path: Path, entries: Mapping[str, h5py.Dataset]) -> None:
     """Raise MemoryShortage where the arrays would not fit in memory, decoded ones beside those that they come from."""
     need = sum(entry.nbytes for entry in entries.values())
     need += 4 * sum(math.prod(declared(entries)[key].shape) for key in coded_keys(entries))
-    require_memory(need, f"inspecting {path}", "use `verify`, which reads the arrays from disk")
+    require_memory(need, f"inspecting {path}", "work where there is more")
 
 
 def _fault(dataset: OfflineDataset) -> str | None:
@@ -177,24 +192,28 @@ def _histogram(returns: np.ndarray) -> Iterator[str]:
         yield f"  {low:10.2f} to {high:10.2f} {count:8d} " + "#" * round(_BAR * count / counts.max())
 
 
-def _taken(dataset: OfflineDataset) -> np.ndarray:
-    """Actions of all rows but final ones."""
-    rows = np.ones(len(dataset.arrays["actions"]), bool)
+def _taken(dataset: OfflineDataset, agent: int) -> np.ndarray:
+    """An agent's actions (T, A) on all rows but final ones."""
+    actions = dataset.arrays["actions"]
+    rows = np.ones(len(actions), bool)
     rows[dataset.episode_offsets[1:] - 1] = False
-    return dataset.arrays["actions"][rows]
+    return np.concatenate([actions[start:stop][rows[start:stop], agent] for start, stop in row_blocks(actions)])
 
 
 def _continuous(dataset: OfflineDataset) -> Iterator[str]:
-    actions, card = _taken(dataset), dataset.card
+    card = dataset.card
     yield f"actions (saturation: share within {_SATURATION:.0%} of the range from the lower and the upper bound)"
     yield "  agent dim        bounds     least      mean  greatest   saturation"
     low, high = bounds_of(card, dataset.n_agents)  # (N, A) each
     available = dataset.arrays.get("avail_actions")
+    used = None if available is None else any_row(available)  # (N, A)
     for agent, index in np.ndindex(low.shape):
+        if index == 0:
+            actions = _taken(dataset, agent)  # (T, A)
         bounds = f"[{low[agent, index]:g}, {high[agent, index]:g}]"
-        head, values = f"  {agent:5d} {index:3d} {bounds:>13s}", actions[:, agent, index]
+        head, values = f"  {agent:5d} {index:3d} {bounds:>13s}", actions[:, index]
         values = values[np.isfinite(values)]
-        if available is not None and not available[:, agent, index].any():
+        if used is not None and not used[agent, index]:
             yield f"{head} none: the agent has fewer dimensions"
         elif not len(values):
             yield f"{head} not one finite value"
@@ -210,9 +229,10 @@ def _spread(values: np.ndarray, low: float, high: float) -> str:
 
 
 def _discrete(dataset: OfflineDataset) -> Iterator[str]:
-    actions, n_actions = _taken(dataset), dataset.card["n_actions"]
+    n_actions = dataset.card["n_actions"]
     more = f" (the first {_MOST_SHARES})" if n_actions > _MOST_SHARES else ""
     yield f"actions: agent, share of each of 0..{n_actions - 1}{more}"
-    for agent in range(actions.shape[1]):
-        counts = np.bincount(actions[:, agent, 0].clip(0, n_actions - 1), minlength=n_actions)
+    for agent in range(dataset.n_agents):
+        actions = _taken(dataset, agent)  # (T, 1)
+        counts = np.bincount(actions[:, 0].clip(0, n_actions - 1), minlength=n_actions)
         yield f"  {agent:2d}  " + " ".join(f"{count / len(actions):6.1%}" for count in counts[:_MOST_SHARES])

@@ -152,8 +152,10 @@ def _check_actions(arrays: Mapping[str, np.ndarray], known: np.ndarray, card: Ma
         return
     _refuse(actions, lambda block: (block < 0) | (block >= n_actions), "actions", f"is not in 0..{n_actions - 1}")
     if "avail_actions" in arrays:
-        chosen = np.take_along_axis(arrays["avail_actions"], actions, axis=-1)  # (R, N, 1)
-        _refuse(chosen, lambda block: block == 0, "actions", "was not available by avail_actions", known)
+        available, fault = arrays["avail_actions"], "was not available by avail_actions"
+        for start, stop in row_blocks(available):
+            chosen = np.take_along_axis(available[start:stop], actions[start:stop], axis=-1)  # (rows, N, 1)
+            _refuse(chosen, lambda block: block == 0, "actions", fault, known[start:stop], start)
 
 
 def _not_finite(block: np.ndarray) -> np.ndarray:
@@ -168,7 +170,9 @@ def _refuse(
     key: str,
     fault: str,
     rows: np.ndarray | None = None,
+    first: int = 0,
 ) -> None:
+    """Raise DatasetError where a row is bad. rows: those that count. first: the number of the array's first row."""
     for start, stop in row_blocks(array):
         values = is_bad(array[start:stop])
         if not values.any():  # the usual case, found faster than the row
@@ -177,4 +181,6 @@ def _refuse(
         if rows is not None:
             bad &= rows[start:stop]
         if bad.any():
-            raise DatasetError(f"{key} {fault} on row {start + int(np.argmax(bad))}; remove or repair that episode")
+            raise DatasetError(
+                f"{key} {fault} on row {first + start + int(np.argmax(bad))}; remove or repair that episode"
+            )

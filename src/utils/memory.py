@@ -56,6 +56,15 @@ def free_memory(swap: bool = False) -> int:
     return max(0, min([_machine(swap), *_control_groups(), *_process_limits()]))
 
 
+def free_addresses() -> int | None:
+    """Bytes that the limits of this process leave of its address space and of its data; None where there is no limit.
+
+    Mappings of files take of it, whatever memory is free.
+    """
+    left = _process_limits()
+    return max(0, min(left)) if left else None
+
+
 def free_gpu_memory() -> int:
     """Free bytes of the current GPU."""
     import torch as th  # here, as the command line for datasets does without torch

@@ -23,6 +23,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("implicit_q", {"discrete": True, "mixer": "qmix"}),
     ("omiga", {"discrete": False}),
     ("icq", {"discrete": True}),
+    ("qmix_cql", {"alpha_cql": 0.0}),
     ("b3c", {"mixer": "free"}),
     ("b3c", {"mixer": "vdn", "target_clip": "none"}),
     ("comadice", {"discrete": False, "advantage": "mixed"}),

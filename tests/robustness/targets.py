@@ -6,9 +6,10 @@ from tests.robustness.checkpoints import CHECKPOINTS
 from tests.robustness.dataset_files import CARDS, FILES
 from tests.robustness.foreign import BUFFERS, RECORDS
 from tests.robustness.harness import Target
+from tests.robustness.imports import IMPORTS
 from tests.robustness.other_uses import POLICIES, WEIGHTS
 from tests.robustness.records import RUNS
 from tests.robustness.settings import SETTINGS
 
-ALL = (FILES, CARDS, CHECKPOINTS, WEIGHTS, POLICIES, SETTINGS, BUFFERS, RECORDS, RUNS)
+ALL = (FILES, CARDS, CHECKPOINTS, WEIGHTS, POLICIES, SETTINGS, BUFFERS, RECORDS, RUNS, IMPORTS)
 TARGETS: dict[str, Target] = {target.name: target for target in ALL}

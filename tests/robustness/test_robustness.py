@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.robustness import checkpoints, dataset_files, foreign, other_uses, records, settings
+from tests.robustness import checkpoints, dataset_files, foreign, imports, other_uses, records, settings
 from tests.robustness.harness import Call, attempt, campaign, case_folder
 from tests.robustness.targets import TARGETS
 
@@ -52,7 +52,7 @@ def sound_records(rng: random.Random, folder: Path) -> list[Call]:
 
 
 SOUND = [sound_files, sound_checkpoints, other_uses.sound_weights, other_uses.sound_policies, sound_settings,
-         sound_buffers, sound_records, records.sound_runs]  # fmt: skip
+         sound_buffers, sound_records, records.sound_runs, imports.sound_imports]  # fmt: skip
 
 
 @pytest.mark.parametrize("sound", SOUND)

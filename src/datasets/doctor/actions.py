@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from datasets.bounds import bounds_of
 from datasets.dataset import OfflineDataset
 from datasets.doctor.finding import Finding, plain, step_rows
+from datasets.hdf5 import any_row, row_blocks
 
 SATURATION = 0.01  # share of the action range that counts as being at a bound
 BINS = 20  # of a continuous action dimension, over its range
@@ -18,26 +21,35 @@ def find_actions(dataset: OfflineDataset) -> Finding:
     Entropies are of an agent's actions over all rows, not given the state: 1 is uniform over the range or over the
     actions, 0 is always the same. Continuous ones are means over dimensions of histograms of 20 bins.
     """
-    actions = dataset.arrays["actions"][step_rows(dataset)]  # (T, N, A)
     if dataset.card["action_space"] == "continuous":
-        return _continuous(dataset, actions)
-    return _discrete(actions[:, :, 0], int(dataset.card["n_actions"]))
+        return _continuous(dataset)
+    return _discrete(dataset, int(dataset.card["n_actions"]))
 
 
-def _continuous(dataset: OfflineDataset, actions: np.ndarray) -> Finding:
+def _blocks(dataset: OfflineDataset) -> Iterator[np.ndarray]:
+    """Actions of the rows from which a step starts, (rows, N, A) at a time, as they may not fit in memory."""
+    actions, rows = dataset.arrays["actions"], step_rows(dataset)
+    for start, stop in row_blocks(actions):
+        first, last = np.searchsorted(rows, (start, stop))
+        yield actions[start:stop][rows[first:last] - start]
+
+
+def _continuous(dataset: OfflineDataset) -> Finding:
     low, high = bounds_of(dataset.card, dataset.n_agents)  # (N, A) each
     margin = SATURATION * (high - low)
     free = low < high  # (N, A): neither padded nor fixed
     available = dataset.arrays.get("avail_actions")
     if available is not None:
-        free &= available.any(0)
-    at_low = (actions <= low + margin).mean(0) * free  # (N, A)
-    at_high = (actions >= high - margin).mean(0) * free
-    shares = np.zeros((*low.shape, BINS))
-    for agent, index in np.argwhere(free):
-        bounds = (low[agent, index], high[agent, index])
-        counts, _ = np.histogram(actions[:, agent, index].clip(*bounds), bins=BINS, range=bounds)
-        shares[agent, index] = counts / len(actions)
+        free &= any_row(available)
+    at_low, at_high, counts = np.zeros(low.shape), np.zeros(low.shape), np.zeros((*low.shape, BINS))
+    for actions in _blocks(dataset):
+        at_low += (actions <= low + margin).sum(0)
+        at_high += (actions >= high - margin).sum(0)
+        for agent, index in np.argwhere(free):
+            bounds = (low[agent, index], high[agent, index])
+            counts[agent, index] += np.histogram(actions[:, agent, index].clip(*bounds), bins=BINS, range=bounds)[0]
+    at_low, at_high = at_low / dataset.n_transitions * free, at_high / dataset.n_transitions * free  # (N, A) each
+    shares = counts / dataset.n_transitions
     count = np.maximum(free.sum(1), 1)
     entropy = (_entropy(shares) * free).sum(1) / count  # (N,)
     saturated = ((at_low + at_high) * free).sum(1) / count  # (N,)
@@ -57,11 +69,12 @@ def _continuous(dataset: OfflineDataset, actions: np.ndarray) -> Finding:
     return Finding("actions", values, tuple(lines))
 
 
-def _discrete(actions: np.ndarray, n_actions: int) -> Finding:
-    n_agents = actions.shape[1]
-    shares = np.zeros((n_agents, n_actions))
-    for agent in range(n_agents):
-        shares[agent] = np.bincount(actions[:, agent], minlength=n_actions) / len(actions)
+def _discrete(dataset: OfflineDataset, n_actions: int) -> Finding:
+    counts = np.zeros((dataset.n_agents, n_actions))
+    for actions in _blocks(dataset):
+        for agent in range(dataset.n_agents):
+            counts[agent] += np.bincount(actions[:, agent, 0], minlength=n_actions)
+    shares = counts / dataset.n_transitions
     entropy = _entropy(shares)
     never = (shares == 0).sum(1)
     values = {"entropy": plain(entropy), "shares": plain(shares), "never_taken": never.tolist()}

@@ -53,8 +53,11 @@ def _names(key: str, array: np.ndarray) -> list[str]:
 
 def _range(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Least and greatest value of each column, (M,) each."""
-    blocks = [array[start:stop].reshape(stop - start, -1) for start, stop in row_blocks(array)]
-    return np.min([block.min(0) for block in blocks], 0), np.max([block.max(0) for block in blocks], 0)
+    low, high = array[0], array[0]
+    for start, stop in row_blocks(array):
+        block = array[start:stop]
+        low, high = np.minimum(low, block.min(0)), np.maximum(high, block.max(0))
+    return low.reshape(-1), high.reshape(-1)
 
 
 def _clocks(dataset: OfflineDataset, key: str, width: np.ndarray) -> np.ndarray:
@@ -64,12 +67,16 @@ def _clocks(dataset: OfflineDataset, key: str, width: np.ndarray) -> np.ndarray:
     chosen = chosen[np.diff(offsets)[chosen] >= 4]  # two increments at least, of the rows before the final one
     if len(chosen) < 2:
         return np.zeros(0, int)
-    episodes = [dataset.arrays[key][offsets[e] : offsets[e + 1] - 1] for e in chosen]
-    episodes = [rows.reshape(len(rows), -1).astype(np.float64) for rows in episodes]  # (L, M) each
+
+    def steps_of(episode: int) -> np.ndarray:
+        rows = dataset.arrays[key][offsets[episode] : offsets[episode + 1] - 1]
+        return np.asarray(rows.reshape(len(rows), -1), np.float64)  # (L, M)
+
     slack = _SAME * width + 1e-12
-    longest = max(episodes, key=len)
+    longest = steps_of(chosen[np.argmax(np.diff(offsets)[chosen])])
     alike, even = np.ones(len(width), bool), np.ones(len(width), bool)
-    for rows in episodes:
+    for episode in chosen:
+        rows = steps_of(episode)
         alike &= (np.abs(rows - longest[: len(rows)]) <= slack).all(0)
         steps = np.diff(rows, axis=0)  # (L - 1, M)
         even &= (np.abs(steps - steps.mean(0)) <= slack).all(0) & (np.abs(steps.mean(0)) > 10 * slack)

@@ -8,6 +8,7 @@ from typing import IO
 
 import numpy as np
 
+from datasets.disk_array import read_at
 from datasets.faults import input_error
 from utils.errors import DatasetError
 
@@ -76,16 +77,8 @@ class NpyFile:
         start, stop, _ = rows.indices(len(self))
         found = np.empty((max(0, stop - start), *self.shape[1:]), self.dtype)
         row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
-        rest = found.reshape(-1).view(np.uint8).data
-        place = self._start + start * row_bytes
-        while len(rest):
-            try:
-                count = os.preadv(self._file.fileno(), [rest], place)
-            except OSError as error:
-                raise input_error(self.path, error) from error
-            if not count:
-                raise DatasetError(f"{self.path} ended before its rows did; another program is changing it")
-            rest, place = rest[count:], place + count
+        content = found.reshape(-1).view(np.uint8).data
+        read_at(self.path, self._file.fileno(), content, self._start + start * row_bytes)
         return found
 
     def close(self) -> None:
