@@ -30,6 +30,11 @@ CHECKED = {
     "matd3_learner": "its losses by brute force; returns of Cooperative Navigation",
     "matd3_bc_learner": "cloning, where its weight is infinite; gradients by any chunks",
     "ppo_learner": "advantages, ratios and clipping by brute force",
+    "b3c_learner": "a clip at infinity that never acts, at 0 that always does",
+    "macql_learner": "a penalised value below the true one on tables",
+    "q_cql_learner": "the penalty, summed over all joint actions",
+    "optdice_learner": "the exact solution of the regularised problem",
+    "bcq_learner": "no action outside of the data on tables",
     "fqe_learner": "exact values of policies on tables",
 }
 
