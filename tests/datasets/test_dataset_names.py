@@ -18,7 +18,9 @@ def test_names(tmp_path, monkeypatch):
     assert resolve_dataset(file) == file
     with pytest.raises(DatasetError, match="did you mean mpe/simple_spread/random-100k"):
         resolve_dataset("mpe/simple_spred/random-100k")
-    with pytest.raises(DatasetError, match="make it with: python src/main.py"):
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "spread.sh").write_text('#!/bin/sh\nFOLDER="mpe/simple_spread"\nSETS="random expert"\n')
+    with pytest.raises(DatasetError, match=r"make it with: sh [\w.-]+/recipes/spread.sh random"):
         resolve_dataset("mpe/simple_spread/random")
     with pytest.raises(DatasetError, match="no dataset"):
         resolve_dataset(tmp_path / "absent.h5")
