@@ -44,6 +44,7 @@ def cases() -> list[Any]:
     listed += [("comadice", {"discrete": True, "value_loss": kind}) for kind in ("semi_dataset", "official", "poster")]
     listed += [("comadice", {"discrete": False, "value_loss": "official", "value_memory": True} | SHARED_MEMORY)]
     listed += [("comadice", {"discrete": True, "advantage": "joint"})]
+    listed += [("optdice", {"discrete": kind, "advantage": "joint"}) for kind in (False, True)]
     listed += [("implicit_q", {"discrete": kind, "mixer": "monotone"}) for kind in (False, True)]
     listed += [("implicit_q", {"discrete": False, "mixer": "qmix", "agent_output_type": "gaussian"})]
     listed += [

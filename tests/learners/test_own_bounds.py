@@ -107,7 +107,7 @@ def test_every_action_that_a_learner_uses_lies_in_its_agents_own_bounds(
         assert_inside(learner.mac.select_actions(batch, 0, 0, test_mode=test_mode))
         if not is_recurrent(learner.args):
             assert_inside(learner.mac.select_actions(batch, 0, 0, bs=[4, 1], test_mode=test_mode))
-    assert asked or alg in ("bc", "comadice", "ippo", "mappo")
+    assert asked or alg in ("bc", "comadice", "optdice", "ippo", "mappo")
 
 
 @pytest.mark.parametrize(("alg", "updates"), cases())
