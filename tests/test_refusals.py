@@ -47,6 +47,7 @@ NOT_HERE = {
     "default": {"evaluate=True", "collect=True", "render=True", "dataset=None"},
     "algs/comadice": {"value_memory=True", *(f"{key}={word}" for key in MIXERS for word in TEXTS)},
     **{f"algs/{alg}": {f"{key}={word}" for key in MIXERS for word in TEXTS} for alg in ("omiga", "icq")},
+    "algs/bcq": {"obs_agent_id=True", "obs_last_action=True", *(f"{key}={word}" for key in MIXERS for word in TEXTS)},
     "algs/iql": {"buffer_size='12'", "window='12'"},  # less than a batch; windows of recurrent agents
 }  # fmt: skip
 # Where a run without an environment, or without a learner, has a use.

@@ -36,7 +36,7 @@ def cases() -> list[Any]:
         kinds = kinds if keys["agent_output_type"] in OPEN else [{}]
         for kind in kinds:
             listed.append((alg, kind))
-            if keys.get("offline"):
+            if keys.get("offline") and keys["agent"] != "bcq_ns":
                 listed += [(alg, kind | SHARED_MEMORY), (alg, kind | OWN_MEMORY)]
     listed += [("bc", {"discrete": False, "agent_output_type": "gaussian"}), ("bc", {"agent_output_type": "q"})]
     listed += [("spacql", {"discrete": kind, "penalty_weights": "density"}) for kind in (False, True)]
@@ -45,6 +45,7 @@ def cases() -> list[Any]:
     listed += [("comadice", {"discrete": False, "value_loss": "official", "value_memory": True} | SHARED_MEMORY)]
     listed += [("comadice", {"discrete": True, "advantage": "joint"})]
     listed += [("optdice", {"discrete": kind, "advantage": "joint"}) for kind in (False, True)]
+    listed += [("bcq", {"discrete": kind, "mixer": None, "common_reward": False}) for kind in (False, True)]
     listed += [("implicit_q", {"discrete": kind, "mixer": "monotone"}) for kind in (False, True)]
     listed += [("implicit_q", {"discrete": False, "mixer": "qmix", "agent_output_type": "gaussian"})]
     listed += [
