@@ -31,10 +31,11 @@ class ICQLearner(LocalValuesLearner):
     CONFIGS = ("icq", "icq")
     ALIASES = {"lr": "q_lr"}
     TARGETS = ("q", "mixer")
+    STATE_VALUES = False
 
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
+        super().__init__(mac, scheme, logger, args)
         check_linear_mixer(args, "icq_learner")
-        super().__init__(mac, scheme, logger, args, state_values=False)
         self.policy = build_policy(args, self.continuous, kinds=("mean", "pi_logits"))
         self.LOSSES = (self.q_spec, self.ACTOR_SPEC)
         self.prepare()

@@ -33,12 +33,13 @@ class ImplicitQLearner(LocalValuesLearner):
     }
     CONFIGS = ("implicit_q", "implicit_q")
     ALIASES = {"lr": "value_lr"}
+    MEMBERS = "ensemble_size"
     LOSSES: tuple[LossSpec, ...] = (LossSpec("value", ("value",), lr="value_lr"),)
 
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
+        super().__init__(mac, scheme, logger, args)
         if args.expectile == 1:
             raise ConfigError("expectile=1: no value would ever fall; choose a number below 1")
-        super().__init__(mac, scheme, logger, args, members=args.ensemble_size)
         self.LOSSES = (*self.LOSSES, self.q_spec, self.ACTOR_SPEC)
         self.TARGETS = ("q",) if self.mixer is None else ("q", "mixer")
         self.prepare()

@@ -25,11 +25,11 @@ LINEAR_KEYS = {"mixer": Key("mixer of the agents' values", ("monotone",))}
 
 
 class LocalValuesLearner(BaseLearner):
-    """q_i(o_i, a_i) of logged actions, v_i(o_i), and policies that clone with weights: no other action is looked at.
+    """q_i(o_i, a_i) of logged actions, v_i(o_i), and policies that clone the logged actions with weights.
 
     M stands for the number of values that are learned: 1, the team's, where there is a mixer; else N, one of each
     agent, on the team's reward or on its own. Mixers are monotone, so the team's value rises with every agent's.
-    members: critics q. state_values: whether there are v_i.
+    MEMBERS: the key that says how many critics q there are, None for one. STATE_VALUES: whether there are v_i.
     """
 
     action_types = frozenset({"continuous", "discrete"})
@@ -43,23 +43,18 @@ class LocalValuesLearner(BaseLearner):
         "actor_lr": rate("the policies"),
     }
     CRITICS = "per agent, mixed"
+    MEMBERS: str | None = None
+    STATE_VALUES = True
     ACTOR_SPEC = LossSpec("actor", ("agent",), lr="actor_lr", clip="member")
     value: LocalEnsemble
     target_q: LocalEnsemble
 
-    def __init__(
-        self,
-        mac: Any,
-        scheme: dict[str, Any],
-        logger: Logger,
-        args: SimpleNamespace,
-        members: int = 1,
-        state_values: bool = True,
-    ) -> None:
+    def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
         self.imitation = Imitation(scheme, args)
+        members: int = 1 if self.MEMBERS is None else getattr(args, self.MEMBERS)
         self.q = LocalEnsemble(scheme, args, members, with_actions=True, shared=args.shared_critics)
-        if state_values:
+        if self.STATE_VALUES:
             self.value = LocalEnsemble(scheme, args, 1, with_actions=False, shared=args.shared_critics)
         self.mixer: Any = build_mixer(args.mixer, args)
         q_modules: tuple[str, ...] = ("q",)
@@ -121,9 +116,6 @@ class LocalValuesLearner(BaseLearner):
 
 
 def check_linear_mixer(args: SimpleNamespace, learner: str) -> None:
-    """Raise ConfigError unless the mixer is a sum of the agents' values with one weight k_i(s) each."""
-    if args.mixer != "monotone" or args.mixer_layers != 1:
-        raise ConfigError(
-            f"mixer={args.mixer} mixer_layers={args.mixer_layers}: {learner} needs one weight per agent; "
-            "set mixer=monotone mixer_layers=1"
-        )
+    """Raise ConfigError unless the monotone mixer is a sum of the agents' values with one weight k_i(s) each."""
+    if args.mixer_layers != 1:
+        raise ConfigError(f"mixer_layers={args.mixer_layers}: {learner} needs one weight per agent; set mixer_layers=1")

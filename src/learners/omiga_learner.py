@@ -38,8 +38,8 @@ class OMIGALearner(LocalValuesLearner):
     target_mixer: Any
 
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
-        check_linear_mixer(args, "omiga_learner")
         super().__init__(mac, scheme, logger, args)
+        check_linear_mixer(args, "omiga_learner")
         self.LOSSES = (self.ACTOR_SPEC, self.q_spec, *self.LOSSES)  # in the released code's order
         self.prepare()
 

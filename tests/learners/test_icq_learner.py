@@ -129,8 +129,8 @@ def test_what_is_no_transition_cannot_spoil_the_losses() -> None:
 @pytest.mark.parametrize(
     ("updates", "sentence"),
     [
-        ({"mixer": "vdn"}, "icq_learner needs one weight per agent; set mixer=monotone mixer_layers=1$"),
-        ({"mixer_layers": 2}, "icq_learner needs one weight per agent; set mixer=monotone mixer_layers=1$"),
+        ({"mixer": "vdn"}, "^mixer=vdn: choose one of monotone$"),
+        ({"mixer_layers": 2}, "^mixer_layers=2: icq_learner needs one weight per agent; set mixer_layers=1$"),
         ({"common_reward": False}, "^mixer=monotone needs one team reward: set common_reward=True$"),
         (
             {"agent_output_type": "tanh_gaussian"},

@@ -16,6 +16,8 @@ from tests.learners.learner_tester import ACTION, F64, N_AGENTS, OBS, env_info, 
 MEMORY = [{"mac": "basic_mac", "agent": "rnn", "obs_agent_id": True}, {"mac": "non_shared_mac", "agent": "rnn_ns"}]
 LENGTHS = (3, 6, 4, 1)
 LOSSES = [("spacql", name, memory) for name in ("critic", "actor") for memory in MEMORY]
+LOSSES += [(alg, name, MEMORY[1]) for alg in ("implicit_q", "omiga") for name in ("value", "q", "actor")]
+LOSSES += [("optdice", "actor", MEMORY[1])]
 LOSSES += [("comadice", name, {}) for name in ("value", "actor")]  # as configured: without memory
 
 

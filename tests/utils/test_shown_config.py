@@ -78,7 +78,7 @@ def test_help_has_examples_and_all_algorithms(capsys: pytest.CaptureFixture[str]
     assert len(EXAMPLES) == 3
     listed = text.split("  ENV:")[0]
     for alg in config_names("algs"):
-        assert re.search(rf"[:,] {alg}(,|$)", listed, re.MULTILINE), alg
+        assert re.search(rf"(^ +|[:,] ){alg}(,|$)", listed, re.MULTILINE), alg
     head, _, rest = listed.partition("learn in an environment (online)")
     assert "continuous actions: matd3_bc" in head and "discrete actions: iql, iql_ns" in rest
     assert (action_types("bc"), action_types("matd3"), action_types("vdn")) == (
