@@ -117,7 +117,8 @@ class BCQNSAgent(nn.Module):
         candidates = self.perturb(seen, self.decode(seen, latents))  # (N, R, K, A)
         best = self.values(0, seen, candidates).argmax(-1)  # (N, R)
         index = best[..., None, None].expand(-1, -1, 1, candidates.shape[-1])
-        return th.atanh(candidates.gather(2, index).squeeze(2).clamp(-INSIDE, INSIDE))
+        chosen = candidates.gather(2, index).squeeze(2).clamp(-INSIDE, INSIDE)  # (N, R, A)
+        return 0.5 * ((1 + chosen) / (1 - chosen)).log()  # atanh, which ONNX files cannot say
 
     def encode(self, seen: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the standard deviation of z, (N, R, L) each, of one action a row (N, R, A)."""
@@ -142,5 +143,4 @@ class BCQNSAgent(nn.Module):
         """A network of an observation and K vectors a row, observation first: (N, R, K, G) -> (N, R, K, O)."""
         every = seen.unsqueeze(2).expand(-1, -1, given.shape[2], -1)  # (N, R, K, I)
         outputs: Tensor = network(th.cat([every, given], dim=-1).flatten(1, 2))  # (N, R*K, O)
-        by_row: Tensor = outputs.unflatten(1, given.shape[1:3])
-        return by_row
+        return outputs.reshape(*given.shape[:3], -1)
