@@ -42,7 +42,10 @@ def test_what_is_wrong_before_a_run_is_one_sentence(case: str) -> None:
 
 RUN_ERRORS = {
     "unknown dataset": (("dataset=mpe/simple_spread/random-10k",), "did you mean mpe/simple_spread/random"),
-    "dataset with a recipe": (("dataset=mpe/simple_spread/random",), "make it with: sh offline_data/recipes/simple_spread.sh random"),
+    "dataset with a recipe": (
+        ("dataset=mpe/simple_spread/random",),
+        "make it with: sh offline_data/recipes/simple_spread.sh random",
+    ),
     "unknown environment": (("env_args.key=simple_sprad",), "did you mean 'simple_spread'?"),
     "unknown environment argument": (("env_args.kee=1",), "kee"),
     "other environment": (("env_args.key=simple_spread_v3",), "key is simple_spread there and simple_spread_v3 here"),

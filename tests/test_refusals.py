@@ -49,6 +49,7 @@ NOT_HERE = {
     "algs/comadice": {"value_memory=True", "svn=True", *(f"{key}={word}" for key in MIXERS for word in TEXTS)},
     **{f"algs/{alg}": {f"{key}={word}" for key in MIXERS for word in TEXTS} for alg in ("omiga", "icq")},
     "algs/omar": {"search_elites='12'"},  # more than are drawn
+    "algs/bcq": {"obs_agent_id=True", "obs_last_action=True", *(f"{key}={word}" for key in MIXERS for word in TEXTS)},
     "algs/iql_cql": {"window='12'", "svn=True"},  # windows of recurrent agents; no mixer
     "algs/iql": {"buffer_size='12'", "window='12'", "svn=True"},  # below a batch; recurrent agents; no mixer
 }  # fmt: skip

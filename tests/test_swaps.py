@@ -41,6 +41,9 @@ TRAIN = {
     "implicit_q with a mixer, recurrent, burn-in": ("implicit_q", (*OFFLINE, *BURNT_IN, "mixer=vdn"), False),
     "omiga": ("omiga", OFFLINE, False),
     "icq on discrete data, recurrent": ("icq", (*OFFLINE, DISCRETE, *EPISODES), True),
+    "optdice on discrete data, recurrent": ("optdice", (*OFFLINE, DISCRETE, *EPISODES, "advantage=joint"), True),
+    "bcq": ("bcq", OFFLINE, False),
+    "bcq on discrete data": ("bcq", (*OFFLINE, DISCRETE, "mixer=None"), True),
     "bc on discrete data": ("bc", (*OFFLINE, DISCRETE), True),
     "bc, gaussian": ("bc", (*OFFLINE, "agent_output_type=gaussian"), False),
     "spacql's configuration, cloning": ("spacql", (*OFFLINE, "learner=bc_learner"), False),
@@ -90,6 +93,8 @@ REFUSED = {
         "spacql", (*OFFLINE, "learner=implicit_q_learner"), False, "use --config=implicit_q"),
     "omiga without one weight per agent": (
         "omiga", (*OFFLINE, "mixer_layers=2"), False, "set mixer_layers=1"),
+    "bcq's configuration, cloning": ("bcq", (*OFFLINE, "learner=bc_learner"), False, "use --config=bcq"),
+    "bcq, recurrent": ("bcq", (*OFFLINE, "agent=rnn_ns", "window=None"), False, "set agent=bcq_ns"),
     "a mixer that is not convex": (
         "qmix", (*ONLINE, DISCRETE, "mixer=monotone", "mixer_activation=tanh"), True, "tanh: this is not convex"),
     "spacql's configuration, fitted Q evaluation": (

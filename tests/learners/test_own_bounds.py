@@ -38,7 +38,8 @@ def cases() -> list[Any]:
     listed: list[tuple[str, dict[str, Any]]] = []
     for alg, keys in ALGORITHMS.items():
         if "continuous" in REGISTRY[keys["learner"]].action_types and not alg.endswith("_discrete"):
-            listed += [(alg, {}), (alg, SHARED_MEMORY), (alg, OWN_MEMORY), (alg, {"loss_chunk": 2})]
+            listed += [(alg, {}), (alg, {"loss_chunk": 2})]
+            listed += [(alg, kind) for kind in (SHARED_MEMORY, OWN_MEMORY) if keys["agent"] != "bcq_ns"]
     listed += [("bc", {"agent_output_type": kind, "action_selector": KINDS[kind]}) for kind in KINDS]
     listed += [("comadice", {"agent_output_type": kind, "action_selector": KINDS[kind]}) for kind in KINDS]
     listed += [("comadice", {"advantage": kind}) for kind in ("joint", "mixed")]
@@ -108,7 +109,7 @@ def test_every_action_that_a_learner_uses_lies_in_its_agents_own_bounds(
         assert_inside(learner.mac.select_actions(batch, 0, 0, test_mode=test_mode))
         if not is_recurrent(learner.args):
             assert_inside(learner.mac.select_actions(batch, 0, 0, bs=[4, 1], test_mode=test_mode))
-    assert asked or alg in ("bc", "comadice", "ippo", "mappo")
+    assert asked or alg in ("bc", "bcq", "comadice", "optdice", "ippo", "mappo")
 
 
 @pytest.mark.parametrize(("alg", "updates"), cases())

@@ -22,6 +22,7 @@ CASES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("bc", {"agent_output_type": "mean"}, ("bc",)),
     ("bc", {"agent_output_type": "gaussian", "action_selector": "gaussian_policy"}, ("bc",)),
     ("implicit_q", {"mixer": "monotone"}, ("value", "q", "actor")),
+    ("optdice", {"advantage": "joint"}, ("joint", "value", "actor")),
     ("comadice", {}, ("value", "actor")),
     ("comadice", {"advantage": "joint"}, ("joint", "value", "actor")),
     ("comadice", {"value_loss": "semi_dataset"}, ("q", "value", "actor")),

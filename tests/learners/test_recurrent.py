@@ -17,6 +17,7 @@ MEMORY = [{"mac": "basic_mac", "agent": "rnn", "obs_agent_id": True}, {"mac": "n
 LENGTHS = (3, 6, 4, 1)
 LOSSES = [("spacql", name, memory) for name in ("critic", "actor") for memory in MEMORY]
 LOSSES += [(alg, name, MEMORY[1]) for alg in ("implicit_q", "omiga") for name in ("value", "q", "actor")]
+LOSSES += [("optdice", "actor", MEMORY[1])]
 LOSSES += [("comadice", name, {}) for name in ("value", "actor")]  # as configured: without memory
 
 

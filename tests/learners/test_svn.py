@@ -24,6 +24,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("omiga", {"discrete": False}),
     ("icq", {"discrete": True}),
     ("qmix_cql", {"alpha_cql": 0.0}),
+    ("bcq", {"discrete": False}),
+    ("bcq", {"discrete": True}),
     ("b3c", {"mixer": "free"}),
     ("b3c", {"mixer": "vdn", "target_clip": "none"}),
     ("comadice", {"discrete": False, "advantage": "mixed"}),

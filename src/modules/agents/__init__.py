@@ -1,3 +1,4 @@
+from modules.agents.bcq_ns_agent import BCQNSAgent
 from modules.agents.mlp_agent import MLPAgent
 from modules.agents.mlp_ns_agent import MLPNSAgent
 from modules.agents.rnn_agent import RNNAgent
@@ -8,4 +9,5 @@ REGISTRY = {
     "rnn_ns": RNNNSAgent,
     "mlp": MLPAgent,
     "mlp_ns": MLPNSAgent,
+    "bcq_ns": BCQNSAgent,
 }

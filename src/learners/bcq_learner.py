@@ -1,0 +1,198 @@
+"""BCQ (Fujimoto, Meger & Precup 2019; Fujimoto et al. 2019) for teams: values of actions like the data's, offline.
+
+A model of the behaviour says which actions are like the data's. Discrete: those whose probability is a large enough
+share of the likeliest one's. Continuous: those that a variational autoencoder makes, changed by Phi at most. The
+networks are `modules/agents/bcq_ns_agent.py`, for acting needs them all.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch as th
+from torch import Tensor, nn
+
+from components.episode_buffer import EpisodeBatch
+from learners.base_learner import BaseLearner, Context, Logger, Noise, Stats
+from learners.checks import check_team_reward
+from learners.losses import NEXT, NOW, available, masked_mean, rows_of, td_target, transition_mask
+from learners.optimisation import MIXER_KEYS, TARGET_KEYS, LossSpec, of_every_run, rate
+from learners.svn import check_svn, normalised, spread
+from modules.agents.bcq_ns_agent import LATENT_REACH, NOT_ALLOWED, BCQNSAgent
+from modules.layers.normaliser import Normaliser
+from modules.layers.squash import action_bounds, half_range
+from modules.mixers import REGISTRY as mixer_REGISTRY
+from modules.mixers import build_mixer
+from modules.mixers.hypernet import state_size
+from utils.errors import ConfigError
+from utils.keys import COUNT, SHARE, WEIGHT, Key
+
+
+class BCQLearner(BaseLearner):
+    """q_i(o_i, a_i) of each agent, alone or mixed into the team's (M values: N, or 1 with a mixer)."""
+
+    action_types = frozenset({"continuous", "discrete"})
+    KEYS = {
+        **TARGET_KEYS,
+        **MIXER_KEYS,
+        **of_every_run("hidden_dim"),
+        "mixer": Key("mixer of the agents' values", (*mixer_REGISTRY, None)),
+        "behaviour_threshold": Key("share of the likeliest action's probability that others need", SHARE),
+        "perturbation_reach": Key("largest change of a decoded action, in half action ranges", WEIGHT),
+        "target_candidates": Key("decoded actions among which the target chooses", COUNT),
+        "acting_candidates": Key("decoded actions among which an agent chooses when it acts", COUNT),
+        "smallest_share": Key("weight of the smaller critic in the target, the larger having the rest", SHARE),
+        "behaviour_lr": rate("the behaviour's model"),
+        "q_lr": rate("q and the mixer"),
+        "actor_lr": rate("the perturbation"),
+    }
+    CONFIGS = ("bcq", "bcq")
+    CRITICS = "per agent, mixed"
+    ALIASES = {"lr": "q_lr"}
+    agent: BCQNSAgent
+    target_agent: BCQNSAgent
+
+    def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
+        super().__init__(mac, scheme, logger, args)
+        check_config(mac, args)
+        check_svn(args)
+        self.mixer: Any = build_mixer(args.mixer, args)
+        q_modules: tuple[str, ...] = ("q",)
+        self.TARGETS: tuple[str, ...] = ("agent",)
+        if self.mixer is not None:
+            check_team_reward(scheme, f"mixer={args.mixer}")
+            self.normaliser = Normaliser(state_size(args), field="state")  # no parameters; saved with the mixer
+            q_modules, self.TARGETS = ("q", "mixer", "normaliser"), ("agent", "mixer")
+        self.LOSSES = (LossSpec("behaviour", ("behaviour",), lr="behaviour_lr"), LossSpec("q", q_modules, lr="q_lr"))
+        if self.continuous:
+            self.low, self.high = action_bounds(args)  # (A,) or (N, A)
+            self.LOSSES = (*self.LOSSES, LossSpec("actor", ("perturbation",), lr="actor_lr", clip="member"))
+        self.prepare()
+
+    @property
+    def q(self) -> nn.ModuleList:
+        return self.agent.q
+
+    @property
+    def behaviour(self) -> nn.ModuleList:
+        return self.agent.behaviour
+
+    @property
+    def perturbation(self) -> nn.Module:
+        return self.agent.perturbation
+
+    def noise(self, name: str, batch: EpisodeBatch) -> Noise:
+        """Latents, standard normal: of the encoder, or clipped as candidates are, (B, T-1, ..., N, L)."""
+        if not self.continuous:
+            return {}
+        count = {"behaviour": 1, "q": self.args.target_candidates, "actor": 1}[name]
+        shape = (batch.batch_size, batch.max_seq_length - 1, count, self.args.n_agents, self.agent.n_latents)
+        latents = th.randn(shape, generator=self.generator, device=self.generator.device)
+        return {"latents": latents if name == "behaviour" else latents.clamp(-LATENT_REACH, LATENT_REACH)}
+
+    # -- the behaviour's model ---------------------------------------------------------------------------------------
+
+    def behaviour_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
+        """-log mu_i(a_i | o_i), or the autoencoder's |decode(z) - x|^2 + KL / 2, means over agents."""
+        seen = self.agent.see(rows_of(batch, "obs", NOW))  # (N, R, O)
+        rows = self.autoencoding(seen, batch, noise) if self.continuous else self.surprise(seen, batch)  # (N, R)
+        return masked_mean(rows.mean(0), transition_mask(batch).flatten()), {}
+
+    def surprise(self, seen: Tensor, batch: EpisodeBatch) -> Tensor:
+        """-log mu_i(a_i | o_i) over all actions, so that mu of unavailable ones falls too: (N, R)."""
+        log_mu: Tensor = self.behaviour[0](seen).log_softmax(-1)  # (N, R, A)
+        return -(log_mu * rows_of(batch, "actions_onehot", NOW).transpose(0, 1)).sum(-1)
+
+    def autoencoding(self, seen: Tensor, batch: EpisodeBatch, noise: Noise) -> Tensor:
+        """mean_d (decode(o, z) - x)_d^2 + KL(N(m, s^2) || N(0, 1)) / 2, z = m + s noise, KL a mean over z: (N, R)."""
+        logged = self.logged(batch)  # (N, R, A)
+        mean, log_std = self.agent.encode(seen, logged)  # (N, R, L) each
+        latents = mean + log_std.exp() * noise["latents"].flatten(0, 1).squeeze(1).transpose(0, 1)
+        decoded = self.agent.decode(seen, latents.unsqueeze(2)).squeeze(2)  # (N, R, A)
+        error = (decoded - logged).square().sum(-1) / self.agent.own.sum(-1, keepdim=True).clamp_min(1)  # (N, R)
+        kl = 0.5 * (mean.square() + (2 * log_std).exp() - 1 - 2 * log_std).mean(-1)  # (N, R)
+        return error + 0.5 * kl
+
+    def logged(self, batch: EpisodeBatch, steps: slice = NOW) -> Tensor:
+        """Logged continuous actions in half action ranges, 0 in dimensions that an agent lacks, (N, R, A)."""
+        low, high = (bound.to(batch["actions"]) for bound in (self.low, self.high))
+        unit = (rows_of(batch, "actions", steps) - low) / half_range(low, high) - 1  # (R, N, A)
+        return unit.transpose(0, 1) * self.agent.own[:, None]
+
+    # -- values ------------------------------------------------------------------------------------------------------
+
+    def q_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
+        """sum_j (M[q_j(o, a)] - y)^2 with y = r + gamma (1 - terminated) M'[value of the next action]."""
+        with th.no_grad():
+            after = self.next_values(batch, noise).T.unsqueeze(0)  # (1, R, N)
+            future = self.mixed(after, batch, NEXT, "target_").squeeze(0)  # (R, M)
+            reward, terminated = rows_of(batch, "reward", NOW), rows_of(batch, "terminated", NOW)
+            target = td_target(reward, terminated, future, self.args.gamma)  # (R, M)
+        values = self.mixed(self.local_q(batch, NOW), batch, NOW)  # (E, R, M)
+        error = values - target
+        rows = normalised(error, context).square().mean(-1).sum(0)  # (R,)
+        stats = {"q_taken": values.detach().mean((0, -1)), "td_error_abs": error.detach().abs().mean((0, -1))}
+        return masked_mean(rows, transition_mask(batch).flatten()), stats | {"target": target.mean(-1)}
+
+    def local_q(self, batch: EpisodeBatch, steps: slice) -> Tensor:
+        """q_ij(o_i, a_i) of logged actions: (E, R, N), E = 2 for continuous actions, else 1."""
+        seen = self.agent.see(rows_of(batch, "obs", steps))  # (N, R, O)
+        if self.continuous:
+            logged = self.logged(batch, steps).unsqueeze(2)  # (N, R, 1, A)
+            return th.stack([self.agent.values(j, seen, logged).squeeze(2).T for j in range(2)])
+        picked = self.q[0](seen) * rows_of(batch, "actions_onehot", steps).transpose(0, 1)  # (N, R, A)
+        return picked.sum(-1).T.unsqueeze(0)
+
+    def batch_context(self, name: str, batch: EpisodeBatch) -> Context:
+        """What `svn` divides the TD errors of q's loss by, (E, 1, 1)."""
+        if name != "q" or not self.args.svn:
+            return {}
+        values = self.mixed(self.local_q(batch, NOW), batch, NOW).squeeze(-1)  # (E, R)
+        return {"spread": spread(values, transition_mask(batch).flatten()).view(-1, 1, 1)}
+
+    def next_values(self, batch: EpisodeBatch, noise: Noise) -> Tensor:
+        """q'_i(o'_i, argmax of q_i over allowed actions), or max_k of the two critics' weighted values: (N, R).
+
+        These weights are `smallest_share` of the smaller value and the rest of the larger. Candidates are decoded
+        from new latents and changed by the target's perturbation.
+        """
+        seen = self.agent.see(rows_of(batch, "obs", NEXT))  # (N, R, O)
+        if not self.continuous:
+            can = self.agent.allowed(seen, available(batch, NEXT).transpose(0, 1))  # (N, R, A)
+            best = self.q[0](seen).masked_fill(~can, NOT_ALLOWED).argmax(-1, keepdim=True)  # (N, R, 1)
+            judged: Tensor = self.target_agent.q[0](seen)
+            return judged.gather(-1, best).squeeze(-1)
+        latents = noise["latents"].flatten(0, 1).permute(2, 0, 1, 3)  # (N, R, K, L)
+        candidates = self.target_agent.perturb(seen, self.agent.decode(seen, latents))  # (N, R, K, A)
+        values = th.stack([self.target_agent.values(j, seen, candidates) for j in range(2)])  # (2, N, R, K)
+        share: float = self.args.smallest_share
+        return (share * values.amin(0) + (1 - share) * values.amax(0)).amax(-1)
+
+    def mixed(self, local: Tensor, batch: EpisodeBatch, steps: slice, prefix: str = "") -> Tensor:
+        """What a mixer makes of the agents' values, (E, R, N) -> (E, R, M)."""
+        if self.mixer is None:
+            return local
+        states = self.normaliser(rows_of(batch, "state", steps)).expand(len(local), -1, -1)  # (E, R, S)
+        total: Tensor = getattr(self, f"{prefix}mixer")(local, states)
+        return total
+
+    # -- the perturbation --------------------------------------------------------------------------------------------
+
+    def actor_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
+        """-q_1(o_i, perturb(decode(z))), a mean over agents; a mixer rises with every agent's value."""
+        seen = self.agent.see(rows_of(batch, "obs", NOW))  # (N, R, O)
+        latents = noise["latents"].flatten(0, 1).permute(2, 0, 1, 3)  # (N, R, 1, L)
+        changed = self.agent.perturb(seen, self.agent.decode(seen, latents).detach())  # (N, R, 1, A)
+        value = self.agent.values(0, seen, changed).squeeze(2).mean(0)  # (R,)
+        return -masked_mean(value, transition_mask(batch).flatten()), {"q_policy": value.detach()}
+
+
+def check_config(mac: Any, args: SimpleNamespace) -> None:
+    """Raise ConfigError, one sentence, where a key does not suit the learner."""
+    if not isinstance(mac.agent, BCQNSAgent):
+        raise ConfigError(
+            f"bcq_learner needs feed-forward agents that hold its networks: set agent=bcq_ns, not {args.agent}"
+        )
+    if args.obs_last_action or args.obs_agent_id:
+        raise ConfigError(
+            "bcq_learner's networks read observations alone: set obs_last_action=False obs_agent_id=False"
+        )

@@ -1,0 +1,146 @@
+"""BCQ's agents: what each plays follows from values, a model of the behaviour, and, of continuous actions, changes."""
+
+import copy
+from types import SimpleNamespace
+
+import torch as th
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from modules.layers.masks import FORBIDDEN
+from modules.layers.normaliser import Normaliser
+from modules.layers.squash import action_bounds
+from modules.layers.stacked_linear import StackedLinear
+from utils.errors import ConfigError
+
+NOT_ALLOWED = 0.1 * FORBIDDEN  # below every value, and above actions that an agent lacks
+LATENT_REACH = 0.5  # latents of candidates are clipped to this, as in the authors' code
+LOWEST_LOG_STD, HIGHEST_LOG_STD = -4.0, 15.0  # of the encoder, as in the authors' code
+INSIDE = 1 - 1e-6  # the largest action, in half ranges, that has a number before tanh
+
+
+class StackedMLP(nn.Module):
+    """One network of two hidden ReLU layers per agent: (N, R, inputs) -> (N, R, outputs)."""
+
+    def __init__(self, n_stack: int, n_inputs: int, hidden_dim: int, n_outputs: int) -> None:
+        super().__init__()
+        self.fc1 = StackedLinear(n_stack, n_inputs, hidden_dim)
+        self.fc2 = StackedLinear(n_stack, hidden_dim, hidden_dim)
+        self.fc3 = StackedLinear(n_stack, hidden_dim, n_outputs)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.fc3(F.relu(self.fc2(F.relu(self.fc1(inputs)))))
+        return outputs
+
+
+class BCQNSAgent(nn.Module):
+    """Networks of every agent's own; `agent_output_type` says which actions they are for.
+
+    Discrete (`pi_logits`): outputs are the values of actions that the behaviour takes often enough, and NOT_ALLOWED of
+    others. Continuous (`mean`): of `acting_candidates` actions that the decoder makes of fixed latents, changed a
+    little, the one that the first critic values most; before tanh. Actions are in half ranges, x in [-1, 1].
+
+    forward: inputs (B*N, input_shape), the agent index fastest -> outputs (B*N, A). Raises ConfigError for
+    another learner, which would not know its networks.
+    """
+
+    is_recurrent = False
+    unshared = True
+    own: Tensor
+    latents: Tensor
+
+    def __init__(self, input_shape: int, args: SimpleNamespace) -> None:
+        super().__init__()
+        if args.learner != "bcq_learner":
+            raise ConfigError("agent=bcq_ns is BCQ's: use --config=bcq")
+        self.args, self.n_agents, self.n_latents = args, int(args.n_agents), 2 * int(args.n_actions)
+        self.continuous = args.agent_output_type == "mean"
+        n, width, actions = self.n_agents, int(args.hidden_dim), int(args.n_actions)
+        self.normaliser = Normaliser(n, input_shape)
+        if not self.continuous:
+            self.q = nn.ModuleList([StackedMLP(n, input_shape, width, actions)])
+            self.behaviour = nn.ModuleList([StackedMLP(n, input_shape, width, actions)])
+            return
+        self.q = nn.ModuleList(StackedMLP(n, input_shape + actions, width, 1) for _ in range(2))
+        encoder = StackedMLP(n, input_shape + actions, width, 2 * self.n_latents)
+        self.behaviour = nn.ModuleList([encoder, StackedMLP(n, input_shape + self.n_latents, width, actions)])
+        self.perturbation = StackedMLP(n, input_shape + actions, width, actions)
+        low, high = action_bounds(args)  # (A,) or (N, A)
+        own = (high > low).float().expand(n, actions).clone().cpu()  # (N, A), 0 in dimensions that an agent lacks
+        self.register_buffer("own", own, persistent=False)
+        shape = (n, int(args.acting_candidates), self.n_latents)
+        latents = th.randn(shape, generator=th.Generator().manual_seed(0))  # the same in every run
+        self.register_buffer("latents", latents.clamp(-LATENT_REACH, LATENT_REACH), persistent=False)  # (N, K, L)
+
+    def init_hidden(self) -> Tensor:
+        return self.normaliser.mean.new_zeros(self.n_agents, 1)  # controllers carry a hidden state; unused here
+
+    def alone(self, index: int) -> "BCQNSAgent":
+        """One agent's networks as a copy of its own, for inputs (B, input_shape)."""
+        own = copy.deepcopy(self)
+        own.n_agents = 1
+        for tensor in (*own.parameters(), *own.buffers()):  # (N, ...), all of them
+            tensor.data = tensor.data[index : index + 1].clone()
+        return own
+
+    def forward(self, inputs: Tensor, hidden_state: Tensor) -> tuple[Tensor, Tensor]:
+        seen = self.see(inputs.reshape(-1, self.n_agents, inputs.shape[-1]))  # (N, B, I)
+        outputs = self.best_candidate(seen) if self.continuous else self.allowed_values(seen)  # (N, B, A)
+        return outputs.transpose(0, 1).flatten(0, 1), hidden_state
+
+    def see(self, obs: Tensor) -> Tensor:
+        """Observations as the networks take them, (R, N, I) -> (N, R, I)."""
+        seen: Tensor = self.normaliser(obs)
+        return seen.transpose(0, 1)
+
+    # -- discrete actions --------------------------------------------------------------------------------------------
+
+    def allowed_values(self, seen: Tensor) -> Tensor:
+        """q_i of actions that are allowed, NOT_ALLOWED of others, (N, R, A)."""
+        values: Tensor = self.q[0](seen)
+        return values.masked_fill(~self.allowed(seen), NOT_ALLOWED)
+
+    def allowed(self, seen: Tensor, available: Tensor | None = None) -> Tensor:
+        """mu_i(a | o_i) / max mu_i >= behaviour_threshold, (N, R, A) bool; available: (N, R, A), None for all."""
+        logits: Tensor = self.behaviour[0](seen)
+        if available is not None:
+            logits = logits.masked_fill(available == 0, FORBIDDEN)
+        share = (logits - logits.amax(-1, keepdim=True)).exp()
+        often: Tensor = share >= self.args.behaviour_threshold
+        return often if available is None else often & (available > 0)
+
+    # -- continuous actions, in half ranges --------------------------------------------------------------------------
+
+    def best_candidate(self, seen: Tensor) -> Tensor:
+        """argmax over k of q_1(o, x_k), x_k = perturb(decode(z_k)) of the fixed latents, before tanh, (N, R, A)."""
+        latents = self.latents.unsqueeze(1).expand(-1, seen.shape[1], -1, -1)  # (N, R, K, L)
+        candidates = self.perturb(seen, self.decode(seen, latents))  # (N, R, K, A)
+        best = self.values(0, seen, candidates).argmax(-1)  # (N, R)
+        index = best[..., None, None].expand(-1, -1, 1, candidates.shape[-1])
+        chosen = candidates.gather(2, index).squeeze(2).clamp(-INSIDE, INSIDE)  # (N, R, A)
+        return 0.5 * ((1 + chosen) / (1 - chosen)).log()  # atanh, which ONNX files cannot say
+
+    def encode(self, seen: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and logarithm of the standard deviation of z, (N, R, L) each, of one action a row (N, R, A)."""
+        mean, log_std = self.behaviour[0](th.cat([seen, actions], dim=-1)).chunk(2, dim=-1)
+        return mean, log_std.clamp(LOWEST_LOG_STD, HIGHEST_LOG_STD)
+
+    def decode(self, seen: Tensor, latents: Tensor) -> Tensor:
+        """The actions of K latents a row, (N, R, K, L) -> (N, R, K, A); in training and in use alike."""
+        decoded: Tensor = self.of_each(self.behaviour[1], seen, latents).tanh() * self.own[:, None, None]
+        return decoded
+
+    def perturb(self, seen: Tensor, actions: Tensor) -> Tensor:
+        """x + Phi tanh(xi(o, x)), inside the bounds, (N, R, K, A) -> (N, R, K, A)."""
+        change: Tensor = self.args.perturbation_reach * self.of_each(self.perturbation, seen, actions).tanh()
+        return (actions + change).clamp(-1, 1) * self.own[:, None, None]
+
+    def values(self, member: int, seen: Tensor, actions: Tensor) -> Tensor:
+        """q_j(o, x) of K actions a row, (N, R, K, A) -> (N, R, K)."""
+        return self.of_each(self.q[member], seen, actions).squeeze(-1)
+
+    def of_each(self, network: nn.Module, seen: Tensor, given: Tensor) -> Tensor:
+        """A network of an observation and K vectors a row, observation first: (N, R, K, G) -> (N, R, K, O)."""
+        every = seen.unsqueeze(2).expand(-1, -1, given.shape[2], -1)  # (N, R, K, I)
+        outputs: Tensor = network(th.cat([every, given], dim=-1).flatten(1, 2))  # (N, R*K, O)
+        return outputs.reshape(*given.shape[:3], -1)
