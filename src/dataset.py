@@ -158,7 +158,7 @@ def _import(arguments: argparse.Namespace) -> int:
     missing = [word for word in ("format", "source", "out") if getattr(arguments, word) is None]
     if missing:
         raise DatasetError(f"the {missing[0]} is missing: dataset.py import FORMAT SRC -o OUT, or import --probe SRC")
-    path = source_path(arguments.source, "the source")
+    path = source_path(arguments.source, "SRC")
     out = _new_file(arguments, [path])
     options = {key: value for key, value in vars(arguments).items() if key not in _WORDS}
     card, notes = import_dataset(arguments.format, path, out, options, _command(), arguments.force)

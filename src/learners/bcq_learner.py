@@ -139,7 +139,7 @@ class BCQLearner(BaseLearner):
         if self.continuous:
             logged = self.logged(batch, steps).unsqueeze(2)  # (N, R, 1, A)
             return th.stack([self.agent.values(j, seen, logged).squeeze(2).T for j in range(2)])
-        picked = self.q[0](seen) * rows_of(batch, "actions_onehot", steps).transpose(0, 1)  # (N, R, A)
+        picked: Tensor = self.q[0](seen) * rows_of(batch, "actions_onehot", steps).transpose(0, 1)  # (N, R, A)
         return picked.sum(-1).T.unsqueeze(0)
 
     def batch_context(self, name: str, batch: EpisodeBatch) -> Context:
