@@ -40,7 +40,7 @@ sys.path.insert(0, str(ROOT / "src"))
 TIMES = 3  # the set's size in limits
 WANTED = 0.5
 N_AGENTS, OBS, STATE, ACTIONS, STEPS = 8, 150, 200, 14, 40
-EPISODE_BYTES = (STEPS + 1) * (4 * N_AGENTS * OBS + 4 * STATE + 9 * N_AGENTS + N_AGENTS * ACTIONS)
+EPISODE_BYTES = (STEPS + 1) * (4 * N_AGENTS * OBS + 4 * STATE + 12 * N_AGENTS + 1 + N_AGENTS * ACTIONS)
 BLOCK = 64  # episodes written at once
 Process = subprocess.Popen[str]
 

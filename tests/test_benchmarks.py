@@ -9,6 +9,8 @@ from types import ModuleType
 
 import pytest
 
+from datasets.dataset import read_dataset
+from datasets.importers.run import import_dataset
 from tests.command_line import ROOT
 
 
@@ -48,6 +50,16 @@ def test_alternatives_to_operators_give_the_same_gradient(monkeypatch: pytest.Mo
 def test_the_sampling_buffers_hold_the_same_episodes() -> None:
     replay, offline = load("buffer_sampling").build(20)
     assert replay.episodes_in_buffer == offline.episodes_in_buffer == 20
+
+
+def test_the_set_larger_than_memory_is_as_large_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark = load("larger_than_memory")
+    benchmark.write_foreign(tmp_path / "foreign.h5", 5)
+    import_dataset("pymarl", tmp_path / "foreign.h5", tmp_path / "set.h5", {})
+    dataset = read_dataset(tmp_path / "set.h5")
+    assert sum(array.nbytes for array in dataset.arrays.values()) == 5 * benchmark.EPISODE_BYTES
+    monkeypatch.setattr("sys.stdin", ["\n"])
+    benchmark.learn(str(tmp_path / "set.h5"), "bc_discrete", 0, 1)
 
 
 def test_every_learner_has_its_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
