@@ -125,8 +125,7 @@ READ_WHERE: dict[str, tuple[str, tuple[str | bool | None, ...]]] = {
     "final_init": ("agent", ("mlp", "mlp_ns")),
     **dict.fromkeys(("mixing_embed_dim", "hypernet_layers", "hypernet_embed"), _MIXED),
     **dict.fromkeys(("mixer_layers", "mixer_nonneg", "mixer_activation", "mixer_elu_alpha"), _MONOTONE),
-    "svn": ("mixer", ("qmix", "vdn", "monotone", "free")),
 }
 # Keys of every run that only learners read, which then declare them.
 READ_BY_LEARNERS = frozenset({"lr", "add_value_last_step", "loss_chunk", "compile", "learner_log_interval",
-                              "grad_norm_clip", "input_norm"})  # fmt: skip
+                              "grad_norm_clip", "input_norm", "svn"})  # fmt: skip

@@ -150,7 +150,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     dataset = set_on_disk(tmp_path / "a.h5")
     source, out = str(tmp_path / "a.h5"), str(tmp_path / "out.h5")
     assert main(["export", "pymarl", source, "-o", out]) == 0
-    assert "3 episodes, 9 transitions" in capsys.readouterr().out
+    assert "3 episodes, 9 transitions" in " ".join(capsys.readouterr().out.split())
     assert main(["export", "pymarl", source, "-o", out]) == 1
     assert "or add --force" in capsys.readouterr().err
     assert main(["export", "pymarl", source, "-o", out, "--force"]) == 0
