@@ -99,7 +99,7 @@ def both_signs(learner: Any, batch: EpisodeBatch, noise: dict[str, Tensor]) -> T
     """Bootstrapped values, of which some are above 0 and some below, (B,)."""
     with th.no_grad():
         middle = float(learner.next_value(batch, noise).median())
-        learner.target_mixer.hyper_b_final[-1].bias -= middle
+        learner.target_mixer.V[-1].bias -= middle
         free: Tensor = learner.next_value(batch, noise)
     assert (free > 1e-3).any() and (free < -1e-3).any()
     return free
@@ -111,7 +111,7 @@ def test_an_infinite_multiple_never_binds(updates: dict[str, Any]) -> None:
     learner, batch, noise = case(**updates)
     learner.use_statistics(returns(max_return=2.0))
     with th.no_grad():
-        learner.target_mixer.hyper_b_final[-1].bias += 1e12
+        learner.target_mixer.V[-1].bias += 1e12
         free = learner.next_value(batch, noise)
     assert free.min() > 1e11
     _, target, clipped = target_of(learner, batch, noise)

@@ -26,13 +26,17 @@ class QMixer(nn.Module):
             nn.Linear(self.state_dim, self.embed_dim), nn.ReLU(), nn.Linear(self.embed_dim, 1)
         )  # named as in stock EPyMARL: the state-dependent bias of the output
 
+    def signed(self, weights: Tensor) -> Tensor:
+        """The mixing weights, made non-negative: Q_tot rises with every q_i."""
+        return weights.abs()
+
     def forward(self, agent_qs: Tensor, states: Tensor, with_bias: bool = True) -> Tensor:
         rows = states.reshape(-1, self.state_dim)  # (B*T, S)
         qs = agent_qs.reshape(-1, 1, self.n_agents)  # (B*T, 1, N)
-        w_1 = self.hyper_w_1(rows).abs().view(-1, self.n_agents, self.embed_dim)  # (B*T, N, E)
+        w_1 = self.signed(self.hyper_w_1(rows)).view(-1, self.n_agents, self.embed_dim)  # (B*T, N, E)
         b_1 = self.hyper_b_1(rows).unsqueeze(1)  # (B*T, 1, E)
         hidden = F.elu(th.baddbmm(b_1, qs, w_1))  # (B*T, 1, E)
-        w_final = self.hyper_w_final(rows).abs().unsqueeze(2)  # (B*T, E, 1)
+        w_final = self.signed(self.hyper_w_final(rows)).unsqueeze(2)  # (B*T, E, 1)
         total = th.bmm(hidden, w_final)  # (B*T, 1, 1)
         if with_bias:
             total = total + self.V(rows).unsqueeze(1)  # (B*T, 1, 1)
