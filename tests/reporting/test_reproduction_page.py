@@ -67,7 +67,7 @@ def test_tables_of_the_notebooks_are_what_their_commands_print(
 
 def test_pages_say_what_their_intervals_count() -> None:
     names = {page.stem for page in NOTEBOOKS}
-    assert names == {"comadice", "cooperative-navigation", "discrete", "games", "online", "spacql-search"}
+    assert names == {"comadice", "cooperative-navigation", "discrete", "games", "new-tasks", "online", "spacql-search"}
     for page in [PAGE, *NOTEBOOKS]:
         assert re.search(r"intervals.{0,20}\s(are\sof|count)\sseeds\salone", page.read_text(), re.IGNORECASE), page
 
