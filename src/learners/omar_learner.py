@@ -75,7 +75,8 @@ class OMARLearner(BaseLearner):
         assert isinstance(policy, BoxPolicy)
         self.policy = policy
         self.critic = LocalEnsemble(scheme, args, args.ensemble_size, with_actions=True, shared=args.shared_critics)
-        self.samples = PenaltySamples(self.policy, args)
+        of_policies = args.penalty_samples == "policies"
+        self.samples = PenaltySamples(self.policy, args.n_penalty_samples, args.penalty_noise, of_policies)
         self.prepare()
 
     def noise(self, name: str, batch: EpisodeBatch) -> Noise:

@@ -1,10 +1,9 @@
 """Continuous actions that conservative Q-learning pushes down, with their densities (Kumar et al. 2020, CQL(H)).
 
-MACQL joins an action of every agent to one joint action; OMAR takes each agent's alone.
+MACQL joins an action of every agent to one joint action; OMAR and SPaCQL take each agent's alone.
 """
 
 import math
-from types import SimpleNamespace
 
 import torch as th
 from torch import Tensor
@@ -13,28 +12,27 @@ from learners.base_learner import Noise
 from modules.policies.base_policy import BoxPolicy, Policy, sum_over_own
 from utils.keys import COUNT, POSITIVE, WEIGHT, Key
 
+PENALTY_NOISE = "standard deviation of the noise on policies' actions in the penalty, in half action ranges"
 PENALTY_KEYS = {
     "alpha_cql": Key("weight of the penalty", WEIGHT),
     "penalty_samples": Key("actions in the penalty", ("uniform", "policies")),
     "n_penalty_samples": Key("actions per agent and row of each kind in the penalty", COUNT),
-    "penalty_noise": Key("standard deviation of the noise on policies' actions in the penalty, in half action ranges",
-                         POSITIVE),
-}  # fmt: skip
+    "penalty_noise": Key(PENALTY_NOISE, POSITIVE),
+}
 
 
 class PenaltySamples:
     """K actions of each agent and row, and the logarithms of their densities.
 
-    `penalty_samples` is `uniform`: uniform over the agent's box; `policies`: as many again about the policy's action in
-    this row, and as many about its action in the next row. Densities are in units of half the action range, over the
-    agent's own dimensions; that of a clipped action is what it was before it was clipped.
+    They are uniform over the agent's box. With `of_policies`, as many again lie about the policy's action in this row,
+    and as many about its action in the next row, with a standard deviation of `std` half action ranges. Densities are
+    in units of half the action range, over the agent's own dimensions; a clipped action keeps its density from before.
     """
 
-    def __init__(self, policy: Policy, args: SimpleNamespace) -> None:
+    def __init__(self, policy: Policy, n_samples: int, std: float, of_policies: bool) -> None:
         assert isinstance(policy, BoxPolicy)
-        self.policy, self.std = policy, args.penalty_noise
-        self.n_samples = args.n_penalty_samples
-        self.reads_policies: bool = args.penalty_samples == "policies"
+        self.policy, self.n_samples, self.std = policy, n_samples, std
+        self.reads_policies = of_policies
 
     def noise(self, lead: tuple[int, ...], n_agents: int, generator: th.Generator) -> Noise:
         """The randomness of the samples; lead: (B, T')."""

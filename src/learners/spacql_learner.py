@@ -15,6 +15,7 @@ from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Context, Logger, Noise, Stats
 from learners.checks import check_team_reward
 from learners.conservative_penalty import REGISTRY as penalty_REGISTRY
+from learners.conservative_penalty import Rows
 from learners.losses import (
     NEXT,
     NOW,
@@ -28,16 +29,18 @@ from learners.losses import (
 from learners.optimisation import TARGET_KEYS, TARGET_NOISE, LossSpec, of_every_run, rate
 from learners.partial_replacement import REGISTRY as replacement_REGISTRY
 from learners.partial_replacement import standard_deviation
+from learners.penalty_samples import PENALTY_NOISE
 from modules.behaviour import REGISTRY as density_REGISTRY
 from modules.behaviour.base_density import BaseDensity
 from modules.critics.ensemble_critic import CRITIC_KEYS, EnsembleCritic
 from modules.policies import build_policy
 from utils.errors import ConfigError
-from utils.keys import COUNT, WEIGHT, Key
+from utils.keys import COUNT, POSITIVE, WEIGHT, Key
 
 CONTINUOUS_ONLY = {
     "target_noise": Key(TARGET_NOISE, WEIGHT, actions="continuous"),
-    "n_penalty_samples": Key("uniform actions per agent and row", COUNT, actions="continuous"),
+    "n_penalty_samples": Key("actions per agent and row of each kind in the penalty", COUNT, actions="continuous"),
+    "penalty_noise": Key(PENALTY_NOISE, POSITIVE, actions="continuous"),
     "action_l2": Key("weight of the squared policy actions in the policies' loss", WEIGHT, actions="continuous"),
     "pre_tanh_l2": Key("weight of the squared policy outputs before tanh", WEIGHT, actions="continuous"),
 }
@@ -90,9 +93,8 @@ class SPaCQLLearner(BaseLearner):
         noise_std = args.target_noise if self.continuous else 0.0
         self.policy = build_policy(args, self.continuous, kinds=("mean", "pi_logits"), noise_std=noise_std)
         self.critic = EnsembleCritic(scheme, args)
-        self.xi = penalty_REGISTRY[args.cql_penalty]
+        self.xi = penalty_REGISTRY[args.cql_penalty](self.policy, args)
         self.n_agents: int = args.n_agents
-        self.n_samples: int = args.n_penalty_samples if self.continuous else 0  # all discrete actions are tried
         self.l2 = (args.action_l2, args.pre_tanh_l2) if self.continuous else (0.0, 0.0)
         self.weighs_agents: bool = args.penalty_weights == "density"
         if self.weighs_agents:
@@ -107,7 +109,7 @@ class SPaCQLLearner(BaseLearner):
         lead = (batch.batch_size, batch.max_seq_length - 1)
         noise = {"next": self.policy.make_noise((*lead, self.n_agents), self.generator, self.generator.device)}
         noise |= self.replacement.noise(lead, self.n_agents, self.generator)
-        return noise | self.xi.noise(self.policy, (*lead, self.n_agents), self.n_samples, self.generator)
+        return noise | self.xi.noise(lead, self.n_agents, self.generator)
 
     def outputs(self, mac: Any, batch: EpisodeBatch, steps: slice) -> Tensor:
         """What the policies say on the time steps `steps`: means before tanh, or probabilities, (R, N, A)."""
@@ -127,11 +129,13 @@ class SPaCQLLearner(BaseLearner):
             target, stats = self.target(batch, noise)  # (R,)
             read = self.xi.reads_policies or self.weighs_agents
             outputs = self.outputs(self.mac, batch, NOW) if read else actions  # (R, N, A), else nobody looks at them
-            replacements = self.xi.actions(self.policy, actions, outputs, has, noise)  # (R, K, N, A)
+            after = self.outputs(self.mac, batch, NEXT) if self.xi.reads_next else None  # (R, N, A)
+            rows = Rows(actions, has, outputs, after)
+            replacements, log_densities = self.xi.actions(rows, noise)  # (R, K, N, A), (R, K, N) or None
             weights = self.agent_weights(outputs, batch) if self.weighs_agents else None  # (R, N)
         data, replaced = self.critic.data_and_single_replacements(state, actions, replacements)  # (E, R), (E, R, K, N)
         error = data - target  # (E, R)
-        single = self.xi.value(self.policy, replaced, outputs, has)  # (E, R, N)
+        single = self.xi.value(replaced, rows, log_densities)  # (E, R, N)
         penalty = (single if weights is None else weights * single).mean(-1) - data  # (E, R), xi before alpha
         loss = masked_mean(error.square() + self.args.alpha_cql * penalty, mask).sum()
         stats["q_data"] = data.detach().mean(0)

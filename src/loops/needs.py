@@ -90,8 +90,11 @@ def check_batch(args: SimpleNamespace, rows: int, scheme: Scheme, groups: Groups
     if args.burn_in:
         sizes.insert(1, f"burn_in={args.burn_in}")
     drawn = 0
-    if getattr(args, "cql_penalty", None) == "logsumexp" and scheme["actions"]["dtype"].is_floating_point:
-        drawn = args.batch_size * args.n_penalty_samples * groups["agents"] * args.n_actions * 4  # for all rows at once
+    kinds = {"logsumexp": 1, "logsumexp_policies": 3}.get(getattr(args, "cql_penalty", ""), 0)
+    if kinds and scheme["actions"]["dtype"].is_floating_point:
+        drawn = (
+            kinds * args.batch_size * args.n_penalty_samples * groups["agents"] * args.n_actions * 4
+        )  # for all rows at once
     if drawn > hidden:  # else it is not at fault
         sizes.append(f"n_penalty_samples={args.n_penalty_samples}")
     need = args.batch_size * rows * row_bytes(scheme, groups) + hidden + drawn

@@ -236,7 +236,7 @@ def test_whole_episodes_and_other_controllers(mac: tuple[str, str]) -> None:
     ("updates", "words"),
     [
         ({"partial_replacement": "half"}, "partial_replacement=half: choose one of adaptive, full, average_single"),
-        ({"cql_penalty": "none"}, "cql_penalty=none: choose one of logsumexp, policy"),
+        ({"cql_penalty": "none"}, "cql_penalty=none: choose one of logsumexp, logsumexp_policies, policy"),
         ({"critic_dtype": "float16"}, "critic_dtype=float16: choose one of float32, bfloat16"),
         ({"ensemble_size": 1}, "set ensemble_size to 2 or more"),
         ({"common_reward": False}, "set common_reward=True"),

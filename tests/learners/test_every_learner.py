@@ -41,6 +41,7 @@ def cases() -> list[Any]:
                 listed += [(alg, kind | SHARED_MEMORY), (alg, kind | OWN_MEMORY)]
     listed += [("bc", {"discrete": False, "agent_output_type": "gaussian"}), ("bc", {"agent_output_type": "q"})]
     listed += [("spacql", {"discrete": kind, "penalty_weights": "density"}) for kind in (False, True)]
+    listed += [("spacql", {"discrete": False, "cql_penalty": "logsumexp_policies"})]
     listed += [("comadice", {"discrete": False, "advantage": kind}) for kind in ("joint", "mixed")]
     listed += [("comadice", {"discrete": True, "value_loss": kind}) for kind in ("semi_dataset", "official", "poster")]
     listed += [("comadice", {"discrete": False, "value_loss": "official", "value_memory": True} | SHARED_MEMORY)]

@@ -43,7 +43,8 @@ def cases() -> list[Any]:
     listed += [("bc", {"agent_output_type": kind, "action_selector": KINDS[kind]}) for kind in KINDS]
     listed += [("comadice", {"agent_output_type": kind, "action_selector": KINDS[kind]}) for kind in KINDS]
     listed += [("comadice", {"advantage": kind}) for kind in ("joint", "mixed")]
-    listed += [("spacql", {"cql_penalty": kind, "penalty_weights": "density"}) for kind in ("policy", "logsumexp")]
+    penalties = ("policy", "logsumexp", "logsumexp_policies")
+    listed += [("spacql", {"cql_penalty": kind, "penalty_weights": "density"}) for kind in penalties]
     listed += [("spacql", {"penalty_weights": "density", "loss_chunk": 1} | OWN_MEMORY)]
     listed += [(alg, {"penalty_samples": "policies"}) for alg in ("macql", "omar")]
     return [pytest.param(alg, updates, id="-".join([alg, *map(str, updates.values())])) for alg, updates in listed]

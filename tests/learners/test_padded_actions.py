@@ -14,6 +14,7 @@ AGENT, DIMENSION = 0, 1  # what is missing
 CASES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("spacql", {"cql_penalty": "policy"}, ("critic", "actor")),
     ("spacql", {"cql_penalty": "logsumexp"}, ("critic", "actor")),
+    ("spacql", {"cql_penalty": "logsumexp_policies"}, ("critic", "actor")),
     ("matd3", {}, ("critic", "actor")),
     ("matd3_bc", {}, ("critic", "actor")),
     ("macql", {"penalty_samples": "policies"}, ("critic", "actor")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch as th
 from torch import Tensor, nn
 
 from tests.learners.learner_tester import F64, N_AGENTS, make_batch, make_learner, setting
+from utils.errors import ConfigError
 
 
 def joint_values(critic: nn.Module, state: Tensor, actions: Tensor) -> Tensor:
@@ -163,6 +165,43 @@ def test_subsets_are_uniform_and_fresh() -> None:
 
 
 # -- the critics' loss -----------------------------------------------------------------------------------------------
+
+
+def test_penalty_of_samples_about_policies_equals_brute_force() -> None:
+    """Each value counts by the inverse of its action's density: 1/4 of uniform ones, a Gaussian's of the others."""
+    learner, batch, noise = setting(
+        cql_penalty="logsumexp_policies", alpha_cql=0.7, n_penalty_samples=3, penalty_noise=0.3, final_init=1.0
+    )
+    loss, stats = learner("critic", batch, noise)
+    target, _ = learner.target(batch, noise)
+    state, actions = batch["state"][:, 0], batch["actions"][:, 0]
+    low, high = learner.policy.low, learner.policy.high
+    half = (high - low) / 2
+    near = th.distributions.Normal(th.zeros(1, dtype=F64), th.full((1,), 0.3, dtype=F64))
+    flat = th.full((1, N_AGENTS), -2 * math.log(2.0), dtype=F64)
+    samples = [(low + (high - low) * noise["uniform"][:, 0, k], flat) for k in range(3)]
+    for key, step in (("here", 0), ("after", 1)):
+        mean = low + half + half * th.tanh(learner.mac.forward_all(batch)[:, step])  # (R, N, A)
+        for k in range(3):
+            z = noise[key][:, 0, k]  # (R, N, A)
+            clipped = (mean + 0.3 * half * z).clamp(low, high)
+            samples.append((clipped, near.log_prob(0.3 * z).sum(-1)))
+    data = joint_values(learner.critic, state, actions)  # (E, R)
+    penalty = -data
+    for i in range(N_AGENTS):
+        pushed = []
+        for action, log_density in samples:
+            joint = actions.clone()
+            joint[:, i] = action[:, i]
+            pushed.append(joint_values(learner.critic, state, joint) - log_density[:, i])
+        penalty = penalty + th.stack(pushed).exp().mean(0).log() / N_AGENTS
+    th.testing.assert_close(loss, ((data - target) ** 2 + 0.7 * penalty).mean(1).sum(), rtol=0, atol=1e-10)
+    th.testing.assert_close(stats["penalty"], penalty.mean(0), rtol=0, atol=1e-10)
+
+
+def test_samples_about_policies_need_continuous_actions() -> None:
+    with pytest.raises(ConfigError, match=r"^cql_penalty=logsumexp_policies samples actions, and logsumexp is exact"):
+        make_learner("spacql_discrete", cql_penalty="logsumexp_policies")
 
 
 @pytest.mark.parametrize("kind", ["policy", "logsumexp"])
