@@ -16,9 +16,8 @@ BUNDLED = (
     *(
         f"mamujoco/{robot}/{level}-20k"
         for robot in ("Ant-2x4", "HalfCheetah-2x3", "HalfCheetah-6x1", "Hopper-3x1")
-        for level in ("expert", "medium")
+        for level in ("expert", "medium", "medium-replay")
     ),
-    *(f"mamujoco/{robot}/medium-replay-20k" for robot in ("HalfCheetah-2x3", "HalfCheetah-6x1", "Hopper-3x1")),
     "mamujoco/HalfCheetah-2x3/random-20k",
     *(f"matrix_game/{name}" for name in ("penalty/random", "xor/aa-ab-ba", "xor/ab", "xor/ab-ba", "xor/random")),
     *(f"mpe/simple_spread/{name}" for name in ("medium-100k", "medium-replay", "random-100k")),
