@@ -1,0 +1,154 @@
+"""One protocol for all learners of continuous actions: eight random draws on one dataset, then the best on four.
+
+    python benchmarks/protocol.py draws grids                      # grids/draws-ALGORITHM.yaml
+    python src/search.py run --seeds 0-0 --config grids/draws-bc.yaml with local_results_path=results/draws
+    python benchmarks/protocol.py finals grids results/draws       # grids/finals-ALGORITHM.yaml
+    python src/search.py run --seeds 1-3 --config grids/finals-bc.yaml with local_results_path=results/finals
+
+The ranges are the same for every dataset and were written down before the first run. A draw takes one value of each key
+by chance, from a generator seeded with the algorithm's name; no two draws of an algorithm are alike. The draw with the
+highest final score counts, and its values are used on all four datasets. Learning rates have one range for all.
+
+Lengths: 5 000 updates of 256 rows; for conservative Q-learning, whose updates cost several times as much, SPaCQL's
+cheap schedule of 2 000 updates of 2 048 rows with two samples, and for OMAR, the slowest, 2 000 of 512 with four. Draws
+run for half as long. The files' values hold for every other key (`tuned=none`).
+"""
+
+import argparse
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+import yaml
+
+from reporting.places import read_places
+from reporting.runs import flat, text_of
+from utils.printing import put
+
+DATASETS = [f"mpe/simple_spread/{quality}" for quality in ("random", "medium-replay", "medium", "expert")]
+SEARCHED = "mpe/simple_spread/medium-replay"
+DRAWS, EVALUATIONS = 8, 5
+RATES = [0.0003, 0.001, 0.003, 0.01]
+ALPHA_CQL, Q_WEIGHT = [0.1, 0.5, 1.0, 5.0, 10.0], [1.0, 2.5, 10.0, 40.0, 100.0]
+MIXERS = [None, "vdn", "monotone"]
+SHORT = {"t_max": 5000, "batch_size": 256}
+CHEAP = {"t_max": 2000, "batch_size": 2048, "actor_update_interval": 1}
+# algorithm: what its runs have in common, and the range of each key that is drawn
+RANGES: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
+    "bc": (SHORT, {"actor_lr": RATES, "hidden_dim": [64, 128]}),
+    "matd3_bc": (SHORT, {"q_weight": Q_WEIGHT, "critic_lr": RATES, "actor_lr": RATES, "tau": [0.005, 0.02]}),
+    "b3c": (SHORT, {"q_weight": Q_WEIGHT, "q_lr": RATES, "actor_lr": RATES, "mixer": ["vdn", "monotone", "free"]}),
+    "implicit_q": (
+        SHORT,
+        {
+            "expectile": [0.5, 0.7, 0.9],
+            "inverse_temperature": [1.0, 3.0, 10.0, 30.0],
+            "value_lr": RATES,
+            "q_lr": RATES,
+            "actor_lr": RATES,
+            "mixer": MIXERS,
+        },
+    ),
+    "omiga": (SHORT, {"alpha": [0.1, 1.0, 10.0, 100.0], "value_lr": RATES, "q_lr": RATES, "actor_lr": RATES}),
+    "optdice": (SHORT, {"alpha": [0.1, 1.0, 10.0, 100.0], "value_lr": RATES, "actor_lr": RATES}),
+    "comadice": (SHORT, {"alpha": [0.1, 1.0, 10.0, 100.0], "value_lr": RATES, "actor_lr": RATES}),
+    "icq": (
+        {"t_max": 5000},  # windows of 20 steps, 32 of them
+        {
+            "policy_temperature": [0.03, 0.1, 0.3, 1.0],
+            "target_update_interval": [60, 600],
+            "q_lr": RATES,
+            "actor_lr": RATES,
+        },
+    ),
+    "bcq": (
+        SHORT,
+        {
+            "perturbation_reach": [0.05, 0.2, 0.5],
+            "behaviour_lr": RATES,
+            "q_lr": RATES,
+            "actor_lr": RATES,
+            "mixer": MIXERS,
+        },
+    ),
+    "macql": (
+        CHEAP | {"n_penalty_samples": 2},
+        {"alpha_cql": ALPHA_CQL, "critic_lr": RATES, "actor_lr": RATES},
+    ),
+    "cfcql": (CHEAP, {"alpha_cql": ALPHA_CQL, "critic_lr": RATES, "actor_lr": RATES}),
+    "icql_qs": (CHEAP, {"alpha_cql": ALPHA_CQL, "critic_lr": RATES, "actor_lr": RATES}),
+    "spacql": (CHEAP, {"alpha_cql": ALPHA_CQL, "critic_lr": RATES, "actor_lr": RATES}),
+    "omar": (
+        {"t_max": 2000, "batch_size": 512, "n_penalty_samples": 4},
+        {"alpha_cql": ALPHA_CQL, "omar_coef": [0.5, 0.7, 0.9, 1.0], "critic_lr": RATES, "actor_lr": RATES},
+    ),
+}
+
+
+def draws(algorithm: str) -> list[dict[str, Any]]:
+    """The values of an algorithm's draws; all combinations where there are no more than that."""
+    ranges = RANGES[algorithm][1]
+    generator = random.Random(algorithm)
+    n_combinations = 1
+    for values in ranges.values():
+        n_combinations *= len(values)
+    found: list[dict[str, Any]] = []
+    while len(found) < min(DRAWS, n_combinations):
+        draw = {key: generator.choice(values) for key, values in ranges.items()}
+        if draw not in found:
+            found.append(draw)
+    return found
+
+
+def grid(algorithm: str, datasets: list[str], groups: list[dict[str, Any]], share: float) -> dict[str, Any]:
+    """A grid file of one algorithm; share: of the full length."""
+    common = dict(RANGES[algorithm][0])
+    common["t_max"] = round(share * common["t_max"])
+    common |= {"test_interval": common["t_max"] // EVALUATIONS, "save_model_interval": common["t_max"], "tuned": "none"}
+    search = {"--config": [algorithm], "--env-config": ["mpe"], "dataset": datasets, **common}
+    named = {f"draw{i}": [{key: value} for key, value in group.items()] for i, group in enumerate(groups)}
+    return {"grid-search": search, "grid-search-groups": named}
+
+
+def best_draw(algorithm: str, results: str) -> tuple[dict[str, Any], float]:
+    """The draw with the highest final score among the runs found, and that score."""
+    scores: list[float] = []
+    runs = [run for run in read_places([results]).runs if run.algorithm == algorithm]
+    for draw in draws(algorithm):
+        mine = [run for run in runs if all(text_of(flat(run.config)[k]) == text_of(v) for k, v in draw.items())]
+        if len(mine) != 1:
+            raise SystemExit(f"{results} has {len(mine)} runs of {algorithm} with {draw}, where there should be one")
+        scores.append(mine[0].final["normalised score"])
+    return draws(algorithm)[scores.index(max(scores))], max(scores)
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    put(f"wrote {path}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write the grid files of the protocol.")
+    parser.add_argument("what", choices=("draws", "finals"))
+    parser.add_argument("folder", type=Path, help="where grid files go")
+    parser.add_argument("results", nargs="?", help="finals: where the draws' runs are")
+    parser.add_argument("--only", nargs="+", choices=list(RANGES), default=list(RANGES), help="these algorithms alone")
+    args = parser.parse_args()
+    for algorithm in args.only:
+        path = args.folder / f"{args.what}-{algorithm}.yaml"
+        if args.what == "draws":
+            write(path, grid(algorithm, [SEARCHED], draws(algorithm), 0.5))
+        elif args.results is None:
+            parser.error("finals needs the place of the draws' runs")
+        else:
+            draw, score = best_draw(algorithm, args.results)
+            put(f"{algorithm}: {draw} had {score:.1f}")
+            write(path, grid(algorithm, DATASETS, [draw], 1.0))
+
+
+if __name__ == "__main__":
+    main()
