@@ -11,7 +11,9 @@ import pytest
 
 from datasets.dataset import read_dataset
 from datasets.importers.run import import_dataset
+from sweeps.grid import grid_file
 from tests.command_line import ROOT
+from utils.config import CONFIG, algorithm
 
 
 def load(name: str) -> ModuleType:
@@ -105,3 +107,26 @@ def test_robots_played_together_are_those_played_one_by_one() -> None:
     benchmark = load("robots")
     together, alone = (benchmark.make_runner(kind, 2, 20).evaluate().returns for kind in ("vector", "episode"))
     assert together == pytest.approx(alone, rel=benchmark.LARGEST_DIFFERENCE)
+
+
+def test_the_protocol_draws_keys_that_exist_and_writes_grid_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmark = load("protocol")
+    monkeypatch.setattr(sys, "argv", ["protocol.py", "draws", str(tmp_path)])
+    benchmark.main()
+    capsys.readouterr()
+    for name, (common, ranges) in benchmark.RANGES.items():
+        assert not (common | ranges).keys() - algorithm(name).keys()
+        found = grid_file(str(tmp_path / f"draws-{name}.yaml"), [])
+        assert len(found) == len({choice.words for choice in found}) == 8
+        assert {choice.updates["dataset"] for choice in found} == {benchmark.SEARCHED}
+        for choice in found:
+            assert all(choice.updates[key] in values for key, values in ranges.items())
+
+
+def test_the_protocol_covers_every_offline_learner_of_continuous_actions() -> None:
+    names = [path.stem for path in (CONFIG / "algs").glob("*.yaml")]
+    offline = {name for name in names if algorithm(name).get("offline")}
+    discrete = {"alberdice", "bc_discrete", "comadice_discrete", "iql_cql", "qmix_cql", "spacql_discrete"}
+    assert set(load("protocol").RANGES) == offline - discrete - {"fqe"}  # which values policies and makes none
