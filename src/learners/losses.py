@@ -36,6 +36,21 @@ def rows_of(batch: EpisodeBatch, key: str, steps: slice) -> Tensor:
     return batch[key][:, steps].flatten(0, 1)
 
 
+def first_of(batch: EpisodeBatch, key: str) -> Tensor:
+    """An entry at the first step of the rows' episodes, (B, 1, ...).
+
+    Windows bring it along (`init_<key>`, one of the learner's EXTRAS); whole episodes begin with it.
+    """
+    brought = f"init_{key}"
+    first: Tensor = batch[brought].unsqueeze(1) if brought in batch.scheme else batch[key][:, FIRST]
+    return first
+
+
+def of_each_row(first: Tensor, batch: EpisodeBatch) -> Tensor:
+    """What the rows of an episode share, (B, 1, ...), for each of them: (R, ...)."""
+    return first.expand(-1, batch.max_seq_length - 1, *first.shape[2:]).flatten(0, 1)
+
+
 def next_action_known(batch: EpisodeBatch) -> Tensor:
     """Whether row t+1 stores an action of the behaviour, (R,) bool.
 
