@@ -66,6 +66,13 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return (values * mask).sum(-1) / mask.sum().clamp_min(1)
 
 
+def steps_after_the_end(batch: EpisodeBatch, gamma: float) -> Tensor:
+    """Discounted steps in the state after the end, (): gamma + gamma^2 + ... for each end of an episode."""
+    ends = (transition_mask(batch) * batch["terminated"][:, NOW]).sum()
+    steps: Tensor = ends * gamma / (1 - gamma)
+    return steps
+
+
 # -- targets -----------------------------------------------------------------------------------------------------------
 
 
@@ -98,12 +105,16 @@ def exponential_weights(advantage: Tensor, temperature: float, largest: float) -
     return (advantage / temperature).clamp_max(math.log(largest)).exp()
 
 
-def log_mean_exp(values: Tensor, mask: Tensor) -> Tensor:
+def log_mean_exp(values: Tensor, mask: Tensor, zeros: Tensor | None = None) -> Tensor:
     """log (1/n sum_r exp x_r) over the n valid rows; values (..., R), mask (R,) -> (...).
 
-    It is a number of the whole batch: compute it in `batch_context`, never inside a loss.
+    zeros: a number of further rows, (), in which x is 0. The result is a number of the whole batch: compute it in
+    `batch_context`, never inside a loss.
     """
-    return values.masked_fill(mask == 0, -th.inf).logsumexp(-1) - mask.sum().clamp_min(1).to(values.dtype).log()
+    total, count = values.masked_fill(mask == 0, -th.inf).logsumexp(-1), mask.sum()  # (...), ()
+    if zeros is not None:
+        total, count = total.logaddexp(zeros.log()), count + zeros
+    return total - count.clamp_min(1).to(values.dtype).log()
 
 
 # -- conservative penalties --------------------------------------------------------------------------------------------
