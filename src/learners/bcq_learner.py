@@ -74,7 +74,11 @@ class BCQLearner(MixedValuesLearner):
     # -- the behaviour's model ---------------------------------------------------------------------------------------
 
     def behaviour_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """-log mu_i(a_i | o_i), or the autoencoder's |decode(z) - x|^2 + KL / 2, means over agents."""
+        """The model of the behaviour in BCQ, means over agents.
+
+        Discrete actions (Fujimoto et al. 2019): -log mu_i(a_i | o_i). Continuous (Fujimoto, Meger & Precup 2019): the
+        autoencoder's |decode(z) - x|^2 + KL(N(m, s^2) || N(0, 1)) / 2.
+        """
         seen = self.agent.see(rows_of(batch, "obs", NOW))  # (N, R, O)
         rows = self.autoencoding(seen, batch, noise) if self.continuous else self.surprise(seen, batch)  # (N, R)
         return self.mean(rows.mean(0), batch), {}
@@ -103,7 +107,10 @@ class BCQLearner(MixedValuesLearner):
     # -- values ------------------------------------------------------------------------------------------------------
 
     def q_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """sum_j (M[q_j(o, a)] - y)^2 with y = r + gamma (1 - terminated) M'[value of the next action]."""
+        """BCQ's loss of the critics: sum_j (M[q_j(o, a)] - y)^2, y = r + gamma (1 - terminated) M'[next value].
+
+        What the papers have for one agent, M mixes; the next value is that of `next_values`.
+        """
         with th.no_grad():
             after = self.next_values(batch, noise).T.unsqueeze(0)  # (1, R, N)
             future = self.mixed(after, batch, NEXT, "target_").squeeze(0)  # (R, M)
@@ -141,7 +148,10 @@ class BCQLearner(MixedValuesLearner):
     # -- the perturbation --------------------------------------------------------------------------------------------
 
     def actor_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """-q_1(o_i, perturb(decode(z))), a mean over agents; a mixer rises with every agent's value."""
+        """BCQ's loss of the perturbation (Fujimoto, Meger & Precup 2019): -q_1(o_i, perturb(decode(z))).
+
+        It is a mean over agents, for a mixer rises with every agent's value.
+        """
         seen = self.agent.see(rows_of(batch, "obs", NOW))  # (N, R, O)
         latents = noise["latents"].flatten(0, 1).permute(2, 0, 1, 3)  # (N, R, 1, L)
         changed = self.agent.perturb(seen, self.agent.decode(seen, latents).detach())  # (N, R, 1, A)
