@@ -41,9 +41,18 @@ CASES: dict[str, list[str]] = {
                  f"{CONTINUOUS} mixer=vdn divergence=chi2", f"{DISCRETE} value_loss=official",
                  f"{CONTINUOUS} {OWN_MEMORY} value_loss=semi_dataset value_memory=True"],
     "comadice_discrete": [DISCRETE],
+    "optdice": [CONTINUOUS, f"{CONTINUOUS} advantage=joint window=None batch_size=8", DISCRETE],
+    "alberdice": [DISCRETE, f"{DISCRETE} start_states=data window=3"],
+    "implicit_q": [CONTINUOUS, f"{CONTINUOUS} mixer=monotone", DISCRETE],
+    "omiga": [CONTINUOUS, f"{CONTINUOUS} svn=True", DISCRETE],
+    "icq": [CONTINUOUS, DISCRETE],
+    "bcq": [CONTINUOUS, f"{CONTINUOUS} svn=True", f"{CONTINUOUS} mixer=None", DISCRETE],
+    **{alg: [CONTINUOUS, f"{CONTINUOUS} penalty_samples=policies"] for alg in ("macql", "omar")},
+    **{alg: [DISCRETE] for alg in ("iql_cql", "qmix_cql")},
     "matd3": ["t_max=2400 batch_size_run=8 updates_per_run=5", f"{CONTINUOUS} offline=True"],
     "matd3_bc": [*VARIED[:2], f"{CONTINUOUS} target_clip=max_return_to_go reward_scaling=none"],
     **{alg: [ONLINE] for alg in ("iql_ns", "vdn", "vdn_ns", "qmix_ns")},
+    "fqe": [],  # it asks for a trained policy
     "iql": [ONLINE, f"{DISCRETE} offline=True t_max=50", f"{ONLINE} common_reward=False standardise_returns=True"],
     "qmix": [ONLINE, f"{DISCRETE} offline=True t_max=50", f"{ONLINE} standardise_returns=True"],
 }  # fmt: skip

@@ -8,9 +8,6 @@ SETS="optimal mix random"
 case $chosen in
 optimal) run python src/dataset.py generate-bridge optimal -o bridge/optimal --episodes 500 ;;
 mix) run python src/dataset.py generate-bridge mix -o bridge/mix --episodes 1000 ;;
-random)
-    run python src/main.py --config=random --env-config=bridge with collect=True collect_to=bridge/random \
-        collect_episodes=500 seed=0
-    ;;
+random) random_play bridge 500 ;;
 *) unknown ;;
 esac

@@ -4,11 +4,22 @@
 
 chosen=${1:-}
 dry_run=${2:-}
+task=${chosen%/*} # of a set that is named TASK/LEVEL
+level=${chosen#*/}
 cd "$(dirname "$0")/../.."
 
 run() {
     echo "$*"
     if [ -z "$dry_run" ]; then "$@"; fi
+}
+
+# Episodes of uniformly random actions as the chosen set: random_play ENVIRONMENT EPISODES [KEY=VALUE...]
+random_play() {
+    environment=$1
+    episodes=$2
+    shift 2
+    run python src/main.py --config=random "--env-config=$environment" with collect=True "$@" \
+        "collect_episodes=$episodes" "collect_to=$FOLDER/$chosen" seed=0
 }
 
 unknown() {

@@ -8,23 +8,21 @@ SETS="Hopper-3x1/expert Hopper-3x1/medium Hopper-3x1/medium-replay Hopper-3x1/me
 ALSO="Hopper-3x1/policies Ant-2x4/policies HalfCheetah-6x1/policies HalfCheetah-2x3/policies"
 . "$(dirname "$0")/common.sh"
 
-robot=${chosen%/*}
-level=${chosen#*/}
 small=""
 case $level in *-20k) small="-20k" ;; esac
 level=${level%-20k}
-task="env_args.key=${robot%-*} env_args.partition=${robot#*-}"
+body="env_args.key=${task%-*} env_args.partition=${task#*-}"
 
 # How a robot learns to walk, how much slower where its training episodes are the dataset, the noise of its trained
 # policies, and how many episodes there are of each level and in its part.
-case $robot in
+case $task in
 Hopper-3x1)
     learning="batch_size_run=8 batch_size=8 buffer_size=8 minibatch=64 seed=3" walk="epochs=5 t_max=450000"
     replay="epochs=2 t_max=1300000" noise=0.2
     expert=1500 expert_part=30 medium=4000 medium_part=60 replay_part=60
     ;;
 Ant-2x4)
-    task="$task env_args.include_cfrc_ext_in_observation=False"
+    body="$body env_args.include_cfrc_ext_in_observation=False"
     learning="ratio=team batch_size_run=4 batch_size=4 buffer_size=4 minibatch=128 seed=1" walk="t_max=700000"
     replay="epochs=3 t_max=1750000" noise=0.05
     expert=1000 expert_part=20 medium=1000 medium_part=20 replay_part=34
@@ -43,20 +41,20 @@ HalfCheetah-2x3)
 esac
 
 mappo() {
-    run python src/main.py --config=mappo --env-config=mamujoco with $task "$@"
+    run python src/main.py --config=mappo --env-config=mamujoco with $body "$@"
 }
 
 # A trained policy's episodes, with its noise. A -20k set has the first ones of the full set.
 collect() {
     episodes=$1
     if [ -n "$small" ]; then episodes=$2; fi
-    mappo collect=True "checkpoint_path=offline_data/mamujoco/$robot/policies/$level" "exploration_noise=$noise" \
+    mappo collect=True "checkpoint_path=offline_data/mamujoco/$task/policies/$level" "exploration_noise=$noise" \
         batch_size_run=10 "collect_episodes=$episodes" "collect_to=mamujoco/$chosen" "collect_quality=$level" seed=0
 }
 
 # Some of a full set's episodes, at random.
 part() {
-    run python src/dataset.py slice "mamujoco/$robot/$level" --episodes "$1" --seed 0 -o "mamujoco/$chosen"
+    run python src/dataset.py slice "mamujoco/$task/$level" --episodes "$1" --seed 0 -o "mamujoco/$chosen"
 }
 
 case $level in
@@ -68,14 +66,13 @@ medium-replay)
     fi
     ;;
 medium-expert)
-    run python src/dataset.py merge "mamujoco/$robot/medium$small" "mamujoco/$robot/expert$small" \
+    run python src/dataset.py merge "mamujoco/$task/medium$small" "mamujoco/$task/expert$small" \
         -o "mamujoco/$chosen"
     ;;
 random)
     episodes=1000
     if [ -n "$small" ]; then episodes=20; fi
-    run python src/main.py --config=random --env-config=mamujoco with $task collect=True "collect_episodes=$episodes" \
-        "collect_to=mamujoco/$chosen" seed=0
+    random_play mamujoco "$episodes" $body
     ;;
 policies) mappo $learning $walk save_model_interval=50000 local_results_path=results/behaviours ;;
 *) unknown ;;

@@ -10,9 +10,6 @@ xor/ab) run python src/dataset.py generate-xor AB -o matrix_game/xor/ab ;;
 xor/ab-ba) run python src/dataset.py generate-xor AB,BA -o matrix_game/xor/ab-ba ;;
 xor/aa-ab-ba) run python src/dataset.py generate-xor AA,AB,BA -o matrix_game/xor/aa-ab-ba --episodes 60 ;;
 xor/random) run python src/dataset.py generate-xor random -o matrix_game/xor/random ;;
-penalty/random)
-    run python src/main.py --config=random --env-config=matrix_game with collect=True env_args.key=penalty \
-        collect_to=matrix_game/penalty/random collect_episodes=100 seed=0
-    ;;
+penalty/random) random_play matrix_game 100 env_args.key=penalty ;;
 *) unknown ;;
 esac

@@ -7,8 +7,6 @@ SETS="simple_tag/random simple_tag/medium-replay simple_tag/medium simple_tag/ex
 ALSO="simple_tag/policies simple_world/policies"
 . "$(dirname "$0")/common.sh"
 
-task=${chosen%/*}
-level=${chosen#*/}
 case $task in
 simple_tag) length=1200000 replay="batch_size_run=25 updates_per_run=50 t_max=62500" ;;
 simple_world) length=800000 replay="batch_size_run=32 updates_per_run=50 t_max=80000" ;;
@@ -21,10 +19,7 @@ matd3() {
 }
 
 case $level in
-random)
-    run python src/main.py --config=random --env-config=mpe with collect=True "env_args.key=$task" \
-        collect_episodes=40000 "collect_to=mpe/$chosen" seed=0
-    ;;
+random) random_play mpe 40000 "env_args.key=$task" ;;
 medium-replay) matd3 $replay "replay_to=mpe/$chosen" collect_quality=medium-replay ;;
 medium | expert)
     matd3 collect=True "checkpoint_path=offline_data/mpe/$task/policies/$level" exploration_noise=0.1 \

@@ -18,10 +18,7 @@ first_episodes() {
 }
 
 case $chosen in
-random)
-    run python src/main.py --config=random --env-config=mpe with collect=True collect_episodes=40000 \
-        collect_to=mpe/simple_spread/random seed=0
-    ;;
+random) random_play mpe 40000 ;;
 medium-replay)
     run python src/main.py --config=matd3 --env-config=mpe with updates_per_run=100 batch_size_run=30 t_max=97500 \
         replay_to=mpe/simple_spread/medium-replay collect_quality=medium-replay seed=0

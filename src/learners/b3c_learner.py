@@ -71,7 +71,7 @@ class B3CLearner(ClippedTargets, LocalValuesLearner):
         return self.mixed(local, batch, NEXT, "target_").amin(0).squeeze(-1)  # (E, R, 1) -> (R,)
 
     def q_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """Eq. 5: sum_j (y - Q_j(s, a))^2 with y = r + gamma (1 - terminated) min(Q'(s', pi(o')), M R*)."""
+        """Eq. 5 of B3C: sum_j (y - Q_j(s, a))^2 with y = r + gamma (1 - terminated) min(Q'(s', pi(o')), M R*)."""
         with th.no_grad():
             free = self.next_value(batch, noise)  # (R,)
             clipped = self.clipped(free)  # (R,)
@@ -88,7 +88,7 @@ class B3CLearner(ClippedTargets, LocalValuesLearner):
         return self.mixed(local, batch, NOW).flatten()
 
     def actor_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """Eq. 6: -q_weight Q_1(s, pi(o)) / mean|Q_1| + bc_weight mean_i |pi_i(o_i) - a_i|^2."""
+        """Eq. 6 of B3C: -q_weight Q_1(s, pi(o)) / mean|Q_1| + bc_weight mean_i |pi_i(o_i) - a_i|^2."""
         outputs = self.unroll(self.mac, batch, NOW)  # (B, T-1, N, A)
         value, cost = self.policy_value(outputs.flatten(0, 1), batch), self.imitation(outputs, batch).mean(-1)  # (R,)
         rows = self.args.bc_weight * cost - self.args.q_weight * value / context["scale"].clamp_min(1e-6)  # (R,)

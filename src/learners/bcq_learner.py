@@ -12,41 +12,29 @@ import torch as th
 from torch import Tensor, nn
 
 from components.episode_buffer import EpisodeBatch
-from learners.base_learner import BaseLearner, Context, Logger, Noise, Stats
-from learners.checks import check_team_reward
-from learners.losses import NEXT, NOW, available, masked_mean, rows_of, td_target, transition_mask
-from learners.optimisation import MIXER_KEYS, TARGET_KEYS, LossSpec, of_every_run, rate
-from learners.svn import check_svn, normalised, spread
+from learners.base_learner import Context, Logger, Noise, Stats
+from learners.losses import NEXT, NOW, available, rows_of
+from learners.mixed_values import MixedValuesLearner
+from learners.optimisation import LossSpec, rate
 from modules.agents.bcq_ns_agent import LATENT_REACH, NOT_ALLOWED, BCQNSAgent
-from modules.layers.normaliser import Normaliser
 from modules.layers.squash import action_bounds, half_range
-from modules.mixers import REGISTRY as mixer_REGISTRY
-from modules.mixers import build_mixer
-from modules.mixers.hypernet import state_size
 from utils.errors import ConfigError
 from utils.keys import COUNT, SHARE, WEIGHT, Key
 
 
-class BCQLearner(BaseLearner):
+class BCQLearner(MixedValuesLearner):
     """q_i(o_i, a_i) of each agent, alone or mixed into the team's (M values: N, or 1 with a mixer)."""
 
-    action_types = frozenset({"continuous", "discrete"})
     KEYS = {
-        **TARGET_KEYS,
-        **MIXER_KEYS,
-        **of_every_run("hidden_dim"),
-        "mixer": Key("mixer of the agents' values", (*mixer_REGISTRY, None)),
         "behaviour_threshold": Key("share of the likeliest action's probability that others need", SHARE),
         "perturbation_reach": Key("largest change of a decoded action, in half action ranges", WEIGHT),
         "target_candidates": Key("decoded actions among which the target chooses", COUNT),
         "acting_candidates": Key("decoded actions among which an agent chooses when it acts", COUNT),
         "smallest_share": Key("weight of the smaller critic in the target, the larger having the rest", SHARE),
         "behaviour_lr": rate("the behaviour's model"),
-        "q_lr": rate("q and the mixer"),
         "actor_lr": rate("the perturbation"),
     }
     CONFIGS = ("bcq", "bcq")
-    CRITICS = "per agent, mixed"
     ALIASES = {"lr": "q_lr"}
     agent: BCQNSAgent
     target_agent: BCQNSAgent
@@ -54,15 +42,9 @@ class BCQLearner(BaseLearner):
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
         check_config(mac, args)
-        check_svn(args)
-        self.mixer: Any = build_mixer(args.mixer, args)
-        q_modules: tuple[str, ...] = ("q",)
-        self.TARGETS: tuple[str, ...] = ("agent",)
-        if self.mixer is not None:
-            check_team_reward(scheme, f"mixer={args.mixer}")
-            self.normaliser = Normaliser(state_size(args), field="state")  # no parameters; saved with the mixer
-            q_modules, self.TARGETS = ("q", "mixer", "normaliser"), ("agent", "mixer")
-        self.LOSSES = (LossSpec("behaviour", ("behaviour",), lr="behaviour_lr"), LossSpec("q", q_modules, lr="q_lr"))
+        self.build_team_value(scheme)
+        self.TARGETS = ("agent",) if self.mixer is None else ("agent", "mixer")
+        self.LOSSES = (LossSpec("behaviour", ("behaviour",), lr="behaviour_lr"), self.q_spec)
         if self.continuous:
             self.low, self.high = action_bounds(args)  # (A,) or (N, A)
             self.LOSSES = (*self.LOSSES, LossSpec("actor", ("perturbation",), lr="actor_lr", clip="member"))
@@ -92,10 +74,14 @@ class BCQLearner(BaseLearner):
     # -- the behaviour's model ---------------------------------------------------------------------------------------
 
     def behaviour_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """-log mu_i(a_i | o_i), or the autoencoder's |decode(z) - x|^2 + KL / 2, means over agents."""
+        """The model of the behaviour in BCQ, means over agents.
+
+        Discrete actions (Fujimoto et al. 2019): -log mu_i(a_i | o_i). Continuous (Fujimoto, Meger & Precup 2019): the
+        autoencoder's |decode(z) - x|^2 + KL(N(m, s^2) || N(0, 1)) / 2.
+        """
         seen = self.agent.see(rows_of(batch, "obs", NOW))  # (N, R, O)
         rows = self.autoencoding(seen, batch, noise) if self.continuous else self.surprise(seen, batch)  # (N, R)
-        return masked_mean(rows.mean(0), transition_mask(batch).flatten()), {}
+        return self.mean(rows.mean(0), batch), {}
 
     def surprise(self, seen: Tensor, batch: EpisodeBatch) -> Tensor:
         """-log mu_i(a_i | o_i) over all actions, so that mu of unavailable ones falls too: (N, R)."""
@@ -121,19 +107,18 @@ class BCQLearner(BaseLearner):
     # -- values ------------------------------------------------------------------------------------------------------
 
     def q_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """sum_j (M[q_j(o, a)] - y)^2 with y = r + gamma (1 - terminated) M'[value of the next action]."""
+        """BCQ's loss of the critics: sum_j (M[q_j(o, a)] - y)^2, y = r + gamma (1 - terminated) M'[next value].
+
+        What the papers have for one agent, M mixes; the next value is that of `next_values`.
+        """
         with th.no_grad():
             after = self.next_values(batch, noise).T.unsqueeze(0)  # (1, R, N)
             future = self.mixed(after, batch, NEXT, "target_").squeeze(0)  # (R, M)
-            reward, terminated = rows_of(batch, "reward", NOW), rows_of(batch, "terminated", NOW)
-            target = td_target(reward, terminated, future, self.args.gamma)  # (R, M)
-        values = self.mixed(self.local_q(batch, NOW), batch, NOW)  # (E, R, M)
-        error = values - target
-        rows = normalised(error, context).square().mean(-1).sum(0)  # (R,)
-        stats = {"q_taken": values.detach().mean((0, -1)), "td_error_abs": error.detach().abs().mean((0, -1))}
-        return masked_mean(rows, transition_mask(batch).flatten()), stats | {"target": target.mean(-1)}
+            target = self.backup(batch, future)  # (R, M)
+        rows, stats = self.q_error(batch, target, context)
+        return self.mean(rows, batch), stats
 
-    def local_q(self, batch: EpisodeBatch, steps: slice) -> Tensor:
+    def local_q(self, batch: EpisodeBatch, steps: slice, prefix: str = "") -> Tensor:
         """q_ij(o_i, a_i) of logged actions: (E, R, N), E = 2 for continuous actions, else 1."""
         seen = self.agent.see(rows_of(batch, "obs", steps))  # (N, R, O)
         if self.continuous:
@@ -141,13 +126,6 @@ class BCQLearner(BaseLearner):
             return th.stack([self.agent.values(j, seen, logged).squeeze(2).T for j in range(2)])
         picked: Tensor = self.q[0](seen) * rows_of(batch, "actions_onehot", steps).transpose(0, 1)  # (N, R, A)
         return picked.sum(-1).T.unsqueeze(0)
-
-    def batch_context(self, name: str, batch: EpisodeBatch) -> Context:
-        """What `svn` divides the TD errors of q's loss by, (E, 1, 1)."""
-        if name != "q" or not self.args.svn:
-            return {}
-        values = self.mixed(self.local_q(batch, NOW), batch, NOW).squeeze(-1)  # (E, R)
-        return {"spread": spread(values, transition_mask(batch).flatten()).view(-1, 1, 1)}
 
     def next_values(self, batch: EpisodeBatch, noise: Noise) -> Tensor:
         """q'_i(o'_i, argmax of q_i over allowed actions), or max_k of the two critics' weighted values: (N, R).
@@ -167,23 +145,18 @@ class BCQLearner(BaseLearner):
         share: float = self.args.smallest_share
         return (share * values.amin(0) + (1 - share) * values.amax(0)).amax(-1)
 
-    def mixed(self, local: Tensor, batch: EpisodeBatch, steps: slice, prefix: str = "") -> Tensor:
-        """What a mixer makes of the agents' values, (E, R, N) -> (E, R, M)."""
-        if self.mixer is None:
-            return local
-        states = self.normaliser(rows_of(batch, "state", steps)).expand(len(local), -1, -1)  # (E, R, S)
-        total: Tensor = getattr(self, f"{prefix}mixer")(local, states)
-        return total
-
     # -- the perturbation --------------------------------------------------------------------------------------------
 
     def actor_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """-q_1(o_i, perturb(decode(z))), a mean over agents; a mixer rises with every agent's value."""
+        """BCQ's loss of the perturbation (Fujimoto, Meger & Precup 2019): -q_1(o_i, perturb(decode(z))).
+
+        It is a mean over agents, for a mixer rises with every agent's value.
+        """
         seen = self.agent.see(rows_of(batch, "obs", NOW))  # (N, R, O)
         latents = noise["latents"].flatten(0, 1).permute(2, 0, 1, 3)  # (N, R, 1, L)
         changed = self.agent.perturb(seen, self.agent.decode(seen, latents).detach())  # (N, R, 1, A)
         value = self.agent.values(0, seen, changed).squeeze(2).mean(0)  # (R,)
-        return -masked_mean(value, transition_mask(batch).flatten()), {"q_policy": value.detach()}
+        return -self.mean(value, batch), {"q_policy": value.detach()}
 
 
 def check_config(mac: Any, args: SimpleNamespace) -> None:

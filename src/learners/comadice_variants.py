@@ -24,7 +24,7 @@ def semi_dataset(learner: Any, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
     """
     nu = learner.nu(batch, NOW).flatten()  # (R,)
     with th.no_grad():
-        start, _ = learner.start_nu(batch)  # (R,), watched only
+        start = learner.start_nu(batch)  # (R,), watched only
     return nu + learner.penalty(learner.mixed_advantage(batch)), start
 
 
@@ -33,7 +33,7 @@ def poster(learner: Any, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
 
     Its values rise without bound: a negative control.
     """
-    start, _ = learner.start_nu(batch)  # (R,)
+    start = learner.start_nu(batch)  # (R,)
     return (1 - learner.args.gamma) * start + learner.penalty(learner.mixed_advantage(batch)), start
 
 
@@ -43,7 +43,9 @@ def official(learner: Any, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
     e_i = W_i(s) (q_i - nu_i) and w_i = w*(e_i / alpha). No gradient flows through f(w_i) and the factor e_i, so the
     gradient in e_i is x w*'(x) with x = e_i / alpha. The dual's would be w_i.
     """
-    start, local_start = learner.start_nu(batch)  # (R,), (R, N)
+    with th.no_grad():
+        start = learner.start_nu(batch)  # (R,), watched only
+    local_start = learner.local_start_nu(batch)  # (R, N)
     local = local_advantages(learner, batch, learner.gaps(batch), learner.mixer)  # (R, N)
     weight = learner.weight(local)
     rows = weight * local.detach() - learner.args.alpha * learner.divergence.f(weight).detach()  # (R, N)

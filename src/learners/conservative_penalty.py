@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import torch as th
 from torch import Tensor
 
-from learners.losses import importance_logsumexp, logsumexp_actions
+from learners.losses import NOW, importance_logsumexp, logsumexp_actions
 from learners.penalty_samples import PenaltySamples
 from modules.policies.base_policy import BoxPolicy, Noise, Policy
 from utils.errors import ConfigError
@@ -87,9 +87,11 @@ class LogSumExpOfPolicies:
         return self.samples.noise(lead, n_agents, generator)
 
     def actions(self, rows: Rows, noise: Noise) -> tuple[Tensor, Tensor | None]:
-        assert rows.after is not None
-        own = {"here": self.policy.mode(rows.outputs, rows.available)}  # (R, N, A)
-        own["after"] = self.policy.mode(rows.after, rows.available)  # (R, N, A)
+        def own(steps: slice) -> Tensor:  # (R, N, A)
+            outputs = rows.outputs if steps == NOW else rows.after
+            assert outputs is not None
+            return self.policy.mode(outputs, rows.available)
+
         return self.samples(rows.available, noise, own)
 
     def value(self, replaced: Tensor, rows: Rows, log_densities: Tensor | None) -> Tensor:

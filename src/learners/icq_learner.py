@@ -70,7 +70,10 @@ class ICQLearner(LocalValuesLearner):
         return gains + values[:, NOW]
 
     def q_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """(y - Q(s, a))^2; steps without a logged next action, the last of episodes that were cut, count as 0."""
+        """ICQ-MA's loss of the critics: (y - Q(s, a))^2, y the `targets`.
+
+        Steps without a logged next action, the last of episodes that were cut, count as 0.
+        """
         with th.no_grad():
             target = self.targets(batch, context).flatten(0, 1)  # (R, 1)
         rows, stats = self.q_error(batch, target, context)
@@ -93,7 +96,7 @@ class ICQLearner(LocalValuesLearner):
         return z.squeeze(0)
 
     def actor_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """-w_i log pi_i(a_i | o_i), a mean over agents, w_i = B softmax over the batch of `exponent`."""
+        """ICQ-MA's loss of the policies: -w_i log pi_i(a_i | o_i), w_i = B softmax of `exponent` over the batch."""
         outputs = self.unroll(self.mac, batch, NOW)  # (B, T-1, N, P)
         mask = transition_mask(batch).flatten()  # (R,)
         weight = softmax_weight(self.exponent(outputs, batch), context["log_z"], mask.unsqueeze(-1))  # (R, N)

@@ -53,7 +53,7 @@ class ImplicitQLearner(LocalValuesLearner):
         return self.mixed(self.local_q(batch, NOW, "target_"), batch, NOW, "target_").amin(0)
 
     def value_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """Eq. 5: the expectile loss of Q'(s, a) - V(s)."""
+        """Eq. 5 of Kostrikov et al.: L(Q'(s, a) - V(s)), the expectile loss L(u) = |tau - 1(u < 0)| u^2."""
         with th.no_grad():
             target = self.target_value(batch)  # (R, M)
         value = self.state_value(batch, NOW)  # (R, M)
@@ -61,14 +61,17 @@ class ImplicitQLearner(LocalValuesLearner):
         return self.mean(rows, batch), {"value": value.detach().mean(-1)}
 
     def q_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """Eq. 6: (r + gamma V(s') - Q_j(s, a))^2, summed over the critics."""
+        """Eq. 6 of Kostrikov et al.: (r + gamma V(s') - Q_j(s, a))^2, summed over the critics."""
         with th.no_grad():
             target = self.backup(batch, self.state_value(batch, NEXT))  # (R, M)
         rows, stats = self.q_error(batch, target, context)
         return self.mean(rows, batch), stats
 
     def actor_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """Eq. 7: -exp(beta (Q'(s, a) - V(s))) log pi_i(a_i | o_i), the weight at most `largest_weight`."""
+        """Eq. 7 of Kostrikov et al.: -exp(beta (Q'(s, a) - V(s))) log pi_i(a_i | o_i), weights bounded.
+
+        The bound is `largest_weight`.
+        """
         with th.no_grad():
             advantage = self.target_value(batch) - self.state_value(batch, NOW)  # (R, M)
             weight = exponential_weights(advantage, 1 / self.args.inverse_temperature, self.args.largest_weight)

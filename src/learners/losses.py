@@ -36,6 +36,21 @@ def rows_of(batch: EpisodeBatch, key: str, steps: slice) -> Tensor:
     return batch[key][:, steps].flatten(0, 1)
 
 
+def first_of(batch: EpisodeBatch, key: str) -> Tensor:
+    """An entry at the first step of the rows' episodes, (B, 1, ...).
+
+    Windows bring it along (`init_<key>`, one of the learner's EXTRAS); whole episodes begin with it.
+    """
+    brought = f"init_{key}"
+    first: Tensor = batch[brought].unsqueeze(1) if brought in batch.scheme else batch[key][:, FIRST]
+    return first
+
+
+def of_each_row(first: Tensor, batch: EpisodeBatch) -> Tensor:
+    """What the rows of an episode share, (B, 1, ...), for each of them: (R, ...)."""
+    return first.expand(-1, batch.max_seq_length - 1, *first.shape[2:]).flatten(0, 1)
+
+
 def next_action_known(batch: EpisodeBatch) -> Tensor:
     """Whether row t+1 stores an action of the behaviour, (R,) bool.
 
@@ -49,6 +64,13 @@ def next_action_known(batch: EpisodeBatch) -> Tensor:
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean over the valid rows. values (..., R), mask (R,) -> (...); zero where no row is valid."""
     return (values * mask).sum(-1) / mask.sum().clamp_min(1)
+
+
+def steps_after_the_end(batch: EpisodeBatch, gamma: float) -> Tensor:
+    """Discounted steps in the state after the end, (): gamma + gamma^2 + ... for each end of an episode."""
+    ends = (transition_mask(batch) * batch["terminated"][:, NOW]).sum()
+    steps: Tensor = ends * gamma / (1 - gamma)
+    return steps
 
 
 # -- targets -----------------------------------------------------------------------------------------------------------
@@ -83,12 +105,16 @@ def exponential_weights(advantage: Tensor, temperature: float, largest: float) -
     return (advantage / temperature).clamp_max(math.log(largest)).exp()
 
 
-def log_mean_exp(values: Tensor, mask: Tensor) -> Tensor:
+def log_mean_exp(values: Tensor, mask: Tensor, zeros: Tensor | None = None) -> Tensor:
     """log (1/n sum_r exp x_r) over the n valid rows; values (..., R), mask (R,) -> (...).
 
-    It is a number of the whole batch: compute it in `batch_context`, never inside a loss.
+    zeros: a number of further rows, (), in which x is 0. The result is a number of the whole batch: compute it in
+    `batch_context`, never inside a loss.
     """
-    return values.masked_fill(mask == 0, -th.inf).logsumexp(-1) - mask.sum().clamp_min(1).to(values.dtype).log()
+    total, count = values.masked_fill(mask == 0, -th.inf).logsumexp(-1), mask.sum()  # (...), ()
+    if zeros is not None:
+        total, count = total.logaddexp(zeros.log()), count + zeros
+    return total - count.clamp_min(1).to(values.dtype).log()
 
 
 # -- conservative penalties --------------------------------------------------------------------------------------------

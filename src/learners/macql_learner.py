@@ -13,16 +13,7 @@ from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import Context, Logger, Noise, Stats
-from learners.losses import (
-    NEXT,
-    NOW,
-    available,
-    importance_logsumexp,
-    masked_mean,
-    rows_of,
-    td_target,
-    transition_mask,
-)
+from learners.losses import NOW, available, importance_logsumexp, masked_mean, rows_of, transition_mask
 from learners.matd3_learner import MATD3Learner
 from learners.penalty_samples import PENALTY_KEYS, PenaltySamples
 from utils.keys import WEIGHT, Key
@@ -70,19 +61,12 @@ class MACQLLearner(MATD3Learner):
             "target": target,
         }
 
-    def target(self, batch: EpisodeBatch, noise: Noise) -> Tensor:
-        """y = c r + gamma (1 - terminated) min_j Q'_j(s', pi'(o') + noise), all agents replaced: (R,)."""
-        reward = self.args.reward_scale * rows_of(batch, "reward", NOW).squeeze(-1)  # (R,)
-        terminated = rows_of(batch, "terminated", NOW).squeeze(-1)  # (R,)
-        return td_target(reward, terminated, self.next_value(batch, noise), self.args.gamma)
-
     def joint_actions(self, batch: EpisodeBatch, noise: Noise) -> tuple[Tensor, Tensor]:
         """The K joint actions u_k of the penalty and log p(u_k), its agents' log-densities summed."""
-        own: dict[str, Tensor] = {}
-        if self.samples.reads_policies:
-            for key, steps in (("here", NOW), ("after", NEXT)):
-                outputs = self.unroll(self.mac, batch, steps).flatten(0, 1)  # (R, N, A)
-                own[key] = self.policy.mode(outputs, available(batch, steps))  # (R, N, A)
+
+        def own(steps: slice) -> Tensor:  # (R, N, A)
+            return self.policy.mode(self.unroll(self.mac, batch, steps).flatten(0, 1), available(batch, steps))
+
         actions, log_densities = self.samples(available(batch, NOW), noise, own)  # (R, K, N, A), (R, K, N)
         return actions, log_densities.sum(-1)
 

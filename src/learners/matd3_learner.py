@@ -62,12 +62,10 @@ class MATD3Learner(BaseLearner):
         return {"target": self.policy.make_noise(lead, self.generator, self.args.device)}
 
     def critic_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """sum_j (Q_j(s, a) - y)^2 with y = c r + gamma (1 - terminated) min_j Q'_j(s', pi'(o') + noise)."""
+        """sum_j (Q_j(s, a) - y)^2, y the `target`."""
         mask = transition_mask(batch).flatten()  # (R,)
-        reward = self.args.reward_scale * batch["reward"][:, NOW].flatten()  # (R,)
-        terminated = batch["terminated"][:, NOW].flatten()  # (R,)
         with th.no_grad():
-            target = td_target(reward, terminated, self.next_value(batch, noise), self.args.gamma)  # (R,)
+            target = self.target(batch, noise)  # (R,)
         values = self.critic(rows_of(batch, "state", NOW), rows_of(batch, "actions", NOW))  # (E, R)
         error = values - target
         loss = masked_mean(error.square(), mask).sum()
@@ -76,6 +74,12 @@ class MATD3Learner(BaseLearner):
             "td_error_abs": error.detach().abs().mean(0),
             "target": target,
         }
+
+    def target(self, batch: EpisodeBatch, noise: Noise) -> Tensor:
+        """y = c r + gamma (1 - terminated) min_j Q'_j(s', pi'(o') + noise), all agents replaced: (R,)."""
+        reward = self.args.reward_scale * batch["reward"][:, NOW].flatten()  # (R,)
+        terminated = batch["terminated"][:, NOW].flatten()  # (R,)
+        return td_target(reward, terminated, self.next_value(batch, noise), self.args.gamma)
 
     def next_value(self, batch: EpisodeBatch, noise: Noise) -> Tensor:
         """min_j Q'_j(s', pi'(o') + clipped noise), (R,)."""

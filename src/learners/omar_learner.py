@@ -5,6 +5,7 @@ many local optima, in which a policy that climbs the gradient stays; so policies
 search without gradients finds.
 """
 
+import functools
 from types import SimpleNamespace
 from typing import Any
 
@@ -102,9 +103,7 @@ class OMARLearner(BaseLearner):
         obs, logged = rows_of(batch, "obs", NOW), rows_of(batch, "actions", NOW)  # (R, N, O), (R, N, A)
         with th.no_grad():
             target = self.target(batch)  # (R, N)
-            own: dict[str, Tensor] = {}
-            if self.samples.reads_policies:
-                own = {key: self.own_actions(self.mac, batch, at) for key, at in (("here", NOW), ("after", NEXT))}
+            own = functools.partial(self.own_actions, self.mac, batch)
             actions, log_densities = self.samples(has, noise, own)  # (R, K, N, A), (R, K, N)
         values = self.critic(obs, th.cat([logged.unsqueeze(1), actions], 1))  # (E, R, 1+K, N)
         data, others = values[:, :, 0], values[:, :, 1:]  # (E, R, N), (E, R, K, N)

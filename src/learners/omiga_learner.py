@@ -56,7 +56,7 @@ class OMIGALearner(LocalValuesLearner):
         return z
 
     def q_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """(r + gamma V'(s') - Q(s, a))^2, Q = sum_i k_i q_i + b, V' of the targets."""
+        """OMIGA's loss of q and the mixer: (r + gamma V'(s') - Q(s, a))^2, Q = sum_i k_i q_i + b, V' of the targets."""
         with th.no_grad():
             after = self.mixed(self.local_v(batch, NEXT, "target_"), batch, NEXT, "target_").squeeze(0)  # (R, 1)
             target = self.backup(batch, after)  # (R, 1)
@@ -64,7 +64,10 @@ class OMIGALearner(LocalValuesLearner):
         return self.mean(rows, batch), stats
 
     def value_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """exp(z_i) + k_i nu_i / alpha, a mean over agents; its minimum has E[exp(z_i)] = 1 in every state."""
+        """OMIGA's loss of the local values: exp(z_i) + k_i nu_i / alpha, a mean over agents.
+
+        Its minimum has E[exp(z_i)] = 1 in every state.
+        """
         with th.no_grad():
             weights = self.weights(batch)  # (R, N)
         z, nu = self.exponent(batch), self.local_v(batch, NOW).squeeze(0)  # (R, N) each
@@ -72,7 +75,7 @@ class OMIGALearner(LocalValuesLearner):
         return self.mean(rows.mean(-1), batch), {"value": nu.detach().mean(-1), "exponent": z.detach().mean(-1)}
 
     def actor_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """-exp(z_i) log pi_i(a_i | o_i), a mean over agents."""
+        """OMIGA's loss of the policies: -exp(z_i) log pi_i(a_i | o_i), a mean over agents."""
         with th.no_grad():
             weight = self.exponent(batch).clamp_max(self.args.largest_exponent).exp()  # (R, N)
         rows = self.cloning(self.unroll(self.mac, batch, NOW), batch, weight)  # (R,)

@@ -4,11 +4,13 @@ MACQL joins an action of every agent to one joint action; OMAR and SPaCQL take e
 """
 
 import math
+from collections.abc import Callable
 
 import torch as th
 from torch import Tensor
 
 from learners.base_learner import Noise
+from learners.losses import NEXT, NOW
 from modules.policies.base_policy import BoxPolicy, Policy, sum_over_own
 from utils.keys import COUNT, POSITIVE, WEIGHT, Key
 
@@ -19,6 +21,7 @@ PENALTY_KEYS = {
     "n_penalty_samples": Key("actions per agent and row of each kind in the penalty", COUNT),
     "penalty_noise": Key(PENALTY_NOISE, POSITIVE),
 }
+ABOUT = {"here": NOW, "after": NEXT}  # the rows about whose policies' actions samples are drawn
 
 
 class PenaltySamples:
@@ -39,20 +42,20 @@ class PenaltySamples:
         noise = self.policy.cover_noise((*lead, n_agents), self.n_samples, generator)  # uniform (B, T', K, N, A)
         if self.reads_policies:
             shape = (*lead, self.n_samples, n_agents)
-            noise |= {key: self.policy.make_noise(shape, generator, generator.device) for key in ("here", "after")}
+            noise |= {key: self.policy.make_noise(shape, generator, generator.device) for key in ABOUT}
         return noise
 
-    def __call__(self, available: Tensor, noise: Noise, own: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def __call__(self, available: Tensor, noise: Noise, own: Callable[[slice], Tensor]) -> tuple[Tensor, Tensor]:
         """Actions (R, K, N, A) and log-densities (R, K, N).
 
-        available: (R, N, A). own: the policies' actions `here` and `after`, (R, N, A) each, where they are read.
+        available: (R, N, A). own: the policies' actions on given time steps, (R, N, A).
         """
         has = available.unsqueeze(1)  # (R, 1, N, A)
         actions = [self.policy.cover(available, available, noise)]  # (R, K, N, A)
         log_densities = [sum_over_own(th.full_like(actions[0], -math.log(2)), has)]  # (R, K, N)
-        for key, mean in own.items():
+        for key, steps in ABOUT.items() if self.reads_policies else ():
             z = noise[key].flatten(0, 1)  # (R, K, N, A)
-            shifted = mean.unsqueeze(1) + self.std * z * self.policy.half_range()  # (R, K, N, A)
+            shifted = own(steps).unsqueeze(1) + self.std * z * self.policy.half_range()  # (R, K, N, A)
             actions.append(self.policy.clip(shifted, has))
             log_density = -0.5 * z.square() - math.log(self.std * math.sqrt(2 * math.pi))  # (R, K, N, A)
             log_densities.append(sum_over_own(log_density, has))

@@ -10,7 +10,7 @@ import torch as th
 from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
-from learners.comadice_learner import check_config
+from learners.dice_values import check_dice
 from tests.command_line import ROOT
 from tests.learners.learner_tester import F64, N_AGENTS, OBS, make_args, make_batch, make_learner
 from utils.errors import ConfigError
@@ -97,10 +97,10 @@ def test_the_released_codes_objective_written_out() -> None:
 
 def test_whole_episodes_start_at_their_first_row() -> None:
     learner, batch = case(steps=4)
-    given, local = learner.start_nu(batch)
+    given, local = learner.start_nu(batch), learner.local_start_nu(batch)
     for key in ("init_obs", "init_state"):
         del batch.scheme[key]
-    whole, _ = learner.start_nu(batch)
+    whole = learner.start_nu(batch)
     first = mixed(learner, learner.value(batch["obs"][:, :1])[:, 0], batch["state"][:, 0])
     th.testing.assert_close(whole, first.repeat_interleave(3))
     assert (given - whole).abs().min() > 1e-6 and local.shape == (18, N_AGENTS)
@@ -212,7 +212,7 @@ def test_configurations_that_have_no_meaning_are_refused(updates: dict[str, Any]
 def test_rewards_of_single_agents_and_foreign_configurations_are_refused() -> None:
     scheme = {"actions": {"dtype": th.float32}, "reward": {"vshape": (3,)}}
     with pytest.raises(ConfigError, match="set common_reward=True"):
-        check_config(scheme, None, make_args("comadice", False))
+        check_dice(scheme, make_args("comadice", False))
     with pytest.raises(ConfigError, match="use --config=comadice$"):
         make_learner("bc", discrete=False, learner="comadice_learner", agent_output_type="tanh_gaussian")
     with pytest.raises(ConfigError, match="use --config=comadice_discrete$"):

@@ -55,7 +55,7 @@ def weight_error(learner: Any, batch: EpisodeBatch, solution: Solution) -> float
 
 def level(learner: Any, batch: EpisodeBatch) -> float:
     """E nu^tot(s_0)."""
-    return mean(batch, learner.start_nu(batch)[0])
+    return mean(batch, learner.start_nu(batch))
 
 
 def weight_by_state(learner: Any, batch: EpisodeBatch, problem: Problem) -> Array:

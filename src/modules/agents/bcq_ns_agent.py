@@ -1,6 +1,5 @@
 """BCQ's agents: what each plays follows from values, a model of the behaviour, and, of continuous actions, changes."""
 
-import copy
 from types import SimpleNamespace
 
 import torch as th
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from modules.layers.masks import FORBIDDEN
 from modules.layers.normaliser import Normaliser
 from modules.layers.squash import action_bounds
-from modules.layers.stacked_linear import StackedLinear
+from modules.layers.stacked_linear import StackedLinear, one_of
 from utils.errors import ConfigError
 
 NOT_ALLOWED = 0.1 * FORBIDDEN  # below every value, and above actions that an agent lacks
@@ -77,10 +76,8 @@ class BCQNSAgent(nn.Module):
 
     def alone(self, index: int) -> "BCQNSAgent":
         """One agent's networks as a copy of its own, for inputs (B, input_shape)."""
-        own = copy.deepcopy(self)
+        own = one_of(self, index)
         own.n_agents = 1
-        for tensor in (*own.parameters(), *own.buffers()):  # (N, ...), all of them
-            tensor.data = tensor.data[index : index + 1].clone()
         return own
 
     def forward(self, inputs: Tensor, hidden_state: Tensor) -> tuple[Tensor, Tensor]:

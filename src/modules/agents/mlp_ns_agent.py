@@ -1,11 +1,10 @@
-import copy
 from types import SimpleNamespace
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modules.layers.normaliser import Normaliser
-from modules.layers.stacked_linear import StackedLinear
+from modules.layers.stacked_linear import StackedLinear, one_of
 from modules.policies import output_width
 
 
@@ -34,10 +33,8 @@ class MLPNSAgent(nn.Module):
 
     def alone(self, index: int) -> "MLPNSAgent":
         """One agent's network as a copy of its own, for inputs (B, input_shape)."""
-        own = copy.deepcopy(self)
+        own = one_of(self, index)
         own.n_agents = 1
-        for tensor in (*own.parameters(), *own.buffers()):  # (N, ...), all of them
-            tensor.data = tensor.data[index : index + 1].clone()
         return own
 
     def forward(self, inputs: Tensor, hidden_state: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from modules.agents.rnn_agent import RNNAgent
 from modules.layers.normaliser import Normaliser
+from modules.layers.stacked_linear import one_of
 
 
 class RNNNSAgent(nn.Module):
@@ -30,8 +31,7 @@ class RNNNSAgent(nn.Module):
         """One agent's network as a copy of its own, for inputs (B, input_shape)."""
         own = copy.deepcopy(self)
         own.n_agents, own.agents = 1, nn.ModuleList([own.agents[index]])
-        for tensor in own.normaliser.buffers():  # (N, I) each
-            tensor.data = tensor.data[index : index + 1].clone()
+        own.normaliser = one_of(own.normaliser, index)
         return own
 
     def forward(self, inputs: Tensor, hidden_state: Tensor) -> tuple[Tensor, Tensor]:

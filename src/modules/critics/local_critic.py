@@ -18,6 +18,9 @@ class LocalCritic(nn.Module):
     Gradients also flow through rows that only warm it up. In the policies they do not.
     q_i of discrete actions is the logged one's entry of A outputs, that of continuous ones takes them as inputs.
 
+    Without memory it is the same function as `LocalEnsemble` with `shared`. Both stay, for their weights lie
+    differently, in saved files and in what is drawn for the start.
+
     scheme: `obs`, `actions`. args: n_agents, n_actions, hidden_dim.
     """
 

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
+import torch as th
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -31,3 +32,9 @@ class StateCritic(nn.Module):
         hidden = F.relu(self.fc2(F.relu(self.fc1(inputs))))  # (E, R, H)
         values: Tensor = self.fc3(hidden)  # (E, R, n_outputs)
         return values.squeeze(-1)
+
+    def squared_slope(self, state: Tensor) -> Tensor:
+        """Squared norm of the slope of sum_j V_j, per standard deviation of the state: (R, S) -> (R,)."""
+        gradient = th.func.grad(lambda states: self(states).sum())(state)  # (R, S)
+        per_deviation: Tensor = gradient * self.normaliser.std
+        return per_deviation.square().sum(-1)

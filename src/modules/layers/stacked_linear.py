@@ -1,9 +1,13 @@
 """Linear layers of several independent networks, stacked in one parameter (ensembles, one network per agent)."""
 
+import copy
 import math
+from typing import TypeVar
 
 import torch as th
 from torch import Tensor, nn
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class StackedLinear(nn.Module):
@@ -25,3 +29,14 @@ class StackedLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return th.baddbmm(self.bias, inputs, self.weight)  # (K, R, O)
+
+
+def one_of(stacked: Module, index: int) -> Module:
+    """A copy that holds one network of a stack alone, as a stack of one.
+
+    stacked: a module whose parameters and buffers all lead with the stack, (K, ...).
+    """
+    own = copy.deepcopy(stacked)
+    for tensor in (*own.parameters(), *own.buffers()):  # (K, ...) -> (1, ...)
+        tensor.data = tensor.data[index : index + 1].clone()
+    return own
