@@ -30,11 +30,12 @@ KNOWN_BEFORE = ("loops.describe", "utils.versions", "sacred.dependencies")
 
 
 def run_script(
-    script: Path, arguments: Sequence[str], timeout: int = 120, signals: Sequence[tuple[float, int]] = ()
+    script: Path, arguments: Sequence[str], timeout: int = 120, signals: Sequence[tuple[float | str, int]] = ()
 ) -> subprocess.CompletedProcess[str]:
     """Run a Python script in a forked process in the checkout; its status is -SIGALRM after `timeout` seconds.
 
-    signals: signals to send, each with the seconds to wait before it; a process that has ended gets none.
+    signals: signals to send, each with the seconds to wait before it, or with words of standard error to wait for; a
+    process that has ended gets none.
     """
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
@@ -94,9 +95,20 @@ def serve() -> list[str] | None:
                 os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT if number else os.O_RDONLY), number)
             return list(request["argv"])
         for delay, number in request["signals"]:
-            time.sleep(delay)
+            wait(delay, child, Path(request["err"]))
             os.kill(child, number)  # not waited for yet, so that its number is no other process's
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=replies, flush=True)
+    return None
+
+
+def wait(delay: float | str, child: int, err: Path) -> None:
+    """Wait for some seconds, or until a process has written some words or has ended."""
+    if not isinstance(delay, str):
+        return time.sleep(delay)
+    while not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        if err.exists() and delay in err.read_text():
+            return None
+        time.sleep(0.02)
     return None
 
 
