@@ -54,7 +54,7 @@ def begin(words: list[str], output: Path) -> subprocess.Popen[bytes]:
                                 start_new_session=True)  # fmt: skip
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 90) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 180) -> Any:
     """What the condition gives once that is true. Fails after `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
