@@ -42,7 +42,7 @@ class CommandLine:
         *updates: str,
         config: str = "spacql",
         verb: tuple[str, ...] = (),
-        signals: Sequence[tuple[float, int]] = (),
+        signals: Sequence[tuple[float | str, int]] = (),
     ) -> subprocess.CompletedProcess[str]:
         """Run the command in a process that has imported the libraries already; `signals` as in `run_script`."""
         return run_script(MAIN, self.arguments(*updates, config=config, verb=verb), signals=signals)

@@ -20,19 +20,22 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 # What `src/main.py` imports, and what runs import later: the compiler with the first optimiser, matplotlib at the end.
 IMPORTED_BEFORE = ("run", "utils.observers", "git", "torch._dynamo", "envs.mpe.mpe_env", "PIL.Image",
                    "matplotlib.backends.backend_agg", "matplotlib.figure")  # fmt: skip
+KNOWN_BEFORE = ("loops.describe", "utils.versions", "sacred.dependencies")
 
 
 def run_script(
-    script: Path, arguments: Sequence[str], timeout: int = 120, signals: Sequence[tuple[float, int]] = ()
+    script: Path, arguments: Sequence[str], timeout: int = 120, signals: Sequence[tuple[float | str, int]] = ()
 ) -> subprocess.CompletedProcess[str]:
     """Run a Python script in a forked process in the checkout; its status is -SIGALRM after `timeout` seconds.
 
-    signals: signals to send, each with the seconds to wait before it; a process that has ended gets none.
+    signals: signals to send, each with the seconds to wait before it, or with words of standard error to wait for; a
+    process that has ended gets none.
     """
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
@@ -56,6 +59,23 @@ def _ask(line: str) -> str:
     return server.stdout.readline()
 
 
+def know_before() -> None:
+    """Find out once what every run asks: about the installed packages, the imported files and this checkout."""
+    describe, versions, dependencies = map(importlib.import_module, KNOWN_BEFORE)
+    describe.sources()
+    versions.installed_imports()
+    if versions.commit() is None:
+        return
+    asked = dependencies.get_commit_if_possible
+    here = asked(str(ROOT / "src" / "main.py"), True)
+
+    def remembered(filename: str, save_git_info: bool) -> Any:
+        """Sacred asks git about each file, which takes a quarter of a second."""
+        return here if save_git_info and Path(filename).is_relative_to(ROOT / "src") else asked(filename, save_git_info)
+
+    dependencies.get_commit_if_possible = remembered
+
+
 def serve() -> list[str] | None:
     """Answer requests until the client is gone (None); in a forked process: return the script's command line."""
     sys.path.insert(0, str(ROOT / "src"))
@@ -63,6 +83,7 @@ def serve() -> list[str] | None:
     os.dup2(2, 1)  # what libraries print when they are imported is no reply
     for name in IMPORTED_BEFORE:
         importlib.import_module(name)
+    know_before()
     gc.freeze()  # a forked process that collects these objects would copy every page of them
     for line in iter(sys.stdin.readline, ""):
         request = json.loads(line)
@@ -74,9 +95,20 @@ def serve() -> list[str] | None:
                 os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT if number else os.O_RDONLY), number)
             return list(request["argv"])
         for delay, number in request["signals"]:
-            time.sleep(delay)
+            wait(delay, child, Path(request["err"]))
             os.kill(child, number)  # not waited for yet, so that its number is no other process's
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=replies, flush=True)
+    return None
+
+
+def wait(delay: float | str, child: int, err: Path) -> None:
+    """Wait for some seconds, or until a process has written some words or has ended."""
+    if not isinstance(delay, str):
+        return time.sleep(delay)
+    while not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        if err.exists() and delay in err.read_text():
+            return None
+        time.sleep(0.02)
     return None
 
 

@@ -89,12 +89,9 @@ def test_resuming_is_bit_exact(cli: CommandLine, tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_marks_the_run_and_can_be_continued(cli: CommandLine, number: signal.Signals) -> None:
     updates = ("t_max=200000", "test_interval=200000", "save_model_interval=200000", "log_interval=10")
-    process = subprocess.Popen(cli.command(*updates), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None and any("Recent Stats" in line for line in process.stderr)  # it trains
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert "Traceback" not in errors and f"interrupted: {number.name}" in errors
+    interrupted = cli.run(*updates, signals=[("Recent Stats", number)])  # it trains
+    assert interrupted.returncode == 130
+    assert "Traceback" not in interrupted.stderr and f"interrupted: {number.name}" in interrupted.stderr
     assert status(cli.runs()[0]) == "INTERRUPTED"
     (step,) = cli.checkpoints()[0].glob("[0-9]*")
     assert (step / "train_state.th").is_file()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -128,10 +130,17 @@ def environment_of(args: Settings, env_info: Mapping[str, Any]) -> dict[str, Any
     return {"env": args.env, "env_args": plain_values(env_args), "versions": versions, **simulator_of(env_info)}
 
 
+@functools.cache
+def _real_path(file: str) -> str:
+    """Where a file is, links followed: of some thousand files a run asks twice."""
+    return os.path.realpath(file)
+
+
 def sources() -> dict[str, str]:
     """SHA-256 of every source file that was imported, by its path below src/: learner, modules and controller."""
     files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    own = sorted({Path(file).resolve() for file in files if file and Path(file).resolve().is_relative_to(SOURCE)})
+    places = {_real_path(file) for file in files if file}
+    own = sorted(Path(place) for place in places if place.startswith(f"{SOURCE}{os.sep}"))
     return {
         file.relative_to(SOURCE).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in own

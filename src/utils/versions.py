@@ -1,8 +1,10 @@
 """Versions of the code and the packages that made a result."""
 
+import functools
 import importlib.metadata
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,25 +44,36 @@ def changed_files() -> list[str] | None:
     return [line[3:] for line in status.stdout.splitlines()]
 
 
+@functools.cache
+def _version(package: str) -> str:
+    return importlib.metadata.version(package)
+
+
 def installed(packages: tuple[str, ...]) -> dict[str, str]:
     """Versions of the packages, without those that are not installed."""
     versions = {}
     for package in packages:
         try:
-            versions[package] = importlib.metadata.version(package)
+            versions[package] = _version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
 
 
+@functools.cache
+def _owners() -> Mapping[str, list[str]]:
+    """The installed packages that each top-level module belongs to; to find them takes a quarter of a second."""
+    return importlib.metadata.packages_distributions()
+
+
 def packages_of(module: str) -> tuple[str, ...]:
     """Names of the installed packages that a top-level module belongs to; empty where it belongs to none."""
-    return tuple(sorted(set(importlib.metadata.packages_distributions().get(module, ()))))
+    return tuple(sorted(set(_owners().get(module, ()))))
 
 
 def installed_imports() -> dict[str, str]:
     """Versions of every installed package of which something is imported, and of Python."""
     imported = {name.partition(".")[0] for name in sys.modules}
-    owners = importlib.metadata.packages_distributions()
+    owners = _owners()
     packages = {package for name in imported for package in owners.get(name, ())}
     return {"python": sys.version.split()[0], **installed(tuple(sorted(packages)))}

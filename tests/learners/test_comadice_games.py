@@ -182,6 +182,7 @@ def test_the_dual_with_an_additive_advantage_is_greedy_for_nothing_where_all_pai
     assert tuple(policies.argmax(1)) == (0, 0) and XOR[0, 0] == 0
 
 
+@pytest.mark.slow
 @needs_published
 def test_greedy_policies_reach_bridges_optimum(tmp_path: Path) -> None:
     """From data in which policies cloned greedily block each other, -15.4952.

@@ -15,7 +15,6 @@ from tests.learners.learner_tester import (
     ALGORITHMS,
     F64,
     check_device,
-    check_learns,
     check_resumes,
     is_recurrent,
     make_batch,
@@ -29,8 +28,12 @@ WITHOUT_MEMORY = {"alberdice", "bcq"}  # refuse recurrent agents
 
 
 def cases() -> list[Any]:
-    """Each algorithm file, in both action types where it leaves them open; offline ones with recurrent agents too."""
-    listed = []
+    """Each algorithm file, in both action types where it leaves them open; offline ones with recurrent agents too.
+
+    Action types and memories are parts of their own. Where a file has both types, continuous actions go with a memory
+    per agent and discrete ones with a shared memory; the other two pairs are slow tests.
+    """
+    listed, slow = [], []
     for alg, keys in ALGORITHMS.items():
         able = REGISTRY[keys["learner"]].action_types
         kinds = [{"discrete": kind} for kind in (False, True) if ("continuous", "discrete")[kind] in able]
@@ -38,7 +41,9 @@ def cases() -> list[Any]:
         for kind in kinds:
             listed.append((alg, kind))
             if keys.get("offline") and alg not in WITHOUT_MEMORY:
-                listed += [(alg, kind | SHARED_MEMORY), (alg, kind | OWN_MEMORY)]
+                memories = [SHARED_MEMORY, OWN_MEMORY] if kind.get("discrete") else [OWN_MEMORY, SHARED_MEMORY]
+                listed += [(alg, kind | memories[0])]
+                (listed if len(kinds) == 1 else slow).append((alg, kind | memories[1]))
     listed += [("bc", {"discrete": False, "agent_output_type": "gaussian"}), ("bc", {"agent_output_type": "q"})]
     listed += [("spacql", {"discrete": kind, "penalty_weights": "density"}) for kind in (False, True)]
     listed += [("spacql", {"discrete": False, "cql_penalty": "logsumexp_policies"})]
@@ -65,7 +70,11 @@ def cases() -> list[Any]:
     listed += [(alg, {"discrete": kind, "common_reward": False}) for alg in ("mappo", "ippo") for kind in (False, True)]
     listed += [("mappo", {"discrete": False, "input_norm": "none", "scale_rewards": False} | SHARED_MEMORY)]
     listed += [("ippo", {"discrete": True} | SHARED_MEMORY | {"obs_last_action": False})]
-    return [pytest.param(alg, updates, id="-".join([alg, *map(str, updates.values())])) for alg, updates in listed]
+    both = [(case, ()) for case in listed] + [(case, pytest.mark.slow) for case in slow]
+    return [
+        pytest.param(alg, updates, id="-".join([alg, *map(str, updates.values())]), marks=marks)
+        for (alg, updates), marks in both
+    ]
 
 
 def test_every_registered_learner_has_an_algorithm_file() -> None:
@@ -73,12 +82,7 @@ def test_every_registered_learner_has_an_algorithm_file() -> None:
 
 
 @pytest.mark.parametrize(("alg", "updates"), cases())
-def test_learns(alg: str, updates: dict[str, Any]) -> None:
-    check_learns(alg, **updates)
-
-
-@pytest.mark.parametrize(("alg", "updates"), cases())
-def test_resumes_bit_exactly(alg: str, updates: dict[str, Any], tmp_path: Path) -> None:
+def test_learns_and_resumes_bit_exactly(alg: str, updates: dict[str, Any], tmp_path: Path) -> None:
     check_resumes(alg, tmp_path, **updates)
 
 

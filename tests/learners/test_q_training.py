@@ -39,7 +39,7 @@ def play(alg: str, payoff: list[list[float]]) -> tuple[Any, Tensor]:
     return learner, total
 
 
-@pytest.mark.parametrize("alg", ["vdn", "vdn_ns"])
+@pytest.mark.parametrize("alg", ["vdn", pytest.param("vdn_ns", marks=pytest.mark.slow)])
 def test_vdn_solves_an_additive_game_exactly(alg: str) -> None:
     payoff = [[1.0, -1.0], [3.0, 1.0]]  # (1 or 3) + (0 or -2)
     _, total = play(alg, payoff)

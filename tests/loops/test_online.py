@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -32,8 +33,15 @@ def test_a_run_trains_evaluates_and_leaves_checkpoints(cli: CommandLine) -> None
     assert checkpoints == [200, 400]
 
 
-@pytest.mark.parametrize("runner", ["episode", "vector", "parallel"])
-@pytest.mark.parametrize("config", ["iql", "vdn_ns", "qmix", "matd3"])
+RUNNERS, ONLINE = ("episode", "vector", "parallel"), ("iql", "vdn_ns", "qmix", "matd3")
+# Each learner, and each runner with discrete and with continuous actions; the other pairs are slow tests.
+QUICK = {("iql", "episode"), ("vdn_ns", "parallel"), ("qmix", "vector"), *(("matd3", runner) for runner in RUNNERS)}
+PAIRS = [
+    pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in itertools.product(ONLINE, RUNNERS)
+]
+
+
+@pytest.mark.parametrize(("config", "runner"), PAIRS)
 def test_every_online_learner_trains_on_every_runner(runner: str, config: str, cli: CommandLine) -> None:
     at_once = "batch_size_run=1" if runner == "episode" else "batch_size_run=2"
     keys = [key for key in SMALL if key.partition("=")[0] not in ("batch_size_run", "t_max", "test_interval")]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,8 +19,9 @@ from loops.evaluator import Evaluator, Reference
 from loops.offline import OfflineTraining
 from loops.training import Training
 from runners.episodes import Episodes
-from tests.command_line import ROOT, CommandLine, status
+from tests.command_line import CommandLine, status
 from tests.components.test_offline_buffer import make as make_buffer
+from tests.fork_server import run_script
 from tests.learners.learner_tester import assert_same, make_learner, train
 from utils.checkpoint import STATE_FILE, load_state
 from utils.errors import CheckpointError
@@ -249,14 +248,13 @@ def test_a_run_that_saves_nothing_says_so(tmp_path: Path) -> None:
     assert not loop.directory.exists()
 
 
-def test_a_signal_after_training_does_not_deny_the_checkpoints(cli: CommandLine) -> None:
+def test_a_signal_after_training_does_not_deny_the_checkpoints(cli: CommandLine, tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; sys.path.insert(0, 'src'); import main; from loops.training import Training; "
         "Training.finish = lambda self: os.kill(os.getpid(), signal.SIGTERM); sys.exit(main.main(sys.argv))"
     )
-    command = cli.command("t_max=2", "env=None")
-    arguments = command[command.index(str(ROOT / "src" / "main.py")) + 1 :]
-    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT)
+    (tmp_path / "signalled.py").write_text(code)
+    result = run_script(tmp_path / "signalled.py", cli.arguments("t_max=2", "env=None"))
     words = "interrupted: SIGTERM outside the training loop; it saves nothing, what the run saved before stays"
     assert result.returncode == 130 and result.stderr.splitlines()[-1] == words
     assert status(cli.runs()[0]) == "INTERRUPTED" and (cli.checkpoints()[0] / "2" / STATE_FILE).is_file()

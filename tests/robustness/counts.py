@@ -1,7 +1,7 @@
 """Run the fuzz targets and print what came of it: `python tests/robustness/counts.py [TARGET [GENERATOR [SEED]]]`.
 
-`--cases N` tries N seeds of each generator (25), `--first N` starts at that seed. The last table is what
-docs/reliability.md quotes. The exit status is 1 where a promise is broken.
+`--cases N` tries N seeds of each generator (25), `--first N` starts at that seed. The exit status is 1 where a promise
+is broken.
 """
 
 from __future__ import annotations

@@ -23,7 +23,6 @@ import policy
 import track
 from datasets.dataset import read_dataset
 from stock import plug_into
-from tests.robustness.harness import SECONDS
 from utils import config, files
 from utils.errors import UserError
 
@@ -104,10 +103,10 @@ def _encode_first(name: str) -> None:
     setattr(mongomock.Collection, name, encoded)
 
 
-def breaking(promise: str) -> int:
-    """Break one promise on purpose, for the tests of the harness."""
+def breaking(promise: str, seconds: str = "0") -> int:
+    """Break one promise on purpose, for the tests of the harness. seconds: of its time, where that is the promise."""
     if promise == "time":
-        while time.process_time() < SECONDS + 1:
+        while time.process_time() < float(seconds):
             pass
     elif promise == "memory":
         bytearray(b"x") * 600_000_000

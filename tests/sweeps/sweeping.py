@@ -20,8 +20,10 @@ from tests.fork_server import run_script
 SEARCH = ROOT / "src" / "search.py"
 SHORT = ("batch_size=32", "t_max=20", "test_interval=10", "test_nepisode=20", "batch_size_run=20",
          "save_model_interval=10", "learner_log_interval=5", "log_interval=10", "use_cuda=False")  # fmt: skip
-LONG = ("batch_size=32", "t_max=3000", "test_interval=1000", "test_nepisode=20", "batch_size_run=20",
-        "save_model_interval=200", "learner_log_interval=500", "log_interval=1000", "use_cuda=False")  # fmt: skip
+# Long enough to be stopped in the middle; the last checkpoint is at END.
+END = 2000
+LONG = ("batch_size=32", f"t_max={END}", "test_interval=1000", "test_nepisode=20", "batch_size_run=20",
+        "save_model_interval=100", "learner_log_interval=500", "log_interval=1000", "use_cuda=False")  # fmt: skip
 
 
 def arguments(results: Path, dataset: Path, *flags: str, configs: tuple[str, ...] = ("bc",), verb: str = "run",
@@ -52,7 +54,7 @@ def begin(words: list[str], output: Path) -> subprocess.Popen[bytes]:
                                 start_new_session=True)  # fmt: skip
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 90) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 180) -> Any:
     """What the condition gives once that is true. Fails after `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.command_line import CommandLine, status
-from tests.sweeps.sweeping import LONG, arguments, begin, below, kill_all, same, search, steps, wait_for, weights
+from tests.sweeps.sweeping import END, LONG, arguments, begin, below, kill_all, same, search, steps, wait_for, weights
 
 pytestmark = pytest.mark.slow
 NEEDS_RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
@@ -36,7 +36,7 @@ def is_alive(pid: int) -> bool:
 
 def check_same(results: Path, whole: Path, seeds: range) -> None:
     for seed in seeds:
-        assert same(weights(results, seed, 3000), weights(whole, seed, 3000)), seed
+        assert same(weights(results, seed, END), weights(whole, seed, END)), seed
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_a_node_that_leaves_costs_the_work_since_the_last_checkpoint(
         words = arguments(results, tiny_dataset, *flags, keys=LONG)
         sweep = begin(words, tmp_path / "out")
         try:
-            wait_for(lambda: {1, 2} <= {seed for seed in (1, 2) if list(results.glob(f"models/*_seed{seed}_*/200"))})
+            wait_for(lambda: {1, 2} <= {seed for seed in (1, 2) if list(results.glob(f"models/*_seed{seed}_*/100"))})
             cluster.remove_node(node, allow_graceful=False)
             gone = time.time()
             assert sweep.wait(300) == 0, (tmp_path / "out").read_text()
