@@ -10,6 +10,7 @@ a mixer makes the team's of them. "Box" names a box of ComaDICE's poster. Its pr
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,6 +37,7 @@ from utils.histogram import WEIGHT_EDGES
 from utils.keys import POSITIVE, Key
 
 _LOG = logging.getLogger(__name__)
+WITH_TARGETS = {"value_loss": tuple(VARIANTS)}
 
 
 class ComaDICELearner(BaseLearner):
@@ -49,9 +51,9 @@ class ComaDICELearner(BaseLearner):
     action_types = frozenset({"continuous", "discrete"})
     EXTRAS = ("init_obs", "init_state")
     KEYS = {
-        **TARGET_KEYS,
+        **of_every_run("gamma", "hidden_dim"),
+        **{name: replace(TARGET_KEYS[name], where=WITH_TARGETS) for name in ("target_update_interval", "tau")},
         **MIXER_KEYS,
-        **of_every_run("hidden_dim"),
         "value_loss": Key("loss of the values", ("full", *VARIANTS)),
         "value_memory": Key("give nu_i and q_i a GRU, as in recurrent policies", bool),
         "advantage": Key("advantage that `full` weighs actions by", ("sample", "joint", "mixed")),
@@ -59,7 +61,7 @@ class ComaDICELearner(BaseLearner):
         "alpha": Key("weight of the divergence, in units of the reward's value", POSITIVE),
         "mixer": Key("mixer of the local values", tuple(mixer_REGISTRY)),
         "value_lr": rate("the values"),
-        "q_lr": rate("q and of the joint advantage"),
+        "q_lr": rate("q and of the joint advantage", where={**WITH_TARGETS, "advantage": ("joint", "mixed")}),
         "actor_lr": rate("the policies"),
     }
     CONFIGS = ("comadice", "comadice_discrete")

@@ -39,7 +39,7 @@ class OptDICELearner(BaseLearner):
         "divergence": Key("divergence f", tuple(divergence_REGISTRY)),
         "alpha": Key("weight of the divergence, in units of the reward's value", POSITIVE),
         "value_lr": rate("the values"),
-        "q_lr": rate("the joint advantage"),
+        "q_lr": rate("the joint advantage", where={"advantage": ("joint",)}),
         "actor_lr": rate("the policies"),
     }
     CONFIGS = ("optdice", "optdice")

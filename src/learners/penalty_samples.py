@@ -17,9 +17,12 @@ PENALTY_KEYS = {
     "alpha_cql": Key("weight of the penalty", WEIGHT),
     "penalty_samples": Key("actions in the penalty", ("uniform", "policies")),
     "n_penalty_samples": Key("actions per agent and row of each kind in the penalty", COUNT),
-    "penalty_noise": Key("standard deviation of the noise on policies' actions in the penalty, in half action ranges",
-                         POSITIVE),
-}  # fmt: skip
+    "penalty_noise": Key(
+        "standard deviation of the noise on policies' actions in the penalty, in half action ranges",
+        POSITIVE,
+        where={"penalty_samples": ("policies",)},
+    ),
+}
 
 
 class PenaltySamples:
@@ -32,9 +35,9 @@ class PenaltySamples:
 
     def __init__(self, policy: Policy, args: SimpleNamespace) -> None:
         assert isinstance(policy, BoxPolicy)
-        self.policy, self.std = policy, args.penalty_noise
-        self.n_samples = args.n_penalty_samples
+        self.policy, self.n_samples = policy, args.n_penalty_samples
         self.reads_policies: bool = args.penalty_samples == "policies"
+        self.std: float = args.penalty_noise if self.reads_policies else math.nan
 
     def noise(self, lead: tuple[int, ...], n_agents: int, generator: th.Generator) -> Noise:
         """The randomness of the samples; lead: (B, T')."""
