@@ -98,7 +98,7 @@ def check_updates(config: Config, updates: Mapping[str, Any], prefix: str = "") 
         if prefix == "env_args." and key not in config:
             continue
         if key not in config and full != "seed":
-            known = [f"{prefix}{name}" for name in config]
+            known = {*(f"{prefix}{name}" for name in config), *(() if prefix else ("seed",))}
             raise ConfigError(
                 f"with {full}={shown(value)}: this configuration has no key '{full}'; {nearest(full, known)}"
             )

@@ -35,6 +35,8 @@ def test_values_of_another_kind_are_refused() -> None:
             overrides.check_updates(declared, update)
     with pytest.raises(ConfigError, match="did you mean 'args.n'"):
         overrides.check_updates(declared, {"args": {"m": 1}})
+    with pytest.raises(ConfigError, match="did you mean 'seed'"):  # which no file sets
+        overrides.check_updates(declared, {"seeed": 1})
 
 
 @pytest.mark.parametrize(
