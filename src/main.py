@@ -28,7 +28,7 @@ from sacred.utils import SacredInterrupt, apply_backspaces_and_linefeeds, print_
 
 from loops import tracking
 from loops.configured import configured, learner_class
-from loops.rehearsal import check_folders, rehearse
+from loops.rehearsal import check_folders, rehearse, resolved_choices
 from loops.usage import usage
 from run import run
 from utils import shown_config
@@ -112,7 +112,8 @@ def prepare(argv: list[str]) -> Command:
     config, updates, final = found.layers, found.updates, found.final
     command.updates = chosen(final, updates)
     own = inherited(learner_class(final["learner"]), "KEYS")
-    ex.shown = shown_config.lines(final, own, (found.described, command.env_config), updates)
+    files = found.described, command.env_config
+    ex.shown = shown_config.lines(final, own, files, updates, lambda: resolved_choices(final))
     # Sacred is told of the layers' values, so that it can show what `with` changes; environments may know further
     # arguments than the layers.
     layers = {key: config.get(key, value) if key in updates else value for key, value in final.items()}

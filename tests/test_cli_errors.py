@@ -11,6 +11,7 @@ SPACQL = ["--config=spacql", "--env-config=mpe", "with"]
 WRONG = {
     "unknown config": (["--config=spacl", "--env-config=mpe"], "did you mean 'spacql'"),
     "unknown environment config": (["--config=spacql", "--env-config=mp"], "did you mean 'mpe'"),
+    "nothing named": (["with", "seed=1"], "such as --config=spacql --env-config=mpe"),
     "missing config": (["--env-config=mpe"], "--config=NAME is missing"),
     "space for equals sign": (["--config", "spacql"], "with an equals sign"),
     "unknown key": ([*SPACQL, "alpha_cq=1"], "did you mean 'alpha_cql'"),

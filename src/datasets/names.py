@@ -84,7 +84,7 @@ def resolve_dataset(name_or_path: str | Path) -> Path:
     commands = recipes()
     if text in commands:
         raise DatasetError(f"the dataset '{text}' has not been made yet; make it with: {commands[text]}")
-    near = close_matches(text, [*dataset_names(), *commands], n=3, cutoff=0.3)
+    near = close_matches(text, sorted({*dataset_names(), *commands}), n=3, cutoff=0.3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"put the file there or under {DATA_ROOT.name}/"
     raise DatasetError(f"there is no dataset '{said}' ({printable(str(path))} does not exist); {hint}")
 

@@ -14,7 +14,7 @@ from envs.mpe.replay import FRAMES_PER_SECOND, save_gif
 from envs.vector_env import episode_end
 from utils.config import choose
 from utils.errors import EnvError, PolicyError
-from utils.files import output_error, writing_file
+from utils.files import check_writable, output_error, writing_file
 from utils.memory import require_memory
 
 ENDINGS = (".gif", ".mp4")
@@ -24,8 +24,9 @@ def film(policy: LoadedPolicy, path: Path, episodes: int = 1, sample: bool = Fal
     """Play the first `episodes` episodes of the run's evaluations into a film; returns a line about each and the film.
 
     path: a name that ends in .gif or .mp4; an existing film is replaced. sample: draw actions as in training.
-    Raises PolicyError for another ending, where a package is missing and where the run has no environment, EnvError for
-    an environment without pictures, MemoryShortage for more pictures than fit, and OutputError where the disk refuses.
+    Raises PolicyError for another ending, where a package is missing and where the run has no environment, ConfigError
+    where the folder cannot be written to, EnvError for an environment without pictures, MemoryShortage for more
+    pictures than fit, and OutputError where the disk refuses.
     """
     if path.suffix.lower() not in ENDINGS:
         raise PolicyError(f"-o {path}: a film's name ends in {' or '.join(ENDINGS)}")
@@ -33,6 +34,7 @@ def film(policy: LoadedPolicy, path: Path, episodes: int = 1, sample: bool = Fal
         raise PolicyError(f"--episodes={episodes}: a film needs at least one episode")
     if path.suffix.lower() == ".mp4":
         _encoder()
+    check_writable(path.parent, "-o", make=False)
     env = _environment(policy)
     frames: list[np.ndarray] = []
     lines = []

@@ -100,7 +100,7 @@ class BaseLearner(nn.Module):
         for name in self.TARGETS:
             target = self.target_mac.agent if name == "agent" else copy.deepcopy(getattr(self, name))
             self.add_module(f"target_{name}", target.requires_grad_(False))
-        self.target_interval, self.target_tau = target_schedule(self.args)
+        self.target_interval, self.target_tau = target_schedule(self.args) if self.TARGETS else (1, 1.0)
         if str(self.args.device) == "cpu":
             keep_freed_memory()
         self.optimisers = {

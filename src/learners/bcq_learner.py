@@ -26,13 +26,21 @@ class BCQLearner(MixedValuesLearner):
     """q_i(o_i, a_i) of each agent, alone or mixed into the team's (M values: N, or 1 with a mixer)."""
 
     KEYS = {
-        "behaviour_threshold": Key("share of the likeliest action's probability that others need", SHARE),
-        "perturbation_reach": Key("largest change of a decoded action, in half action ranges", WEIGHT),
-        "target_candidates": Key("decoded actions among which the target chooses", COUNT),
-        "acting_candidates": Key("decoded actions among which an agent chooses when it acts", COUNT),
-        "smallest_share": Key("weight of the smaller critic in the target, the larger having the rest", SHARE),
+        "behaviour_threshold": Key(
+            "share of the likeliest action's probability that others need", SHARE, actions="discrete"
+        ),
+        "perturbation_reach": Key(
+            "largest change of a decoded action, in half action ranges", WEIGHT, actions="continuous"
+        ),
+        "target_candidates": Key("decoded actions among which the target chooses", COUNT, actions="continuous"),
+        "acting_candidates": Key(
+            "decoded actions among which an agent chooses when it acts", COUNT, actions="continuous"
+        ),
+        "smallest_share": Key(
+            "weight of the smaller critic in the target, the larger having the rest", SHARE, actions="continuous"
+        ),
         "behaviour_lr": rate("the behaviour's model"),
-        "actor_lr": rate("the perturbation"),
+        "actor_lr": rate("the perturbation", actions="continuous"),
     }
     CONFIGS = ("bcq", "bcq")
     ALIASES = {"lr": "q_lr"}

@@ -7,6 +7,7 @@ the team's of them. "Box" names a box of ComaDICE's poster. Its printed losses d
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +31,7 @@ from utils.errors import ConfigError
 from utils.keys import Key
 
 _LOG = logging.getLogger(__name__)
+WITH_TARGETS = {"value_loss": tuple(VARIANTS)}
 
 
 class ComaDICELearner(DICELearner):
@@ -40,13 +42,14 @@ class ComaDICELearner(DICELearner):
 
     EXTRAS = ("init_obs", "init_state")
     KEYS = {
-        **TARGET_KEYS,
+        **of_every_run("gamma", "hidden_dim"),
+        **{name: replace(TARGET_KEYS[name], where=WITH_TARGETS) for name in ("target_update_interval", "tau")},
         **MIXER_KEYS,
         "value_loss": Key("loss of the values", ("full", *VARIANTS)),
         "value_memory": Key("give nu_i and q_i a GRU, as in recurrent policies", bool),
         "advantage": Key("advantage that `full` weighs actions by", ("sample", "joint", "mixed")),
         "mixer": Key("mixer of the local values", tuple(mixer_REGISTRY)),
-        "q_lr": rate("q and of the joint advantage"),
+        "q_lr": rate("q and of the joint advantage", where={**WITH_TARGETS, "advantage": ("joint", "mixed")}),
     }
     CONFIGS = ("comadice", "comadice_discrete")
     CRITICS = "per agent, mixed"

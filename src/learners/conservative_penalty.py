@@ -81,7 +81,7 @@ class LogSumExpOfPolicies:
                 "cql_penalty=logsumexp_policies samples actions, and logsumexp is exact over discrete ones: set that"
             )
         self.policy = policy
-        self.samples = PenaltySamples(policy, args.n_penalty_samples, args.penalty_noise, of_policies=True)
+        self.samples = PenaltySamples(policy, args.n_penalty_samples, args.penalty_noise)
 
     def noise(self, lead: tuple[int, ...], n_agents: int, generator: th.Generator) -> Noise:
         return self.samples.noise(lead, n_agents, generator)

@@ -42,7 +42,7 @@ class DICELearner(BaseLearner):
         "divergence": Key("divergence f", tuple(divergence_REGISTRY)),
         "alpha": Key("weight of the divergence, in units of the reward's value", POSITIVE),
         "value_lr": rate("the values"),
-        "q_lr": rate("the joint advantage"),
+        "q_lr": rate("the joint advantage", where={"advantage": ("joint",)}),
         "actor_lr": rate("the policies"),
     }
     ALIASES = {"lr": "value_lr"}

@@ -30,8 +30,8 @@ class MACQLLearner(MATD3Learner):
 
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
-        of_policies = args.penalty_samples == "policies"
-        self.samples = PenaltySamples(self.policy, args.n_penalty_samples, args.penalty_noise, of_policies)
+        std = args.penalty_noise if args.penalty_samples == "policies" else None
+        self.samples = PenaltySamples(self.policy, args.n_penalty_samples, std)
 
     def noise(self, name: str, batch: EpisodeBatch) -> Noise:
         """The target's noise, and the randomness of the joint actions in the penalty."""

@@ -76,8 +76,8 @@ class OMARLearner(BaseLearner):
         assert isinstance(policy, BoxPolicy)
         self.policy = policy
         self.critic = LocalEnsemble(scheme, args, args.ensemble_size, with_actions=True, shared=args.shared_critics)
-        of_policies = args.penalty_samples == "policies"
-        self.samples = PenaltySamples(self.policy, args.n_penalty_samples, args.penalty_noise, of_policies)
+        std = args.penalty_noise if args.penalty_samples == "policies" else None
+        self.samples = PenaltySamples(self.policy, args.n_penalty_samples, std)
         self.prepare()
 
     def noise(self, name: str, batch: EpisodeBatch) -> Noise:

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import torch as th
 from torch import Tensor, nn
 
 from modules.layers.stacked_linear import StackedLinear
 from utils.errors import ConfigError
-from utils.keys import COUNT, POSITIVE, Key, Range
+from utils.keys import COUNT, POSITIVE, Key, Range, Where
 from utils.run_keys import RUN_KEYS
 
 EITHER = "target_update_interval_or_tau"
@@ -35,9 +35,9 @@ MIXER_KEYS = of_every_run(
 )  # fmt: skip
 
 
-def rate(whose: str) -> Key:
-    """The declaration of a learning rate."""
-    return Key(f"learning rate of {whose}", POSITIVE, fallback="lr")
+def rate(whose: str, actions: str | None = None, where: Where = MappingProxyType({})) -> Key:
+    """The declaration of a learning rate. actions, where: as of `Key`."""
+    return Key(f"learning rate of {whose}", POSITIVE, fallback="lr", actions=actions, where=where)
 
 
 @dataclass(frozen=True)

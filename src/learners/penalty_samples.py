@@ -19,7 +19,7 @@ PENALTY_KEYS = {
     "alpha_cql": Key("weight of the penalty", WEIGHT),
     "penalty_samples": Key("actions in the penalty", ("uniform", "policies")),
     "n_penalty_samples": Key("actions per agent and row of each kind in the penalty", COUNT),
-    "penalty_noise": Key(PENALTY_NOISE, POSITIVE),
+    "penalty_noise": Key(PENALTY_NOISE, POSITIVE, where={"penalty_samples": ("policies",)}),
 }
 ABOUT = {"here": NOW, "after": NEXT}  # the rows about whose policies' actions samples are drawn
 
@@ -27,15 +27,16 @@ ABOUT = {"here": NOW, "after": NEXT}  # the rows about whose policies' actions s
 class PenaltySamples:
     """K actions of each agent and row, and the logarithms of their densities.
 
-    They are uniform over the agent's box. With `of_policies`, as many again lie about the policy's action in this row,
-    and as many about its action in the next row, with a standard deviation of `std` half action ranges. Densities are
+    They are uniform over the agent's box. Where `std` is a number, as many again lie about the policy's action in this
+    row, and as many about its action in the next row, with that standard deviation in half action ranges. Densities are
     in units of half the action range, over the agent's own dimensions; a clipped action keeps its density from before.
     """
 
-    def __init__(self, policy: Policy, n_samples: int, std: float, of_policies: bool) -> None:
+    def __init__(self, policy: Policy, n_samples: int, std: float | None) -> None:
         assert isinstance(policy, BoxPolicy)
-        self.policy, self.n_samples, self.std = policy, n_samples, std
-        self.reads_policies = of_policies
+        self.policy, self.n_samples = policy, n_samples
+        self.reads_policies = std is not None
+        self.std: float = math.nan if std is None else std
 
     def noise(self, lead: tuple[int, ...], n_agents: int, generator: th.Generator) -> Noise:
         """The randomness of the samples; lead: (B, T')."""

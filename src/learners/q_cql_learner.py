@@ -13,6 +13,7 @@ from learners.losses import EVERY, NOW, available, logsumexp_actions, masked_mea
 from learners.q_learner import QLearner
 from utils.errors import ConfigError
 from utils.keys import COUNT, WEIGHT, Key
+from utils.run_keys import MIXED
 
 
 class QCQLLearner(QLearner):
@@ -24,7 +25,7 @@ class QCQLLearner(QLearner):
 
     KEYS = {
         "alpha_cql": Key("weight of the penalty", WEIGHT),
-        "n_penalty_samples": Key("random joint actions per row in the penalty", COUNT, optional=True),
+        "n_penalty_samples": Key("random joint actions per row in the penalty", COUNT, optional=True, where=MIXED),
     }
     CONFIGS = ("qmix_cql", "qmix_cql")
 

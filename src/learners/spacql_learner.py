@@ -39,11 +39,20 @@ from utils.keys import COUNT, POSITIVE, WEIGHT, Key
 
 CONTINUOUS_ONLY = {
     "target_noise": Key(TARGET_NOISE, WEIGHT, actions="continuous"),
-    "n_penalty_samples": Key("actions per agent and row of each kind in the penalty", COUNT, actions="continuous"),
-    "penalty_noise": Key(PENALTY_NOISE, POSITIVE, actions="continuous"),
+    "n_penalty_samples": Key(
+        "actions per agent and row of each kind in the penalty",
+        COUNT,
+        actions="continuous",
+        where={"cql_penalty": ("logsumexp", "logsumexp_policies")},
+    ),
+    "penalty_noise": Key(PENALTY_NOISE, POSITIVE, actions="continuous", where={"cql_penalty": ("logsumexp_policies",)}),
     "action_l2": Key("weight of the squared policy actions in the policies' loss", WEIGHT, actions="continuous"),
     "pre_tanh_l2": Key("weight of the squared policy outputs before tanh", WEIGHT, actions="continuous"),
 }
+WITH_ENSEMBLE = {
+    "partial_replacement": tuple(name for name, rule in replacement_REGISTRY.items() if rule.needs_ensemble)
+}
+DENSITY = {"penalty_weights": ("density",)}
 
 
 class SPaCQLLearner(BaseLearner):
@@ -60,12 +69,14 @@ class SPaCQLLearner(BaseLearner):
         **of_every_run("hidden_dim"),
         **CONTINUOUS_ONLY,
         "partial_replacement": Key("agents replaced in the target", tuple(replacement_REGISTRY)),
-        "uncertainty_ensemble": Key("critics whose disagreement is u_k (eq. 7)", ("online", "target")),
+        "uncertainty_ensemble": Key(
+            "critics whose disagreement is u_k (eq. 7)", ("online", "target"), where=WITH_ENSEMBLE
+        ),
         "cql_penalty": Key("penalty xi_c of eq. 5", tuple(penalty_REGISTRY)),
         "alpha_cql": Key("weight of the penalty", WEIGHT),
         "penalty_weights": Key("agents' weights lambda_i of eq. 5", ("uniform", "density")),
-        "penalty_temperature": Key("temperature of the softmax of penalty_weights=density", WEIGHT),
-        "density_lr": rate("the behaviour's estimate"),
+        "penalty_temperature": Key("temperature of the softmax of penalty_weights=density", WEIGHT, where=DENSITY),
+        "density_lr": rate("the behaviour's estimate", where=DENSITY),
         "critic_lr": rate("the critics"),
         "actor_lr": rate("the policies"),
         "actor_update_interval": Key("critic updates per policy update", COUNT),

@@ -22,7 +22,9 @@ class ClippedTargets(BaseLearner):
 
     KEYS = {
         "target_clip": Key("what bounds bootstrapped values", ("none", "max_return", "max_return_to_go")),
-        "target_clip_multiple": Key("the bound, in multiples of that return", WEIGHT),
+        "target_clip_multiple": Key(
+            "the bound, in multiples of that return", WEIGHT, where={"target_clip": ("max_return", "max_return_to_go")}
+        ),
     }
     bound: Tensor
 

@@ -39,7 +39,7 @@ from loops.described import fixed_policy
 from loops.needs import batch_rows, check_batch, check_online
 from loops.offline import OfflineTraining
 from loops.online import OnlineTraining
-from loops.resolve import drawing_settings, resolve, run_settings
+from loops.resolve import drawing_settings, resolve, resolved_outputs, run_settings
 from loops.validation import check_validates, held_out
 from runners import REGISTRY as runner_REGISTRY
 from runners.base_runner import team_reward_alone
@@ -76,6 +76,24 @@ def rehearse(config: Config, readings: Readings | None = None) -> OfflineDataset
         raise
     except Exception:
         return None
+
+
+def resolved_choices(config: Config) -> dict[str, str]:
+    """What `agent_output_type` and `action_selector` become in a configuration's run, as its actions need.
+
+    Nothing where that depends on a dataset that cannot be read, or on an environment that cannot be built.
+    """
+    both = [resolved_outputs(config["agent_output_type"], config["action_selector"], kind) for kind in (True, False)]
+    if both[0] == both[1]:
+        return both[0]
+    try:
+        with signals.StopSignals():
+            settings = _settings(config)
+            offline = settings.offline and not settings.collect and not settings.evaluate
+            info = Readings().outline(settings.dataset).env_info() if offline else _env_info(settings)
+            return both[0] if is_continuous(info) else both[1]
+    except Exception:  # the run will say it
+        return {}
 
 
 def check_folders(config: Config) -> None:

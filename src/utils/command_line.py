@@ -10,6 +10,7 @@ from utils.config import Config
 from utils.errors import ConfigError, close_matches, nearest, shown
 from utils.overrides import overrides
 from utils.paths import is_unicode
+from utils.run_keys import RUN_KEYS
 
 NAMES = {"--config": "spacql", "--env-config": "mpe"}  # options of EPyMARL, each with an example of its value
 HELP = "every flag is listed by --config=ALG --env-config=ENV --help"
@@ -109,6 +110,8 @@ def _take_long(command: Command, word: str, words: list[str], flags: Sequence[Fl
         raise ConfigError("'--' has no meaning on this command line; leave it out")
     if len(fitting) > 1:
         raise ConfigError(f"{shown(name)} may be {' or '.join(fitting[:4])}; write it out; {HELP}")
+    if not fitting and name[2:].partition(".")[0] in RUN_KEYS:
+        raise ConfigError(f"{shown(word)}: this is a key and no flag; write: with {shown(word[2:])}")
     if not fitting or fitting[0] in NAMES:
         raise ConfigError(f"there is no flag {shown(name)}; {_nearest_flag(name, longs)}")
     flag = next(each for each in flags if each.long == fitting[0])

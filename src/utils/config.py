@@ -134,6 +134,11 @@ def layered_config(
     Raises ConfigError for an unknown name, for a key of a file that nothing reads, and for a key that has two values
     under two names.
     """
+    if alg is None and env is None:
+        raise ConfigError(
+            "--config=NAME and --env-config=NAME are missing, such as --config=spacql --env-config=mpe; "
+            "`main.py --help` lists the names"
+        )
     env_layer, files = environment(env), algorithm_files(alg)
     default = read_yaml(CONFIG / "default.yaml")
     learner = {**default, **env_layer, **merged(files.values()), **updates}.get("learner")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace, UnionType
 from typing import Any
 
@@ -58,6 +58,9 @@ TEXT_OR_NULL = str | None
 NAMES: dict[Any, str] = {bool: "True or False", str: "text", TEXT_OR_NULL: "text, or None", dict: "a mapping"}
 
 
+Where = Mapping[str, tuple[Any, ...]]
+
+
 @dataclass(frozen=True)
 class Key:
     """One key: its meaning, in one line, and the values that it takes.
@@ -65,7 +68,8 @@ class Key:
     meaning: comments in YAML files begin with it. allowed: a `Range` of numbers, a tuple of choices (text, and None for
     null), or one of the types in `NAMES`. optional: whether a configuration may lack the key. fallback: another key
     that is used where this one is missing. actions: `continuous` or `discrete` where the key is read for only one kind
-    of actions, None for both.
+    of actions, None for both. where: other keys with their values that make a run read this one, any of which will do;
+    empty: every run reads it.
     """
 
     meaning: str
@@ -73,6 +77,7 @@ class Key:
     optional: bool = False
     fallback: str | None = None
     actions: str | None = None
+    where: Where = field(default_factory=dict, hash=False)
 
     def check(self, name: str, value: Any) -> Any:
         """Return the value: numbers as numbers where text spells them, whole ones as integers (1e4 is 10000).
@@ -111,14 +116,28 @@ def inherited(owner: Any, attribute: str) -> dict[str, Any]:
     return found
 
 
+def is_read(name: str, values: Mapping[str, Any], keys: Keys, actions: str | None) -> bool:
+    """Whether a run with these values reads the declared key `name`: a key that is not read makes no other one read.
+
+    actions: their kind, None where it is not known, which leaves the keys of both.
+    """
+    key = keys[name]
+    if actions is not None and key.actions not in (None, actions):
+        return False
+    return not key.where or any(
+        values.get(other) in wanted and (other not in keys or is_read(other, values, keys, actions))
+        for other, wanted in key.where.items()
+    )
+
+
 def check_keys(args: SimpleNamespace, keys: Keys, reader: str, config: str, continuous: bool) -> None:
-    """Check the keys that `reader` reads.
+    """Check the keys that `reader` reads with these settings.
 
     config: name of the algorithm file that has all of these keys. continuous: whether actions are continuous. Raises
     ConfigError for a missing key and for a value that is not allowed.
     """
-    other = "discrete" if continuous else "continuous"
-    read = {name: key for name, key in keys.items() if key.actions != other}
+    actions = "continuous" if continuous else "discrete"
+    read = {name: key for name, key in keys.items() if is_read(name, vars(args), keys, actions)}
     missing = [name for name, key in read.items() if not _has(args, name, key)]
     if missing:
         raise ConfigError(f"{reader} needs {', '.join(missing)}, which this configuration lacks: use --config={config}")

@@ -36,12 +36,14 @@ def overrides(words: Iterable[str]) -> Config:
 
 def read_overrides(name: str) -> Config:
     """Read a .json or .yaml file of overrides. Raises ConfigError where there is none or it holds no mapping."""
-    path = Path(name)
-    if path.suffix not in FILES or not (path := user_path(name, "with")).exists():
+    if Path(name).suffix not in FILES:
         raise ConfigError(
             f"'{shown(name)}' after `with` is no override; write key=value, without spaces around =, or name a .json "
             "or .yaml file of overrides"
         )
+    path = user_path(name, "with")
+    if not path.exists():
+        raise ConfigError(f"'{shown(name)}' after `with`: there is no such file; give the path of one with overrides")
     return read_json(path) if path.suffix == ".json" else read_yaml(path)  # YAML reads 1e-05 as text
 
 
@@ -98,7 +100,7 @@ def check_updates(config: Config, updates: Mapping[str, Any], prefix: str = "") 
         if prefix == "env_args." and key not in config:
             continue
         if key not in config and full != "seed":
-            known = [f"{prefix}{name}" for name in config]
+            known = {*(f"{prefix}{name}" for name in config), *(() if prefix else ("seed",))}
             raise ConfigError(
                 f"with {full}={shown(value)}: this configuration has no key '{full}'; {nearest(full, known)}"
             )

@@ -1,8 +1,15 @@
 """Keys of every run, which config/default.yaml sets. Learners declare theirs in their own files (`KEYS`)."""
 
-from utils.keys import COUNT, COUNT_OR_NULL, INDEX, POSITIVE, SHARE, TEXT_OR_NULL, WEIGHT, Key, Keys, Range
+from utils.keys import COUNT, COUNT_OR_NULL, INDEX, POSITIVE, SHARE, TEXT_OR_NULL, WEIGHT, Key, Keys, Range, Where
 
 ONE_OR_TWO = Range(1, 2, whole=True)
+
+# With which values of other keys a run reads what not every run does.
+OFFLINE: Where = {"offline": (True,)}
+ONLINE: Where = {"offline": (False,)}
+EPSILON: Where = {"action_selector": ("epsilon_greedy",)}
+MIXED: Where = {"mixer": ("vdn", "qmix", "monotone", "free")}
+MONOTONE: Where = {"mixer": ("monotone",)}
 
 RUN_KEYS: Keys = {
     # -- what to run --
@@ -16,15 +23,19 @@ RUN_KEYS: Keys = {
     "dataset": Key("dataset to learn from", TEXT_OR_NULL),
     "window": Key("steps per training sample", COUNT_OR_NULL),
     "tuned": Key("algorithm whose values per dataset are used, from config/tuned/", str),
-    "burn_in": Key("steps before each window that only warm up the recurrent state", INDEX),
-    "memory_map": Key("read the dataset through a memory-mapped cache (offline)", bool),
-    "reward_scaling": Key("scaling of the dataset's team rewards (offline)", ("none", "centre", "standardise")),
-    "validation_share": Key("share of the dataset's episodes held out for validation losses (offline)", Range(0, 0.9)),
-    "train_reward": Key("team reward that is learned from (offline)", ("mean", "sum", "agent0")),
-    "updates_per_run": Key("updates after each rollout of the runner (online)", COUNT),
-    "buffer_size": Key("episodes in the replay buffer (online)", COUNT),
-    "save_replay_buffer": Key("keep the replay buffer in checkpoints (online)", bool),
-    "replay_to": Key("dataset to which every training episode is written (online)", TEXT_OR_NULL),
+    "burn_in": Key("steps before each window that only warm up the recurrent state", INDEX, where=OFFLINE),
+    "memory_map": Key("read the dataset through a memory-mapped cache (offline)", bool, where=OFFLINE),
+    "reward_scaling": Key(
+        "scaling of the dataset's team rewards (offline)", ("none", "centre", "standardise"), where=OFFLINE
+    ),
+    "validation_share": Key(
+        "share of the dataset's episodes held out for validation losses (offline)", Range(0, 0.9), where=OFFLINE
+    ),
+    "train_reward": Key("team reward that is learned from (offline)", ("mean", "sum", "agent0"), where=OFFLINE),
+    "updates_per_run": Key("updates after each rollout of the runner (online)", COUNT, where=ONLINE),
+    "buffer_size": Key("episodes in the replay buffer (online)", COUNT, where=ONLINE),
+    "save_replay_buffer": Key("keep the replay buffer in checkpoints (online)", bool, where=ONLINE),
+    "replay_to": Key("dataset to which every training episode is written (online)", TEXT_OR_NULL, where=ONLINE),
     "collect_to": Key("dataset that collect=True writes", TEXT_OR_NULL),
     "collect_episodes": Key("episodes that collect=True writes", COUNT),
     "collect_quality": Key("quality of the behaviour, for the dataset card that collect=True writes", TEXT_OR_NULL),
@@ -45,7 +56,9 @@ RUN_KEYS: Keys = {
     "test_greedy": Key("evaluate stochastic policies by their likeliest action or their mean", bool),
     "evaluation_seed": Key("seed of the first evaluation episode", INDEX),
     "log_interval": Key("interval of the printed summary", COUNT),
-    "runner_log_interval": Key("interval of the runner's training statistics, in environment steps", COUNT),
+    "runner_log_interval": Key(
+        "interval of the runner's training statistics, in environment steps", COUNT, where=ONLINE
+    ),
     "learner_log_interval": Key("interval of the learner's statistics", COUNT),
     # -- machine --
     "use_cuda": Key("use a GPU where there is one", bool),
@@ -77,55 +90,67 @@ RUN_KEYS: Keys = {
     "hidden_dim": Key("width of hidden layers", COUNT),
     "obs_agent_id": Key("append the agent's one-hot index to its observation", bool),
     "obs_last_action": Key("append the agent's last action to its observation", bool),
-    "use_rnn": Key("make agents rnn and rnn_ns recurrent", bool),
+    "use_rnn": Key("make agents rnn and rnn_ns recurrent", bool, where={"agent": ("rnn", "rnn_ns")}),
     "final_init": Key(
         "bound of the uniform distribution from which the last layer of agents mlp and mlp_ns starts",
         Range(0, above=True, null=True),
+        where={"agent": ("mlp", "mlp_ns")},
     ),
     "agent_output_type": Key(
         "meaning of the agents' outputs",
         ("q", "pi_logits", "mean", "gaussian", "tanh_gaussian", "auto", "stochastic"),
     ),
-    "mask_before_softmax": Key("give unavailable actions probability 0 (pi_logits)", bool),
+    "mask_before_softmax": Key(
+        "give unavailable actions probability 0 (pi_logits)",
+        bool,
+        where={"agent_output_type": ("pi_logits", "auto", "stochastic")},
+    ),
     "action_selector": Key("how actions are chosen", str),
-    "epsilon_start": Key("share of random actions at the start (epsilon_greedy)", SHARE),
-    "epsilon_finish": Key("share of random actions after epsilon_anneal_time steps (epsilon_greedy)", SHARE),
-    "epsilon_anneal_time": Key("environment steps from epsilon_start to epsilon_finish (epsilon_greedy)", INDEX),
-    "evaluation_epsilon": Key("share of random actions in evaluations (epsilon_greedy)", SHARE),
-    "exploration_noise": Key("standard deviation of the exploration noise, in half action ranges (gaussian)", WEIGHT),
-    "input_norm": Key("standardisation of inputs", ("none", "dataset")),
+    "epsilon_start": Key("share of random actions at the start (epsilon_greedy)", SHARE, where=EPSILON),
+    "epsilon_finish": Key(
+        "share of random actions after epsilon_anneal_time steps (epsilon_greedy)", SHARE, where=EPSILON
+    ),
+    "epsilon_anneal_time": Key(
+        "environment steps from epsilon_start to epsilon_finish (epsilon_greedy)", INDEX, where=EPSILON
+    ),
+    "evaluation_epsilon": Key("share of random actions in evaluations (epsilon_greedy)", SHARE, where=EPSILON),
+    "exploration_noise": Key(
+        "standard deviation of the exploration noise, in half action ranges (gaussian)",
+        WEIGHT,
+        where={"action_selector": ("gaussian", "explore")},
+    ),
+    "input_norm": Key("standardisation of inputs", ("none", "dataset"), where=OFFLINE),
     # -- mixers of the agents' values --
-    "mixing_embed_dim": Key("width of the mixing network", COUNT),
-    "hypernet_layers": Key("layers of the networks that make weights and biases from the state", ONE_OR_TWO),
-    "hypernet_embed": Key("width of those networks where they have two layers", COUNT),
-    "mixer_layers": Key("layers of the mixing network", ONE_OR_TWO),
-    "mixer_nonneg": Key("function that makes weights non-negative", str),
-    "mixer_activation": Key("activation between two layers", str),  # the mixer says why others do not serve
-    "mixer_elu_alpha": Key("alpha of elu", WEIGHT),  # the mixer refuses those above 1, with its reason
-    "svn": Key("divide TD errors of mixed values by the batch's mean absolute deviation of these values", bool),
+    "mixing_embed_dim": Key(
+        "width of the mixing network", COUNT, where={"mixer": ("qmix", "free"), "mixer_layers": (2,)}
+    ),
+    "hypernet_layers": Key(
+        "layers of the networks that make weights and biases from the state",
+        ONE_OR_TWO,
+        where={"mixer": ("qmix", "monotone", "free")},
+    ),
+    "hypernet_embed": Key("width of those networks where they have two layers", COUNT, where={"hypernet_layers": (2,)}),
+    "mixer_layers": Key("layers of the mixing network", ONE_OR_TWO, where=MONOTONE),
+    "mixer_nonneg": Key("function that makes weights non-negative", str, where=MONOTONE),
+    # The mixer says why other activations do not serve, and why alphas above 1 do not.
+    "mixer_activation": Key("activation between two layers", str, where={"mixer_layers": (2,)}),
+    "mixer_elu_alpha": Key("alpha of elu", WEIGHT, where={"mixer_activation": ("elu",)}),
+    "svn": Key(
+        "divide TD errors of mixed values by the batch's mean absolute deviation of these values",
+        bool,
+        where=MIXED,
+    ),
     # -- bookkeeping of sweeps --
     "repeat_id": Key("number of a repetition", INDEX),
     "label": Key("free text", str),
     "hypergroup": Key("group of a hyperparameter search", TEXT_OR_NULL),
 }
 
-# Keys that a run reads only where another key has one of these values.
-_OFFLINE, _ONLINE = ("offline", (True,)), ("offline", (False,))
-_EPSILON = ("action_selector", ("epsilon_greedy",))
-_MIXED, _MONOTONE = ("mixer", ("qmix", "monotone", "free")), ("mixer", ("monotone",))
-READ_WHERE: dict[str, tuple[str, tuple[str | bool | None, ...]]] = {
-    **dict.fromkeys(("memory_map", "reward_scaling", "validation_share", "train_reward", "burn_in"), _OFFLINE),
-    **dict.fromkeys(
-        ("updates_per_run", "buffer_size", "save_replay_buffer", "replay_to", "runner_log_interval"), _ONLINE
-    ),
-    **dict.fromkeys(("epsilon_start", "epsilon_finish", "epsilon_anneal_time", "evaluation_epsilon"), _EPSILON),
-    "exploration_noise": ("action_selector", ("gaussian",)),
-    "mask_before_softmax": ("agent_output_type", ("pi_logits", "auto", "stochastic")),
-    "use_rnn": ("agent", ("rnn", "rnn_ns")),
-    "final_init": ("agent", ("mlp", "mlp_ns")),
-    **dict.fromkeys(("mixing_embed_dim", "hypernet_layers", "hypernet_embed"), _MIXED),
-    **dict.fromkeys(("mixer_layers", "mixer_nonneg", "mixer_activation", "mixer_elu_alpha"), _MONOTONE),
-}
 # Keys of every run that only learners read, which then declare them.
 READ_BY_LEARNERS = frozenset({"lr", "add_value_last_step", "loss_chunk", "compile", "learner_log_interval",
                               "grad_norm_clip", "input_norm", "svn"})  # fmt: skip
+# The kind of actions that `agent_output_type` is for, where it says so.
+ACTIONS = {
+    **dict.fromkeys(("q", "pi_logits"), "discrete"),
+    **dict.fromkeys(("mean", "gaussian", "tanh_gaussian"), "continuous"),
+}

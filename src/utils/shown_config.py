@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from utils.config import CONFIG, Config, algorithm_files, algorithm_path
 from utils.errors import printable
-from utils.keys import Keys
+from utils.keys import Keys, is_read
 from utils.redact import redacted
-from utils.run_keys import READ_BY_LEARNERS, READ_WHERE, RUN_KEYS
+from utils.run_keys import ACTIONS, READ_BY_LEARNERS, RUN_KEYS
 from utils.settings_files import read_text
 
 WIDTH = 100  # of a line, where a value is not longer
@@ -44,34 +44,34 @@ def comments(alg: str | None, env: str | None) -> dict[str, str]:
 def keys_read(config: Mapping[str, Any], own: Keys) -> list[str]:
     """The keys of a configuration that its run reads, in their order.
 
-    own: what its learner declares. A learner without declarations, such as stock EPyMARL's, may read any key.
+    own: what its learner declares. A learner without declarations, such as stock EPyMARL's, may read any key. Where
+    `agent_output_type` leaves the kind of actions open, the keys of both kinds count.
     """
     if config["learner"] is not None and not own:
         return list(config)
-    return [key for key in config if _is_read(key, config, own)]
+    declared = {**{key: RUN_KEYS[key] for key in RUN_KEYS if key not in READ_BY_LEARNERS}, **own}
+    actions = ACTIONS.get(config.get("agent_output_type", ""))
+    return [key for key in config if key in declared and is_read(key, config, declared, actions)]
 
 
-def _is_read(key: str, config: Mapping[str, Any], own: Keys) -> bool:
-    where, values = READ_WHERE.get(key, ("", ()))
-    if where and config.get(where) not in values:
-        return False
-    if key in own:
-        continuous_only = own[key].actions == "continuous"
-        return not (continuous_only and config.get("agent_output_type") == "pi_logits")
-    return key in RUN_KEYS and key not in READ_BY_LEARNERS
-
-
-def lines(config: Config, own: Keys, files: tuple[str | None, str | None], given: Mapping[str, Any]) -> Iterator[str]:
+def lines(
+    config: Config,
+    own: Keys,
+    files: tuple[str | None, str | None],
+    given: Mapping[str, Any],
+    resolved: Callable[[], Mapping[str, str]] = dict,
+) -> Iterator[str]:
     """A configuration line by line: a key's comment, then `key = value`; values that `given` sets are marked.
 
     Keys of `given` that the run does not read come last, and say so. own: what the learner declares. files: names of
-    the algorithm's and of the environment's file.
+    the algorithm's and of the environment's file. resolved: gives what keys such as `agent_output_type` become in the
+    run; asked once the first line is.
     """
     remarks = comments(*files)
     yield "Configuration (what this run reads; each comment is about the key below it):"
     shown = redacted(config)
     declared = {**RUN_KEYS, **own}
-    read = keys_read(shown, own)
+    read = keys_read({**shown, **resolved()}, own)
     if "seed" not in shown:
         yield from _comment(f"seed: {RUN_KEYS['seed'].meaning}; none is given, so each run draws its own")
     for key in read:

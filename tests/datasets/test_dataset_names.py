@@ -22,6 +22,10 @@ def test_names(tmp_path, monkeypatch):
     (tmp_path / "recipes" / "spread.sh").write_text('#!/bin/sh\nFOLDER="mpe/simple_spread"\nSETS="random expert"\n')
     with pytest.raises(DatasetError, match=r"make it with: sh [\w.-]+/recipes/spread.sh random"):
         resolve_dataset("mpe/simple_spread/random")
+    (tmp_path / "mpe" / "simple_spread" / "random.h5").write_bytes(b"")
+    with pytest.raises(DatasetError, match="did you mean") as refusal:
+        resolve_dataset("mpe/simple_spred/random")
+    assert str(refusal.value).count("simple_spread/random ") == 1  # made, and with a recipe
     with pytest.raises(DatasetError, match="no dataset"):
         resolve_dataset(tmp_path / "absent.h5")
     with pytest.raises(DatasetError, match="neither a dataset name nor a path"):

@@ -16,7 +16,7 @@ from deployment.play import film
 from envs.mpe.spread_twin import SpreadTwin
 from tests.deployment.made import EXPERT, make_run
 from utils.description import write_description
-from utils.errors import EnvError, OutputError, PolicyError
+from utils.errors import ConfigError, EnvError, PolicyError
 from utils.memory import MemoryShortage
 
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_filmed_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(PolicyError, match=r"'\.\[video\]', or name a \.gif"):
         film(policy, tmp_path / "film.mp4")
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(ConfigError, match="-o: nothing can be written to .*file"):
         film(policy, tmp_path / "file" / "film.gif")
     content = json.loads((EXPERT / "run.json").read_text())
     for environment, error, words in (

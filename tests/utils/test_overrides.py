@@ -35,6 +35,8 @@ def test_values_of_another_kind_are_refused() -> None:
             overrides.check_updates(declared, update)
     with pytest.raises(ConfigError, match="did you mean 'args.n'"):
         overrides.check_updates(declared, {"args": {"m": 1}})
+    with pytest.raises(ConfigError, match="did you mean 'seed'"):  # which no file sets
+        overrides.check_updates(declared, {"seeed": 1})
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ def test_single_words_have_the_last_say_over_files(tmp_path: Path) -> None:
     found = overrides.overrides([str(tmp_path / "o.json"), "a=2", str(tmp_path / "o.yaml")])
     assert found == {"a": 2, "b": {"x": 1e-05, "y": 1e-4}, "c": 1000.0}
     for name in ("missing.json", "o.txt", "~nosuchuser/o.json", "x" * 300 + ".json"):
-        with pytest.raises(ConfigError, match=r"no override|no such user|too long"):
+        with pytest.raises(ConfigError, match=r"no override|no such file|no such user|too long"):
             overrides.overrides([name])
 
 

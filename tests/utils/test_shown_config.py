@@ -11,21 +11,21 @@ from learners import REGISTRY
 from loops import configured
 from loops.usage import EXAMPLES, action_types, usage
 from utils.config import algorithm, config_names, layered_config
-from utils.keys import inherited
-from utils.run_keys import READ_BY_LEARNERS, READ_WHERE, RUN_KEYS
+from utils.keys import Key, inherited
+from utils.run_keys import READ_BY_LEARNERS, RUN_KEYS
 from utils.shown_config import WIDTH, comments, keys_read, lines
 
 WITH_LEARNER = [name for name in config_names("algs") if algorithm(name)["learner"]]
 
 
-def own_keys(alg: str) -> dict[str, object]:
+def own_keys(alg: str) -> dict[str, Key]:
     return inherited(REGISTRY.get(algorithm(alg)["learner"]), "KEYS")
 
 
 @pytest.mark.parametrize("alg", config_names("algs"))
 def test_every_key_that_is_shown_has_a_comment(alg: str) -> None:
     config = layered_config(alg, "mpe", {})
-    shown = list(lines(config, own_keys(alg), (alg, "mpe"), {}))  # type: ignore[arg-type]
+    shown = list(lines(config, own_keys(alg), (alg, "mpe"), {}))
     assert max(map(len, shown)) <= WIDTH
     for above, line in zip(shown, shown[1:], strict=False):
         if " = " in line and not line.lstrip().startswith("#"):
@@ -35,20 +35,19 @@ def test_every_key_that_is_shown_has_a_comment(alg: str) -> None:
 @pytest.mark.parametrize("alg", WITH_LEARNER)
 def test_all_that_a_learner_declares_is_shown(alg: str) -> None:
     config = layered_config(alg, "mpe", {})
-    hidden = {key for key in own_keys(alg) if key in config} - set(keys_read(config, own_keys(alg)))  # type: ignore[arg-type]
-    continuous = {key for key, each in own_keys(alg).items() if each.actions == "continuous"}  # type: ignore[attr-defined]
-    assert hidden <= {*READ_WHERE, *continuous}, hidden
+    hidden = {key for key in own_keys(alg) if key in config} - set(keys_read(config, own_keys(alg)))
+    assert hidden <= {key for key, each in own_keys(alg).items() if each.actions or each.where}, hidden
 
 
 def test_keys_that_an_algorithm_does_not_read_are_not_shown() -> None:
-    offline, online = (keys_read(layered_config(alg, "mpe", {}), own_keys(alg)) for alg in ("spacql", "qmix"))  # type: ignore[arg-type]
+    offline, online = (keys_read(layered_config(alg, "mpe", {}), own_keys(alg)) for alg in ("spacql", "qmix"))
     assert {"train_reward", "alpha_cql", "final_init", "env_args", "t_max"} <= set(offline)
     assert not {"buffer_size", "epsilon_start", "mixing_embed_dim", "mixer_nonneg", "lr", "use_rnn"} & set(offline)
     assert {"buffer_size", "epsilon_start", "mixing_embed_dim", "q_lr"} <= set(online)
     assert not {"train_reward", "mixer_nonneg", "alpha_cql", "final_init"} & set(online)
     stock = {"learner": "theirs", "anything": 1}
     assert keys_read(stock, {}) == list(stock)
-    assert RUN_KEYS.keys() >= READ_BY_LEARNERS and RUN_KEYS.keys() >= READ_WHERE.keys()
+    assert RUN_KEYS.keys() >= READ_BY_LEARNERS
 
 
 def test_the_highest_layer_comments() -> None:
@@ -102,3 +101,32 @@ def test_the_examples_of_help_can_be_typed(command: str, monkeypatch: pytest.Mon
     words = command.replace("\\\n", " ").split()
     assert words[:2] == ["python", "src/main.py"]
     assert main.prepare(words[1:]).updates
+
+
+def shown_by(capsys: pytest.CaptureFixture[str], alg: str, env: str, *words: str) -> set[str]:
+    """The keys that `print_config` shows, beside those that are given and not read."""
+    updates = ["with", *words] if words else []
+    assert main.main(["main.py", "print_config", f"--config={alg}", f"--env-config={env}", *updates]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "not read by this run" not in line]
+    return {found[1] for line in lines if (found := re.match(r"  (\w+) = ", line))}
+
+
+def test_the_data_decide_which_keys_are_read(capsys: pytest.CaptureFixture[str]) -> None:
+    continuous = {"target_noise", "n_penalty_samples", "action_l2", "pre_tanh_l2"}
+    moves, choices = (
+        shown_by(capsys, "spacql", "none", f"dataset={name}")
+        for name in ("mpe/simple_spread/random-100k", "matrix_game/xor/ab")
+    )
+    assert continuous <= moves and not continuous & choices and "mask_before_softmax" in choices - moves
+    nothing_there = shown_by(capsys, "spacql", "none", "dataset=none/of/this/name")
+    assert continuous | {"mask_before_softmax"} <= nothing_there
+    assert "initial_std" in shown_by(capsys, "mappo", "mpe")
+    assert not {"initial_std", "exploration_noise"} & shown_by(capsys, "mappo", "matrix_game")
+
+
+def test_keys_that_another_key_switches_off_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not {"penalty_temperature", "density_lr"} & shown_by(capsys, "spacql", "mpe")
+    weighed = shown_by(capsys, "spacql", "mpe", "penalty_weights=density", "partial_replacement=full")
+    assert {"penalty_temperature", "density_lr"} <= weighed and "uncertainty_ensemble" not in weighed
+    assert main.main(["main.py", "print_config", "--config=spacql", "--env-config=mpe", "with", "density_lr=1"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "  density_lr = 1 # given, and not read by this run"

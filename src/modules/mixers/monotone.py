@@ -49,14 +49,15 @@ class MonotoneMixer(nn.Module):
             )
         if args.mixer_nonneg not in NONNEG:
             raise ConfigError(f"mixer_nonneg={args.mixer_nonneg}: choose one of {', '.join(NONNEG)}")
-        self.n_agents, self.embed_dim, self.layers = args.n_agents, args.mixing_embed_dim, args.mixer_layers
+        self.n_agents, self.layers = args.n_agents, args.mixer_layers
         self.state_dim = state_size(args)
         self.nonneg = NONNEG[args.mixer_nonneg]
         self.activation = convex_activation(args.mixer_activation, args.mixer_elu_alpha)
         if self.layers == 2:
+            self.embed_dim = args.mixing_embed_dim
             self.hyper_w_1 = hypernet(args, self.n_agents * self.embed_dim)
             self.hyper_b_1 = hypernet(args, self.embed_dim)
-        self.hyper_w_final = hypernet(args, self.n_agents if self.layers == 1 else self.embed_dim)
+        self.hyper_w_final = hypernet(args, self.embed_dim if self.layers == 2 else self.n_agents)
         self.hyper_b_final = hypernet(args, 1)
 
     def forward(self, agent_qs: Tensor, states: Tensor, with_bias: bool = True) -> Tensor:
