@@ -42,7 +42,6 @@ class ComaDICELearner(DICELearner):
 
     EXTRAS = ("init_obs", "init_state")
     KEYS = {
-        **of_every_run("gamma", "hidden_dim"),
         **{name: replace(TARGET_KEYS[name], where=WITH_TARGETS) for name in ("target_update_interval", "tau")},
         **MIXER_KEYS,
         "value_loss": Key("loss of the values", ("full", *VARIANTS)),
