@@ -93,7 +93,8 @@ def bridge_return(policies: np.ndarray, limit: int = LIMIT) -> float:
     """The expected return of policies (196, 2, 5) from the adjacent starts; the step that the limit cuts pays 0."""
     tables = bridge_tables()
     joint = np.einsum("si,sj->sij", policies[:, 0], policies[:, 1]).reshape(len(policies), -1)  # (196, 25)
-    there, total = np.zeros(len(policies)), 0.0
+    there: np.ndarray = np.zeros(len(policies))  # the chance to be in each joint state
+    total = 0.0
     there[state_index(STARTS[True])] = 1.0
     for _ in range(limit - 1):
         taken = there[:, None] * joint  # (196, 25)
