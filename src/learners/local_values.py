@@ -130,7 +130,5 @@ class LocalValuesLearner(BaseLearner):
 
 def check_linear_mixer(args: SimpleNamespace, learner: str) -> None:
     """Raise ConfigError unless the monotone mixer is a sum of the agents' values with one weight k_i(s) each."""
-    if args.mixer != "monotone":  # in stock EPyMARL, where nothing checks keys before
-        raise ConfigError(f"mixer={args.mixer}: {learner} needs weights that the state makes; set mixer=monotone")
     if args.mixer_layers != 1:
         raise ConfigError(f"mixer_layers={args.mixer_layers}: {learner} needs one weight per agent; set mixer_layers=1")
