@@ -1,30 +1,39 @@
-"""Milliseconds per update of BC, SPaCQL and ComaDICE, and the share of the time outside matrix products.
+"""Milliseconds per update of every offline learner, and what share of the time matrix products take.
 
-    python benchmarks/learners.py [--repeats 9] [--only comadice ant] [--transitions 100000]
+    python benchmarks/learners.py [--repeats 9] [--only comadice ant] [--width 256] [--transitions 100000]
 
 Shapes: Cooperative Navigation (3 agents, observations of 18, the state their concatenation, 2 actions) and three robots
 of multi-agent MuJoCo with the observations of the offline papers, where every agent sees the state and its one-hot
 index. State sizes are those of gymnasium-robotics' version 5 (Hopper 11, Ant 105, HalfCheetah 17). The data are random
 values in an `OfflineBuffer`, because speed does not depend on values.
 
+Measured is every algorithm file that learns from data. One that refuses continuous actions has discrete data of these
+shapes: five actions, episodes of at most 25 steps, for some learn from whole ones. Left out are siblings for discrete
+actions of files that take both. `fqe` values policies that are not trained.
+
 Every algorithm has the networks, batch size and other values of its own file, so a row of the table is the cost of a
-run of that file, not of equal work. On Cooperative Navigation SPaCQL is measured a second time, with the values
-tuned for it (the paper's length and intervals). `rows` is the number of transitions per batch.
+run of that file, not of equal work; `--width` gives all of them one `hidden_dim`. On Cooperative Navigation SPaCQL is
+measured a second time, with the values tuned for it (the paper's length and intervals). `rows` is the number of windows
+per batch, which are transitions in most files.
 
 Times are processor time of one process on one thread, in float32, not compiled. An update is one call of
 `learner.train` on a new batch, with all losses and target updates that are due and without logging. A repeat is a block
-of at least five updates, long enough that each loss and the target update are due equally often in every block, and its
-time is the mean per update. Algorithms alternate block by block, so that other load on the machine affects all of them.
-The table gives the minimum and the median over repeats. Sampling a batch is timed separately, as the median over
-blocks. The last line says what share of one processor the process had. Far below 100 %, other programs ran too: times
-are still right, but the shares, which are measured by the wall clock, are not.
+of at least five updates, long enough that each loss and each target update that is not rare are due equally often in
+every block, and its time is the mean per update. Algorithms alternate block by block, so that other load on the machine
+affects all of them. The table gives the minimum and the median over repeats. Sampling a batch is timed separately, as
+the median over blocks. The last lines say what share of one processor the process had. Far below 100 %, other programs
+ran too: times are still right, but the shares, which are measured by the wall clock, are not.
 
-The share outside matrix products is 1 - (self time of `PRODUCTS`, forward and backward) / (time of a block of updates).
-Torch's profiler records both: operations without the time of operations inside them, and one span around the updates,
-which includes Python. Batches are sampled before, and the fastest of several recorded blocks counts. oneDNN's product
-with a fused bias and ReLU counts as a product; copies of operands, and of a bias before a product, do not. Recording
-costs about a microsecond per operation, mostly outside products, so the share is too high where operations are small.
+The share outside matrix products is 1 - (self time of `PRODUCTS`, forward and backward) / (time of a block of
+updates). Torch's profiler records both: operations without the time of operations inside them, and one span around the
+updates, which includes Python. Batches are sampled before, and the fastest of several recorded blocks counts. oneDNN's
+product with a fused bias and ReLU counts as a product; copies of operands, and of a bias before a product, do not.
+Recording costs about a microsecond per operation, mostly outside products, so the share is too high where operations
+are small.
 `recorded` is the ratio of the recorded block's time to the fastest block's.
+
+`GFLOP/s` are useful ones: 2 m k n for each product of (m, k) and (k, n) in an update, over its fastest time; nothing
+else counts. Below the table stands the peak, what the same core reaches in one product of two large matrices.
 """
 
 import argparse
@@ -36,59 +45,38 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 os.environ["KINETO_LOG_LEVEL"] = "6"  # otherwise the profiler logs every start and stop
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-import numpy as np
 import torch as th
 from torch.autograd.profiler import profile, record_function
 
 from components.episode_buffer import EpisodeBatch
 from components.scheme import build_scheme
-from datasets.card import add_statistics
 from datasets.dataset import OfflineDataset
 from datasets.loading import build_buffer, data_statistics
 from loops.build import build_learning, check_learner
 from loops.resolve import resolve
-from utils.config import CONFIG, algorithm, merge, read_yaml, tuned_layer
+from utils.config import CONFIG, algorithm, config_names, merge, read_yaml, tuned_layer
+from utils.errors import UserError
 from utils.rng import seed_everything
 from utils.settings import Settings
+
+# isort: split
+from benchmarks.noise import SHAPES, Shape, random_dataset
+from benchmarks.products import PRODUCTS, flops, peak, self_times
 
 UPDATES = 5  # updates in a block, or a multiple of it
 WARM_UP = 1  # blocks that are not counted
 PAPER_LENGTH = "mpe/simple_spread/medium"  # dataset of the tuned values; the four files differ only in alpha_cql
 RECORDINGS = 3
 SPAN = "updates"  # name of the span around a recorded block
-PRODUCTS = frozenset(
-    f"aten::{name}{how}" for name in ("mm", "addmm", "bmm", "baddbmm", "mv", "addmv") for how in ("", "_")
-)
-PRODUCTS |= {"aten::mkldnn_linear", "mkldnn::_linear_pointwise"}
-
-
-class Shape(NamedTuple):
-    """Sizes of an environment.
-
-    state: its size where agents observe the state and their index; None where it is the joined observations.
-    """
-
-    title: str
-    n_agents: int
-    obs: int
-    state: int | None
-    actions: int
-    steps: int
-
-
-SHAPES = {
-    "navigation": Shape("Cooperative Navigation", 3, 18, None, 2, 25),
-    "hopper": Shape("Hopper 3x1", 3, 11 + 3, 11, 1, 1000),
-    "ant": Shape("Ant 2x4", 2, 105 + 2, 105, 4, 1000),
-    "halfcheetah": Shape("HalfCheetah 6x1", 6, 17 + 6, 17, 1, 1000),
-}
-ALGORITHMS = ("bc", "spacql", "comadice")
-HEADER = ("shapes", "algorithm", "rows", "ms min", "ms median", "sampling ms", "outside products", "recorded")
+RARE = 25  # targets that are copied less often than this may be copied in some blocks only
+HEADER = ("shapes", "algorithm", "rows", "ms min", "ms median", "sampling ms", "outside products", "recorded",
+          "GFLOP/s")  # fmt: skip
 
 
 class Row(NamedTuple):
@@ -102,10 +90,11 @@ class Row(NamedTuple):
     sampling: float
     outside: float
     recorded: float
+    speed: float
 
     def __str__(self) -> str:
         times = f"{self.fastest:.2f} | {self.median:.2f} | {self.sampling:.3f}"
-        shares = f"{100 * self.outside:.1f} % | {self.recorded:.2f}x"
+        shares = f"{100 * self.outside:.1f} % | {self.recorded:.2f}x | {self.speed:.1f}"
         return f"| {self.shapes} | {self.algorithm} | {self.rows} | {times} | {shares} |"
 
 
@@ -114,58 +103,34 @@ class _Silent:
         """Ignore statistics."""
 
 
-def random_dataset(shape: Shape, n_transitions: int) -> OfflineDataset:
-    """Make at least two whole episodes of random values, with the dataset card that a run reads."""
-    rng, n_episodes = np.random.default_rng(0), max(2, n_transitions // shape.steps)
-    n_rows = n_episodes * (shape.steps + 1)
-    actions = rng.uniform(-1, 1, (n_rows, shape.n_agents, shape.actions)).astype(np.float32)
-    arrays: dict[str, np.ndarray] = {
-        "actions": actions,
-        "reward": np.repeat(rng.standard_normal((n_rows, 1), np.float32), shape.n_agents, axis=1),
-        "terminated": np.zeros(n_rows, np.uint8),
-    }
-    if shape.state is None:
-        arrays["obs"] = rng.standard_normal((n_rows, shape.n_agents, shape.obs), np.float32)
-    else:
-        arrays["state"] = rng.standard_normal((n_rows, shape.state), np.float32)
-        index = np.broadcast_to(np.eye(shape.n_agents, dtype=np.float32), (n_rows, shape.n_agents, shape.n_agents))
-        seen = np.broadcast_to(arrays["state"][:, None], (n_rows, shape.n_agents, shape.state))
-        arrays["obs"] = np.concatenate([seen, index], axis=-1)
-    offsets = np.arange(n_episodes + 1) * (shape.steps + 1)
-    arrays["reward"][offsets[1:] - 1] = 0
-    bounds = {"action_low": [-1.0] * shape.actions, "action_high": [1.0] * shape.actions}
-    card: dict[str, Any] = {"action_space": "continuous", "n_actions": shape.actions, **bounds}
-    add_statistics(card, arrays, offsets)
-    return OfflineDataset(card, arrays, offsets, np.ones(n_episodes, bool), Path("noise"))
+def offline_algorithms() -> list[str]:
+    """Algorithm files that learn from data, without siblings for discrete actions alone."""
+    names = config_names("algs")
+    found = [name for name in names if algorithm(name).get("offline") and algorithm(name).get("learner")]
+    return [
+        name for name in found if name.removesuffix("_discrete") == name or name.removesuffix("_discrete") not in names
+    ]
 
 
-def configuration(name: str, tuned: str | None) -> Settings:
-    """The algorithm file's values over the defaults, and the values tuned for the dataset `tuned` over both."""
+def configuration(name: str, tuned: str | None, width: int | None = None) -> Settings:
+    """The algorithm file's values over the defaults, and the values tuned for the dataset `tuned` over both.
+
+    width: of the networks' hidden layers, instead of all of these.
+    """
     config = merge(read_yaml(CONFIG / "default.yaml"), algorithm(name))
     config = merge(config, tuned_layer(name, tuned)) if tuned else config
+    config |= {} if width is None else {"hidden_dim": width}
     return Settings(**config | {"device": "cpu", "seed": 0, "use_cuda": False, "learner_log_interval": 10**9})
-
-
-def self_times(events: list[tuple[int, int, str]]) -> dict[str, int]:
-    """Self time by name, without events inside. events: (start, -duration, name) of one thread."""
-    own: dict[str, int] = {}
-    around: list[tuple[int, str]] = []  # (end, name) of the events that have not ended
-    for start, negative, name in sorted(events):
-        while around and around[-1][0] <= start:
-            around.pop()
-        if around:
-            own[around[-1][1]] += negative
-        own[name] = own.get(name, 0) - negative
-        around.append((start - negative, name))
-    return own
 
 
 class Case:
     """One algorithm on one shape: its buffer, its learner and its measured times."""
 
-    def __init__(self, shape: Shape, dataset: OfflineDataset, algorithm: str, tuned: str | None) -> None:
+    def __init__(
+        self, shape: Shape, dataset: OfflineDataset, algorithm: str, tuned: str | None, width: int | None
+    ) -> None:
         env_info = dataset.env_info()
-        args = resolve(configuration(algorithm, tuned), env_info)
+        args = resolve(configuration(algorithm, tuned, width), env_info)
         self.shape, self.name = shape, f"{algorithm}, paper length" if tuned else algorithm
         seed_everything(0)
         learner = check_learner(args, env_info)
@@ -176,8 +141,9 @@ class Case:
         _, self.learner = build_learning(learner, self.buffer.scheme, groups, _Silent(), args, statistics)
         self.rows: int = args.batch_size
         intervals = [getattr(args, spec.interval) for spec in self.learner.LOSSES if spec.interval is not None]
-        self.block = math.lcm(UPDATES, *intervals, self.learner.target_interval if self.learner.TARGETS else 1)
-        self.t = 0
+        copied = self.learner.target_interval if self.learner.TARGETS else 1
+        self.block = math.lcm(UPDATES, *intervals, copied if copied <= RARE else 1)
+        self.t, self.operations = 0, 0.0
         self.updates: list[float] = []
         self.samplings: list[float] = []
         self.recordings: list[tuple[float, float]] = []
@@ -212,6 +178,16 @@ class Case:
         total = sum(own.values())
         self.recordings.append((total / self.block / 1e9, 1 - products / total))
 
+    def count(self) -> None:
+        """Count the operations of the products in a block of updates, per update."""
+        batches = [self.buffer.sample(self.rows) for _ in range(self.block)]
+        with profile(record_shapes=True) as recording:
+            for batch in batches:
+                self.train(batch)
+        assert recording.kineto_results is not None
+        products = (event for event in recording.kineto_results.events() if event.name() in PRODUCTS)
+        self.operations = sum(flops(event.name(), event.shapes()) for event in products) / self.block
+
     def forget(self) -> None:
         """Drop the times of the warm-up."""
         for taken in (self.updates, self.samplings, self.recordings):
@@ -222,16 +198,24 @@ class Case:
         fastest, (recorded, outside) = min(self.updates), min(self.recordings)
         median, sampling = statistics.median(self.updates), statistics.median(self.samplings)
         times = (1e3 * fastest, 1e3 * median, 1e3 * sampling)
-        return Row(self.shape.title, self.name, self.rows, *times, outside, recorded / fastest)
+        speed = self.operations / fastest / 1e9
+        return Row(self.shape.title, self.name, self.rows, *times, outside, recorded / fastest, speed)
 
 
-def cases(name: str, algorithms: list[str], n_transitions: int) -> list[Case]:
-    """Make the cases of the algorithms on one shape, over the same data."""
-    dataset = random_dataset(SHAPES[name], n_transitions)
+def cases(name: str, algorithms: list[str], n_transitions: int, width: int | None) -> Iterator[Case]:
+    """Make the cases of the algorithms on one shape, over the same data, or discrete ones where they refuse these."""
+    shape = SHAPES[name]
+    kinds = [random_dataset(shape, n_transitions, discrete) for discrete in (False, True)]
     wanted: list[tuple[str, str | None]] = [(algorithm, None) for algorithm in algorithms]
     if name == "navigation" and "spacql" in algorithms:
         wanted.append(("spacql", PAPER_LENGTH))
-    return [Case(SHAPES[name], dataset, *pair) for pair in wanted]
+    for algorithm_name, tuned in wanted:
+        for dataset in kinds:
+            try:
+                yield Case(shape, dataset, algorithm_name, tuned, width)
+            except UserError:
+                continue
+            break
 
 
 def alternate(there: list[Case], repeats: int, recordings: int) -> None:
@@ -244,15 +228,18 @@ def alternate(there: list[Case], repeats: int, recordings: int) -> None:
             case.record()
 
 
-def measure(shapes: list[str], algorithms: list[str], repeats: int, n_transitions: int) -> Iterator[Row]:
+def measure(
+    shapes: list[str], algorithms: list[str], repeats: int, n_transitions: int, width: int | None
+) -> Iterator[Row]:
     """Yield the rows of the table, shape by shape; all on one thread."""
     threads = th.get_num_threads()
     th.set_num_threads(1)
     try:
         for name in shapes:
-            there = cases(name, algorithms, n_transitions)
+            there = list(cases(name, algorithms, n_transitions, width))
             alternate(there, WARM_UP, 1)
             for case in there:
+                case.count()
                 case.forget()
             alternate(there, repeats, RECORDINGS)
             yield from [case.row() for case in there]
@@ -263,19 +250,25 @@ def measure(shapes: list[str], algorithms: list[str], repeats: int, n_transition
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=9, help="alternating blocks per algorithm")
-    choices = (*SHAPES, *ALGORITHMS)
+    every = offline_algorithms()
+    choices = (*SHAPES, *every)
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=choices, default=[], help=", ".join(choices))
+    parser.add_argument("--width", type=int, default=None, help="hidden_dim of all networks instead of the files'")
     parser.add_argument("--transitions", type=int, default=100_000, help="number of transitions in each buffer")
     options = parser.parse_args(argv)
     shapes = [name for name in SHAPES if name in options.only] or list(SHAPES)
-    algorithms = [name for name in ALGORITHMS if name in options.only] or list(ALGORITHMS)
+    algorithms = [name for name in every if name in options.only] or every
     wall, processor = time.perf_counter(), time.process_time()
-    print(f"torch {th.__version__}, one thread, {options.repeats} repeats, {options.transitions} transitions\n")
+    width = "the files' widths" if options.width is None else f"width {options.width}"
+    print(
+        f"torch {th.__version__}, one thread, {options.repeats} repeats, {options.transitions} transitions, {width}\n"
+    )
     print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}")
-    for row in measure(shapes, algorithms, options.repeats, options.transitions):
+    for row in measure(shapes, algorithms, options.repeats, options.transitions, options.width):
         print(row, flush=True)
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     print(f"\n{processor:.0f} s of processor time in {wall:.0f} s: {100 * processor / wall:.0f} % of one processor")
+    print(f"peak: {peak():.0f} GFLOP/s")
     return 0
 
 

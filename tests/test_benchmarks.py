@@ -13,7 +13,7 @@ from datasets.dataset import read_dataset
 from datasets.importers.run import import_dataset
 from sweeps.grid import grid_file
 from tests.command_line import ROOT
-from utils.config import CONFIG, algorithm
+from utils.config import CONFIG, algorithm, config_names
 
 
 def load(name: str) -> ModuleType:
@@ -64,23 +64,44 @@ def test_the_set_larger_than_memory_is_as_large_as_it_says(tmp_path: Path, monke
     benchmark.learn(str(tmp_path / "set.h5"), "bc_discrete", 0, 1)
 
 
-def test_every_learner_has_its_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_offline_learner_is_measured() -> None:
+    """Configurations of learners that learn from data, but those for discrete actions alone of which there are both."""
+    found = load("learners").offline_algorithms()
+    measured = {algorithm(name)["learner"] for name in found}
+    offline = {algorithm(name)["learner"] for name in config_names("algs") if algorithm(name).get("offline")}
+    assert measured == offline - {None} and len(found) == len(set(found))
+    assert "fqe" in found and "bc" in found and "bc_discrete" not in found
+
+
+def test_a_learner_has_its_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of continuous actions; one that refuses them and is measured on discrete ones; one twice."""
     benchmark = load("learners")
     small = {"batch_size": 16, "hidden_dim": 8, "ensemble_size": 3, "loss_chunk": 8}
     configuration = benchmark.configuration
     monkeypatch.setattr(benchmark, "RECORDINGS", 1)
     monkeypatch.setattr(benchmark, "configuration", lambda *a: configuration(*a).extended(**small))
-    assert benchmark.main(["--repeats", "2", "--only", "navigation", "ant", "--transitions", "2000"]) == 0
+    only = ("navigation", "bc", "spacql", "alberdice")
+    assert benchmark.main(["--repeats", "2", "--only", *only, "--transitions", "500"]) == 0
     lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     head, _, *rows = lines
-    learners = ["bc", "spacql", "comadice"]
-    expected = [("Cooperative Navigation", name) for name in (*learners, "spacql, paper length")]
-    assert [tuple(row[:2]) for row in rows] == expected + [("Ant 2x4", name) for name in learners]
+    learners = ["alberdice", "bc", "spacql", "spacql, paper length"]
+    assert [tuple(row[:2]) for row in rows] == [("Cooperative Navigation", name) for name in learners]
     for row in rows:
         named = dict(zip(head, (cell.rstrip(" %x") for cell in row), strict=True))
         assert int(named["rows"]) == 16 and 0 < float(named["outside products"]) < 100
         assert 0 < float(named["ms min"]) <= float(named["ms median"])
-        assert float(named["sampling ms"]) > 0 and float(named["recorded"]) > 0
+        assert float(named["sampling ms"]) > 0 and float(named["recorded"]) > 0 and float(named["GFLOP/s"]) >= 0
+
+
+def test_the_work_of_products_is_counted() -> None:
+    """BC of three agents: a product forward and two backward, but none for the gradient of the observations."""
+    benchmark = load("learners")
+    (case,) = benchmark.cases("hopper", ["bc"], 2000, 32)
+    case.count()
+    layers = [(14, 32), (32, 32), (32, 1)]
+    products = sum(2 * 3 * 1024 * inputs * outputs * (3 if inputs == 32 else 2) for inputs, outputs in layers)
+    assert case.operations == products
+    assert load("products").flops("aten::addmv", [[4], [4, 3], [3]]) == 2 * 4 * 3
 
 
 def test_the_learners_benchmark_takes_the_files_values() -> None:

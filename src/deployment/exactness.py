@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch as th
 
 from deployment.loaded import LoadedPolicy
 from deployment.lone_agent import LoneAgent
 
 EPISODES, STEPS = 40, 25  # 1 000 observations per agent, each episode's in a row
 SMALLEST_SCALE = 1e-6
+TIE = 1e-5  # of the largest value: what rounding may change in the difference of two
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def difference(tried: Trial, index: int, agent: LoneAgent, run: Callable[..., li
     times that of the outputs.
 
     Each step starts from what the policy remembers. Of a discrete action counts how much worse its output is than the
-    best available one: where two are equal up to rounding, either will do, and is what is remembered.
+    best available one: where two are equal up to rounding, either will do, and is what is remembered. The same holds of
+    an agent that chooses among continuous actions by their values.
     """
     expected = {"outputs": [outputs[:, index] for outputs in tried.outputs]}
     for name in tried.after[0]:
@@ -85,6 +88,7 @@ def difference(tried: Trial, index: int, agent: LoneAgent, run: Callable[..., li
                 gaps.append(_loss(answers["action"], shown, inputs[1][rows]) / scale["outputs"])
                 if "next_last_action" in wanted:
                     wanted["next_last_action"] = np.eye(shown.shape[1])[answers["action"]]
+            wanted |= _as_good(agent, inputs[0][rows], inputs[1][rows], answers)
             gaps += [_gap(answers[name], value) / scale[name] for name, value in wanted.items()]
             worst = float(np.max([worst, *gaps]))  # not max(), which drops what is no number
     return worst
@@ -94,6 +98,26 @@ def _gap(answer: np.ndarray, expected: np.ndarray) -> float:
     if answer.shape != expected.shape:
         return float("inf")
     return float(abs(answer.astype(np.float64) - expected).max())
+
+
+def _as_good(
+    agent: LoneAgent, obs: np.ndarray, available: np.ndarray, answers: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Of the outputs whose value is the best up to rounding those nearest to the answer, and their actions.
+
+    Empty where the agent does not choose, or answers in another shape.
+    """
+    found = agent.choices(th.from_numpy(obs), th.from_numpy(available))
+    if found is None:
+        return {}
+    outputs, actions, values = (each.numpy() for each in found)  # (B, K, P), (B, K, A), (B, K)
+    if answers["outputs"].shape != outputs[:, 0].shape:
+        return {}
+    worse = values < values.max(-1, keepdims=True) - TIE * abs(values).max()  # (B, K)
+    apart = abs(outputs - answers["outputs"][:, None]).max(-1)  # (B, K)
+    nearest = np.where(worse, np.inf, apart).argmin(-1)[:, None, None]  # (B, 1, 1)
+    chosen = {"outputs": outputs, "action": actions}
+    return {name: np.take_along_axis(each, nearest, 1)[:, 0] for name, each in chosen.items()}
 
 
 def _loss(action: np.ndarray, outputs: np.ndarray, available: np.ndarray) -> float:

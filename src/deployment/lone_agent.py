@@ -67,6 +67,18 @@ class LoneAgent(nn.Module):
             results.append(chosen)
         return tuple([*results, hidden] if self.recurrent else results)
 
+    @th.no_grad()
+    def choices(self, obs: Tensor, avail_actions: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+        """What the agent chooses among: outputs (B, K, P), their actions (B, K, A) and their values (B, K).
+
+        None where it does not choose among several.
+        """
+        found = self.agent.choices(obs) if hasattr(self.agent, "choices") else None
+        if found is None:
+            return None
+        outputs, values = found
+        return outputs, self.policy.mode(outputs, avail_actions.unsqueeze(1)), values
+
     @property
     def agent_output_type(self) -> str:
         """What `to_policy` reads."""

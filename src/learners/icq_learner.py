@@ -43,7 +43,7 @@ class ICQLearner(LocalValuesLearner):
     def batch_context(self, name: str, batch: EpisodeBatch) -> Context:
         """The logarithms of Z: of the next values, (), or of each agent's logged actions, (N,)."""
         if name == "q":
-            log_z = log_mean_exp(self.next_q(batch) / self.args.value_temperature, bootstrapped(batch))
+            log_z = log_mean_exp(self.next_q(batch) / self.args.value_temperature, self.bootstrapped(batch))
             return {"log_z": log_z, **super().batch_context(name, batch)}
         outputs = self.unroll(self.mac, batch, NOW)  # (B, T-1, N, P)
         return {"log_z": log_mean_exp(self.exponent(outputs, batch).T, transition_mask(batch).flatten())}
@@ -60,12 +60,12 @@ class ICQLearner(LocalValuesLearner):
         w = B softmax(Q'(s', a') / value_temperature) over all next actions of the batch. Where the next step has no
         target, y ends with V_(t+1).
         """
-        after, bootstraps = self.next_q(batch), bootstrapped(batch)  # (R,) each
+        after, bootstraps = self.next_q(batch), self.bootstrapped(batch)  # (R,) each
         weight = softmax_weight(after / self.args.value_temperature, context["log_z"], bootstraps)  # (R,)
         values = (weight * after).view(batch.batch_size, -1, 1)  # (B, T-1, 1)
         values = th.cat([th.zeros_like(values[:, :1]), values], dim=1)  # (B, T, 1); nobody looks at the first
         reward, terminated = batch["reward"][:, NOW], batch["terminated"][:, NOW]  # (B, T-1, 1) each
-        valid = transition_mask(batch) * has_target(batch).view_as(reward)  # (B, T-1, 1)
+        valid = transition_mask(batch) * self.has_target(batch).view_as(reward)  # (B, T-1, 1)
         gains = advantages(reward, terminated, valid, values, self.args.gamma, self.args.td_lambda)  # y_t - V_t
         return gains + values[:, NOW]
 
@@ -77,7 +77,21 @@ class ICQLearner(LocalValuesLearner):
         with th.no_grad():
             target = self.targets(batch, context).flatten(0, 1)  # (R, 1)
         rows, stats = self.q_error(batch, target, context)
-        return self.mean(rows * has_target(batch), batch), stats
+        return self.mean(rows * self.has_target(batch), batch), stats
+
+    def has_target(self, batch: EpisodeBatch) -> Tensor:
+        """Whether a step's target is known, (R,): it ended the episode, or the next action is logged."""
+        ended = batch["terminated"][:, NOW].flatten() > 0  # (R,)
+        return (ended | self.next_action_valid(batch)).to(batch["reward"].dtype)
+
+    def bootstrapped(self, batch: EpisodeBatch) -> Tensor:
+        """Steps whose target holds the next value, (R,): the rows of the next values' softmax."""
+        goes_on = batch["terminated"][:, NOW].flatten() == 0  # (R,)
+        return transition_mask(batch).flatten() * self.has_target(batch) * goes_on
+
+    def next_action_valid(self, batch: EpisodeBatch) -> Tensor:
+        """Whether row t+1 stores an action of the behaviour, (R,) bool."""
+        return next_action_known(batch)
 
     # -- the policies ------------------------------------------------------------------------------------------------
 
@@ -103,18 +117,6 @@ class ICQLearner(LocalValuesLearner):
         # (sum w)^2 / (n sum w^2) of the two means is the share of the data that the policies effectively learn from.
         stats = {"weight": weight.mean(-1), "weight_square": weight.square().mean(-1)}
         return self.mean(self.cloning(outputs, batch, weight), batch), stats
-
-
-def has_target(batch: EpisodeBatch) -> Tensor:
-    """Whether a step's target is known, (R,): it ended the episode, or the next action is logged."""
-    ended = batch["terminated"][:, NOW].flatten() > 0  # (R,)
-    return (ended | next_action_known(batch)).to(batch["reward"].dtype)
-
-
-def bootstrapped(batch: EpisodeBatch) -> Tensor:
-    """Steps whose target holds the next value, (R,): the rows of the next values' softmax."""
-    goes_on = batch["terminated"][:, NOW].flatten() == 0  # (R,)
-    return transition_mask(batch).flatten() * has_target(batch) * goes_on
 
 
 def softmax_weight(exponent: Tensor, log_z: Tensor, mask: Tensor) -> Tensor:

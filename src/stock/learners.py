@@ -12,10 +12,16 @@ from typing import Any
 from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
+from learners.alberdice_learner import AlberDICELearner
 from learners.base_learner import BaseLearner, Logger
 from learners.bc_learner import BCLearner
+from learners.bcq_learner import BCQLearner
 from learners.comadice_learner import ComaDICELearner
+from learners.icq_learner import ICQLearner
+from learners.implicit_q_learner import ImplicitQLearner
 from learners.losses import NEXT
+from learners.omiga_learner import OMIGALearner
+from learners.optdice_learner import OptDICELearner
 from learners.spacql_learner import SPaCQLLearner
 from modules.layers.normaliser import fill_normalisers
 from utils.checkpoint import check_checkpoint
@@ -50,8 +56,28 @@ class BCInStock(InStock, BCLearner):
     """Behaviour cloning."""
 
 
-class SPaCQLInStock(InStock, SPaCQLLearner):
-    """SPaCQL on batches without `next_action_valid`, for which stock's scheme has no key."""
+class AlberDICEInStock(InStock, AlberDICELearner):
+    """AlberDICE; episodes are whole, so that an episode's first state is the batch's first."""
+
+
+class BCQInStock(InStock, BCQLearner):
+    """BCQ, whose agents `bcq_ns` hold all of its networks."""
+
+
+class ImplicitQInStock(InStock, ImplicitQLearner):
+    """Implicit Q-learning."""
+
+
+class OMIGAInStock(InStock, OMIGALearner):
+    """OMIGA."""
+
+
+class OptDICEInStock(InStock, OptDICELearner):
+    """OptDICE; episodes are whole, as for AlberDICE."""
+
+
+class UnknownActions:
+    """Batches without `next_action_valid`, for which stock's scheme has no key; a base class before the learner."""
 
     def next_action_valid(self, batch: EpisodeBatch) -> Tensor:
         """Whether row t+1 stores an action of the behaviour, (R,) bool: an all-zero one-hot row means that it does not.
@@ -60,6 +86,14 @@ class SPaCQLInStock(InStock, SPaCQLLearner):
         """
         encoded = batch["actions_onehot"][:, NEXT] > 0  # (B, T-1, N, A)
         return encoded.flatten(2).any(-1).flatten()
+
+
+class SPaCQLInStock(UnknownActions, InStock, SPaCQLLearner):
+    """SPaCQL, which replaces all agents where no next action was logged."""
+
+
+class ICQInStock(UnknownActions, InStock, ICQLearner):
+    """ICQ, whose steps without a logged next action have no target."""
 
 
 class ComaDICEInStock(InStock, ComaDICELearner):

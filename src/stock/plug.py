@@ -10,7 +10,8 @@ from utils.config import flattened_yaml
 from utils.errors import UserError
 
 SOURCE = Path(__file__).resolve().parents[1]
-CONFIGS = ("bc_discrete", "comadice_discrete", "spacql_discrete")
+CONFIGS = ("alberdice", "bc_discrete", "bcq", "comadice_discrete", "icq", "implicit_q", "omiga", "optdice",
+           "spacql_discrete")  # fmt: skip
 RECORD = "epymarl_offline.json"  # in the checkout's src: lists what was done there
 
 # What the package's REGISTRY gets: key -> module and class.
@@ -20,11 +21,18 @@ ENTRIES: dict[str, dict[str, tuple[str, str]]] = {
         "batched_non_shared_mac": ("stock.batched_controller", "BatchedNonSharedMAC"),
     },
     "learners": {
+        "alberdice_learner": ("stock.learners", "AlberDICEInStock"),
         "bc_learner": ("stock.learners", "BCInStock"),
+        "bcq_learner": ("stock.learners", "BCQInStock"),
         "comadice_learner": ("stock.learners", "ComaDICEInStock"),
+        "icq_learner": ("stock.learners", "ICQInStock"),
+        "implicit_q_learner": ("stock.learners", "ImplicitQInStock"),
+        "omiga_learner": ("stock.learners", "OMIGAInStock"),
+        "optdice_learner": ("stock.learners", "OptDICEInStock"),
         "spacql_learner": ("stock.learners", "SPaCQLInStock"),
     },
     "modules/agents": {
+        "bcq_ns": ("modules.agents.bcq_ns_agent", "BCQNSAgent"),
         "mlp": ("modules.agents.mlp_agent", "MLPAgent"),
         "mlp_ns": ("modules.agents.mlp_ns_agent", "MLPNSAgent"),
     },
@@ -71,6 +79,8 @@ MARKS = (
 
 LEFT_OUT = ("offline", "window", "burn_in")  # keys of our algorithm files that mean nothing in stock
 REPLACED = ("agent", "batch_size", "mac")  # keys whose values are taken from stock/stock.yaml
+OPEN = re.compile(r'[a-z_]+: "(auto|stochastic)"')  # so is what an algorithm file leaves to the kind of actions
+KEPT = 'agent: "bcq_ns"'  # of a learner that has no other agents
 # Our comments on lengths are not true in stock: units depend on the runner, and nothing is done at the end of a run.
 LENGTHS = "# --- lengths and intervals: in updates offline, in environment steps online ---"
 COMMENTS = {
@@ -146,10 +156,15 @@ def roots() -> set[str]:
 def stock_config(name: str) -> str:
     """Return an algorithm file for stock: ours with its bases, and the keys of stock/stock.yaml added or replaced."""
     stock = (SOURCE / "stock" / "stock.yaml").read_text(encoding="utf-8")
-    kept = [line for line in flattened_yaml(name).splitlines() if key_of(line) not in (*LEFT_OUT, *REPLACED)]
+    kept = [line for line in flattened_yaml(name).splitlines() if line.startswith(KEPT) or not taken_from_stock(line)]
     has = {key_of(line) for line in kept} - {None}
     body = stock[stock.index("\n\n") + 1 :].splitlines()  # without the file's own comment
     return "\n".join([*map(commented, kept), *(line for line in body if key_of(line) not in has)]) + "\n"
+
+
+def taken_from_stock(line: str) -> bool:
+    """Whether a line of an algorithm file is left out, or replaced by stock/stock.yaml's."""
+    return key_of(line) in (*LEFT_OUT, *REPLACED) or OPEN.match(line) is not None
 
 
 def commented(line: str) -> str:

@@ -17,8 +17,10 @@ import torch as th
 from torch import Tensor, nn
 
 import policy as policy_command
-from deployment.export import export_policy
+from deployment.exactness import difference, trial
+from deployment.export import TOLERANCE, export_policy
 from deployment.loaded import LoadedPolicy
+from deployment.lone_agent import LoneAgent
 from modules.agents import REGISTRY as agent_REGISTRY
 from modules.agents.mlp_agent import MLPAgent
 from modules.agents.mlp_ns_agent import MLPNSAgent
@@ -87,6 +89,35 @@ def test_agents_act_as_the_policy(tmp_path: Path, kind: dict[str, Any], to: str,
         for t, chosen in enumerate(actions):
             assert chosen.dtype == expected[t].dtype and chosen.shape == expected[t][:, i].shape
             np.testing.assert_allclose(chosen, expected[t][:, i], atol=1e-5)
+
+
+CHOOSING = {"agent": "bcq_ns", "learner": "bcq_learner", "acting_candidates": 100, "perturbation_reach": 0.05}
+
+
+@pytest.mark.parametrize("to", ["torchscript", "onnx"])
+def test_an_agent_that_chooses_by_values_may_choose_either_of_two_equal_ones(tmp_path: Path, to: str) -> None:
+    """In one of these 3 000 observations rounding decides between two of BCQ's candidates, in TorchScript at least."""
+    if to == "onnx":
+        pytest.importorskip("onnx")
+    policy = make_policy(tmp_path / "run", **CHOOSING)
+    assert len(export_policy(policy, to, tmp_path / "out")) == 5
+
+
+def test_an_agent_that_chooses_a_worse_one_is_not_written(tmp_path: Path) -> None:
+    policy = make_policy(tmp_path / "run", **CHOOSING)
+    tried, agent = trial(policy), LoneAgent(policy, 0)
+
+    def answer(rank: int, inputs: tuple[np.ndarray, ...]) -> list[np.ndarray]:
+        """The candidate of that rank by its value."""
+        found = agent.choices(*map(th.from_numpy, inputs))
+        assert found is not None
+        outputs, actions, values = (each.numpy() for each in found)
+        index = values.argsort(-1)[:, -rank][:, None, None]
+        return [np.take_along_axis(each, index, 1)[:, 0] for each in (actions, outputs)]
+
+    assert difference(tried, 0, agent, lambda inputs: answer(1, inputs)) <= TOLERANCE
+    assert difference(tried, 0, agent, lambda inputs: answer(2, inputs)) > 1e-3
+    assert difference(tried, 0, agent, lambda inputs: [0.5 * each for each in answer(1, inputs)]) > 1e-3
 
 
 def test_a_file_needs_nothing_of_this_program(tmp_path: Path) -> None:

@@ -109,13 +109,23 @@ class BCQNSAgent(nn.Module):
     # -- continuous actions, in half ranges --------------------------------------------------------------------------
 
     def best_candidate(self, seen: Tensor) -> Tensor:
-        """argmax over k of q_1(o, x_k), x_k = perturb(decode(z_k)) of the fixed latents, before tanh, (N, R, A)."""
+        """argmax over k of q_1(o, x_k), before tanh, (N, R, A)."""
+        candidates, values = self.candidates(seen)
+        index = values.argmax(-1)[..., None, None].expand(-1, -1, 1, candidates.shape[-1])
+        return before_tanh(candidates.gather(2, index).squeeze(2))
+
+    def candidates(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """x_k = perturb(decode(z_k)) of the fixed latents, (N, R, K, A), and q_1(o, x_k), (N, R, K)."""
         latents = self.latents.unsqueeze(1).expand(-1, seen.shape[1], -1, -1)  # (N, R, K, L)
-        candidates = self.perturb(seen, self.decode(seen, latents))  # (N, R, K, A)
-        best = self.values(0, seen, candidates).argmax(-1)  # (N, R)
-        index = best[..., None, None].expand(-1, -1, 1, candidates.shape[-1])
-        chosen = candidates.gather(2, index).squeeze(2).clamp(-INSIDE, INSIDE)  # (N, R, A)
-        return 0.5 * ((1 + chosen) / (1 - chosen)).log()  # atanh, which ONNX files cannot say
+        found = self.perturb(seen, self.decode(seen, latents))  # (N, R, K, A)
+        return found, self.values(0, seen, found)
+
+    def choices(self, inputs: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Outputs that one agent chooses among, (B, K, A), and their values, (B, K); None where it does not choose."""
+        if not self.continuous:
+            return None
+        candidates, values = self.candidates(self.see(inputs.unsqueeze(1)))  # (1, B, K, A), (1, B, K)
+        return before_tanh(candidates.squeeze(0)), values.squeeze(0)
 
     def encode(self, seen: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the standard deviation of z, (N, R, L) each, of one action a row (N, R, A)."""
@@ -141,3 +151,9 @@ class BCQNSAgent(nn.Module):
         every = seen.unsqueeze(2).expand(-1, -1, given.shape[2], -1)  # (N, R, K, I)
         outputs: Tensor = network(th.cat([every, given], dim=-1).flatten(1, 2))  # (N, R*K, O)
         return outputs.reshape(*given.shape[:3], -1)
+
+
+def before_tanh(actions: Tensor) -> Tensor:
+    """atanh, elementwise, of actions in half ranges; ONNX files have no atanh."""
+    inside = actions.clamp(-INSIDE, INSIDE)
+    return 0.5 * ((1 + inside) / (1 - inside)).log()

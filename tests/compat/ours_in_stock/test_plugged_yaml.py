@@ -12,7 +12,7 @@ import yaml
 
 from stock import learners, plug, plug_into
 from tests.compat.ours_in_stock.stand_in import build
-from tests.utils.test_yaml_completeness import NOT_HERE, reads
+from tests.utils.test_yaml_completeness import NOT_HERE, OF_ONE_LEARNER, reads
 
 # What stock's main.py and run.py put on `args`, and our adapters and the offline runner on their copies of it.
 SET_BY_A_RUN = {"n_agents", "n_actions", "state_shape", "device", "seed", "unique_token", *learners.DEFAULTS}
@@ -35,6 +35,8 @@ def test_nothing_that_is_read_is_missing(name: str, source: Path) -> None:
     stocks = OF_STOCK | {"modules.mixers.qmix", "stock.mixers"} if "mixer" in own else OF_STOCK
     needed = read_by(plug.import_closure(modules_of(own) | stocks, source) | stocks, source)
     elsewhere = set().union(*(keys for part, keys in NOT_HERE.items() if part in name))
+    if own["agent"] != "bcq_ns":
+        elsewhere |= OF_ONE_LEARNER  # it refuses all other learners
     missing = needed - own.keys() - default.keys() - SET_BY_A_RUN - NOT_CHOSEN - elsewhere
     assert not missing, f"{name}.yaml lacks {sorted(missing)}"
     assert {

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from stock import plug
 from tests.compat.ours_in_stock.stand_in import HERE
 from tests.compat.stock_checkout import stock_checkout
 
@@ -106,9 +107,7 @@ OURS: dict[str, dict[str, str]] = {
     "stock.batched_controller BatchedMAC": MAC,
     "stock.batched_controller BatchedNonSharedMAC": MAC,
     "learners.base_learner BaseLearner": LEARNER,
-    "stock.learners BCInStock": LEARNER,
-    "stock.learners ComaDICEInStock": LEARNER,
-    "stock.learners SPaCQLInStock": LEARNER,
+    **{f"stock.learners {cls}": LEARNER for _, cls in plug.ENTRIES["learners"].values()},
     "stock.mixers SumMixer": {"forward": "agent_qs states"},
     "modules.agents.mlp_agent MLPAgent": AGENT,
     "modules.agents.mlp_ns_agent MLPNSAgent": AGENT,
