@@ -29,6 +29,7 @@ _PREDATORS: dict[tuple[str, str], Entry] = {
     ("simple_tag", "fbf17ef2be06cfde6799bb74bb816ade6b4c670dba38c3185ec5bf20cda0d239"): (135.25, -4.04, _HERE),
     ("simple_world", "bdd8e31ab3c51ca3e3dfa6fa78e4a6c0a4d8ec019939d03c901a0dfe2deb04b4"): (86.74, -6.45, _HERE),
 }
+BUNDLED_PREYS = frozenset(prey for (_, prey), entry in _PREDATORS.items() if entry[2] is _HERE)
 # Robots by key and partition.
 _ROBOTS: dict[tuple[str, str], Entry] = {
     ("Ant", "2x4"): (1991.8, -42.9, _ROBOTS_HERE),
@@ -62,13 +63,18 @@ def _of_particles(env_args: Mapping[str, Any]) -> Entry | None:
     key = env_args.get("key") or ""
     if key == "simple_spread":
         return _SPREAD
-    if key not in TASKS:
+    return _PREDATORS.get((key, prey_checksum(env_args) or ""))
+
+
+def prey_checksum(env_args: Mapping[str, Any]) -> str | None:
+    """The checksum of the prey that plays with these arguments; None where there is none, or no sound file."""
+    key = env_args.get("key") or ""
+    if key not in TASKS or not TASKS[key].hit_reward:
         return None
     try:
-        prey = load_prey(key, env_args.get("prey"), TASKS[key].prey_obs_dim).checksum
+        return load_prey(key, env_args.get("prey"), TASKS[key].prey_obs_dim).checksum
     except EnvError:  # a file that is not here, as away from where the data were made
         return None
-    return _PREDATORS.get((key, prey))
 
 
 def _of_robots(env_args: Mapping[str, Any]) -> Entry | None:

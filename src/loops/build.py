@@ -157,7 +157,7 @@ def _build_player(settings: Settings, logger: Logger, weights: Path | None) -> P
         mac.cuda()
     runner = build_runner(args, logger, env)
     runner.setup(scheme, groups, preprocess, mac)
-    evaluator = Evaluator(runner, args, dataset_reference(args, log)) if args.evaluate else None
+    evaluator = Evaluator(runner, args, dataset_reference(args, env_info, log)) if args.evaluate else None
     return Parts(args, env_info, mac, runner, evaluator, weights=weights, artist=artist)
 
 
@@ -176,7 +176,7 @@ def build_runner(args: SimpleNamespace, logger: Logger, env: Any) -> Any:
     return runner_REGISTRY[args.runner](args, logger, env)
 
 
-def dataset_reference(args: SimpleNamespace, log: logging.Logger) -> Reference | None:
+def dataset_reference(args: SimpleNamespace, env_info: dict[str, Any], log: logging.Logger) -> Reference | None:
     """The reference returns of the configured dataset, None and a warning where it is of another environment."""
     if args.dataset is None:
         return None
@@ -185,7 +185,7 @@ def dataset_reference(args: SimpleNamespace, log: logging.Logger) -> Reference |
     except DatasetError as error:
         log.warning(f"No normalised score: {error}")
         return None
-    different = environment_mismatch(args, card)
+    different = environment_mismatch(args, card, env_info)
     if different:
         log.warning(f"No normalised score: {args.dataset} is of another environment ({different})")
         return None
