@@ -14,7 +14,7 @@ from components.scheme import Groups, Scheme, build_scheme, extend_scheme
 from components.statistics import DataStatistics
 from datasets.dataset import OfflineDataset
 from datasets.loading import build_buffer, check_environment, data_statistics, environment_mismatch, load_dataset
-from datasets.references import reference_returns
+from datasets.references import reference_returns, reference_simulator
 from envs import REGISTRY as env_REGISTRY
 from envs import VECTOR_REGISTRY
 from learners import REGISTRY as learner_REGISTRY
@@ -115,6 +115,8 @@ def _build_online(settings: Settings, logger: Logger) -> Parts:
     # A run that is recorded as a dataset keeps every agent's reward, beside the one learned from.
     recorded: Scheme = {"agent_rewards": {"vshape": (args.n_agents,)}} if args.replay_to else {}
     runner.setup(scheme | recorded, groups, preprocess, mac)
+    there = reference_simulator(args.env, args.env_args)
+    warn_of_other_simulator("the table of reference returns", there, env_info, logger.console_logger)
     evaluator = Evaluator(runner, args, reference_of(reference_returns(args.env, args.env_args)))
     return Parts(args, env_info, mac, runner, evaluator, learner=learner, buffer=buffer)
 

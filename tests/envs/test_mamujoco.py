@@ -125,6 +125,8 @@ def test_an_unstable_simulation_ends_the_episode_with_a_flag(tmp_path: Path, mon
         ({"partition": "3x2"}, "env_args.partition='3x2' is no partition of Hopper; did you mean '3x1'"),
         ({"partition": None}, "is no partition of Hopper; known: 3x1"),
         ({"observations": "some"}, "observations must be full or local, not 'some'"),
+        ({"observe_torso": False}, "observe_torso=False has no meaning for observations=full"),
+        ({"observations": "local", "observe_torso": "no"}, "observe_torso must be True or False, not 'no'"),
         ({"agent_obsk": -1}, "agent_obsk must be a whole number of at least 0, not -1"),
         ({"ctrl_cost": 1.0}, "env_args.ctrl_cost is no argument of Hopper; did you mean 'ctrl_cost_weight'"),
         ({"max_episode_steps": 9}, "give time_limit instead"),
@@ -185,3 +187,23 @@ def test_many_robots_are_as_many_single_ones(threads: int) -> None:
     np.testing.assert_array_equal(many.scalarise(got[0]), got[0][:, 0])
     many.close()
     loop.close()
+
+
+def test_local_cheetahs_without_torso_are_those_of_the_papers() -> None:
+    """OMAR's and SPaCQL's HalfCheetah 2x3: 6 numbers an agent, own joints sorted by label, each place and velocity."""
+    local = {"observations": "local", "agent_obsk": 0, "observe_torso": False}
+    env = robot("HalfCheetah", "2x3", **local)
+    assert (env.get_obs_size(), env.get_state_size(), env.get_total_actions()) == (6, 17, 3)
+    own, _ = env.reset(seed=1)
+    theirs = mujoco_multi.parallel_env("HalfCheetah", "2x3", agent_obsk=0, global_categories=())
+    seen, _ = theirs.reset(seed=1)
+    np.testing.assert_array_equal(own, np.float32([*seen.values()]))
+    data, model = env.robot.data, env.robot.model
+    for row, leg in zip(own, ("b", "f"), strict=True):
+        joints = [model.joint(f"{leg}{name}") for name in ("foot", "shin", "thigh")]
+        expected = [(data.qpos[joint.qposadr[0]], data.qvel[joint.dofadr[0]]) for joint in joints]
+        np.testing.assert_array_equal(row, np.float32(expected).ravel())
+    motors = [model.actuator(i).name for i in range(6)]
+    joint = env.division.joint_action(np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]))
+    order = ["bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot"]  # of actions, which is not that of observations
+    assert [motors[i] for i in np.argsort(joint)] == order
