@@ -66,7 +66,8 @@ def environment_mismatch(
         if name not in NOT_COMPARED and not (known and name == "prey"):
             pairs.append((f"env_args.{name}", there, configured.get(name)))
     if known:
-        pairs.append(("the prey's checksum", *(f"{str(prey)[:16]}..." for prey in preys)))
+        there, here = (f"{str(prey)[:16]}..." for prey in preys)
+        pairs.append(("the prey's checksum", there, here))
     different = [
         f"{_short(name)} is {_short(there)} there and {_short(here)} here"
         for name, there, here in pairs

@@ -122,6 +122,7 @@ def test_an_unstable_simulation_ends_the_episode_with_a_flag(tmp_path: Path, mon
     ("env_args", "words"),
     [
         ({"key": "HalfCheeta"}, "env_args.key='HalfCheeta' is no robot; did you mean 'HalfCheetah'"),
+        ({"key": ["Hopper"]}, "env_args.key=['Hopper'] is no robot; "),
         ({"partition": "3x2"}, "env_args.partition='3x2' is no partition of Hopper; did you mean '3x1'"),
         ({"partition": None}, "is no partition of Hopper; known: 3x1"),
         ({"observations": "some"}, "observations must be full or local, not 'some'"),
@@ -187,6 +188,18 @@ def test_many_robots_are_as_many_single_ones(threads: int) -> None:
     np.testing.assert_array_equal(many.scalarise(got[0]), got[0][:, 0])
     many.close()
     loop.close()
+
+
+def test_who_sees_ever_so_far_sees_all_joints_at_once() -> None:
+    """gymnasium-robotics would search once for each joint of distance."""
+    far, near = (robot("HalfCheetah", "6x1", observations="local", agent_obsk=k) for k in (10**9, 9))
+    np.testing.assert_array_equal(far.division._index, near.division._index)
+
+
+@pytest.mark.parametrize("threads", [0, "2", 1.5, True])
+def test_threads_are_a_number(threads: Any) -> None:
+    with pytest.raises(EnvError, match="env_args.threads must be a whole number of at least 1"):
+        make_vector_env("mamujoco", 2, {"key": "Hopper", "partition": "3x1", "threads": threads}, True, "mean")
 
 
 def test_local_cheetahs_without_torso_are_those_of_the_papers() -> None:

@@ -103,7 +103,11 @@ def local_entries(key: str, partition: str, robot: Any, agent_obsk: int, torso: 
         raise EnvError(f"{key} has no local observations: set env_args.observations=full")
     try:
         multi = _robotics().MultiAgentMujocoEnv(
-            key, partition, agent_obsk=agent_obsk, gym_env=robot, global_categories=None if torso else ()
+            key,
+            partition,
+            agent_obsk=min(agent_obsk, robot.model.njnt),  # none is further away, and every number costs a search
+            gym_env=robot,
+            global_categories=None if torso else (),
         )
     except (IndexError, ValueError, AssertionError, KeyError) as error:
         raise EnvError(

@@ -36,7 +36,7 @@ _UNSTABLE = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL,
 
 def check_names(key: Any, partition: Any) -> None:
     """Raise EnvError, with the nearest match, for a robot or a partition that does not exist."""
-    if key not in PARTITIONS:
+    if not isinstance(key, str) or key not in PARTITIONS:
         raise EnvError(f"env_args.key={key!r} is no robot; {nearest(str(key), PARTITIONS)}")
     if partition not in PARTITIONS[key]:
         known = PARTITIONS[key]
