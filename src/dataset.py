@@ -26,6 +26,7 @@ from datasets.edit import merge_datasets, slice_dataset
 from datasets.exporters import export_dataset
 from datasets.importers.run import import_dataset, probe, source_path
 from datasets.listing import fitted, listing, terminal_width
+from datasets.localise import localise_dataset
 from datasets.names import dataset_path
 from datasets.output import NameTakenError, check_target
 from datasets.parts import mix_datasets, split_dataset, subset_dataset
@@ -148,6 +149,12 @@ def _split(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _localise(arguments: argparse.Namespace) -> int:
+    source = resolve_dataset(arguments.file)
+    out, torso = _new_file(arguments, [source]), not arguments.no_torso
+    return _announce(out, localise_dataset(source, out, arguments.agent_obsk, torso, _command(), arguments.force))
+
+
 def _import(arguments: argparse.Namespace) -> int:
     if arguments.probe is not None:
         if arguments.source is not None:
@@ -235,6 +242,7 @@ _COMMANDS = {
     "mix": _mix,
     "subset": _subset,
     "split": _split,
+    "localise": _localise,
     "import": _import,
     "export": _export,
     "generate-xor": _generate_xor,

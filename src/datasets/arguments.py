@@ -73,9 +73,15 @@ def _editing(commands: Any) -> None:
     parted.add_argument("--validation", type=float, default=0.1, help="share of the episodes held out (0.1)")
     parted.set_defaults(command="split")
 
+    local = commands.add_parser("localise", help="write a robot's dataset as agents with local observations see it")
+    local.add_argument("file", help=_NAME)
+    local.add_argument("--agent-obsk", type=int, required=True, help="how many joints away agents see")
+    local.add_argument("--no-torso", action="store_true", help="agents do not see the torso (observe_torso=False)")
+    local.set_defaults(command="localise")
+
     for command in (mixture, some, parted):
         command.add_argument("--seed", type=int, default=0, help="seed of the choice (0)")
-    for command in (merge, part, mixture, some, parted):
+    for command in (merge, part, mixture, some, parted, local):
         _writes(command)
 
 

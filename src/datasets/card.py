@@ -60,6 +60,12 @@ def start_card(fields: Mapping[str, Any], n_agents: int, action_size: int) -> di
     return card
 
 
+def prey_of(described: Mapping[str, Any] | None) -> Any:
+    """The prey's checksum in a card's environment, a run's, or what an environment says of itself; None: unknown."""
+    simulator = (described or {}).get("simulator")
+    return simulator.get("prey") if isinstance(simulator, Mapping) else None
+
+
 def check_statistics(card: Mapping[str, Any], arrays: Mapping[str, np.ndarray], episode_offsets: np.ndarray) -> None:
     """Raise DatasetError unless the computed part of a card read from a file agrees with the arrays.
 

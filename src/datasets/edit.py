@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.card import NOT_COMPARED
+from datasets.card import NOT_COMPARED, prey_of
 from datasets.dataset import OfflineDataset, read_dataset, write_dataset
 from utils.errors import DatasetError
 from utils.memory import require_memory
@@ -96,6 +96,11 @@ def write_part(part: OfflineDataset, out: Path, made_by: dict[str, Any], replace
 
 def _check_alike(one: OfflineDataset, other: OfflineDataset) -> None:
     first, second = _stated(one), _stated(other)
+    preys = [prey_of(dataset.card["environment"]) for dataset in (one, other)]
+    if None not in preys:  # one file may lie in several places, and one place may get another file
+        for stated, prey in zip((first, second), preys, strict=True):
+            stated.pop("env_args.prey", None)
+            stated["the prey's checksum"] = prey
     for name in dict.fromkeys((*first, *second)):
         if first.get(name) != second.get(name):
             raise DatasetError(

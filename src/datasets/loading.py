@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ from components.offline_rows import on_disk
 from components.scheme import Groups, Preprocess, Scheme
 from components.statistics import DataStatistics
 from datasets.bounds import check_same_bounds
-from datasets.card import NOT_COMPARED
+from datasets.card import NOT_COMPARED, prey_of
 from datasets.dataset import OfflineDataset, read_dataset
 from datasets.names import accepted, resolve_dataset
 from datasets.outline import Outline
@@ -46,17 +47,27 @@ def check_named(args: SimpleNamespace) -> None:
         )
 
 
-def environment_mismatch(args: SimpleNamespace, card: dict[str, Any]) -> str | None:
+def environment_mismatch(
+    args: SimpleNamespace, card: dict[str, Any], env_info: Mapping[str, Any] | None = None
+) -> str | None:
     """Differences between the configured environment and the dataset card's, as text; None where they agree.
+
+    env_info: what the environment says of itself, where it was made. Preys are then compared by their checksums: one
+    file may lie in several places, and one place may get another file.
 
     Arguments that the card does not mention are not compared, nor are the seed and those of rendering.
     """
     environment = card["environment"]
     pairs = [("env", environment["env"], args.env)]
     configured = redacted(args.env_args)  # as cards keep them
+    preys = prey_of(environment), prey_of(env_info)
+    known = None not in preys
     for name, there in redacted(environment["env_args"]).items():
-        if name not in NOT_COMPARED:
+        if name not in NOT_COMPARED and not (known and name == "prey"):
             pairs.append((f"env_args.{name}", there, configured.get(name)))
+    if known:
+        there, here = (f"{str(prey)[:16]}..." for prey in preys)
+        pairs.append(("the prey's checksum", there, here))
     different = [
         f"{_short(name)} is {_short(there)} there and {_short(here)} here"
         for name, there, here in pairs
@@ -78,7 +89,7 @@ def check_environment(args: SimpleNamespace, dataset: OfflineDataset | Outline, 
             f"dataset {args.dataset} states that it has no environment (env: null), so nothing can be scored in "
             f"{args.env}; train with --env-config=none, or write the environment into its card"
         )
-    different = environment_mismatch(args, dataset.card)
+    different = environment_mismatch(args, dataset.card, env_info)
     if different:
         raise DatasetError(f"dataset {args.dataset} was made in another environment ({different}); {ADVICE}")
     check_dimensions(args, dataset, env_info, ADVICE)

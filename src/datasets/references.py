@@ -8,6 +8,7 @@ and SPaCQL (Jin & Montana) normalise by these values, which MADiff (Zhu et al. 2
 from collections.abc import Mapping
 from typing import Any
 
+from datasets.robot_references import FILES, MEASURED, simulator_of
 from envs.mpe.prey import load_prey
 from envs.mpe.tasks import TASKS
 from utils.errors import EnvError
@@ -29,20 +30,15 @@ _PREDATORS: dict[tuple[str, str], Entry] = {
     ("simple_tag", "fbf17ef2be06cfde6799bb74bb816ade6b4c670dba38c3185ec5bf20cda0d239"): (135.25, -4.04, _HERE),
     ("simple_world", "bdd8e31ab3c51ca3e3dfa6fa78e4a6c0a4d8ec019939d03c901a0dfe2deb04b4"): (86.74, -6.45, _HERE),
 }
-# Robots by key and partition.
-_ROBOTS: dict[tuple[str, str], Entry] = {
-    ("Ant", "2x4"): (1991.8, -42.9, _ROBOTS_HERE),
-    ("HalfCheetah", "2x3"): (3578.0, -276.9, _ROBOTS_HERE),
-    ("HalfCheetah", "6x1"): (4678.8, -276.9, _ROBOTS_HERE),
-    ("HalfCheetah-2x3", ""): (3568.8, -284.0, _OMAR),  # OMAR's own environment, on MuJoCo 2.0, which is not here
-    ("Hopper", "3x1"): (3269.6, 16.0, _ROBOTS_HERE),
-}
+BUNDLED_PREYS = frozenset(prey for (_, prey), entry in _PREDATORS.items() if entry[2] is _HERE)
+# OMAR's own environment, on MuJoCo 2.0, which is not here.
+_OMARS_CHEETAH: Entry = (3568.8, -284.0, _OMAR)
 # Arguments with which the returns of the particle environments were measured; others change the returns.
 _MPE_ARGUMENTS = {"time_limit": 25, "continuous_actions": True, "control": "predators"}
 # Arguments that change no return of a robot: who sees what, and pictures. Of all others, any value but None counts.
 _ROBOT_ARGUMENTS = frozenset(
-    ("key", "partition", "observations", "agent_obsk", "include_cfrc_ext_in_observation", "seed", "render_mode",
-     "replay_path")
+    ("key", "partition", "observations", "agent_obsk", "observe_torso", "include_cfrc_ext_in_observation", "seed",
+     "render_mode", "replay_path")
 )  # fmt: skip
 
 
@@ -62,16 +58,31 @@ def _of_particles(env_args: Mapping[str, Any]) -> Entry | None:
     key = env_args.get("key") or ""
     if key == "simple_spread":
         return _SPREAD
-    if key not in TASKS:
+    return _PREDATORS.get((key, prey_checksum(env_args) or ""))
+
+
+def prey_checksum(env_args: Mapping[str, Any]) -> str | None:
+    """The checksum of the prey that plays with these arguments; None where there is none, or no sound file."""
+    key = env_args.get("key") or ""
+    if key not in TASKS or not TASKS[key].hit_reward:
         return None
     try:
-        prey = load_prey(key, env_args.get("prey"), TASKS[key].prey_obs_dim).checksum
+        return load_prey(key, env_args.get("prey"), TASKS[key].prey_obs_dim).checksum
     except EnvError:  # a file that is not here, as away from where the data were made
         return None
-    return _PREDATORS.get((key, prey))
 
 
 def _of_robots(env_args: Mapping[str, Any]) -> Entry | None:
     if any(value is not None for name, value in env_args.items() if name not in _ROBOT_ARGUMENTS):
         return None
-    return _ROBOTS.get((env_args.get("key") or "", env_args.get("partition") or ""))
+    key = env_args.get("key") or ""
+    if key == "HalfCheetah-2x3":
+        return _OMARS_CHEETAH
+    found = MEASURED.get((key, env_args.get("partition") or ""))
+    return None if found is None or found.expert is None else (found.expert, found.random, _ROBOTS_HERE)
+
+
+def reference_simulator(env: str | None, env_args: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The simulator in which the reference returns of these arguments were measured; None where that is unknown."""
+    known = env == "mamujoco" and env_args.get("key") in FILES and _of_robots(env_args) is not None
+    return {"simulator": simulator_of(env_args["key"])} if known else None

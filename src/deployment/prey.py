@@ -39,6 +39,7 @@ def write_prey(source: str, key: str, out: str, replace: bool = False) -> list[s
     """
     path = user_path(source, "SOURCE", folder=True)
     layers = _published(path) if path.is_file() else _trained(source, key)
+    _check_sizes(source, key, layers)
     named = {}
     for i, (weight, bias) in enumerate(layers):
         named[f"{i}.weight"], named[f"{i}.bias"] = (part.to(th.float64).contiguous().numpy() for part in (weight, bias))
@@ -46,12 +47,28 @@ def write_prey(source: str, key: str, out: str, replace: bool = False) -> list[s
     try:
         with writing_file(file, replace) as temporary:
             temporary.write_bytes(save(named))
-            prey = load_prey(key, str(temporary), TASKS[key].prey_obs_dim)  # refused here, before it has its name
+            prey = load_prey(key, str(temporary), TASKS[key].prey_obs_dim)
     except FileExistsError as error:
         raise OutputError(f"{file} exists; choose another name, or add --force to replace it") from error
     except OSError as error:
         raise OutputError(f"{file} cannot be written: {cause(error)}; choose another place") from error
     return [f"{file}: a prey for env_args.key={key}, checksum {prey.checksum}"]
+
+
+def _check_sizes(source: str, key: str, layers: Layers) -> None:
+    """Raise PolicyError unless the layers are finite, follow one another and act on what a prey of the task sees."""
+    width = TASKS[key].prey_obs_dim
+    for weight, bias in layers:
+        if weight.dim() != 2 or weight.shape[1] != width or bias.shape != weight.shape[:1]:
+            break
+        width = len(weight)
+    else:
+        if width == 2 and all(bool(part.isfinite().all()) for layer in layers for part in layer):
+            return
+    raise PolicyError(
+        f"{source} holds no prey of {key}, which makes 2 actions of {TASKS[key].prey_obs_dim} numbers by layers that "
+        "follow one another: is it another task's?"
+    )
 
 
 def _published(path: Path) -> Layers:

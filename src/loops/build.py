@@ -14,7 +14,7 @@ from components.scheme import Groups, Scheme, build_scheme, extend_scheme
 from components.statistics import DataStatistics
 from datasets.dataset import OfflineDataset
 from datasets.loading import build_buffer, check_environment, data_statistics, environment_mismatch, load_dataset
-from datasets.references import reference_returns
+from datasets.references import reference_returns, reference_simulator
 from envs import REGISTRY as env_REGISTRY
 from envs import VECTOR_REGISTRY
 from learners import REGISTRY as learner_REGISTRY
@@ -115,6 +115,8 @@ def _build_online(settings: Settings, logger: Logger) -> Parts:
     # A run that is recorded as a dataset keeps every agent's reward, beside the one learned from.
     recorded: Scheme = {"agent_rewards": {"vshape": (args.n_agents,)}} if args.replay_to else {}
     runner.setup(scheme | recorded, groups, preprocess, mac)
+    there = reference_simulator(args.env, args.env_args)
+    warn_of_other_simulator("the table of reference returns", there, env_info, logger.console_logger)
     evaluator = Evaluator(runner, args, reference_of(reference_returns(args.env, args.env_args)))
     return Parts(args, env_info, mac, runner, evaluator, learner=learner, buffer=buffer)
 
@@ -157,7 +159,7 @@ def _build_player(settings: Settings, logger: Logger, weights: Path | None) -> P
         mac.cuda()
     runner = build_runner(args, logger, env)
     runner.setup(scheme, groups, preprocess, mac)
-    evaluator = Evaluator(runner, args, dataset_reference(args, log)) if args.evaluate else None
+    evaluator = Evaluator(runner, args, dataset_reference(args, env_info, log)) if args.evaluate else None
     return Parts(args, env_info, mac, runner, evaluator, weights=weights, artist=artist)
 
 
@@ -176,7 +178,7 @@ def build_runner(args: SimpleNamespace, logger: Logger, env: Any) -> Any:
     return runner_REGISTRY[args.runner](args, logger, env)
 
 
-def dataset_reference(args: SimpleNamespace, log: logging.Logger) -> Reference | None:
+def dataset_reference(args: SimpleNamespace, env_info: dict[str, Any], log: logging.Logger) -> Reference | None:
     """The reference returns of the configured dataset, None and a warning where it is of another environment."""
     if args.dataset is None:
         return None
@@ -185,7 +187,7 @@ def dataset_reference(args: SimpleNamespace, log: logging.Logger) -> Reference |
     except DatasetError as error:
         log.warning(f"No normalised score: {error}")
         return None
-    different = environment_mismatch(args, card)
+    different = environment_mismatch(args, card, env_info)
     if different:
         log.warning(f"No normalised score: {args.dataset} is of another environment ({different})")
         return None

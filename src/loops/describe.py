@@ -13,6 +13,7 @@ from typing import Any
 from sacred.run import Run
 
 from components.scheme import Scheme, build_scheme, extend_scheme
+from datasets.card import prey_of
 from loops.build import Parts
 from loops.declared import declarations
 from loops.simulators import simulator_of
@@ -168,13 +169,14 @@ def point_to(sacred_run: Run, description: Path | None) -> None:
 
 
 def declare(sacred_run: Run, parts: Parts) -> None:
-    """Put into `info["run"]` what a report compares: `declared`, the data's checksum, the code's, and the command."""
+    """Put into `info["run"]` what a report compares: `declared`, the command, checksums of the data, code and prey."""
     data = dataset_of(parts)
     listed = "".join(f"{name} {digest}\n" for name, digest in sorted(sources().items()))
     sacred_run.info.setdefault("run", {}).update(
         declared=declarations(parts),
         checksum=None if data is None else data["checksum"],
         sources=hashlib.sha256(listed.encode()).hexdigest()[:16],
+        prey=prey_of(None if parts.runner is None else parts.runner.get_env_info()),
         command=command_line(),
     )
 

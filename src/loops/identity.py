@@ -9,6 +9,7 @@ from typing import Any
 
 from datasets.card import NOT_COMPARED
 from datasets.readings import Readings
+from datasets.references import prey_checksum
 from loops.continuation import FREE_TO_CHANGE
 from utils.checkpoint import find_checkpoint
 from utils.config import Config
@@ -28,6 +29,8 @@ def identity(config: Config, checksum: str | None) -> str:
     """
     kept = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT}
     kept["env_args"] = {key: value for key, value in config["env_args"].items() if key not in NOT_COMPARED}
+    if kept["env_args"].get("prey") is not None and (prey := prey_checksum(config["env_args"])) is not None:
+        kept["env_args"]["prey"] = prey  # which stands for the file's name
     text = json.dumps(plain_values(redacted({**kept, "dataset_checksum": checksum})), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

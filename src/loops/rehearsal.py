@@ -40,6 +40,7 @@ from loops.needs import batch_rows, check_batch, check_online
 from loops.offline import OfflineTraining
 from loops.online import OnlineTraining
 from loops.resolve import drawing_settings, resolve, resolved_outputs, run_settings
+from loops.simulators import check_same_prey
 from loops.validation import check_validates, held_out
 from runners import REGISTRY as runner_REGISTRY
 from runners.base_runner import team_reward_alone
@@ -222,6 +223,7 @@ def _start(
     if not args.checkpoint_path:
         return
     directory = find_checkpoint(args.checkpoint_path, args.load_step)
+    check_same_prey(directory, env_info)
     identity = identity_of(args, checksum)
     state = state_to_continue(directory, identity, args.t_max, unit, continuous, rehearsed=True)
     changed = changes(old_names(type(learner)).stored(state["settings"]), compared_settings(args))
@@ -273,6 +275,6 @@ def _check_environment(settings: Settings, outline: Outline, env_info: dict[str,
     if not outline.has_masks:
         check_environment(settings, outline, env_info)
         return
-    different = environment_mismatch(settings, outline.card)
+    different = environment_mismatch(settings, outline.card, env_info)
     if different:
         raise DatasetError(f"dataset {settings.dataset} was made in another environment ({different}); {ADVICE}")

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from components.episode_buffer import EpisodeBatch
+from datasets.card import prey_of
 from utils.description import find_description, plain_values, read_description
-from utils.errors import EnvError, printable
+from utils.errors import CheckpointError, EnvError, printable
 
 
 def simulator_of(env_info: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,6 +50,18 @@ def warn_of_weights(weights: Path, env_info: Mapping[str, Any], log: logging.Log
     path = find_description(weights)
     if path is not None:
         warn_of_other_simulator(str(weights), read_description(path)["environment"], env_info, log)
+
+
+def check_same_prey(directory: Path, env_info: Mapping[str, Any]) -> None:
+    """Raise CheckpointError where a run would be continued against another prey: its curve would mix two tasks."""
+    path = find_description(directory)
+    there = None if path is None else prey_of(read_description(path)["environment"])
+    here = prey_of(env_info)
+    if None not in (there, here) and there != here:
+        raise CheckpointError(
+            f"{directory} was trained against another prey (its checksum is {_short(there)} there and {_short(here)} "
+            f"here); set env_args.prey to that one, or start a new run from its weights: load_weights='{directory}'"
+        )
 
 
 def without_unstable(runner: Any, batch: EpisodeBatch, log: logging.Logger) -> EpisodeBatch:

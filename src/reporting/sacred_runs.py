@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.names import dataset_name
+from datasets.references import BUNDLED_PREYS
 from reporting.runs import RETURN, SCORE, UNITS, Curve, ReportError, Run, is_kept
 from utils.config import config_names
 from utils.finished_run import FinishedRun, RunError, read_finished
@@ -77,7 +78,7 @@ def _run(folder: Path, found: FinishedRun) -> Run:
     return Run(
         source=str(folder),
         algorithm=str(config["name"]),
-        environment=environment_of(config),
+        environment=environment_of(config, told.get("prey")),
         dataset=dataset_of(config),
         seed=int(config["seed"]),
         config=config,
@@ -104,12 +105,17 @@ def _number(value: Any) -> float:
     return float(value) if math.isfinite(value) else math.nan
 
 
-def environment_of(config: dict[str, Any]) -> str | None:
-    """The environment's family and key; None for a run without one."""
+def environment_of(config: dict[str, Any], prey: Any = None) -> str | None:
+    """The environment's family and key; None for a run without one.
+
+    prey: the checksum of the prey that was chased, of runs that recorded one. A prey that is not the bundled one makes
+    another environment, whose scores are not comparable.
+    """
     if config.get("env") is None:
         return None
     place = place_of({"env_args": {}, "dataset": None, **config})
-    return str(config["env"]) if place == config["env"] else f"{config['env']}/{place}"
+    name = str(config["env"]) if place == config["env"] else f"{config['env']}/{place}"
+    return name if prey is None or prey in BUNDLED_PREYS else f"{name} (prey {str(prey)[:8]})"
 
 
 def dataset_of(config: dict[str, Any]) -> str | None:

@@ -10,6 +10,7 @@ import pytest
 
 from datasets.dataset import read_dataset
 from datasets.names import BUNDLED, dataset_path
+from datasets.outline import read_outline
 from tests.command_line import ROOT, CommandLine
 
 DATA = ROOT / "offline_data"
@@ -119,3 +120,26 @@ def test_the_medium_slice_is_what_its_command_makes(cli: CommandLine, tmp_path: 
     assert np.allclose(again.arrays["actions"][first], kept.arrays["actions"][:rows][first], atol=1e-3)
     ours = kept.arrays["reward"][:rows].mean(1).sum() / 500
     assert again.card["returns"]["mean"] == pytest.approx(ours, abs=10)
+
+
+def test_the_page_tells_what_the_bundled_files_hold() -> None:
+    """Episodes, transitions, return, and the score of particle tasks, in every row that names a bundled file."""
+    page = (DATA / "README.md").read_text()
+    checked = set()
+    for name in BUNDLED:
+        card = read_outline(dataset_path(name)).card
+        counts, returns = card["counts"], card["returns"]
+        level = f"{returns['mean']:,.0f} +- {returns['std']:,.0f}".replace(",", " ")
+        size = f"{counts['transitions']:,}".replace(",", " ")
+        if name.startswith("mamujoco/"):
+            row = f"| `{name}` | {counts['episodes']}, {size} | {level} |"
+        elif "/simple_spread/" in name:
+            row = f"| `{name.rpartition('/')[2]}` | {size} | {returns['mean']:.2f} +- {returns['std']:.2f} |"
+        elif name.startswith("mpe/"):
+            row = f"| `{name}`, {size} | {returns['mean']:.2f} +- {returns['std']:.2f} | {score(card):.1f} |"
+        else:
+            continue
+        if "-replay-" not in name and "-100k" not in name:  # parts of sets whose rows tell the wholes' numbers
+            assert row in page, row
+            checked.add(name)
+    assert len(checked) == 12

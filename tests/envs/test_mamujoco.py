@@ -122,11 +122,18 @@ def test_an_unstable_simulation_ends_the_episode_with_a_flag(tmp_path: Path, mon
     ("env_args", "words"),
     [
         ({"key": "HalfCheeta"}, "env_args.key='HalfCheeta' is no robot; did you mean 'HalfCheetah'"),
+        ({"key": ["Hopper"]}, "env_args.key=['Hopper'] is no robot; "),
         ({"partition": "3x2"}, "env_args.partition='3x2' is no partition of Hopper; did you mean '3x1'"),
         ({"partition": None}, "is no partition of Hopper; known: 3x1"),
         ({"observations": "some"}, "observations must be full or local, not 'some'"),
+        ({"observe_torso": False}, "observe_torso=False has no meaning for observations=full"),
+        ({"observations": "local", "observe_torso": "no"}, "observe_torso must be True or False, not 'no'"),
         ({"agent_obsk": -1}, "agent_obsk must be a whole number of at least 0, not -1"),
         ({"ctrl_cost": 1.0}, "env_args.ctrl_cost is no argument of Hopper; did you mean 'ctrl_cost_weight'"),
+        ({"ctrl_cost_weight": "a"}, "env_args.ctrl_cost_weight must be a finite number, not 'a'"),
+        ({"ctrl_cost_weight": float("nan")}, "env_args.ctrl_cost_weight must be a finite number, not nan"),
+        ({"healthy_z_range": 3}, "env_args.healthy_z_range must be two numbers, not 3"),
+        ({"terminate_when_unhealthy": 0}, "env_args.terminate_when_unhealthy must be True or False, not 0"),
         ({"max_episode_steps": 9}, "give time_limit instead"),
         ({"time_limit": 0}, "time_limit must be a whole number"),
         ({"key": "Reacher", "partition": "2x1", "observations": "local"}, "Reacher has no local observations"),
@@ -185,3 +192,35 @@ def test_many_robots_are_as_many_single_ones(threads: int) -> None:
     np.testing.assert_array_equal(many.scalarise(got[0]), got[0][:, 0])
     many.close()
     loop.close()
+
+
+def test_who_sees_ever_so_far_sees_all_joints_at_once() -> None:
+    """gymnasium-robotics would search once for each joint of distance."""
+    far, near = (robot("HalfCheetah", "6x1", observations="local", agent_obsk=k) for k in (10**9, 9))
+    np.testing.assert_array_equal(far.division._index, near.division._index)
+
+
+@pytest.mark.parametrize("threads", [0, "2", 1.5, True])
+def test_threads_are_a_number(threads: Any) -> None:
+    with pytest.raises(EnvError, match="env_args.threads must be a whole number of at least 1"):
+        make_vector_env("mamujoco", 2, {"key": "Hopper", "partition": "3x1", "threads": threads}, True, "mean")
+
+
+def test_local_cheetahs_without_torso_are_those_of_the_papers() -> None:
+    """OMAR's and SPaCQL's HalfCheetah 2x3: 6 numbers an agent, own joints sorted by label, each place and velocity."""
+    local = {"observations": "local", "agent_obsk": 0, "observe_torso": False}
+    env = robot("HalfCheetah", "2x3", **local)
+    assert (env.get_obs_size(), env.get_state_size(), env.get_total_actions()) == (6, 17, 3)
+    own, _ = env.reset(seed=1)
+    theirs = mujoco_multi.parallel_env("HalfCheetah", "2x3", agent_obsk=0, global_categories=())
+    seen, _ = theirs.reset(seed=1)
+    np.testing.assert_array_equal(own, np.float32([*seen.values()]))
+    data, model = env.robot.data, env.robot.model
+    for row, leg in zip(own, ("b", "f"), strict=True):
+        joints = [model.joint(f"{leg}{name}") for name in ("foot", "shin", "thigh")]
+        expected = [(data.qpos[joint.qposadr[0]], data.qvel[joint.dofadr[0]]) for joint in joints]
+        np.testing.assert_array_equal(row, np.float32(expected).ravel())
+    motors = [model.actuator(i).name for i in range(6)]
+    joint = env.division.joint_action(np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]))
+    order = ["bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot"]  # of actions, which is not that of observations
+    assert [motors[i] for i in np.argsort(joint)] == order

@@ -18,6 +18,7 @@ from datasets.importers.omar_checks import check_ends, check_physics
 from datasets.importers.omar_files import FINAL, KNOWN, Folder, Task, check_finite, folders_of, open_folder, task_of
 from datasets.importers.options import whole_number
 from datasets.importers.source import Episode, Source
+from datasets.references import prey_checksum
 from utils.errors import DatasetError
 
 _QUALITIES = ("medium-replay", "random", "medium", "expert")
@@ -90,7 +91,9 @@ def _card(path: Path, task: Task, length: int, prey: str | None) -> dict[str, An
     env_args: dict[str, Any] = {"key": task.key, "time_limit": length}
     if prey not in (None, "none"):
         env_args["prey"] = prey
-    environment = {"env": task.env, "env_args": env_args}
+    environment: dict[str, Any] = {"env": task.env, "env_args": env_args}
+    if task.prey_obs and prey != "none":
+        environment["simulator"] = {"prey": prey_checksum(env_args)}
     if task.env == "mamujoco":
         environment = {"env": task.env, "env_args": {"key": task.key}, "versions": {"mujoco": "2.0"}}
     return {

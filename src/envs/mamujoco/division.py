@@ -22,12 +22,15 @@ class Division:
     observations: `full`: every agent sees the whole state with its one-hot index behind, and this vector is
     standardised: minus its mean, divided by its standard deviation over the entries (the setting of OMIGA and
     ComaDICE). `local`: gymnasium-robotics' choice of the state's entries: an agent's own joints, those up to
-    `agent_obsk` joints away, and the torso's; shorter observations are padded with zeros.
+    `agent_obsk` joints away, and the torso's; shorter observations are padded with zeros. torso: False leaves the
+    torso's out, as in OMAR's and SPaCQL's HalfCheetah.
 
     Raises EnvError where a robot has no local observations.
     """
 
-    def __init__(self, key: str, partition: str, robot: Any, observations: str, agent_obsk: int) -> None:
+    def __init__(
+        self, key: str, partition: str, robot: Any, observations: str, agent_obsk: int, torso: bool = True
+    ) -> None:
         owners = actuators_of(key, partition)
         self.n_agents = len(owners)
         self.widths = np.array([len(own) for own in owners])  # (N,)
@@ -48,7 +51,7 @@ class Division:
         self._index: np.ndarray | None = None
         self.obs_size: int = self.state_size + self.n_agents
         if observations == "local":
-            self._index = self._padded(local_entries(key, partition, robot, agent_obsk))  # (N, O)
+            self._index = self._padded(local_entries(key, partition, robot, agent_obsk, torso))  # (N, O)
             self.obs_size = self._index.shape[1]
 
     def _padded(self, entries: list[np.ndarray]) -> np.ndarray:
@@ -94,12 +97,18 @@ def actuators_of(key: str, partition: str) -> list[list[int]]:
     return [[int(node.act_ids) for node in part] for part in parts]
 
 
-def local_entries(key: str, partition: str, robot: Any, agent_obsk: int) -> list[np.ndarray]:
+def local_entries(key: str, partition: str, robot: Any, agent_obsk: int, torso: bool = True) -> list[np.ndarray]:
     """The state's entries that each agent sees. Raises EnvError for a robot whose state has no such structure."""
     if not hasattr(robot, "observation_structure"):
         raise EnvError(f"{key} has no local observations: set env_args.observations=full")
     try:
-        multi = _robotics().MultiAgentMujocoEnv(key, partition, agent_obsk=agent_obsk, gym_env=robot)
+        multi = _robotics().MultiAgentMujocoEnv(
+            key,
+            partition,
+            agent_obsk=min(agent_obsk, robot.model.njnt),  # none is further away, and every number costs a search
+            gym_env=robot,
+            global_categories=None if torso else (),
+        )
     except (IndexError, ValueError, AssertionError, KeyError) as error:
         raise EnvError(
             f"{key} has no local observations with these env_args, for they leave out parts of its state: set "

@@ -38,6 +38,7 @@ class RobotEnv(SeededEnv):
         partition: str,
         observations: str = "full",
         agent_obsk: int = 1,
+        observe_torso: bool = True,
         seed: int | None = None,
         time_limit: int | None = None,
         common_reward: bool = True,
@@ -49,14 +50,14 @@ class RobotEnv(SeededEnv):
         check_render_mode(render_mode)
         check_reward_scalarisation(reward_scalarisation)
         check_names(key, partition)
-        check_observations(observations, agent_obsk)
+        check_observations(observations, agent_obsk, observe_torso)
         if time_limit is not None:
             check_time_limit(time_limit)
         known = set(inspect.signature(RobotEnv).parameters) - {"robot_args"}
         self.robot, own_limit = make_robot(key, robot_args, render_mode, known)
         self.key, self.OBSERVATIONS = key, observations
         self.episode_limit = own_limit if time_limit is None else time_limit
-        self.division = Division(key, partition, self.robot, observations, agent_obsk)
+        self.division = Division(key, partition, self.robot, observations, agent_obsk, observe_torso)
         self.n_agents = self.division.n_agents
         self.action_low, self.action_high = self.division.bounds
         self.render_mode, self.replay_path = render_mode, replay_path
@@ -152,9 +153,13 @@ class RobotEnv(SeededEnv):
         self.robot.close()
 
 
-def check_observations(observations: Any, agent_obsk: Any) -> None:
-    """Raise EnvError for an unknown observation setting, and for a number of joints that is none."""
+def check_observations(observations: Any, agent_obsk: Any, observe_torso: Any) -> None:
+    """Raise EnvError for an unknown observation setting, and for values that mean nothing in it."""
     if observations not in OBSERVATIONS:
         raise EnvError(f"env_args.observations must be {' or '.join(OBSERVATIONS)}, not {observations!r}")
     if isinstance(agent_obsk, bool) or not isinstance(agent_obsk, int) or agent_obsk < 0:
         raise EnvError(f"env_args.agent_obsk must be a whole number of at least 0, not {agent_obsk!r}")
+    if not isinstance(observe_torso, bool):
+        raise EnvError(f"env_args.observe_torso must be True or False, not {observe_torso!r}")
+    if observations == "full" and not observe_torso:
+        raise EnvError("env_args.observe_torso=False has no meaning for observations=full: set observations=local")

@@ -30,6 +30,8 @@ class RobotVector(VectorEnv):
         **env_args: Any,
     ) -> None:
         super().__init__(n_envs, common_reward, reward_scalarisation)
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+            raise EnvError(f"env_args.threads must be a whole number of at least 1, not {threads!r}")
         self.envs = [RobotEnv(**env_args, seed=None if seed is None else seed + i) for i in range(n_envs)]
         self.team_reward = True
         self.OBSERVATIONS = self.envs[0].OBSERVATIONS

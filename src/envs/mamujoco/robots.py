@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import inspect
+import math
 import os
 import warnings
 from pathlib import Path
@@ -36,7 +37,7 @@ _UNSTABLE = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL,
 
 def check_names(key: Any, partition: Any) -> None:
     """Raise EnvError, with the nearest match, for a robot or a partition that does not exist."""
-    if key not in PARTITIONS:
+    if not isinstance(key, str) or key not in PARTITIONS:
         raise EnvError(f"env_args.key={key!r} is no robot; {nearest(str(key), PARTITIONS)}")
     if partition not in PARTITIONS[key]:
         known = PARTITIONS[key]
@@ -52,8 +53,11 @@ def make_robot(key: str, own_args: dict[str, Any], render_mode: str | None, know
     spec = gymnasium.spec(f"{key}-v5")
     creator = load_env_creator(str(spec.entry_point))
     refuse_limit(LIMIT, own_args)
-    offered = set(inspect.signature(creator).parameters) - set(_NOT_OFFERED)
-    check_arguments(key, own_args, known | offered)
+    parameters = inspect.signature(creator).parameters
+    check_arguments(key, own_args, known | (set(parameters) - set(_NOT_OFFERED)))
+    for name, value in own_args.items():
+        if name != "main_body":  # a number or a text, which the robot checks
+            _check_value(name, value, parameters[name].default)
     mujoco.set_mju_user_warning(_tell)
     if render_mode == "rgb_array" and not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")  # the default draws through a window
@@ -63,6 +67,23 @@ def make_robot(key: str, own_args: dict[str, Any], render_mode: str | None, know
         raise EnvError(f"{key} refuses its env_args: {' '.join(str(error).split())}") from error
     assert spec.max_episode_steps is not None
     return robot, spec.max_episode_steps
+
+
+def _check_value(name: str, value: Any, default: Any) -> None:
+    """Raise EnvError for a value of another kind than the default's, which some robots notice in mid-episode only."""
+    if isinstance(default, bool):
+        fits, kind = isinstance(value, bool), "True or False"
+    elif isinstance(default, tuple):
+        fits = isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value))
+        kind = "two numbers"
+    else:
+        fits, kind = _is_number(value) and math.isfinite(value), "a finite number"
+    if not fits:
+        raise EnvError(f"env_args.{name} must be {kind}, not {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
 
 
 def _tell(message: str) -> None:

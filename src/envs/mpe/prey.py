@@ -16,7 +16,7 @@ PREDATORS, PREY = slice(0, 3), 3  # places among the bodies
 CONTROLS = ("predators", "prey")
 LAYERS = 3
 LARGEST = 2**22  # bytes of a prey's file; the bundled ones have 45 000
-_MAKE = "make one with: python src/policy.py prey SOURCE -o FILE"
+_MAKE = "make one with: python src/policy.py prey SOURCE --task TASK -o FILE"
 
 
 class Prey:

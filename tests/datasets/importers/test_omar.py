@@ -13,6 +13,7 @@ from datasets.importers.run import import_dataset, probe
 from datasets.references import reference_returns
 from deployment.prey import write_prey
 from envs.mpe.particle_twin import ParticleTwin
+from envs.mpe.prey import load_prey
 from envs.mpe.pursuit_twin import PursuitTwin
 from envs.mpe.spread_twin import SpreadTwin
 from utils.errors import DatasetError
@@ -87,7 +88,10 @@ def test_the_particle_tasks(key: str, kind: str, tmp_path: Path) -> None:
     counts, card = dataset.card["counts"], dataset.card
     assert counts["episodes"] == 2 * EPISODES and counts["transitions"] == 2 * EPISODES * LENGTH
     assert counts["terminals"] == 0 and counts["time_limits"] == 2 * EPISODES and counts["min_length"] == LENGTH
-    assert card["environment"] == {"env": "mpe", "env_args": {"key": key, "time_limit": 25}}
+    prey: dict[str, Any] = {}
+    if key != "simple_spread":
+        prey = {"simulator": {"prey": load_prey(key, None, {"simple_tag": 14, "simple_world": 22}[key]).checksum}}
+    assert card["environment"] == {"env": "mpe", "env_args": {"key": key, "time_limit": 25}, **prey}
     assert card["quality"] == "medium-replay" and card["behaviour"] == f"OMAR's datasets/{key}/medium-replay"
     assert card["reference"] == reference_returns("mpe", {"key": key}) and (card["reference"] or key != "simple_spread")
     team = np.mean([[files[f"rews_{i}"] for i in range(3)] for files in seeds], axis=1)
@@ -249,7 +253,6 @@ def test_an_unknown_prey_leaves_the_environment_out(tmp_path: Path) -> None:
 
 def test_references_are_those_of_the_prey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from datasets import references
-    from envs.mpe.prey import load_prey
 
     folder = save(tmp_path / "data", logged("simple_tag"))
     assert imported(folder, tmp_path)[0].card["reference"] == reference_returns("mpe", {"key": "simple_tag"})
