@@ -39,7 +39,8 @@ class _Buffer:
     @property
     def filled(self) -> np.ndarray:
         """(E, T) bool."""
-        return self.arrays["filled"][..., 0] == 1
+        filled: np.ndarray = self.arrays["filled"][..., 0] == 1
+        return filled
 
     def fault(self, name: str, complaint: str, advice: str = _ADVICE) -> DatasetError:
         return DatasetError(f"{self.folder / name}.npy {complaint}; {advice}")
