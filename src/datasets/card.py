@@ -1,5 +1,6 @@
 """The dataset card: what a dataset is, where it came from, and the statistics that training and scores need."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from datasets.bounds import KEYS, bounds_of
 from datasets.card_check import check_stated, plain
 from datasets.card_entries import shown
 from datasets.declared import FORMAT_VERSION, check_writable_card
-from datasets.hdf5 import Stored, row_blocks
+from datasets.hdf5 import BLOCK_BYTES, Stored, row_blocks
 from datasets.references import reference_returns
 from utils.bounds import shortest
 from utils.errors import DatasetError
@@ -144,7 +145,7 @@ def add_statistics(card: dict[str, Any], arrays: Stored, episode_offsets: np.nda
     """Fill in counts, returns, shapes, and means and standard deviations of observations and of a stored state."""
     card["counts"] = _counts(arrays, episode_offsets)
     card["shapes"] = _shapes(arrays)
-    card["returns"] = _return_statistics(episode_returns(arrays["reward"][:], episode_offsets))
+    card["returns"] = _return_statistics(_returns_by_blocks(arrays["reward"], episode_offsets))
     for key in ("obs", "state"):
         if key in arrays:
             mean, std = _moments(arrays[key])
@@ -155,6 +156,19 @@ def add_statistics(card: dict[str, Any], arrays: Stored, episode_offsets: np.nda
 def episode_returns(reward: np.ndarray, episode_offsets: np.ndarray) -> np.ndarray:
     """Undiscounted returns of the mean reward over agents, (E,) float64. reward: (R, N)."""
     return np.add.reduceat(reward.mean(axis=-1, dtype=np.float64), episode_offsets[:-1])
+
+
+def _returns_by_blocks(reward: Any, episode_offsets: np.ndarray) -> np.ndarray:
+    """The returns (E,) of rewards (R, N) that may not fit in memory, from whole episodes at a time."""
+    firsts, found = np.asarray(episode_offsets), []
+    step = max(1, BLOCK_BYTES // (8 * math.prod(reward.shape[1:])))  # rows
+    begin = 0
+    while begin < len(firsts) - 1:
+        end = max(begin + 1, int(np.searchsorted(firsts, firsts[begin] + step, side="right")) - 1)
+        rows = reward[int(firsts[begin]) : int(firsts[end])]
+        found.append(episode_returns(rows, firsts[begin : end + 1] - firsts[begin]))
+        begin = end
+    return np.concatenate(found)
 
 
 def _counts(arrays: Stored, episode_offsets: np.ndarray) -> dict[str, int]:

@@ -72,7 +72,7 @@ def subset_dataset(
     """Write some episodes of a dataset to `out`; return the new dataset card. Exactly one of the three rules is given.
 
     episodes: so many, drawn by `seed`. match_returns: another dataset; as many as possible, drawn by `seed`, with the
-    same number between each two of its returns' deciles. returns_above: those whose return is at least this quantile.
+    same share between each two of its returns' deciles. returns_above: those whose return is at least this quantile.
     Raises DatasetError where the rule leaves no episode.
     """
     dataset = read_dataset(source)
@@ -146,16 +146,30 @@ def _returns(dataset: OfflineDataset) -> np.ndarray:
 
 
 def _matching(own: np.ndarray, wanted: np.ndarray, rng: np.random.Generator, source: Path, other: Path) -> np.ndarray:
-    """Episodes of `own` (E,) returns, equally many between each two deciles of the returns `wanted`."""
+    """Episodes of `own` (E,) returns, as many between each two deciles of the returns `wanted` as those have.
+
+    A return that many episodes of `wanted` share, so that two deciles are equal, is a range of its own.
+    """
     edges = np.quantile(wanted, np.linspace(0, 1, _BINS + 1))
+    own_bins, bins = _bins(own, edges), _bins(wanted, edges)
     inside = (own >= edges[0]) & (own <= edges[-1])
-    bins = np.searchsorted(edges[1:-1], own, side="right")
-    groups = [np.flatnonzero(inside & (bins == index)) for index in range(_BINS)]
-    fewest = min(len(group) for group in groups)
-    if not fewest:
-        index = next(index for index, group in enumerate(groups) if not len(group))
-        raise DatasetError(
-            f"{source} holds no episode with a return from {edges[index]:.2f} to {edges[index + 1]:.2f}, as a tenth of "
-            f"{other} have; choose another dataset to match"
-        )
-    return np.sort(np.concatenate([_drawn(rng, group, fewest) for group in groups]))
+    numbers, counts = np.unique(bins, return_counts=True)
+    shares = counts / len(wanted) if numbers.max() > _BINS else np.full(len(numbers), 1 / len(numbers))
+    groups = [np.flatnonzero(inside & (own_bins == number)) for number in numbers]
+    for number, group in zip(numbers, groups, strict=True):
+        if not len(group):
+            held = wanted[bins == number]
+            raise DatasetError(
+                f"{source} holds no episode with a return from {held.min():.2f} to {held.max():.2f}, as "
+                f"{len(held)} of {len(wanted)} of {other} have; choose another dataset to match"
+            )
+    most = min(len(group) / share for group, share in zip(groups, shares, strict=True))
+    taken = [_drawn(rng, group, int(most * share + 1e-9)) for group, share in zip(groups, shares, strict=True)]
+    return np.sort(np.concatenate(taken))
+
+
+def _bins(returns: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """The range of each return (E,): 1 to 10 between two edges, above 10 where it is itself two edges or more."""
+    left, right = (np.searchsorted(edges, returns, side) for side in ("left", "right"))
+    found: np.ndarray = np.where(right - left > 1, _BINS + 1 + left, np.clip(right, 1, _BINS))
+    return found

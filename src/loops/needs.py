@@ -139,10 +139,12 @@ class _Allocations(TorchDispatchMode):
             shape = args[0]
         elif name in _BY_LIKENESS and args:
             shape = args[0].shape
-        size = prod(shape) * (kwargs.get("dtype") or th.get_default_dtype()).itemsize
+        kind = kwargs.get("dtype") or th.get_default_dtype()
+        size = prod(shape) * kind.itemsize
         if size > _MATTERS and th.device(kwargs.get("device") or "cpu").type == "cpu":
             key, value = self._cause(shape)
-            require_memory(size * self.kept, f"a network with {key}={value}", f"lower {key}")
+            kept = self.kept if kind.is_floating_point else 1  # others are no weights
+            require_memory(size * kept, f"a network with {key}={value}", f"lower {key}")
         return func(*args, **kwargs)
 
     def _cause(self, shape: Any) -> tuple[str, int]:

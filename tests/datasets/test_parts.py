@@ -72,6 +72,26 @@ def test_a_subset_matches_the_returns_of_another_set(tmp_path: Path) -> None:
     assert np.allclose(np.quantile(returns(out), levels), np.quantile(returns(narrow), levels), atol=1.0)
 
 
+def test_returns_that_many_episodes_share_are_matched(tmp_path: Path) -> None:
+    """Battles that are won all pay the same: half of these do, and a tenth of the set to choose from."""
+    wanted, source, out = tmp_path / "wanted.h5", tmp_path / "source.h5", tmp_path / "out.h5"
+    for path, share, seed in ((wanted, 0.5, 0), (source, 0.1, 1)):
+        rng = np.random.default_rng(seed)
+        arrays, offsets = continuous_arrays([1] * 300, seed=seed)
+        paid = np.where(rng.random(300) < share, 20.0, rng.uniform(0, 10, 300))
+        arrays["reward"][offsets[:-1]] = paid[:, None].astype(np.float32)
+        write_dataset(path, arrays, offsets, continuous_card())
+    assert main(["subset", str(source), "--match-returns", str(wanted), "-o", str(out)]) == 0
+    assert len(returns(out)) > 40
+    assert (returns(out) == 20).mean() == pytest.approx((returns(wanted) == 20).mean(), abs=0.05)
+    equal, few = made(tmp_path / "equal.h5", 12, 0), tmp_path / "few.h5"
+    arrays, offsets = continuous_arrays([1] * 12)
+    arrays["reward"][offsets[:-1]] = 50
+    write_dataset(equal, arrays, offsets, continuous_card(), replace=True)
+    assert main(["subset", str(equal), "--match-returns", str(equal), "-o", str(few)]) == 0
+    assert read_dataset(few).n_episodes == 12
+
+
 def test_a_split_keeps_every_episode_once(two: tuple[Path, Path], tmp_path: Path) -> None:
     assert main(["split", str(two[0]), "--validation", "0.2", "-o", str(tmp_path / "s.h5")]) == 0
     train, held = (read_dataset(tmp_path / f"s-{name}.h5") for name in ("train", "validation"))

@@ -15,6 +15,7 @@ from components.episode_buffer import EpisodeBatch
 from components.needs import row_bytes
 from components.scheme import build_scheme, extend_scheme
 from learners import REGISTRY as learner_REGISTRY
+from learners.optimisation import keep_freed_memory
 from loops import needs
 from loops.build import build
 from loops.needs import check_optimiser, check_projected, checked_networks
@@ -47,6 +48,16 @@ def test_a_network_is_refused_before_its_tensor_is_made(monkeypatch: pytest.Monk
         th.nn.Linear(20_000, 20_000)
     with checked_networks(args, None):
         th.nn.Linear(20_000, 300)
+
+
+def test_a_block_that_holds_no_weights_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a limit of the process, the block of 32 MB that sets the allocator's threshold is no network of 98 MB."""
+    monkeypatch.setattr("utils.memory.free_memory", lambda swap=False: 40_000_000)
+    args = SimpleNamespace(hidden_dim=64, learner="bc_learner", use_layer_norm=False)
+    with checked_networks(args, learner_REGISTRY["bc_learner"]):
+        keep_freed_memory()
+        with pytest.raises(MemoryShortage, match="hidden_dim=64 needs at least"):
+            th.empty(64, 2**17)
 
 
 def test_networks_are_the_same_under_the_watch() -> None:

@@ -8,17 +8,16 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tokenize import TokenError
 from typing import BinaryIO, cast
 
 import numpy as np
 
 from datasets.declared import check_expansion
 from datasets.faults import check_plain_file, input_error, own_words
+from datasets.importers.npy import read_header
 from utils.errors import DatasetError, printable
 
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, LookupError, ValueError)
-_VERSIONS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _MOST_MEMBERS = 10_000
 
 
@@ -28,17 +27,14 @@ class ArchivedArray:
     def __init__(self, file: BinaryIO, name: str, path: Path) -> None:
         self._file, self._path, self._place = file, path, f"'{name}' in {path}"
         try:
-            reader = _VERSIONS[np.lib.format.read_magic(file)]
-            self.shape, by_columns, self.dtype = reader(file)
-        except (*_BROKEN, SyntaxError, TokenError, TypeError, MemoryError) as error:
-            raise self._damage("its header cannot be understood") from error
+            self.shape, by_columns, self.dtype = read_header(file)
+        except _BROKEN as error:
+            raise self._damage(own_words(error)) from error
         if self.dtype.kind not in "biuf" or self.dtype.hasobject:
             raise DatasetError(
                 f"{self._place} is of type {printable(str(self.dtype))[:40]}; arrays of numbers are read, and no "
                 "pickle: save it as numbers"
             )
-        if any(size < 0 for size in self.shape):
-            raise self._damage(f"its shape is {self.shape}")
         self.nbytes = math.prod(self.shape) * self.dtype.itemsize  # of Python's integers, which do not overflow
         self._by_columns, self._next = by_columns, 0
         self._whole: np.ndarray | None = None

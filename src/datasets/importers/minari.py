@@ -66,6 +66,11 @@ class Minari:
             names = _names(opened)
             if not names:
                 raise DatasetError(f"{file} has no group 'episode_0', so it is no Minari dataset")
+            count = metadata.get("total_episodes")
+            if isinstance(count, int) and count != len(names):
+                raise DatasetError(
+                    f"{file} holds {len(names)} episodes and its metadata.json says {count}; fetch the dataset anew"
+                )
             for key in (*_TEXTS, "env_spec"):  # where releases before 0.5 keep them
                 metadata.setdefault(key, plain_attribute(opened, key))
             first = member(opened, names[0], file)

@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from datasets.importers.ends import check_flags, terminal_flags
 from datasets.importers.foreign_hdf5 import array, member
 from datasets.importers.minari_spaces import MASKED, Space, agents, check_action
 from utils.errors import DatasetError, printable
@@ -129,8 +130,7 @@ def episode_arrays(
     if available is not None:
         arrays["avail_actions"] = available
     ended, cut = (_flag(values[name], name, origin) for name in _FLAGS)
-    arrays["terminated"] = np.zeros(n_steps + 1, np.uint8)
-    arrays["terminated"][-2] = ended
+    arrays["terminated"] = terminal_flags(n_steps + 1, ended)
     return arrays, ended, cut
 
 
@@ -178,6 +178,7 @@ def _available(values: Mapping[str, np.ndarray], layout: Layout, n_steps: int, o
             name = f"observations{prefix}/{MASKED[1]}"
             if values[name].shape != (n_steps + 1, sizes[agent]):
                 raise DatasetError(f"{origin}: '{name}' has shape {values[name].shape}; an entry an action is needed")
+            check_flags(values[name], name, origin)
             available[:, agent, : sizes[agent]] = values[name] != 0
     elif "avail_actions" in layout.infos:
         if values["infos/avail_actions"].shape != available.shape:
@@ -186,6 +187,7 @@ def _available(values: Mapping[str, np.ndarray], layout: Layout, n_steps: int, o
                 f"{available.shape}"
             )
         available = values["infos/avail_actions"]
+        check_flags(available, "infos/avail_actions", origin)
     elif own.all():
         return None
     return available
@@ -193,6 +195,7 @@ def _available(values: Mapping[str, np.ndarray], layout: Layout, n_steps: int, o
 
 def _flag(values: np.ndarray, name: str, origin: str) -> bool:
     """Whether the last step has the flag. Raises DatasetError where an earlier one has it."""
+    check_flags(values, name, origin)
     flags = np.all(values.reshape(len(values), -1), axis=1)
     if flags[:-1].any():
         raise DatasetError(f"{origin}: '{name}' is 1 on row {int(np.argmax(flags))}, before the episode's last step")

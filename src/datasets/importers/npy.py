@@ -12,40 +12,39 @@ from datasets.disk_array import read_at
 from datasets.faults import input_error
 from utils.errors import DatasetError
 
-
-def read_npy(path: Path) -> np.ndarray:
-    """The array of booleans, integers or floats in a file of format 1.0, which `np.save` writes. No pickle is read.
-
-    Raises OSError where the file cannot be read, and ValueError where it holds no such array.
-    """
-    with open(path, "rb") as file:
-        shape, fortran_order, dtype = read_header(file, os.fstat(file.fileno()).st_size)
-        flat = np.fromfile(file, dtype, math.prod(shape))
-    array: np.ndarray = flat.reshape(shape, order="F" if fortran_order else "C")
-    return array
+_VERSIONS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def read_header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether it is in Fortran's order, and type of the array that begins here in a file of `size` bytes.
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether it lies by columns, and type of the array that begins here. No pickle is read.
 
-    Raises ValueError where there is none, and where the file is too short or too long for it.
+    Raises ValueError where there is none of the formats 1.0 and 2.0, which NumPy writes for arrays of numbers.
     """
     try:
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError("its format is not 1.0")
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+        version = np.lib.format.read_magic(file)
+        if version not in _VERSIONS:
+            raise ValueError("its format is neither 1.0 nor 2.0")
+        shape, by_columns, dtype = _VERSIONS[version](file)
     except (SyntaxError, TokenError, TypeError, MemoryError, RecursionError) as error:  # of Python's parser
         raise ValueError(f"its header cannot be understood: {type(error).__name__}") from error
+    lengths = [max(1, length) for length in shape]  # an array without rows may say anything of them
+    too_large = math.prod(lengths) * max(1, dtype.itemsize) >= 1 << 63
+    if too_large or any(isinstance(length, bool) or length < 0 for length in shape):
+        raise ValueError(f"its shape is {shape}")
+    return shape, by_columns, dtype
+
+
+def _sized_header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """What `read_header` returns of a file of `size` bytes. Raises ValueError unless it holds just that, of numbers."""
+    shape, by_columns, dtype = read_header(file)
     if dtype.kind not in "biuf":
         raise ValueError(f"it is of type {dtype}")
-    if any(isinstance(length, bool) or length < 0 for length in shape):
-        raise ValueError(f"its shape is {shape}")
     held = size - file.tell()
     need = math.prod(shape) * dtype.itemsize  # of Python's integers, which do not overflow
     if need != held:
         few = "few" if need > held else "many"  # rows that the header leaves out would be lost
         raise ValueError(f"its header says shape {shape} and type {dtype}, for which {held} bytes are too {few}")
-    return shape, fortran_order, dtype
+    return shape, by_columns, dtype
 
 
 class NpyFile:
@@ -59,7 +58,7 @@ class NpyFile:
         self.path = path
         try:
             self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (open as long as this is)
-            self.shape, fortran, self.dtype = read_header(self._file, os.fstat(self._file.fileno()).st_size)
+            self.shape, fortran, self.dtype = _sized_header(self._file, os.fstat(self._file.fileno()).st_size)
         except OSError as error:
             raise input_error(path, error) from error
         except ValueError as error:

@@ -97,7 +97,7 @@ def _lengths(arrays: Arrays, path: Path) -> np.ndarray:
 
 def _check_rows(arrays: Arrays, names: list[str], lengths: np.ndarray, path: Path) -> bool:
     """Whether actions have a row more than steps. Raises DatasetError where an array has another number of rows."""
-    steps = int(lengths.sum(dtype=np.int64))
+    steps = sum(lengths.tolist())  # of Python's integers, which do not overflow
     rows = steps + len(lengths)
     first = arrays["actions_0"].shape[:1]
     has_next = first == (rows,)

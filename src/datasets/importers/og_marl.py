@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.importers.ends import check_finite, check_flags, copied_note, kept_rows, terminal_flags
 from datasets.importers.options import stated_bounds
 from datasets.importers.source import Episode, Source
 from datasets.importers.vault import REQUIRED, Vault, leaves, open_vault, read_metadata
@@ -23,7 +24,6 @@ _BLOCK = 1 << 24  # bytes read at once
 
 @dataclass
 class _Tally:
-    steps: int = 0
     reward: float = 0.0
     copied: int = 0
     cut: int = 0
@@ -87,6 +87,9 @@ def _episodes(vault: Vault, tally: _Tally) -> Iterator[Episode]:
         for start in range(0, vault.n_rows, step):
             stop = min(start + step, vault.n_rows)
             block = {key: vault.rows(key, stream, start, stop) for key in vault.stores}
+            for key in ("terminals", "truncations", "infos.legals"):
+                if key in block:
+                    check_flags(block[key], key, str(vault.folder), start)
             kept = {key: np.concatenate([kept[key], block[key]]) if kept else block[key] for key in block}
             ends = _ends(kept)
             begin = 0
@@ -98,10 +101,7 @@ def _episodes(vault: Vault, tally: _Tally) -> Iterator[Episode]:
         if len(kept.get("rewards", ())):
             yield from _episode(vault, kept, 0, len(kept["rewards"]), first, stream, tally)
     if tally.copied:
-        tally.notes.append(
-            f"{tally.copied} episodes end by a terminal whose next observation was not recorded: a copy of the last "
-            "one is their final row, from which nothing is learned"
-        )
+        tally.notes.append(copied_note(tally.copied))
     if tally.cut:
         tally.notes.append(
             f"{tally.cut} episodes were cut: their last recorded observation is their final row, so that step is left "
@@ -111,10 +111,10 @@ def _episodes(vault: Vault, tally: _Tally) -> Iterator[Episode]:
 
 def _ends(rows: Mapping[str, np.ndarray]) -> np.ndarray:
     """Whether an episode ends with a row, (rows,) bool."""
-    ends = (rows["terminals"] != 0).all(1)
+    ended = rows["terminals"] != 0  # (rows, N): of each agent
     if "truncations" in rows:
-        ends |= (rows["truncations"] != 0).all(1) | ((rows["terminals"] != 0) | (rows["truncations"] != 0)).all(1)
-    return np.asarray(ends)
+        ended = ended | (rows["truncations"] != 0)
+    return np.asarray(ended.all(1))
 
 
 def _episode(
@@ -124,13 +124,14 @@ def _episode(
     of = f" of stream {stream}" if vault.n_streams > 1 else ""
     origin = f"rows {first + begin} to {first + end - 1}{of} of {vault.folder}"
     own = {key: array[begin:end] for key, array in rows.items()}
+    check_finite(own["rewards"], "rewards", origin)
     terminal = bool((own["terminals"][-1] != 0).all())
     if not terminal:
         tally.cut += 1
         tally.reward += float(own["rewards"][-1].mean())
         if end - begin < 2:
             return
-    index = np.minimum(np.arange(end - begin + terminal), end - begin - 1)
+    index = kept_rows(end - begin, terminal)
     tally.copied += terminal
     wrong = np.isneginf(own["observations"]) != vault.padded  # (L, N, O)
     if wrong.any():
@@ -145,10 +146,8 @@ def _episode(
         actions[-1] = 0
     reward = own["rewards"][index].astype(np.float64)
     reward[-1] = 0
-    terminated = np.zeros(len(index), np.uint8)
-    terminated[-2] = terminal
     arrays = {"obs": np.where(vault.padded, 0, own["observations"])[index], "actions": actions, "reward": reward,
-              "terminated": terminated}  # fmt: skip
+              "terminated": terminal_flags(len(index), terminal)}  # fmt: skip
     arrays |= {"state": own["infos.state"][index]} if "infos.state" in own else {}
     arrays |= {"avail_actions": (own["infos.legals"] != 0)[index]} if vault.discrete else {}
     yield Episode(arrays, not terminal, origin)

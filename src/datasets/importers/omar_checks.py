@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from datasets.importers.ends import check_flags
 from datasets.importers.omar_files import Folder
 from datasets.importers.replay import Transitions, prey_is, replayed, too_many, wrong_observations, wrong_rewards
 from envs.mpe.tasks import TASKS
@@ -41,6 +42,7 @@ def check_ends(folder: Folder, rows: slice, obs: np.ndarray, following: np.ndarr
         )
     for agent in range(folder.task.n_agents):
         file = folder.files[f"dones_{agent}"]
+        check_flags(file[rows], f"dones_{agent}", str(file.path), rows.start)
         done = file[rows].reshape(-1) != 0  # (R,)
         early = done & (np.arange(1, len(done) + 1) % length != 0)
         if early.any():

@@ -94,6 +94,8 @@ def open_folder(folder: Path) -> Folder:
     """Open a folder's files. Raises DatasetError where one is missing or does not fit the others."""
     first = _need(folder, "obs_0")
     task = task_of(folder, first.shape[1:])
+    if not len(first):
+        raise DatasetError(f"{first.path} has no row; fetch the folder anew")
     files: dict[str, NpyFile] = {}
     shapes = {"obs": (task.obs,), "next_obs": (task.obs,), "acs": (task.action,), "rews": (), "dones": ()}
     for agent in range(task.n_agents):

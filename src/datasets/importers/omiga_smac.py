@@ -15,6 +15,7 @@ import numpy as np
 import torch as th
 
 from datasets.faults import input_error
+from datasets.importers.ends import check_flags, copied_note, kept_rows, terminal_flags
 from datasets.importers.padded_files import natural
 from datasets.importers.source import Episode, Source
 from utils.errors import DatasetError, printable
@@ -178,10 +179,7 @@ def _episodes(files: list[Path], to_go: bool, first: Mapping[str, np.ndarray], n
         if episode is not None:
             yield episode
     if tally.copied:
-        notes.append(
-            f"{tally.copied} episodes end by a terminal whose next observation was not recorded: a copy of the last "
-            "one is their final row, from which nothing is learned"
-        )
+        notes.append(copied_note(tally.copied))
     if tally.cut:
         notes.append(f"{tally.cut} episodes were cut: their last step, whose next observation is missing, is left out")
 
@@ -199,30 +197,37 @@ def _episode(parts: Mapping[str, np.ndarray], to_go: bool, file: Path, tally: _T
                 "--rewards raw"
             )
         reward[:-1] -= reward[1:]
-    terminal = bool((parts["done"][-1] != 0).all())
+    for part in ("done", "avail"):
+        check_flags(parts[part], part, str(file))
+    ended = (parts["done"] != 0).all(axis=(1, 2))  # (steps,)
+    if ended[:-1].any():
+        raise DatasetError(
+            f"{file}: 'done' is 1 for all agents on row {int(np.argmax(ended))}, before the last row; one file must "
+            "hold one episode"
+        )
+    terminal = bool(ended[-1])
     tally.copied += terminal
     tally.cut += not terminal
     if not terminal and n_steps < 2:
         return None
-    index = np.minimum(np.arange(n_steps + terminal), n_steps - 1)
+    index = kept_rows(n_steps, terminal)
     reward = reward[index]
     reward[-1] = 0
     actions = np.array(parts["action"])[index]  # (L + 1, N, 1)
     if actions.dtype.kind == "f":
-        if (actions != np.floor(actions)).any():
-            row = int(np.argwhere(actions != np.floor(actions))[0][0])
+        wrong = (actions != np.floor(actions)) | ~np.isfinite(actions)
+        if wrong.any():
+            row = int(np.argwhere(wrong)[0][0])
             raise DatasetError(f"{file}: 'action' is no whole number on row {row}")
         actions = actions.astype(np.int64)
     if terminal:
         actions[-1] = 0
-    terminated = np.zeros(len(index), np.uint8)
-    terminated[-2] = terminal
     arrays = {
         "obs": parts["obs"][index],
         "state": parts["state"][index].reshape(len(index), -1),
         "actions": actions,
         "avail_actions": parts["avail"][index] != 0,
         "reward": reward,
-        "terminated": terminated,
+        "terminated": terminal_flags(len(index), terminal),
     }
     return Episode(arrays, not terminal, str(file))

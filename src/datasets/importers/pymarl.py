@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.importers.ends import check_finite, check_flags, copied_note, kept_rows, terminal_flags
 from datasets.importers.options import stated_bounds, whole_number
 from datasets.importers.padded_files import PaddedFile, blocks, exported_card, open_padded, open_parts
 from datasets.importers.source import Episode, Source
@@ -178,10 +179,7 @@ def _episodes(parts: list[Path], layout: _Layout, notes: list[str]) -> Iterator[
                     yield _episode(rows, layout, f"episode {start + index} of {part}", known)
     tally = layout.tally
     if tally.copied:
-        notes.append(
-            f"{tally.copied} episodes end by a terminal whose next observation was not recorded: a copy of the last "
-            "one is their final row, from which nothing is learned"
-        )
+        notes.append(copied_note(tally.copied))
     if tally.lost:
         notes.append(
             f"{tally.lost} episodes have a reward on their last row, whose next observation was not recorded: that "
@@ -193,9 +191,10 @@ def _episode(rows: dict[str, np.ndarray], layout: _Layout, origin: str, known: b
     """One episode from its padded rows (T, ...)."""
     n_filled = _filled(rows["filled"][:, 0], origin)
     ends = rows[layout.end][:n_filled, 0]
-    if not np.isin(ends, (0, 1)).all():
-        row = int(np.argmax((ends != 0) & (ends != 1)))
-        raise DatasetError(f"{origin}: '{layout.end}' is {ends[row]:g} on row {row}; it must be 0 or 1")
+    check_flags(ends, layout.end, origin)
+    if "avail_actions" in rows:
+        check_flags(rows["avail_actions"][:n_filled], "avail_actions", origin)
+    check_finite(rows["reward"][:n_filled], "reward", origin)
     flagged = np.flatnonzero(ends)
     first = int(flagged[0]) if len(flagged) else None
     if first is not None and first < n_filled - 2:
@@ -204,7 +203,7 @@ def _episode(rows: dict[str, np.ndarray], layout: _Layout, origin: str, known: b
             "last or the last but one of them"
         )
     copied = first == n_filled - 1
-    index = np.minimum(np.arange(n_filled + copied), n_filled - 1)  # of the rows to take
+    index = kept_rows(n_filled, copied)
     if len(index) < 2:
         raise DatasetError(f"{origin}: 'filled' has one row; an episode has a step and the row after it")
     taken = [key for key in ("obs", "state", "avail_actions") if key in rows]
@@ -215,9 +214,9 @@ def _episode(rows: dict[str, np.ndarray], layout: _Layout, origin: str, known: b
         layout.tally.lost += 1
         layout.tally.lost_sum += float(reward[-1].mean())
     reward[-1] = 0
-    terminated = np.zeros(len(index), np.uint8)
-    terminated[-2] = first is not None
     actions = _checked_actions(rows, n_filled, layout, origin)[index]
+    if "actions_onehot" in rows and layout.discrete:
+        _check_onehot(rows["actions_onehot"][index[:-1]], actions[:-1], origin)
     if known is None:
         known = not copied and _last_action_known(rows, n_filled - 1, layout)
         if not known:
@@ -225,7 +224,7 @@ def _episode(rows: dict[str, np.ndarray], layout: _Layout, origin: str, known: b
     arrays |= {
         "actions": actions,
         "reward": np.broadcast_to(reward, (len(index), layout.n_agents)),
-        "terminated": terminated,
+        "terminated": terminal_flags(len(index), first is not None),
     }
     return Episode(arrays, known, origin)
 
@@ -247,6 +246,17 @@ def _checked_actions(rows: Mapping[str, np.ndarray], n_filled: int, layout: _Lay
     if wrong.any():
         raise DatasetError(f"{origin}: 'actions' is no whole number on row {int(np.argwhere(wrong)[0][0])}")
     return actions.astype(np.int64)
+
+
+def _check_onehot(onehot: np.ndarray, actions: np.ndarray, origin: str) -> None:
+    """Raise DatasetError where one-hot actions (L, N, n) are others than the actions (L, N, 1); all zeros are none."""
+    wrong = onehot.any(axis=2) & (onehot.argmax(axis=2) != actions[..., 0])  # (L, N)
+    if wrong.any():
+        row, agent = (int(index) for index in np.argwhere(wrong)[0])
+        raise DatasetError(
+            f"{origin}: 'actions' of agent {agent} is {actions[row, agent, 0]} on row {row} and 'actions_onehot' says "
+            f"{onehot[row, agent].argmax()}, so one of the columns is shifted or of other data"
+        )
 
 
 def _last_action_known(rows: Mapping[str, np.ndarray], last: int, layout: _Layout) -> bool:

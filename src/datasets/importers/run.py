@@ -67,7 +67,12 @@ def open_source(name: str, path: Path, options: Mapping[str, Any]) -> Source:
             card[key] = options[key]
     if options.get("env") is not None or options.get("env_args") is not None:
         card["environment"] = _environment(card, options)
-    return dataclasses.replace(source, card=card)
+    episodes = source.episodes
+    if name != "omar" and (card.get("environment") or {}).get("env") == "mpe":  # omar replays its files itself
+        from datasets.importers.replay_stream import checked_stream  # simulators, which other data do without
+
+        episodes = checked_stream(episodes, card, path, source.notes)
+    return dataclasses.replace(source, card=card, episodes=episodes)
 
 
 def probe(path: Path) -> list[str]:

@@ -1,5 +1,6 @@
 """AlberDICE's buffers: what an import keeps, which terminals it corrects, what it refuses."""
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from dataset import main
 from datasets.dataset import OfflineDataset, read_dataset
+from datasets.importers import alberdice
 from datasets.importers.alberdice import import_alberdice
 from envs.bridge import BridgeEnv, bridge_tables
 from envs.matrix_game import MatrixGameEnv
@@ -77,7 +79,10 @@ def put(index: tuple, value: float) -> Callable[[np.ndarray], None]:
         (change("state", lambda a: a[..., :7]), r"obs.npy has shape \(2, 11, 2, 8\); .* must be \(2, 11, 2, 7\)"),
         (change("filled", put((0, 3), 0)), "filled.npy must be ones from each episode's first row on"),
         (change("filled", put((0,), 0)), "filled.npy must be ones from each episode's first row on"),
-        (change("actions", put((0, 0, 0), 5)), "actions.npy must hold whole numbers from 0 to 4"),
+        (change("actions", put((0, 2, 0), 5)), r"actions.npy must hold .* from 0 to 4 \(row 2 of episode 0\)"),
+        (change("obs", put((1, 2, 0), np.nan)), "episode 1 of .*: obs holds a value that is not finite .* on row 2"),
+        (change("avail_actions", put((1, 2, 0), 2)), "episode 1 of .*avail_actions.npy: 'avail_actions' is 2 on row 2"),
+        (change("terminated", put((1, 9), 2)), "episode 1 of .*terminated.npy: 'terminated' is 2 on row 9"),
         (change("terminated", put((1, 2), 1)), "is 1 at row 2 of episode 1, whose last step is row 9"),
         (change("terminated", put((0, 7), 0)), "is 0 at the end of episode 0, which has both agents on their goals"),
         (change("state", put((0, 8, 0), 1)), "is 1 at the end of episode 0, which has an agent off its goal before"),
@@ -92,6 +97,22 @@ def test_a_malformed_folder_is_one_sentence(damage: Callable[[Path], None], mess
         import_alberdice(folder, tmp_path / "out.h5")
     assert "\n" not in str(raised.value) and str(folder) in str(raised.value)
     assert not (tmp_path / "out.h5").exists()
+
+
+def test_episodes_go_through_memory_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = bridge_folder(tmp_path)
+    for file in folder.glob("*.npy"):
+        np.save(file, np.tile(np.load(file), (3000, *[1] * (np.load(file).ndim - 1))))
+    size = sum(file.stat().st_size for file in folder.glob("*.npy"))
+    monkeypatch.setattr(alberdice, "_BLOCK", 1 << 16)
+    tracemalloc.start()
+    source = alberdice.IMPORTER.open(folder, {})
+    n_steps = sum(len(episode.arrays["reward"]) - 1 for episode in source.episodes)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n_steps % 3000 == 0 and peak < 0.05 * size
+    assert source.notes == ["3000 time limits were flagged as terminals and are none now; 3000 terminals"]
+    assert source.card["made_by"] == {"time_limits_corrected": 3000}
 
 
 @pytest.mark.parametrize(

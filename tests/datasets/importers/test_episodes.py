@@ -245,6 +245,10 @@ def rewritten(**changes: Any) -> Callable[[Path], None]:
         (rewritten(observations=np.zeros(3)), "log.npz holds the array 'observations'; "),
         (rewritten(reward=np.zeros(8)), r"log.npz: reward has shape \(8,\); by lengths it must have 9 rows"),
         (rewritten(lengths=np.array([3, 0, 6])), "log.npz: lengths must hold at least one whole number of steps"),
+        (
+            rewritten(lengths=np.array([2**62, 2**62, 2**63 + 9], np.uint64)),
+            "by lengths it must have 18446744073709551625",
+        ),
         (rewritten(terminated=np.array([0, 1])), "log.npz: terminated has 2 entries, lengths 3"),
         (rewritten(obs_0=np.full((12, 3), np.inf)), "log.npz: episode 0: obs holds a value that is not finite"),
         (rewritten(obs_0=np.asfortranarray(np.full((12, 3), np.nan))), "log.npz: episode 0: obs holds a value that"),

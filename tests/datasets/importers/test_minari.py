@@ -220,6 +220,8 @@ def bomb(file: h5py.File) -> None:
         (swap("episode_1/observations/a", lambda a: a[1:]), "episode_1 of .*: 'observations/a' has 5 rows beside 5"),
         (swap("episode_1/truncations", lambda a: a[1:]), "episode_1 of .*: 'truncations' has 4 rows beside 5 rewards"),
         (swap("episode_1/terminations", lambda a: a | True), "episode_1 of .*: 'terminations' is 1 on row 0, before"),
+        (swap("episode_1/terminations", lambda a: a * 0.5), "'terminations' is 0.5 on row 4; it must be 0 or 1"),
+        (metadata(total_episodes=3), "main_data.hdf5 holds 2 episodes and its metadata.json says 3"),
         (swap("episode_1/rewards", lambda a: a * np.nan), "episode_1 of .*: reward holds a value that is not finite"),
         (swap("episode_1/observations/a", lambda a: a / 0), "episode_1 of .*: obs holds a value .* on row 0"),
         (swap("episode_1/actions/a", lambda a: a + 9), "episode_1 of .*: actions leaves the dataset card's bounds on"),

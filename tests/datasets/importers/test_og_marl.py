@@ -129,11 +129,20 @@ def test_long_vaults_are_read_in_blocks(ts: Any, tmp_path: Path, monkeypatch: py
         ),
         (
             lambda a: a["rewards"].__setitem__((0, 4), np.nan),
-            "rows 3 to 6 of .*: reward holds a value that is not",
+            "rows 3 to 6 of .*: 'rewards' holds a value that is not",
         ),
         (lambda a: a["observations"].__setitem__((0, 4), np.inf), "rows 3 to 6 of .*: obs holds a value .* on row 1"),
         (lambda a: a["actions"].__setitem__((0, 4), 5), r"rows 3 to 6 of .*: actions is not in 0..4 on row 1"),
         (lambda a: a["infos.legals"].__setitem__((0, 4), 0), "rows 3 to 6 of .*: actions was not available"),
+        (lambda a: a["rewards"].__setitem__((0, 8), np.inf), "rows 7 to 8 of .*: 'rewards' holds a value .* on row 1"),
+        (
+            lambda a: a.update(terminals=np.where(np.arange(9) == 4, np.nan, 0)[None, :, None].repeat(2, 2)),
+            "vault: 'terminals' is nan on row 4; it must be 0 or 1",
+        ),
+        (
+            lambda a: a.update({"infos.legals": a["infos.legals"] * np.float32(0.5)}),
+            "'infos.legals' is 0.5 on row 0",
+        ),
     ],
 )
 def test_malformed_vaults_are_one_sentence(

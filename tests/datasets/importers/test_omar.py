@@ -188,6 +188,8 @@ def becomes(name: str, edit: Callable[[np.ndarray], np.ndarray]) -> Callable[[Fi
         (put("obs_1", (7, 5), np.nan), "obs_1.npy holds a value that is not finite on row 7"),
         (put("rews_2", 299, np.inf), "rews_2.npy holds a value that is not finite on row 299"),
         (put("acs_2", (30, 1), 1.5), "rows 25 to 49: actions leaves .* on row 5: agent 2 has 1.5 in dimension 1"),
+        (put("dones_1", 24, np.nan), "dones_1.npy: 'dones_1' is nan on row 24; it must be 0 or 1"),
+        (lambda files: files.update({name: a[:0] for name, a in files.items()}), "obs_0.npy has no row"),
         (lacks("rews_1"), "rews_1.npy is missing; such a folder holds obs, acs, rews, next_obs, dones of every agent"),
         (lacks("obs_0"), "obs_0.npy is missing"),
         (becomes("acs_1", lambda a: a[:-1]), "acs_1.npy has 299 rows and obs_0.npy 300"),

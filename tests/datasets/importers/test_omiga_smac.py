@@ -134,6 +134,13 @@ def swap(index: int, value: Any) -> Callable[[list[Any]], Any]:
         (swap(2, ["left"]), "'action' of agent 1 on row 2 is no list of 1 numbers"),
         (swap(2, [0.5]), "'action' is no whole number on row 2"),
         (swap(2, [7]), "episode2.pt: actions is not in 0..2 on row 2"),
+        (swap(2, [float("inf")]), "episode2.pt: 'action' is no whole number on row 2"),
+        (swap(4, 2), "episode2.pt: 'done' is 2 on row 2; it must be 0 or 1"),
+        (swap(5, [1, 1, float("nan")]), "episode2.pt: 'avail' is nan on row 2; it must be 0 or 1"),
+        (
+            lambda agents: [agent[1].__setitem__(4, True) for agent in agents] and None,
+            "episode2.pt: 'done' is 1 for all agents on row 1, before the last row",
+        ),
         (swap(5, [0, 0, 0]), "episode2.pt: actions was not available by avail_actions on row 2"),
         (swap(3, [float("nan")]), "episode2.pt: reward holds a value that is not finite .* on row 2"),
         (

@@ -185,8 +185,16 @@ DAMAGE: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
         "and 'actions_onehot' in .* have other numbers of actions",
     ),
     (edit("obs", (1, 2), np.nan), "episode 1 of .*: obs holds a value that is not finite .* on row 2"),
-    (edit("reward", (1, 2), np.inf), "episode 1 of .*: reward holds a value that is not finite .* on row 2"),
-    (edit("actions", (1, 2), 5), r"episode 1 of .*: actions is not in 0..4 on row 2"),
+    (edit("reward", (1, 2), np.inf), "episode 1 of .*: 'reward' holds a value that is not finite on row 2"),
+    (
+        lambda arrays: (arrays.pop("actions_onehot"), edit("actions", (1, 2), 5)(arrays)),
+        r"episode 1 of .*: actions is not in 0..4 on row 2",
+    ),
+    (
+        replace("actions_onehot", lambda a: np.roll(a, 1, axis=1)),
+        "'actions' of agent . is . on row . and 'actions_onehot' says ., so one of the columns is shifted",
+    ),
+    (edit("avail_actions", (1, 2, 0, 0), 2), "episode 1 of .*: 'avail_actions' is 2 on row 2; it must be 0 or 1"),
     (edit("avail_actions", (1, 2), 0), "episode 1 of .*: actions was not available by avail_actions on row 2"),
     (edit("filled", (1, 2), 0), "episode 1 of .*: 'filled' must be ones from the first row on, then zeros"),
     (edit("filled", (1,), 0), "episode 1 of .*: 'filled' must be ones"),

@@ -1,0 +1,132 @@
+"""A replay of what any importer reads, where its card names one of our particle tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.importers.omar_files import TASKS as OMARS
+from datasets.importers.replay import Transitions, replayed, too_many, wrong_observations, wrong_rewards
+from datasets.importers.source import Episode
+from envs.mpe.tasks import TASKS
+from utils.errors import DatasetError
+
+_SAMPLE = 500
+_PER_EPISODE = 8
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A logged step and the actions (3, N, A) before it, on it and after it."""
+
+    obs: np.ndarray
+    actions: np.ndarray
+    reward: np.ndarray
+    next_obs: np.ndarray
+    row: int
+    origin: str
+
+
+@dataclass
+class _Sample:
+    """Steps drawn from a stream, all with the same chance."""
+
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+    steps: list[_Step] = field(default_factory=list)
+    offered: int = 0
+
+    def offer(self, episode: Episode) -> None:
+        arrays = episode.arrays
+        inner = np.arange(1, len(arrays["reward"]) - 2)  # steps that have a step before and after them
+        for row in self.rng.permutation(inner)[:_PER_EPISODE].tolist():
+            self.offered += 1
+            place = len(self.steps) if len(self.steps) < _SAMPLE else int(self.rng.integers(self.offered))
+            if place < _SAMPLE:
+                step = _Step(
+                    arrays["obs"][row].copy(), arrays["actions"][row - 1 : row + 2].copy(),
+                    arrays["reward"][row].copy(), arrays["obs"][row + 1].copy(), row, episode.origin,
+                )  # fmt: skip
+                self.steps[place : place + 1] = [step]
+
+    def transitions(self, shift: int = 0) -> Transitions:
+        """The steps with their own actions, or with those of the step before (-1) or after (1) each."""
+        stacked = [np.stack([getattr(step, key) for step in self.steps]) for key in ("obs", "reward", "next_obs")]
+        actions = np.stack([step.actions[1 + shift] for step in self.steps])  # (R, N, A)
+        return Transitions(stacked[0], actions, stacked[1], stacked[2], np.array([step.row for step in self.steps]))
+
+
+def checked_stream(
+    episodes: Iterator[Episode], card: Mapping[str, Any], path: Path, notes: list[str]
+) -> Iterator[Episode]:
+    """The same episodes; after the last one a sample of their steps is replayed, and the notes say so.
+
+    Nothing is replayed where the card names no particle task of ours, or the rows are not those of its learning agents.
+    Raises DatasetError where steps lead to other observations, pay otherwise, or end in terminals, which no such task
+    has.
+    """
+    environment = card.get("environment") or {}
+    arguments = environment.get("env_args") or {}
+    key, prey = arguments.get("key"), arguments.get("prey")
+    if environment.get("env") != "mpe" or key not in TASKS or arguments.get("control", "predators") != "predators":
+        yield from episodes
+        return
+    sample, judged = _Sample(), card.get("action_space") == "continuous"
+    for episode in episodes:
+        judged = judged and episode.arrays["obs"].shape[1:] == (3, _width(key))
+        if judged:
+            flags = episode.arrays["terminated"]
+            if flags.any():
+                raise DatasetError(
+                    f"{episode.origin or path}: terminated is 1 on row {int(np.argmax(flags))}, and {key} has no "
+                    "terminals, so the column is shifted or of other data"
+                )
+            sample.offer(episode)
+        yield episode
+    if not judged or not sample.steps:
+        return
+    if prey is not None and not Path(prey).is_file():
+        notes.append(f"nothing was replayed, as the prey's file {prey} is not here")
+        return
+    _judge(sample, str(key), prey, path)
+    notes.append(f"{len(sample.steps)} transitions were replayed in the simulator and lead to the logged ones")
+
+
+def _width(key: str) -> int:
+    """Numbers that a learning agent of the task sees."""
+    return next(task.obs for task in OMARS if task.key == key)
+
+
+def _judge(sample: _Sample, key: str, prey: str | None, path: Path) -> None:
+    """Raise DatasetError where too many of the steps differ from what the simulator makes of them."""
+    own = sample.transitions()
+    found, paid = replayed(key, own, prey)
+    forests = len(TASKS[key].forests)
+    wrong = wrong_observations(found, own.next_obs, forests)
+    if too_many(wrong):
+        step = sample.steps[int(np.argmax(wrong))]
+        head = f"{step.origin or path}: obs on row {step.row + 1} is not what obs and actions lead to in {key}"
+        for shift, how in ((1, "late"), (-1, "early")):
+            moved = sample.transitions(shift)
+            if not too_many(wrong_observations(replayed(key, moved, prey)[0], own.next_obs, forests)):
+                raise DatasetError(f"{head}; those of row {step.row + shift} do, so actions stand one row too {how}")
+        share = f"{int(wrong.sum())} of {len(wrong)} replayed rows differ"
+        more = "" if key == "simple_spread" else ", or another prey was chased: name it as prey in --env-args"
+        raise DatasetError(f"{head} ({share}), so a column is shifted or of other data{more}")
+    team = own.reward == own.reward[:, :1]
+    choices = [paid]
+    if team.all():  # of the team: the mean over agents, their sum, or the first one's
+        choices += [np.repeat(each[:, None], 3, axis=1) for each in (paid.mean(1), paid.sum(1), paid[:, 0])]
+    unpaid = min((wrong_rewards(each, own.reward) for each in choices), key=np.sum)
+    if too_many(unpaid):
+        index = int(np.argmax(unpaid))
+        agent = int(np.argmax(np.abs(paid - own.reward)[index]))
+        step = sample.steps[index]
+        raise DatasetError(
+            f"{step.origin or path}: reward of agent {agent} is {own.reward[index, agent]:g} on row {step.row}, and "
+            f"{key} pays {paid[index, agent]:g} there ({int(unpaid.sum())} of {len(unpaid)} rows differ), so the "
+            "column is shifted or of other data"
+        )
