@@ -11,10 +11,11 @@ highest final score counts, and its values are used on all four datasets. Learni
 
 Lengths: 5 000 updates of 256 rows; for conservative Q-learning, whose updates cost several times as much, SPaCQL's
 cheap schedule of 2 000 updates of 2 048 rows with two samples, and for OMAR, the slowest, 2 000 of 512 with four. Draws
-run for half as long. The files' values hold for every other key (`tuned=none`).
+run for half as long; one that diverges has no score. The files' values hold for every other key (`tuned=none`).
 """
 
 import argparse
+import math
 import random
 import sys
 from pathlib import Path
@@ -114,14 +115,14 @@ def grid(algorithm: str, datasets: list[str], groups: list[dict[str, Any]], shar
 
 
 def best_draw(algorithm: str, results: str) -> tuple[dict[str, Any], float]:
-    """The draw with the highest final score among the runs found, and that score."""
+    """The draw with the highest final score among the runs found, and that score; a run that broke off has none."""
     scores: list[float] = []
     runs = [run for run in read_places([results]).runs if run.algorithm == algorithm]
     for draw in draws(algorithm):
         mine = [run for run in runs if all(text_of(flat(run.config)[k]) == text_of(v) for k, v in draw.items())]
-        if len(mine) != 1:
+        if len(mine) > 1:
             raise SystemExit(f"{results} has {len(mine)} runs of {algorithm} with {draw}, where there should be one")
-        scores.append(mine[0].final["normalised score"])
+        scores.append(mine[0].final["normalised score"] if mine else -math.inf)
     return draws(algorithm)[scores.index(max(scores))], max(scores)
 
 
