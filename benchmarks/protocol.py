@@ -123,6 +123,8 @@ def best_draw(algorithm: str, results: str) -> tuple[dict[str, Any], float]:
         if len(mine) > 1:
             raise SystemExit(f"{results} has {len(mine)} runs of {algorithm} with {draw}, where there should be one")
         scores.append(mine[0].final["normalised score"] if mine else -math.inf)
+    if max(scores) == -math.inf:
+        raise SystemExit(f"{results} has no run of {algorithm}'s draws that ended; do these first")
     return draws(algorithm)[scores.index(max(scores))], max(scores)
 
 

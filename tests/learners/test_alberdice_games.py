@@ -11,9 +11,10 @@ import torch as th
 
 from datasets.sources.bridge import generate_bridge
 from datasets.sources.xor import generate_xor
-from envs.bridge import STARTS, bridge_tables, state_index
+from envs.bridge import bridge_tables
 from loops.offline import OfflineTraining
 from tests.learners.test_comadice_games import earned, probabilities, trained
+from tests.test_benchmarks import load
 
 # Few and large steps, and an alpha that falls quickly from the payoffs' size on.
 XOR_KEYS: dict[str, Any] = {
@@ -26,7 +27,7 @@ BRIDGE_KEYS: dict[str, Any] = {
     "t_max": 1000, "alpha_start": 0.3, "alpha_finish": 0.03, "alpha_anneal_time": 700, "start_states": "data",
     "gradient_penalty": 0.0, "conservative": 0.0,
 }  # fmt: skip
-OPTIMUM, LIMIT = -1.23545, 50
+OPTIMUM = -1.23545
 
 
 def bridge_policies(training: OfflineTraining) -> np.ndarray:
@@ -37,19 +38,6 @@ def bridge_policies(training: OfflineTraining) -> np.ndarray:
         outputs, _ = agent(seen, agent.init_hidden())
     policies: np.ndarray = outputs.double().softmax(-1).view(-1, 2, outputs.shape[-1]).numpy()
     return policies
-
-
-def expected_return(policies: np.ndarray) -> float:
-    """The expected return of policies (196, N, A) from the adjacent starts; the step that the limit cuts pays 0."""
-    tables = bridge_tables()
-    joint = np.einsum("si,sj->sij", policies[:, 0], policies[:, 1]).reshape(len(policies), -1)  # (196, 25)
-    there, total = np.zeros(len(policies)), 0.0
-    there[state_index(STARTS[True])] = 1.0
-    for _ in range(LIMIT - 1):
-        taken = there[:, None] * joint  # (196, 25)
-        total += float((taken * tables.reward).sum())
-        there = np.bincount(tables.next_state.ravel(), (taken * ~tables.done).ravel(), len(there))
-    return total
 
 
 def greedy(policies: np.ndarray) -> np.ndarray:
@@ -71,5 +59,6 @@ def test_bridges_optimum_is_reached_from_the_mix(tmp_path: Path) -> None:
     """Greedily, and nearly so by sampled actions: the agents agree on who yields."""
     generate_bridge("mix", tmp_path / "mix.h5", episodes=1000)
     policies = bridge_policies(trained(tmp_path, "alberdice", "bridge", tmp_path / "mix.h5", **BRIDGE_KEYS))
+    expected_return = load("games").bridge_return
     assert expected_return(greedy(policies)) == pytest.approx(OPTIMUM, abs=1e-4)
     assert expected_return(policies) > -2

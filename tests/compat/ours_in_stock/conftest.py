@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,15 +59,20 @@ def planned_once(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.fixture(scope="session")
 def runs(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Launcher:
-    """Every run, made once, also where several processes test."""
+    """Every run."""
+    return made_once(f"stock-{kind}", tmp_path_factory, lambda launcher: make_runs(kind, launcher))
+
+
+def made_once(name: str, tmp_path_factory: pytest.TempPathFactory, make: Callable[[Launcher], None]) -> Launcher:
+    """The runs that `make` launches, in a folder of this name: made once, also where several processes test."""
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"stock-{kind}"
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         launcher = Launcher(folder)
         if not launcher.restore():
-            make_runs(kind, launcher)
+            make(launcher)
             launcher.save()
     return launcher
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-
 import numpy as np
 import pytest
 import torch as th
 
 from stock import plug, plug_into
-from tests.compat.ours_in_stock.conftest import COUNTING, OFFLINE
+from tests.compat.ours_in_stock.conftest import COUNTING, OFFLINE, made_once
 from tests.compat.ours_in_stock.stand_in import Launcher, build, write_tiny_dataset
 
 pytestmark = pytest.mark.slow  # the fixture trains in checkouts
@@ -23,28 +20,24 @@ RUNS = {**{alg: (alg, ()) for alg in LATER}, **MIXED}
 
 @pytest.fixture(scope="module")
 def later(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Launcher:
-    """The runs, made once, also where several processes test."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"later-{kind}"
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        launcher = Launcher(folder)
-        if not launcher.restore():
-            plugged = build(kind, folder / "plugged")
-            assert plug_into.main([str(plugged)]) == 0
-            data = f"dataset={write_tiny_dataset(folder / 'tiny.h5')}"
-            for name, (alg, own) in RUNS.items():
-                launcher.add(name, plugged, alg, *COUNTING, *UPDATES, data, *own)
-            for alg in ("icq", "omiga"):
-                launcher.add(f"{alg}-qmix", plugged, alg, *COUNTING, *UPDATES, data, "mixer=qmix")
-            launcher.launch()
-            for alg in LATER:
-                keys = ("evaluate=True", f"checkpoint_path='{launcher.models(alg)}'", "batch_size=4", "buffer_size=4")
-                launcher.add(f"evaluate-{alg}", plugged, alg, *COUNTING, *keys)
-            launcher.launch()
-            launcher.save()
-    return launcher
+    """Their runs, and evaluations of what was saved at the end."""
+    return made_once(f"later-{kind}", tmp_path_factory, lambda launcher: make_runs(kind, launcher))
+
+
+def make_runs(kind: str, launcher: Launcher) -> None:
+    """In a checkout that is plugged into."""
+    plugged = build(kind, launcher.folder / "plugged")
+    assert plug_into.main([str(plugged)]) == 0
+    data = f"dataset={write_tiny_dataset(launcher.folder / 'tiny.h5')}"
+    for name, (alg, own) in RUNS.items():
+        launcher.add(name, plugged, alg, *COUNTING, *UPDATES, data, *own)
+    for alg in ("icq", "omiga"):
+        launcher.add(f"{alg}-qmix", plugged, alg, *COUNTING, *UPDATES, data, "mixer=qmix")
+    launcher.launch()
+    for alg in LATER:
+        keys = ("evaluate=True", f"checkpoint_path='{launcher.models(alg)}'", "batch_size=4", "buffer_size=4")
+        launcher.add(f"evaluate-{alg}", plugged, alg, *COUNTING, *keys)
+    launcher.launch()
 
 
 @pytest.mark.parametrize("name", RUNS)
