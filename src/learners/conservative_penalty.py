@@ -30,8 +30,12 @@ class Rows(NamedTuple):
 
 
 class ConservativePenalty(Protocol):
-    """One penalty. reads_policies, reads_next: whether it needs the policies' outputs in these and in the next rows."""
+    """One penalty. reads_policies, reads_next: whether it needs the policies' outputs in these and in the next rows.
 
+    kinds: of continuous actions that it draws, `n_penalty_samples` of each; 0: it draws none.
+    """
+
+    kinds: int
     reads_policies: bool
     reads_next: bool
 
@@ -50,6 +54,7 @@ class ConservativePenalty(Protocol):
 class LogSumExp:
     """CFCQL's code for particles: a log-sum-exp over K uniform actions or, where discrete, over all available ones."""
 
+    kinds = 1
     reads_policies = reads_next = False
 
     def __init__(self, policy: Policy, args: SimpleNamespace) -> None:
@@ -73,6 +78,7 @@ class LogSumExpOfPolicies:
     actions are near those that a policy moves to.
     """
 
+    kinds = 3
     reads_policies = reads_next = True
 
     def __init__(self, policy: Policy, args: SimpleNamespace) -> None:
@@ -102,6 +108,7 @@ class LogSumExpOfPolicies:
 class PolicyExpectation:
     """Eq. 5 as printed: the expectation under each policy, of one action or of all with their probabilities."""
 
+    kinds = 0
     reads_policies, reads_next = True, False
 
     def __init__(self, policy: Policy, args: SimpleNamespace) -> None:

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from components.needs import row_bytes
 from components.scheme import Groups, Preprocess, Scheme, extend_scheme
+from learners.conservative_penalty import REGISTRY as penalty_REGISTRY
 from utils.keys import COUNT, Keys, inherited
 from utils.memory import memory_errors, require_memory
 from utils.shown_config import keys_read
@@ -90,11 +91,10 @@ def check_batch(args: SimpleNamespace, rows: int, scheme: Scheme, groups: Groups
     if args.burn_in:
         sizes.insert(1, f"burn_in={args.burn_in}")
     drawn = 0
-    kinds = {"logsumexp": 1, "logsumexp_policies": 3}.get(getattr(args, "cql_penalty", ""), 0)
-    if kinds and scheme["actions"]["dtype"].is_floating_point:
-        drawn = (
-            kinds * args.batch_size * args.n_penalty_samples * groups["agents"] * args.n_actions * 4
-        )  # for all rows at once
+    penalty = penalty_REGISTRY.get(getattr(args, "cql_penalty", ""))
+    if penalty is not None and penalty.kinds and scheme["actions"]["dtype"].is_floating_point:
+        samples = penalty.kinds * args.n_penalty_samples * groups["agents"]
+        drawn = args.batch_size * samples * args.n_actions * 4  # for all rows at once
     if drawn > hidden:  # else it is not at fault
         sizes.append(f"n_penalty_samples={args.n_penalty_samples}")
     need = args.batch_size * rows * row_bytes(scheme, groups) + hidden + drawn
