@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -35,6 +36,7 @@ def run(_run: Run, _config: Config, _log: logging.Logger, dataset: OfflineDatase
     # What is derived stays out of the Sacred configuration, where it would tell apart the seeds that a plot averages.
     settings = run_settings(_config, _log)
     th.set_float32_matmul_precision(settings.matmul_precision)
+    begun = time.process_time()
     logger = Logger(_log)
     if settings.use_tensorboard:
         logger.setup_tb(str(settings.results / "tb_logs" / settings.unique_token))
@@ -53,6 +55,7 @@ def run(_run: Run, _config: Config, _log: logging.Logger, dataset: OfflineDatase
         figures = loop_of(settings)(parts, logger, _run)
         if parts.evaluator is not None:
             parts.evaluator.keep_returns(_run)
+        _run.info["run"]["cpu_seconds"] = round(time.process_time() - begun, 1)
         return figures
     except SacredInterrupt:
         raise

@@ -67,6 +67,7 @@ def test_training_leaves_a_completed_run_a_checkpoint_and_a_curve(cli: CommandLi
     best = recorded["best_normalised_score"]["values"][0]
     assert (told["score"], told["best"]) == (round(entry["result"], 2), round(best, 2))
     assert told["score_is"] == "normalised score" and re.fullmatch(r"[0-9a-f]{10}(\+changes)?|unknown", told["commit"])
+    assert 0 < told["cpu_seconds"] < 100
     assert not list((run / "info.json").read_text().split("py/object")[1:])  # plain numbers, no pickled scalars
 
 

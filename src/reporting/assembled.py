@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from reporting import across
@@ -148,18 +148,26 @@ def _final(report: Report) -> Table:
 
 
 def _other_rules(report: Report) -> Table:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for group in report.groups:
         unit = report.units[group.task]
-        known = [run.seconds / 60 for run in group.runs if run.seconds is not None]
         rows.append((*_where(report, group), str(by_rule(group, "last ten", unit)), evaluations_averaged(group, unit),
-                     str(by_rule(group, "best", unit)), f"{statistics.fmean(known):.1f}" if known else ""))  # fmt: skip
-    head = ("data", "algorithm", "variant", "last ten", "of", "best*", "minutes a run")
+                     str(by_rule(group, "best", unit)), _minutes(run.seconds for run in group.runs),
+                     _minutes(run.cpu_seconds for run in group.runs)))  # fmt: skip
+    head: tuple[str, ...] = ("data", "algorithm", "variant", "last ten", "of", "best*", "minutes a run", "core-minutes")
+    if not any(row[-1] for row in rows):  # runs of earlier releases
+        head, rows = head[:-1], [row[:-1] for row in rows]
     notes = [
         "last ten: mean of the newest evaluations; `of` says how many there were.",
         "*best: the best evaluation of each run. It looks at online returns, which an offline method has none of.",
     ]
     return _slim(Table("Other rules", head, rows, keys=3, notes=notes))
+
+
+def _minutes(seconds: Iterable[float | None]) -> str:
+    """The mean of what is known, in minutes."""
+    known = [value / 60 for value in seconds if value is not None]
+    return f"{statistics.fmean(known):.1f}" if known else ""
 
 
 def _variants(report: Report) -> Table:

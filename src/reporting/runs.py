@@ -33,6 +33,7 @@ class Run:
     """A completed training run. None: what its record does not tell.
 
     source: where it was read. checksum: the data's. sources: a digest of the code's files. seconds: from start to end.
+    cpu_seconds: of all its cores together, which a busy machine does not lengthen much.
     by_hand: keys that its command line set. declared: see `loops.declared`. final: the last evaluation, by unit.
     curves: metrics by name. times: seconds from the start to each evaluation. episodes: the return per agent of each
     episode of the last evaluation. reference: the returns that mean scores of 0 and of 100, `random` and `expert`.
@@ -57,6 +58,7 @@ class Run:
     times: tuple[float, ...] | None = None
     episodes: tuple[float, ...] | None = None
     reference: dict[str, float] | None = None
+    cpu_seconds: float | None = None
 
     def units(self) -> set[str]:
         """The units in which this run has a score."""

@@ -95,6 +95,7 @@ def _run(folder: Path, found: FinishedRun) -> Run:
         times=tuple(round((time - start).total_seconds(), 1) for time in scores["timestamps"]) if whole else None,
         episodes=tuple(_number(value) for value in kept["returns"]) if kept.get("returns") else None,
         reference=kept.get("reference"),
+        cpu_seconds=told.get("cpu_seconds") if whole else None,
     )
 
 

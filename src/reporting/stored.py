@@ -22,6 +22,7 @@ _TYPES: dict[str, Any] = {
     "source": str, "algorithm": str, "environment": str, "dataset": str, "seed": int, "final": dict, "curves": dict,
     "checksum": str, "started": str, "seconds": int | float, "commit": str, "sources": str, "command": str,
     "by_hand": list, "declared": dict, "times": list, "episodes": list, "reference": dict,
+    "cpu_seconds": int | float,
 }  # fmt: skip
 _NEEDED = ("source", "algorithm", "seed", "final", "curves")
 _NUMBERS = ("times", "episodes")

@@ -24,7 +24,8 @@ def make_run(
     folder: Path, seed: int = 1, scores: Sequence[float] = (0.0, 1.0, 2.0, 3.0), status: str = "COMPLETED", *,
     episodes: Sequence[float] | None = None, commit: str = "0123456789ab", sources: str | None = "s",
     checksum: str | None = "c", minute: int = 0, metrics: dict[str, Sequence[float]] | None = None,
-    given: Sequence[str] = (), raw: bool = False, command_given: str | None = None, **config: Any,
+    given: Sequence[str] = (), cpu_seconds: float | None = None, raw: bool = False,
+    command_given: str | None = None, **config: Any,
 ) -> Path:  # fmt: skip
     """A finished run's directory; `scores` are of its evaluations, 100 steps apart. raw: only returns are known."""
     folder.mkdir(parents=True)
@@ -44,6 +45,8 @@ def make_run(
         name: {"steps": steps[-1:], "values": [value], "timestamps": times[-1:]} for name, value in finals.items()
     }
     info: dict[str, Any] = {"run": {"declared": DECLARED, "checksum": checksum, "sources": sources}}
+    if cpu_seconds is not None:
+        info["run"]["cpu_seconds"] = cpu_seconds
     if command_given is not None:
         info["run"]["command"] = command_given
     if episodes is not None:

@@ -38,6 +38,18 @@ def test_a_group_s_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "looks at online returns" in out
 
 
+def test_the_time_of_one_core_is_shown_where_it_is_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path / "1", 1)
+    (row,) = rows(run_command(capsys, tmp_path)[1], "Other rules")
+    assert row["minutes a run"] == "1.0" and "core-minutes" not in row
+    for seed, seconds in ((2, 90.0), (3, 150.0)):
+        make_run(tmp_path / f"{seed}", seed, cpu_seconds=seconds)
+    (row,) = rows(run_command(capsys, tmp_path)[1], "Other rules")
+    assert (row["minutes a run"], row["core-minutes"]) == ("1.0", "2.0")
+    make_run(tmp_path / "4", 4, cpu_seconds=1e6, checkpoint_path="earlier")  # continued: its own part alone is no cost
+    assert rows(run_command(capsys, tmp_path)[1], "Other rules") == [row]
+
+
 def test_few_evaluations_say_how_many_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_run(tmp_path / "1", 1, [1.0, 3.0])
     (row,) = rows(run_command(capsys, tmp_path)[1], "Other rules")
