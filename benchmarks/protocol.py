@@ -4,6 +4,7 @@
     python src/search.py run --seeds 0-0 --config grids/draws-bc.yaml with local_results_path=results/draws
     python benchmarks/protocol.py finals grids results/draws       # grids/finals-ALGORITHM.yaml
     python src/search.py run --seeds 1-3 --config grids/finals-bc.yaml with local_results_path=results/finals
+    python benchmarks/protocol.py published grids                  # grids/published-ALGORITHM.yaml, for --seeds 1-3
 
 The ranges are the same for every dataset and were written down before the first run. A draw takes one value of each key
 by chance, from a generator seeded with the algorithm's name; no two draws of an algorithm are alike. The draw with the
@@ -12,6 +13,10 @@ highest final score counts, and its values are used on all four datasets. Learni
 Lengths: 5 000 updates of 256 rows; for conservative Q-learning, whose updates cost several times as much, SPaCQL's
 cheap schedule of 2 000 updates of 2 048 rows with two samples, and for OMAR, the slowest, 2 000 of 512 with four. Draws
 run for half as long; one that diverges has no score. The files' values hold for every other key (`tuned=none`).
+
+`published` runs the same lengths with the values that a method's authors chose: those of its file, or where they chose
+others for each dataset, those of `src/config/tuned`. Not for SPaCQL and its relatives, whose published values stand at
+the paper's length in docs/results/cooperative-navigation.md.
 """
 
 import argparse
@@ -87,6 +92,8 @@ RANGES: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
         {"alpha_cql": ALPHA_CQL, "omar_coef": [0.5, 0.7, 0.9, 1.0], "critic_lr": RATES, "actor_lr": RATES},
     ),
 }
+PER_DATASET = ("macql", "omar")  # their tuned files hold published values
+AT_PAPER_LENGTH = ("cfcql", "icql_qs", "spacql")
 
 
 def draws(algorithm: str) -> list[dict[str, Any]]:
@@ -104,18 +111,32 @@ def draws(algorithm: str) -> list[dict[str, Any]]:
     return found
 
 
+def common(algorithm: str, datasets: list[str], share: float) -> dict[str, Any]:
+    """What all runs of an algorithm have in common."""
+    settings = dict(RANGES[algorithm][0])
+    t_max = round(share * settings["t_max"])
+    settings |= {"t_max": t_max, "test_interval": t_max // EVALUATIONS, "save_model_interval": t_max}
+    return {"--config": [algorithm], "--env-config": ["mpe"], "dataset": datasets, **settings}
+
+
 def grid(algorithm: str, datasets: list[str], groups: list[dict[str, Any]], share: float) -> dict[str, Any]:
-    """A grid file of one algorithm; share: of the full length."""
-    common = dict(RANGES[algorithm][0])
-    common["t_max"] = round(share * common["t_max"])
-    common |= {"test_interval": common["t_max"] // EVALUATIONS, "save_model_interval": common["t_max"], "tuned": "none"}
-    search = {"--config": [algorithm], "--env-config": ["mpe"], "dataset": datasets, **common}
+    """A grid file of one algorithm's groups of values; share: of the full length."""
+    search = common(algorithm, datasets, share) | {"tuned": "none"}
     named = {f"draw{i}": [{key: value} for key, value in group.items()] for i, group in enumerate(groups)}
     return {"grid-search": search, "grid-search-groups": named}
 
 
+def published(algorithm: str) -> dict[str, Any]:
+    """A grid file of one algorithm with its authors' values."""
+    tuned = {} if algorithm in PER_DATASET else {"tuned": "none"}
+    return {"grid-search": common(algorithm, DATASETS, 1.0) | tuned}
+
+
 def best_draw(algorithm: str, results: str) -> tuple[dict[str, Any], float]:
-    """The draw with the highest final score among the runs found, and that score; a run that broke off has none."""
+    """The draw with the highest final score among the runs found, and that score; a run that broke off has none.
+
+    Says how many draws have a score, for files of results do not hold those that diverged or were never run.
+    """
     scores: list[float] = []
     runs = [run for run in read_places([results]).runs if run.algorithm == algorithm]
     for draw in draws(algorithm):
@@ -125,6 +146,9 @@ def best_draw(algorithm: str, results: str) -> tuple[dict[str, Any], float]:
         scores.append(mine[0].final["normalised score"] if mine else -math.inf)
     if max(scores) == -math.inf:
         raise SystemExit(f"{results} has no run of {algorithm}'s draws that ended; do these first")
+    n_scores = sum(score > -math.inf for score in scores)
+    if n_scores < len(scores):
+        put(f"{algorithm}: {n_scores} of {len(scores)} draws have a score; the others diverged or were not run")
     return draws(algorithm)[scores.index(max(scores))], max(scores)
 
 
@@ -136,7 +160,7 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write the grid files of the protocol.")
-    parser.add_argument("what", choices=("draws", "finals"))
+    parser.add_argument("what", choices=("draws", "finals", "published"))
     parser.add_argument("folder", type=Path, help="where grid files go")
     parser.add_argument("results", nargs="?", help="finals: where the draws' runs are")
     parser.add_argument("--only", nargs="+", choices=list(RANGES), default=list(RANGES), help="these algorithms alone")
@@ -145,6 +169,9 @@ def main() -> None:
         path = args.folder / f"{args.what}-{algorithm}.yaml"
         if args.what == "draws":
             write(path, grid(algorithm, [SEARCHED], draws(algorithm), 0.5))
+        elif args.what == "published":
+            if algorithm not in AT_PAPER_LENGTH:
+                write(path, published(algorithm))
         elif args.results is None:
             parser.error("finals needs the place of the draws' runs")
         else:
