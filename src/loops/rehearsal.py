@@ -47,7 +47,7 @@ from runners.base_runner import team_reward_alone
 from utils import signals
 from utils.checkpoint import check_checkpoint, find_checkpoint
 from utils.config import Config, choose, merge
-from utils.errors import CheckpointError, DatasetError, UserError
+from utils.errors import CheckpointError, ConfigError, DatasetError, UserError, printable
 from utils.logging import Logger, check_tensorboard
 from utils.memory import memory_errors
 from utils.old_names import old_names
@@ -82,7 +82,7 @@ def rehearse(config: Config, readings: Readings | None = None) -> OfflineDataset
 def resolved_choices(config: Config) -> dict[str, str]:
     """What `agent_output_type` and `action_selector` become in a configuration's run, as its actions need.
 
-    Nothing where that depends on a dataset that cannot be read, or on an environment that cannot be built.
+    Raises UserError where that depends on a dataset that cannot be read, or on an environment that cannot be built.
     """
     both = [resolved_outputs(config["agent_output_type"], config["action_selector"], kind) for kind in (True, False)]
     if both[0] == both[1]:
@@ -93,8 +93,10 @@ def resolved_choices(config: Config) -> dict[str, str]:
             offline = settings.offline and not settings.collect and not settings.evaluate
             info = Readings().outline(settings.dataset).env_info() if offline else _env_info(settings)
             return both[0] if is_continuous(info) else both[1]
-    except Exception:  # the run will say it
-        return {}
+    except UserError:
+        raise
+    except Exception as error:  # of a simulator, which may raise anything
+        raise ConfigError(printable(f"{type(error).__name__}: {error}")) from error
 
 
 def check_folders(config: Config) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from utils.config import CONFIG, Config, algorithm_files, algorithm_path
-from utils.errors import printable
+from utils.errors import UserError, printable
 from utils.keys import Keys, is_read
 from utils.redact import redacted
 from utils.run_keys import ACTIONS, READ_BY_LEARNERS, RUN_KEYS
@@ -65,13 +65,17 @@ def lines(
 
     Keys of `given` that the run does not read come last, and say so. own: what the learner declares. files: names of
     the algorithm's and of the environment's file. resolved: gives what keys such as `agent_output_type` become in the
-    run; asked once the first line is.
+    run; asked once the first line is. Where it raises UserError, the keys of both kinds of actions are shown, and why.
     """
     remarks = comments(*files)
     yield "Configuration (what this run reads; each comment is about the key below it):"
     shown = redacted(config)
     declared = {**RUN_KEYS, **own}
-    read = keys_read({**shown, **resolved()}, own)
+    try:
+        read = keys_read({**shown, **resolved()}, own)
+    except UserError as error:
+        read = keys_read(shown, own)
+        yield from _comment(f"keys for continuous and for discrete actions, since the run's are unknown: {error}")
     if "seed" not in shown:
         yield from _comment(f"seed: {RUN_KEYS['seed'].meaning}; none is given, so each run draws its own")
     for key in read:

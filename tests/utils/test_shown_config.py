@@ -8,7 +8,7 @@ import pytest
 
 import main
 from learners import REGISTRY
-from loops import configured
+from loops import configured, rehearsal
 from loops.usage import EXAMPLES, action_types, usage
 from utils.config import algorithm, config_names, layered_config
 from utils.keys import Key, inherited
@@ -111,6 +111,11 @@ def shown_by(capsys: pytest.CaptureFixture[str], alg: str, env: str, *words: str
     return {found[1] for line in lines if (found := re.match(r"  (\w+) = ", line))}
 
 
+def unfolded(text: str) -> str:
+    """Comments without their breaks."""
+    return re.sub(r"\s+# |\s+", " ", text)
+
+
 def test_the_data_decide_which_keys_are_read(capsys: pytest.CaptureFixture[str]) -> None:
     continuous = {"target_noise", "n_penalty_samples", "action_l2", "pre_tanh_l2"}
     moves, choices = (
@@ -120,8 +125,21 @@ def test_the_data_decide_which_keys_are_read(capsys: pytest.CaptureFixture[str])
     assert continuous <= moves and not continuous & choices and "mask_before_softmax" in choices - moves
     nothing_there = shown_by(capsys, "spacql", "none", "dataset=none/of/this/name")
     assert continuous | {"mask_before_softmax"} <= nothing_there
+    words = ["print_config", "--config=spacql", "--env-config=none", "with", "dataset=none/of"]
+    assert main.main(["main.py", *words]) == 0
+    told = unfolded(capsys.readouterr().out)
+    assert "discrete actions, since the run's are unknown: there is no dataset 'none/of'" in told
     assert "initial_std" in shown_by(capsys, "mappo", "mpe")
     assert not {"initial_std", "exploration_noise"} & shown_by(capsys, "mappo", "matrix_game")
+
+
+def test_a_simulator_that_fails_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(settings: object) -> None:
+        raise RuntimeError("no screen")
+
+    monkeypatch.setattr(rehearsal, "make_env", fails)
+    assert main.main(["main.py", "print_config", "--config=mappo", "--env-config=mpe"]) == 0
+    assert "since the run's are unknown: RuntimeError: no screen" in unfolded(capsys.readouterr().out)
 
 
 def test_keys_that_another_key_switches_off_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
