@@ -1,4 +1,4 @@
-"""One protocol for all learners of continuous actions: eight random draws on one dataset, then the best on four.
+"""One protocol for all learners of continuous actions: eight random draws on one dataset, then the best on all.
 
     python benchmarks/protocol.py draws grids                      # grids/draws-ALGORITHM.yaml
     python src/search.py run --seeds 0-0 --config grids/draws-bc.yaml with local_results_path=results/draws
@@ -8,7 +8,8 @@
 
 The ranges are the same for every dataset and were written down before the first run. A draw takes one value of each key
 by chance, from a generator seeded with the algorithm's name; no two draws of an algorithm are alike. The draw with the
-highest final score counts, and its values are used on all four datasets. Learning rates have one range for all.
+highest final score counts, and its values are used on all datasets of all tasks (`--task`). Learning rates have one
+range for all.
 
 Lengths: 5 000 updates of 256 rows; for conservative Q-learning, whose updates cost several times as much, SPaCQL's
 cheap schedule of 2 000 updates of 2 048 rows with two samples, and for OMAR, the slowest, 2 000 of 512 with four. Draws
@@ -23,6 +24,7 @@ import argparse
 import math
 import random
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,9 @@ from reporting.places import read_places
 from reporting.runs import flat, text_of
 from utils.printing import put
 
-DATASETS = [f"mpe/simple_spread/{quality}" for quality in ("random", "medium-replay", "medium", "expert")]
-SEARCHED = "mpe/simple_spread/medium-replay"
+TASKS = {"simple_spread": "mpe", "simple_tag": "simple_tag", "simple_world": "simple_world"}  # and its environment file
+QUALITIES = ("random", "medium-replay", "medium", "expert")
+SEARCHED = "medium-replay"  # of the first task
 DRAWS, EVALUATIONS = 8, 5
 RATES = [0.0003, 0.001, 0.003, 0.01]
 ALPHA_CQL, Q_WEIGHT = [0.1, 0.5, 1.0, 5.0, 10.0], [1.0, 2.5, 10.0, 40.0, 100.0]
@@ -111,25 +114,25 @@ def draws(algorithm: str) -> list[dict[str, Any]]:
     return found
 
 
-def common(algorithm: str, datasets: list[str], share: float) -> dict[str, Any]:
-    """What all runs of an algorithm have in common."""
+def common(algorithm: str, task: str, qualities: Sequence[str], share: float) -> dict[str, Any]:
+    """What all runs of an algorithm have in common; share: of the full length."""
     settings = dict(RANGES[algorithm][0])
     t_max = round(share * settings["t_max"])
     settings |= {"t_max": t_max, "test_interval": t_max // EVALUATIONS, "save_model_interval": t_max}
-    return {"--config": [algorithm], "--env-config": ["mpe"], "dataset": datasets, **settings}
+    datasets = [f"mpe/{task}/{quality}" for quality in qualities]
+    return {"--config": [algorithm], "--env-config": [TASKS[task]], "dataset": datasets, **settings}
 
 
-def grid(algorithm: str, datasets: list[str], groups: list[dict[str, Any]], share: float) -> dict[str, Any]:
-    """A grid file of one algorithm's groups of values; share: of the full length."""
-    search = common(algorithm, datasets, share) | {"tuned": "none"}
+def grid(shared: dict[str, Any], groups: list[dict[str, Any]]) -> dict[str, Any]:
+    """A grid file: what the runs share, and groups of values."""
     named = {f"draw{i}": [{key: value} for key, value in group.items()] for i, group in enumerate(groups)}
-    return {"grid-search": search, "grid-search-groups": named}
+    return {"grid-search": shared | {"tuned": "none"}, "grid-search-groups": named}
 
 
-def published(algorithm: str) -> dict[str, Any]:
+def published(algorithm: str, task: str) -> dict[str, Any]:
     """A grid file of one algorithm with its authors' values."""
     tuned = {} if algorithm in PER_DATASET else {"tuned": "none"}
-    return {"grid-search": common(algorithm, DATASETS, 1.0) | tuned}
+    return {"grid-search": common(algorithm, task, QUALITIES, 1.0) | tuned}
 
 
 def best_draw(algorithm: str, results: str) -> tuple[dict[str, Any], float]:
@@ -164,20 +167,21 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where grid files go")
     parser.add_argument("results", nargs="?", help="finals: where the draws' runs are")
     parser.add_argument("--only", nargs="+", choices=list(RANGES), default=list(RANGES), help="these algorithms alone")
+    parser.add_argument("--task", choices=list(TASKS), default="simple_spread", help="of finals and published")
     args = parser.parse_args()
     for algorithm in args.only:
         path = args.folder / f"{args.what}-{algorithm}.yaml"
         if args.what == "draws":
-            write(path, grid(algorithm, [SEARCHED], draws(algorithm), 0.5))
+            write(path, grid(common(algorithm, next(iter(TASKS)), [SEARCHED], 0.5), draws(algorithm)))
         elif args.what == "published":
             if algorithm not in AT_PAPER_LENGTH:
-                write(path, published(algorithm))
+                write(path, published(algorithm, args.task))
         elif args.results is None:
             parser.error("finals needs the place of the draws' runs")
         else:
             draw, score = best_draw(algorithm, args.results)
             put(f"{algorithm}: {draw} had {score:.1f}")
-            write(path, grid(algorithm, DATASETS, [draw], 1.0))
+            write(path, grid(common(algorithm, args.task, QUALITIES, 1.0), [draw]))
 
 
 if __name__ == "__main__":
