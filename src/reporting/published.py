@@ -22,7 +22,7 @@ def paper_names() -> list[str]:
 
 
 def beside_paper(name: str, groups: list[Group], units: dict[Task, str]) -> Table:
-    """Our rows that the paper has too: both means, their difference, and whether the 95 % intervals overlap.
+    """Our rows that the paper has too: both means, their difference, overlap of the 95 % intervals, the best known.
 
     Raises ReportError for an unknown paper, and where it has none of these rows.
     """
@@ -41,18 +41,19 @@ def beside_paper(name: str, groups: list[Group], units: dict[Task, str]) -> Tabl
         if limits is not None and theirs is not None:
             overlap = "yes" if limits.overlaps(*theirs) else "no"
         published = f"{mean:.1f}" + ("" if deviation is None else f" ± {deviation:.1f}")
-        rows.append(
-            (group.task.name(), group.method, str(ours.n), str(ours), published, signed(ours.mean - mean), overlap)
-        )
+        numbers = str(ours), published, signed(ours.mean - mean)
+        rows.append((group.task.name(), group.method, str(ours.n), *numbers, overlap, row.get("best", "")))
     if not rows:
         raise ReportError(
             f"--paper {name}: it has no {paper['unit']} of any of these tasks and algorithms; leave --paper out"
             + (", or --raw" if paper["unit"] != "return" else ", or add --raw")
         )
-    head = ("data", "method", "n", "ours", "paper", "difference", "overlap")
+    head = ("data", "method", "n", "ours", "paper", "difference", "overlap", "best known")
     notes = [
         f"{paper['title']}, {paper['source']}, {paper['seeds']} seeds. Overlap: of the 95 % intervals of both means.",
         *paper["notes"],
+        "Best known: the highest published number that we know of, of policies that act on their own observations; on "
+        "the published files, and not checked by us.",
     ]
     return Table(f"Beside the paper, {paper['unit']}", head, rows, keys=2, notes=notes)
 

@@ -203,6 +203,7 @@ def test_published_numbers_stand_beside_ours(tmp_path: Path, capsys: pytest.Capt
     assert status == 0
     (row,) = rows(out, "Beside the paper")
     assert (row["method"], row["paper"], row["difference"], row["overlap"]) == ("cfcql", "62.2 ± 8.1", "+0.5", "yes")
+    assert row["best known"] == "78.2 SPaCQL" and "not checked by us" in " ".join(out.split())
     assert "OMAR's published files" in " ".join(out.split())
     status, _, err = run_command(capsys, tmp_path, "--paper", "comadice")
     assert status == 1 and "leave --paper out, or add --raw" in err
@@ -217,6 +218,7 @@ def test_the_files_of_published_numbers_are_whole() -> None:
 
     counts = {name: json.loads((PAPERS / f"{name}.json").read_text())["rows"] for name in paper_names()}
     assert {name: len(rows) for name, rows in counts.items()} == {"comadice": 39, "spacql": 16}
+    assert sum("best" in row for row in counts["comadice"]) == 12 and all("best" in row for row in counts["spacql"])
     hopper = next(row for row in counts["comadice"] if (row["task"], row["quality"]) == ("Hopper", "medium-replay"))
     assert hopper["scores"]["comadice"] == [906.2, 242.1]
     assert counts["spacql"][3]["scores"]["spacql"] == [78.2, None]
