@@ -13,6 +13,7 @@ from datasets.dataset import read_dataset
 from datasets.importers.run import import_dataset
 from sweeps.grid import grid_file
 from tests.command_line import ROOT
+from tests.reporting.made import make_run
 from utils.config import CONFIG, algorithm, config_names
 
 
@@ -141,9 +142,29 @@ def test_the_protocol_draws_keys_that_exist_and_writes_grid_files(
         assert not (common | ranges).keys() - algorithm(name).keys()
         found = grid_file(str(tmp_path / f"draws-{name}.yaml"), [])
         assert len(found) == len({choice.words for choice in found}) == 8
-        assert {choice.updates["dataset"] for choice in found} == {benchmark.SEARCHED}
+        assert {choice.updates["dataset"] for choice in found} == {f"mpe/simple_spread/{benchmark.SEARCHED}"}
         for choice in found:
             assert all(choice.updates[key] in values for key, values in ranges.items())
+
+
+def test_the_protocol_takes_its_best_draw_and_published_values_to_other_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmark = load("protocol")
+    draws = str(ROOT / "docs" / "results" / "cn-draws")
+    for words in (["finals", str(tmp_path), draws, "--only", "icq"],
+                  ["published", str(tmp_path), "--only", "icq", "omar", "spacql"]):  # fmt: skip
+        monkeypatch.setattr(sys, "argv", ["protocol.py", *words, "--task", "simple_tag"])
+        benchmark.main()
+    assert "icq: 5 of 8 draws have a score" in capsys.readouterr().out
+    names = {path.stem for path in tmp_path.iterdir()}
+    assert names == {"finals-icq", "published-icq", "published-omar"}  # SPaCQL's published values are elsewhere
+    found = {name: grid_file(str(tmp_path / f"{name}.yaml"), []) for name in names}
+    for choices in found.values():
+        assert [choice.updates["dataset"] for choice in choices] == [f"mpe/simple_tag/{q}" for q in benchmark.QUALITIES]
+    assert {choice.updates["policy_temperature"] for choice in found["finals-icq"]} == {0.1}
+    assert all("tuned" not in choice.updates for choice in found["published-omar"])
+    assert all(choice.updates["tuned"] == "none" for choice in found["published-icq"])
 
 
 def test_the_protocol_covers_every_offline_learner_of_continuous_actions() -> None:
@@ -151,3 +172,25 @@ def test_the_protocol_covers_every_offline_learner_of_continuous_actions() -> No
     offline = {name for name in names if algorithm(name).get("offline")}
     discrete = {"alberdice", "bc_discrete", "comadice_discrete", "iql_cql", "qmix_cql", "spacql_discrete"}
     assert set(load("protocol").RANGES) == offline - discrete - {"fqe"}  # which values policies and makes none
+
+
+def test_kappa_is_ranked_against_what_partial_replacement_gains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Gains of 9, 6, 3 and 0 for kappas of 0.1, 0.2, 0.4 and 0.3: two neighbours are the wrong way round."""
+    benchmark = load("kappa_gain")
+    kappas = {"a": 0.1, "b": 0.2, "c": 0.4, "d": 0.3}
+    monkeypatch.setattr(benchmark, "kappa_of", lambda name: {"mean": kappas[name], "interval": [0.0, 0.5]})
+    for number, name in enumerate(kappas):
+        for seed in (1, 2):
+            for method, gain in (("cfcql", 0), ("spacql", 9 - 3 * number)):
+                make_run(tmp_path / f"{name}{seed}{method}", seed, [0.0, 50.0 + seed + gain], name=method, dataset=name,
+                         checksum=name)  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["kappa_gain.py", str(tmp_path)])
+    benchmark.main()
+    said = capsys.readouterr().out
+    assert "| a | 0.100 | 0.000 to 0.500 | +9.0 | +9.0 / +9.0 |" in said
+    assert "rank correlation -0.80, 95 % [-1.00, " in said
+    with pytest.raises(SystemExit, match="0 datasets have runs of both spacql and bc; four are needed"):
+        monkeypatch.setattr(sys, "argv", ["kappa_gain.py", str(tmp_path), "--methods", "spacql", "bc"])
+        benchmark.main()
