@@ -7,9 +7,10 @@
     python benchmarks/protocol.py published grids                  # grids/published-ALGORITHM.yaml, for --seeds 1-3
 
 The ranges are the same for every dataset and were written down before the first run. A draw takes one value of each key
-by chance, from a generator seeded with the algorithm's name; no two draws of an algorithm are alike. The draw with the
-highest final score counts, and its values are used on all datasets of all tasks (`--task`). Learning rates have one
-range for all.
+by chance, from a generator seeded with the algorithm's name; no two draws of an algorithm are alike. CFCQL and its
+relatives have the same ranges and are given the same draws, so that comparing them is no matter of luck (a later rule:
+docs/results/cn-protocol.md). The draw with the highest final score counts, and its values are used on all datasets of
+all tasks (`--task`). Learning rates have one range for all.
 
 Lengths: 5 000 updates of 256 rows; for conservative Q-learning, whose updates cost several times as much, SPaCQL's
 cheap schedule of 2 000 updates of 2 048 rows with two samples, and for OMAR, the slowest, 2 000 of 512 with four. Draws
@@ -96,13 +97,14 @@ RANGES: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
     ),
 }
 PER_DATASET = ("macql", "omar")  # their tuned files hold published values
+SAME_DRAWS = {"macql": "cfcql", "icql_qs": "cfcql", "spacql": "cfcql"}  # whose draws are theirs too
 AT_PAPER_LENGTH = ("cfcql", "icql_qs", "spacql")
 
 
 def draws(algorithm: str) -> list[dict[str, Any]]:
     """The values of an algorithm's draws; all combinations where there are no more than that."""
     ranges = RANGES[algorithm][1]
-    generator = random.Random(algorithm)
+    generator = random.Random(SAME_DRAWS.get(algorithm, algorithm))
     n_combinations = 1
     for values in ranges.values():
         n_combinations *= len(values)

@@ -147,6 +147,12 @@ def test_the_protocol_draws_keys_that_exist_and_writes_grid_files(
             assert all(choice.updates[key] in values for key, values in ranges.items())
 
 
+def test_relatives_of_cfcql_get_the_same_draws() -> None:
+    benchmark = load("protocol")
+    assert all(benchmark.draws(name) == benchmark.draws("cfcql") for name in ("macql", "icql_qs", "spacql"))
+    assert benchmark.draws("omar") != benchmark.draws("cfcql")
+
+
 def test_the_protocol_takes_its_best_draw_and_published_values_to_other_tasks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
