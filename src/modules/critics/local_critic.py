@@ -4,9 +4,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch as th
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modules.layers.affine_relu import affine_relu
 from modules.layers.normaliser import Normaliser
 from modules.layers.sizes import field_size
 
@@ -48,8 +48,9 @@ class LocalCritic(nn.Module):
             assert actions is not None
             if not self.discrete:
                 inputs.append(actions)
-        x = F.relu(self.fc1(th.cat(inputs, dim=-1)))  # (B, T, N, H)
-        outputs: Tensor = self.fc3(self._remember(x) if self.recurrent else F.relu(self.fc2(x)))  # (B, T, N, 1 or A)
+        x = affine_relu(th.cat(inputs, dim=-1), self.fc1)  # (B, T, N, H)
+        x = affine_relu(x, self.fc2) if isinstance(self.fc2, nn.Linear) else self._remember(x)  # (B, T, N, H)
+        outputs: Tensor = self.fc3(x)  # (B, T, N, 1 or A)
         if self.with_actions and self.discrete:
             assert actions is not None
             return (outputs * actions).sum(-1)
