@@ -151,3 +151,11 @@ def test_the_protocol_covers_every_offline_learner_of_continuous_actions() -> No
     offline = {name for name in names if algorithm(name).get("offline")}
     discrete = {"alberdice", "bc_discrete", "comadice_discrete", "iql_cql", "qmix_cql", "spacql_discrete"}
     assert set(load("protocol").RANGES) == offline - discrete - {"fqe"}  # which values policies and makes none
+
+
+def test_a_run_has_an_evaluation_at_the_start_after_every_interval_and_at_the_end() -> None:
+    benchmark = load("evaluation_share")
+    assert [benchmark.evaluations(10, interval) for interval in (5, 4, 10, 20)] == [3, 4, 2, 2]
+    row = benchmark.Row("mpe", "bc", updates=100, update=0.02, evaluations=4, episodes=10, evaluation=0.5)
+    assert row.share == pytest.approx(0.5)  # two seconds each
+    assert set(benchmark.TASKS) <= set(config_names("envs")) and set(benchmark.ALGORITHMS) <= set(config_names("algs"))
