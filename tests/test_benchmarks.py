@@ -200,3 +200,11 @@ def test_kappa_is_ranked_against_what_partial_replacement_gains(
     with pytest.raises(SystemExit, match="0 datasets have runs of both spacql and bc; four are needed"):
         monkeypatch.setattr(sys, "argv", ["kappa_gain.py", str(tmp_path), "--methods", "spacql", "bc"])
         benchmark.main()
+
+
+def test_a_run_has_an_evaluation_at_the_start_after_every_interval_and_at_the_end() -> None:
+    benchmark = load("evaluation_share")
+    assert [benchmark.evaluations(10, interval) for interval in (5, 4, 10, 20)] == [3, 4, 2, 2]
+    row = benchmark.Row("mpe", "bc", updates=100, update=0.02, evaluations=4, episodes=10, evaluation=0.5)
+    assert row.share == pytest.approx(0.5)  # two seconds each
+    assert set(benchmark.TASKS) <= set(config_names("envs")) and set(benchmark.ALGORITHMS) <= set(config_names("algs"))

@@ -209,7 +209,9 @@ class BaseLearner(nn.Module):
             part, part_noise = (batch, noise) if rows is None else (batch[rows], {k: v[rows] for k, v in noise.items()})
             part_mask = mask if rows is None else mask[rows]
             value, rows_stats = self._functions[spec.name](part, part_noise, context)
-            value = value * (part_mask.sum(dtype=th.float64) / total).to(value.dtype)  # a chunk's share of valid rows
+            if rows is not None:
+                share = part_mask.sum(dtype=th.float64) / total  # of the valid rows
+                value = value * share.to(value.dtype)
             part_gradients = th.autograd.grad(value, parameters)
             if loss is None:
                 loss, gradients = value.detach(), list(part_gradients)

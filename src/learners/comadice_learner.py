@@ -18,7 +18,7 @@ from components.episode_buffer import EpisodeBatch
 from learners.base_learner import Context, Logger, Noise, Stats
 from learners.comadice_variants import VARIANTS, Variant
 from learners.dice_values import DICELearner
-from learners.losses import NEXT, NOW, first_of, masked_mean, of_each_row, transition_mask
+from learners.losses import NEXT, NOW, after_first, first_of, masked_mean, of_each_row, transition_mask
 from learners.optimisation import MIXER_KEYS, TARGET_KEYS, LossSpec, rate
 from learners.svn import normalised, spread
 from modules.critics.ensemble_critic import EnsembleCritic
@@ -90,32 +90,54 @@ class ComaDICELearner(DICELearner):
 
     def nu(self, batch: EpisodeBatch, steps: slice, prefix: str = "") -> Tensor:
         """nu^tot(s) = M[nu(s)], (B, T'); prefix `target_` for the targets'."""
-        local = getattr(self, f"{prefix}value")(batch["obs"])[:, steps]  # (B, T', N)
-        mixed: Tensor = getattr(self, f"{prefix}mixer")(local, self.normaliser(batch["state"][:, steps]))
+        return self.mixed_nu(self.local_nu(batch, steps, prefix), batch["state"][:, steps], prefix)
+
+    def local_nu(self, batch: EpisodeBatch, steps: slice, prefix: str = "") -> Tensor:
+        """nu_i(o_i), (B, T', N); prefix `target_` for the targets'."""
+        critic: LocalCritic = getattr(self, f"{prefix}value")
+        if critic.recurrent:  # its memory starts at the batch's first step
+            remembered: Tensor = critic(batch["obs"])[:, steps]
+            return remembered
+        local: Tensor = critic(batch["obs"][:, steps])
+        return local
+
+    def mixed_nu(self, local: Tensor, states: Tensor, prefix: str = "") -> Tensor:
+        """M[nu], of nu_i (B, T', N) in states (B, T', S): (B, T')."""
+        mixed: Tensor = getattr(self, f"{prefix}mixer")(local, self.normaliser(states))
         return mixed.squeeze(-1)
+
+    def nu_after_start(self, batch: EpisodeBatch) -> Tensor:
+        """nu^tot(s) on every step, after nu^tot(s_0) of the rows' episodes, (B, 1+T); (B, T) of whole episodes.
+
+        Values with a memory have whole episodes here (`check_memory`).
+        """
+        return self.mixed_nu(self.value(after_first(batch, "obs")), after_first(batch, "state"))
 
     def start_nu(self, batch: EpisodeBatch) -> Tensor:
         """nu^tot(s_0) of the rows' episodes, (R,).
 
         A window is as likely as its episode is long, so long episodes count for more here.
         """
-        local, states = self.value(first_of(batch, "obs")), first_of(batch, "state")  # (B, 1, N), (B, 1, S)
-        return of_each_row(self.mixer(local, self.normaliser(states)).squeeze(-1), batch)
+        return of_each_row(self.mixed_nu(self.local_start_nu(batch), first_of(batch, "state")), batch)
 
     def local_start_nu(self, batch: EpisodeBatch) -> Tensor:
-        """nu_i(s_0) of the rows' episodes, (R, N)."""
-        return of_each_row(self.value(first_of(batch, "obs")), batch)
+        """nu_i(s_0) of the rows' episodes, (B, 1, N)."""
+        local: Tensor = self.value(first_of(batch, "obs"))
+        return local
 
-    def mixed_advantage(self, batch: EpisodeBatch) -> Tensor:
-        """A^tot = M[q - nu] (box "Value Factorization"), (R,). The mixer's bias stands in nu^tot alone."""
+    def mixed_advantage(self, batch: EpisodeBatch, local_nu: Tensor) -> Tensor:
+        """A^tot = M[q - nu] (box "Value Factorization"), (R,). The mixer's bias stands in nu^tot alone.
+
+        local_nu: nu_i(o_i) on the time steps NOW, (B, T-1, N).
+        """
         states = self.normaliser(batch["state"][:, NOW])  # (B, T-1, S)
-        mixed: Tensor = self.mixer(self.gaps(batch), states, with_bias=False)
+        mixed: Tensor = self.mixer(self.gaps(batch, local_nu), states, with_bias=False)
         return mixed.flatten()
 
-    def gaps(self, batch: EpisodeBatch, prefix: str = "") -> Tensor:
+    def gaps(self, batch: EpisodeBatch, local_nu: Tensor, prefix: str = "") -> Tensor:
         """q_i(o_i, a_i) - nu_i(o_i) of the logged actions, (B, T-1, N); prefix `target_` for the target of q."""
         critic: LocalCritic = getattr(self, f"{prefix}q")
-        gaps: Tensor = critic(batch["obs"][:, NOW], batch["actions_onehot"][:, NOW]) - self.value(batch["obs"][:, NOW])
+        gaps: Tensor = critic(batch["obs"][:, NOW], batch["actions_onehot"][:, NOW]) - local_nu
         return gaps
 
     def batch_context(self, name: str, batch: EpisodeBatch) -> Context:
@@ -126,7 +148,8 @@ class ComaDICELearner(DICELearner):
 
     def mixed_q(self, batch: EpisodeBatch) -> Tensor:
         """Q^tot = M[q - nu] + M[nu] of the logged actions, (R,)."""
-        return self.mixed_advantage(batch) + self.nu(batch, NOW).flatten()
+        local = self.local_nu(batch, NOW)  # (B, T-1, N)
+        return self.mixed_advantage(batch, local) + self.mixed_nu(local, batch["state"][:, NOW]).flatten()
 
     def q_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
         """Box "MSE Loss for Q-function": (M[q - nu] - (r + gamma M[nu'] - M[nu]))^2, of nu' the targets'.
@@ -143,7 +166,9 @@ class ComaDICELearner(DICELearner):
 
     def advantage(self, batch: EpisodeBatch) -> Tensor:
         """A(s, a), (R,): sampled, of the joint network, or mixed, as the key `advantage` says."""
-        return self.mixed_advantage(batch) if self.advantage_from == "mixed" else super().advantage(batch)
+        if self.advantage_from == "mixed":
+            return self.mixed_advantage(batch, self.local_nu(batch, NOW))
+        return super().advantage(batch)
 
     def objective(self, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
         """What the values minimise, and nu^tot(s_0), (R,) each: the dual, or the variant that `value_loss` names."""

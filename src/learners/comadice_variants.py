@@ -12,7 +12,7 @@ import torch as th
 from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
-from learners.losses import NOW
+from learners.losses import NOW, first_of, of_each_row
 
 LARGEST_DISCRETE_WEIGHT = 2.0  # of one agent, in the released code
 
@@ -22,10 +22,11 @@ def semi_dataset(learner: Any, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
 
     The dataset's states stand for the initial states. So actions are regularised state by state, not occupancies.
     """
-    nu = learner.nu(batch, NOW).flatten()  # (R,)
+    local = learner.local_nu(batch, NOW)  # (B, T-1, N)
+    nu = learner.mixed_nu(local, batch["state"][:, NOW]).flatten()  # (R,)
     with th.no_grad():
         start = learner.start_nu(batch)  # (R,), watched only
-    return nu + learner.penalty(learner.mixed_advantage(batch)), start
+    return nu + learner.penalty(learner.mixed_advantage(batch, local)), start
 
 
 def poster(learner: Any, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
@@ -34,7 +35,7 @@ def poster(learner: Any, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
     Its values rise without bound: a negative control.
     """
     start = learner.start_nu(batch)  # (R,)
-    return (1 - learner.args.gamma) * start + learner.penalty(learner.mixed_advantage(batch)), start
+    return (1 - learner.args.gamma) * start + learner.penalty(learner.advantage(batch)), start
 
 
 def official(learner: Any, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
@@ -43,18 +44,19 @@ def official(learner: Any, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
     e_i = W_i(s) (q_i - nu_i) and w_i = w*(e_i / alpha). No gradient flows through f(w_i) and the factor e_i, so the
     gradient in e_i is x w*'(x) with x = e_i / alpha. The dual's would be w_i.
     """
+    local_start = learner.local_start_nu(batch)  # (B, 1, N)
     with th.no_grad():
-        start = learner.start_nu(batch)  # (R,), watched only
-    local_start = learner.local_start_nu(batch)  # (R, N)
-    local = local_advantages(learner, batch, learner.gaps(batch), learner.mixer)  # (R, N)
+        start = of_each_row(learner.mixed_nu(local_start, first_of(batch, "state")), batch)  # (R,), watched only
+    gaps = learner.gaps(batch, learner.local_nu(batch, NOW))  # (B, T-1, N)
+    local = local_advantages(learner, batch, gaps, learner.mixer)  # (R, N)
     weight = learner.weight(local)
     rows = weight * local.detach() - learner.args.alpha * learner.divergence.f(weight).detach()  # (R, N)
-    return (1 - learner.args.gamma) * local_start.mean(-1) + rows.mean(-1), start
+    return (1 - learner.args.gamma) * of_each_row(local_start.mean(-1), batch) + rows.mean(-1), start
 
 
 def official_policy_weight(learner: Any, batch: EpisodeBatch) -> Tensor:
     """The sum of the agents' weights, from the targets of q and mixer, (R,)."""
-    gaps = learner.gaps(batch, "target_")  # (B, T-1, N)
+    gaps = learner.gaps(batch, learner.local_nu(batch, NOW), "target_")  # (B, T-1, N)
     local = learner.weight(local_advantages(learner, batch, gaps, learner.target_mixer))  # (R, N)
     capped: Tensor = local if learner.continuous else local.clamp_max(LARGEST_DISCRETE_WEIGHT)
     return capped.sum(-1)

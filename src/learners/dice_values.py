@@ -17,7 +17,7 @@ from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Context, Logger, Noise, Stats
 from learners.checks import check_team_reward
 from learners.imitation import Imitation
-from learners.losses import EVERY, NEXT, NOW, masked_mean, rows_of, td_target, transition_mask
+from learners.losses import EVERY, FIRST, NEXT, NOW, masked_mean, of_each_row, rows_of, td_target, transition_mask
 from learners.optimisation import LossSpec, of_every_run, rate
 from modules.critics.ensemble_critic import EnsembleCritic
 from modules.divergences import REGISTRY as divergence_REGISTRY
@@ -32,7 +32,7 @@ class DICELearner(BaseLearner):
     `advantage` says where A comes from. `sample`: the logged next state, exact where the environment is deterministic,
     too optimistic elsewhere, for f* is convex. `joint`: a network e(s, a) of the state and all actions.
 
-    A subclass has `nu` and `start_nu`, and the network `joint` where the key asks for it.
+    A subclass has `nu` and `nu_after_start`, and the network `joint` where the key asks for it.
     """
 
     action_types = frozenset({"continuous", "discrete"})
@@ -63,8 +63,11 @@ class DICELearner(BaseLearner):
         """nu(s) on the time steps `steps`, (B, T')."""
         raise NotImplementedError
 
-    def start_nu(self, batch: EpisodeBatch) -> Tensor:
-        """nu(s_0) of the rows' episodes, (R,)."""
+    def nu_after_start(self, batch: EpisodeBatch) -> Tensor:
+        """nu(s) on every step, after nu(s_0) of the rows' episodes, (B, 1+T); (B, T) of whole episodes.
+
+        One pass costs less than two. The steps are those of `after_first`.
+        """
         raise NotImplementedError
 
     def backup(self, batch: EpisodeBatch, next_nu: Tensor) -> Tensor:
@@ -85,7 +88,9 @@ class DICELearner(BaseLearner):
         The box has - before f*; the derivation has +. With a learned advantage e the gradient is w*(e / alpha) grad A.
         One sampled next state is an unbiased estimate of grad A. It is not one of f*(A / alpha), for f* is convex.
         """
-        start, sampled = self.start_nu(batch), self.sampled_advantage(batch)  # (R,) each
+        nu = self.nu_after_start(batch)  # (B, 1+T) or (B, T)
+        start = of_each_row(nu[:, FIRST], batch)  # (R,)
+        sampled = self.td_error(batch, nu[:, -batch.max_seq_length :])  # (R,)
         if self.advantage_from == "sample":
             penalty = self.penalty(sampled)  # (R,)
         else:
@@ -112,7 +117,10 @@ class DICELearner(BaseLearner):
 
     def sampled_advantage(self, batch: EpisodeBatch) -> Tensor:
         """r + gamma nu(s') - nu(s) with the logged s', (R,)."""
-        nu = self.nu(batch, EVERY)  # (B, T)
+        return self.td_error(batch, self.nu(batch, EVERY))
+
+    def td_error(self, batch: EpisodeBatch, nu: Tensor) -> Tensor:
+        """r + gamma nu(s') - nu(s), of nu(s) on every step (B, T): (R,)."""
         return self.backup(batch, nu[:, NEXT]) - nu[:, NOW].flatten()
 
     def joint_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
@@ -145,7 +153,7 @@ class DICELearner(BaseLearner):
 
 def share_by_bin(values: Tensor, edges: tuple[float, ...]) -> Tensor:
     """Which bin each of the values (R,) is in, one-hot (R, M): bin k holds edges[k-1] < value <= edges[k]."""
-    bins = th.stack([values > edge for edge in edges]).sum(0)  # (R,), how many edges lie below
+    bins = th.bucketize(values, values.new_tensor(edges))  # (R,), how many edges lie below
     return (bins.unsqueeze(-1) == th.arange(len(edges) + 1, device=values.device)).to(values.dtype)
 
 

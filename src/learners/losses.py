@@ -20,9 +20,10 @@ def transition_mask(batch: EpisodeBatch) -> Tensor:
     The final row of an episode that was cut is no transition; the buffers leave it out of `filled` where the batch goes
     on after it. Rows that only warm up a recurrent state (`learned` 0, from windows with a burn-in) do not count.
     """
-    terminated = batch["terminated"][:, :-1].float()
-    alive = th.cat([th.ones_like(terminated[:, :1]), 1 - terminated[:, :-1]], dim=1)
-    mask = batch["filled"][:, :-1].float() * alive
+    mask = batch["filled"][:, :-1].float()
+    if mask.shape[1] > 1:  # nothing comes before a batch's first step
+        alive = 1 - batch["terminated"][:, :-2].float()
+        mask = mask * th.cat([th.ones_like(mask[:, :1]), alive], dim=1)
     return mask * batch["learned"][:, :-1] if "learned" in batch.scheme else mask
 
 
@@ -44,6 +45,18 @@ def first_of(batch: EpisodeBatch, key: str) -> Tensor:
     brought = f"init_{key}"
     first: Tensor = batch[brought].unsqueeze(1) if brought in batch.scheme else batch[key][:, FIRST]
     return first
+
+
+def after_first(batch: EpisodeBatch, key: str) -> Tensor:
+    """An entry at every step, after that at the first step of the rows' episodes: (B, 1+T, ...).
+
+    (B, T, ...) of whole episodes, which begin with it.
+    """
+    brought = f"init_{key}"
+    if brought not in batch.scheme:
+        whole: Tensor = batch[key]
+        return whole
+    return th.cat([batch[brought].unsqueeze(1), batch[key]], dim=1)
 
 
 def of_each_row(first: Tensor, batch: EpisodeBatch) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import Logger
 from learners.dice_values import DICELearner
-from learners.losses import first_of, of_each_row
+from learners.losses import after_first
 from learners.optimisation import LossSpec
 from modules.critics.ensemble_critic import EnsembleCritic
 from modules.critics.state_critic import StateCritic
@@ -39,9 +39,9 @@ class OptDICELearner(DICELearner):
         """nu(s), (B, T')."""
         return self.of_states(batch["state"][:, steps])
 
-    def start_nu(self, batch: EpisodeBatch) -> Tensor:
-        """nu(s_0) of the rows' episodes, (R,)."""
-        return of_each_row(self.of_states(first_of(batch, "state")), batch)
+    def nu_after_start(self, batch: EpisodeBatch) -> Tensor:
+        """nu(s) on every step, after nu(s_0) of the rows' episodes, (B, 1+T); (B, T) of whole episodes."""
+        return self.of_states(after_first(batch, "state"))
 
     def of_states(self, states: Tensor) -> Tensor:
         """nu of states, (B, T', S) -> (B, T')."""

@@ -103,7 +103,22 @@ def test_whole_episodes_start_at_their_first_row() -> None:
     whole = learner.start_nu(batch)
     first = mixed(learner, learner.value(batch["obs"][:, :1])[:, 0], batch["state"][:, 0])
     th.testing.assert_close(whole, first.repeat_interleave(3))
-    assert (given - whole).abs().min() > 1e-6 and local.shape == (18, N_AGENTS)
+    assert (given - whole).abs().min() > 1e-6 and local.shape == (6, 1, N_AGENTS)
+
+
+@pytest.mark.parametrize(
+    ("value_loss", "value_rows", "actor_rows"),
+    [("full", 6 * 3, 6 * 2), ("semi_dataset", 6 * 2, 6), ("official", 6 * 2, 6)],
+)
+def test_local_values_are_evaluated_once_in_each_loss(value_loss: str, value_rows: int, actor_rows: int) -> None:
+    """Windows of one step: s and s' (the dual) or s alone, and s_0 in the values' loss."""
+    learner, batch = case(value_loss=value_loss)
+    rows: list[int] = []
+    learner.value.register_forward_hook(lambda module, inputs, output: rows.append(inputs[0].shape[:2].numel()))
+    for name, expected in (("value", value_rows), ("actor", actor_rows)):
+        rows.clear()
+        learner(name, batch, {})
+        assert sum(rows) == expected, name
 
 
 def test_values_that_count_steps_have_no_solution_where_a_limit_cuts() -> None:

@@ -27,6 +27,8 @@ N_STATES = OBS  # `make_learner`'s policies read observations of this length
 class LocalTable(nn.Module):
     """In a LocalCritic's place: a number per agent and state, and per own action where there are `n_actions`."""
 
+    recurrent = False
+
     def __init__(self, n_agents: int, n_states: int, n_actions: int | None = None) -> None:
         super().__init__()
         self.table = nn.Parameter(th.zeros(n_agents, n_states, n_actions or 1, dtype=F64))  # (N, S, A or 1)

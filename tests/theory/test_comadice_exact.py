@@ -271,7 +271,7 @@ def test_the_released_codes_slope_is_another(name: str, alpha: float) -> None:
     th.manual_seed(0)
     learner.q.table.data.normal_()
     mixing = learner.mixer.weights(batch["state"][:, NOW]).squeeze(1).T.detach()  # (N, S), W_i(s)
-    gaps = learner.gaps(batch).squeeze(1).T.detach()  # (N, S), q_i as nu is 0
+    gaps = learner.gaps(batch, learner.local_nu(batch, NOW)).squeeze(1).T.detach()  # (N, S), q_i as nu is 0
     learner.value.table.data.copy_((gaps - alpha * x / mixing).unsqueeze(-1))
     (gradient,) = th.autograd.grad(learner("value", batch, {})[0], learner.value.table)  # (N, S, 1)
     start = 1 - learner.args.gamma
