@@ -84,6 +84,18 @@ def test_robots_have_the_sources_schedules() -> None:
     assert values("omiga/mamujoco/HalfCheetah-6x1/medium") == {"alpha": 1.0}
 
 
+def test_headers_name_every_value_that_the_sources_do_not_have() -> None:
+    """Five, which are SPaCQL's; `cfcql.yaml` has them from there."""
+    ours = {"input_norm", "train_reward", "reward_scaling", "actor_lr", "pre_tanh_l2"}
+    for alg in ("macql", "omar"):
+        head = " ".join((CONFIG / "algs" / f"{alg}.yaml").read_text().partition("\n\n")[0].replace("#", " ").split())
+        named = re.search(r"but for five that cfcql.yaml has too: ([\w, ]+) \(docs", head)
+        assert named is not None and set(re.split(r", | and ", named[1])) == ours
+        page = (PAGES / f"{alg}.md").read_text()
+        assert "batch normalisation" in page and all(f"`{key}: " in page for key in ours - {"input_norm"})
+        assert {key: algorithm(alg)[key] for key in ours} == {key: algorithm("cfcql")[key] for key in ours}
+
+
 def test_omars_lengths_are_those_of_its_own_code() -> None:
     """CFCQL's copy of it trains five times as long on World."""
     lengths = {
