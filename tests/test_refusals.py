@@ -131,8 +131,12 @@ def cases() -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
         content = read_yaml(CONFIG / "envs" / f"{env}.yaml")
         nested = tuple(f"env_args.{name}" for name in content.get("env_args", {}))
         yield f"envs/{env}", "random", env, (*content, *nested)
-    for name in TUNED_FILES:
-        yield f"tuned/{name}", name.partition("/")[0], "mpe", tuple(read_yaml(TUNED / f"{name}.yaml"))
+    tried = set()
+    for name in TUNED_FILES:  # one of each algorithm's files with the same keys, for they differ in values alone
+        alg, keys = name.partition("/")[0], tuple(read_yaml(TUNED / f"{name}.yaml"))
+        if (alg, keys) not in tried:
+            tried.add((alg, keys))
+            yield f"tuned/{name}", alg, "mpe", keys
 
 
 def allowed(key: Key) -> Iterable[str]:

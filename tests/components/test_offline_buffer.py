@@ -239,6 +239,20 @@ def test_sampling_leaves_the_global_streams_alone():
     assert (th.rand(1), np.random.rand()) == drawn
 
 
+def test_seeding_the_global_generators_repeats_no_batch():
+    """As an evaluation may, and does in the codes of OMAR and CFCQL."""
+    drawn = []
+    for reseeds in (False, True):
+        buffer, *_ = make([20], window=1)
+        for _ in range(3):
+            if reseeds:
+                np.random.seed(100)
+                th.manual_seed(100)
+            drawn.append(buffer.sample(8)["obs"].clone())
+    assert not th.equal(drawn[3], drawn[4])
+    assert all(th.equal(first, second) for first, second in zip(drawn[:3], drawn[3:], strict=True))
+
+
 def test_drawing_windows_never_waits_for_the_device():
     buffer, _, _ = make([5, 7, 4], window=2, extras=EXTRAS)
     with NoDeviceReads():

@@ -10,6 +10,7 @@ import pytest
 import torch as th
 from torch import Tensor
 
+from benchmarks.protocol import RANGES, best_draw
 from components.episode_buffer import EpisodeBatch
 from components.statistics import DataStatistics
 from learners import REGISTRY
@@ -17,7 +18,7 @@ from learners.losses import NOW, clip_target, transition_mask
 from learners.matd3_bc_learner import MATD3BCLearner
 from learners.matd3_learner import MATD3Learner
 from tests.learners.learner_tester import F64, N_AGENTS, OBS, make_batch, make_learner, setting
-from utils.config import CONFIG, algorithm, layered_config
+from utils.config import CONFIG, algorithm, layered_config, read_yaml
 
 SOURCE = CONFIG.parent / "learners" / "matd3_bc_learner.py"
 
@@ -113,13 +114,24 @@ def test_the_two_weights_are_separate() -> None:
         th.testing.assert_close(a, 3.0 * b + 0.5 * c, rtol=1e-10, atol=1e-12)
 
 
-def test_published_and_tuned_weights_are_both_there() -> None:
-    """TD3+BC's in the algorithm file, ours in the tuned file, which `tuned=none` leaves out."""
-    dataset = {"dataset": "mpe/simple_spread/medium-replay"}
-    tuned, published = (layered_config("matd3_bc", "mpe", dataset | more) for more in ({}, {"tuned": "none"}))
-    assert (tuned["q_weight"], published["q_weight"], algorithm("matd3_bc")["q_weight"]) == (40.0, 2.5, 2.5)
-    assert {key for key in tuned if tuned[key] != published[key]} == {"q_weight"}
-    assert tuned["bc_weight"] == 1.0
+TUNED_SETS = ("random", "medium-replay", "medium", "expert", "random-100k", "medium-100k")
+
+
+@pytest.mark.parametrize("dataset", [None, *(f"mpe/simple_spread/{name}" for name in TUNED_SETS)])
+def test_published_and_tuned_weights_are_both_there(dataset: str | None) -> None:
+    """TD3+BC's in the algorithm file, ours in the tuned files, which `tuned=none` leaves out; None: the default set."""
+    chosen = {} if dataset is None else {"dataset": dataset}
+    tuned, published = (layered_config("matd3_bc", "mpe", chosen | more) for more in ({}, {"tuned": "none"}))
+    assert (tuned["q_weight"], published["q_weight"], algorithm("matd3_bc")["q_weight"]) == (100.0, 2.5, 2.5)
+    assert tuned["bc_weight"] == published["bc_weight"] == 1.0
+
+
+def test_the_tuned_values_are_those_of_the_protocols_best_draw() -> None:
+    """With the length and the batches that it was measured with, whatever the set."""
+    drawn, _ = best_draw("matd3_bc", str(CONFIG.parents[1] / "docs" / "results" / "cn-draws" / "matd3_bc.json"))
+    shared = {key: RANGES["matd3_bc"][0][key] for key in ("t_max", "batch_size")}
+    for name in TUNED_SETS:
+        assert read_yaml(CONFIG / "tuned" / "matd3_bc" / "mpe" / "simple_spread" / f"{name}.yaml") == drawn | shared
 
 
 # -- the batch's mean --------------------------------------------------------------------------------------------------
