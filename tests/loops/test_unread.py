@@ -11,6 +11,7 @@ import pytest
 from learners import REGISTRY
 from loops import unread
 from loops.configured import configured
+from loops.resolve import resolved_outputs
 from loops.unread import unread_warning
 from loops.usage import action_types
 from tests.command_line import MAIN, CommandLine, status
@@ -40,14 +41,14 @@ def ignore(line: str) -> None:
     """Say nothing."""
 
 
-@pytest.mark.parametrize("alg", ["alberdice", "bc", "spacql", "macql", "omar", "matd3_bc", "matd3", "mappo"])
+@pytest.mark.parametrize("alg", ["alberdice", "bc", "spacql", "macql", "omar", "matd3_bc", "optdice", "mappo"])
 def test_svn_without_a_mixer_is_named(alg: str) -> None:
     assert warning_of(alg, ["svn=True"], action_types(alg)[0]) == (
         f"svn=True is given and not read by this run of {alg}"
     )
 
 
-@pytest.mark.parametrize("alg", ["b3c", "comadice", "icq", "omiga", "bcq", "optdice"])
+@pytest.mark.parametrize("alg", ["b3c", "comadice", "icq", "omiga", "bcq", "qmix_cql"])
 def test_svn_with_a_mixer_is_not(alg: str) -> None:
     assert warning_of(alg, ["svn=True"], action_types(alg)[0]) is None
 
@@ -92,7 +93,8 @@ def test_what_a_run_reads_is_never_named(alg: str) -> None:
     kind = action_types(alg)[0]
     place = [f"dataset={DATA[kind]}"] if algorithm(alg).get("offline") else []
     final = configured(alg, "none" if place else "mpe", overrides(place), False, ignore, ignore).final
-    read = keys_read(final, inherited(REGISTRY[final["learner"]], "KEYS"))
+    resolved = resolved_outputs(final["agent_output_type"], final["action_selector"], kind == "continuous")
+    read = keys_read({**final, **resolved}, inherited(REGISTRY[final["learner"]], "KEYS"))
     kinds = {key: each.actions for key, each in inherited(REGISTRY[final["learner"]], "KEYS").items()}
     words = [f"{key}={final[key]!r}" for key in read if kinds.get(key) in (None, kind) and key != "env_args"]
     assert len(words) > 40 and unread_warning(final, words, alg) is None
