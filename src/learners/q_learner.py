@@ -60,7 +60,7 @@ class QLearner(BaseLearner):
         check_config(scheme, args, name)
         self.mixer = build_mixer(name, args)
         if self.mixer is not None:
-            modules = ("agent", "mixer")
+            modules: tuple[str, ...] = ("agent", "mixer")
             if self.STANDARDISES_STATES:
                 self.normaliser = Normaliser(state_size(args), field="state")  # no parameters; saved with the mixer
                 modules += ("normaliser",)
@@ -130,8 +130,10 @@ class QLearner(BaseLearner):
 
     def states(self, batch: EpisodeBatch, steps: slice) -> Tensor:
         """States as the mixer sees them, (B, T', S)."""
-        states = batch["state"][:, steps]  # (B, T', S)
-        return self.normaliser(states) if self.STANDARDISES_STATES else states
+        states: Tensor = batch["state"][:, steps]  # (B, T', S)
+        if self.STANDARDISES_STATES:
+            states = self.normaliser(states)
+        return states
 
     def target_value(self, batch: EpisodeBatch, online: Tensor) -> Tensor:
         """y = r + gamma (1 - terminated) Q'(t+1), (B, T-1, M). online: the learned values of rows t+1, (B, T-1, N, A).
