@@ -29,6 +29,7 @@ from sacred.utils import SacredInterrupt, apply_backspaces_and_linefeeds, print_
 from loops import tracking
 from loops.configured import configured, learner_class
 from loops.rehearsal import check_folders, rehearse, resolved_choices
+from loops.unread import unread_warning
 from loops.usage import usage
 from run import run
 from utils import shown_config
@@ -65,6 +66,8 @@ def my_main(_run: Run, _config: Config, _log: Any) -> float | None:
     try:
         signals.check("before the run began; nothing is lost")
         check_records(_run.observers, "so it was not begun")
+        if ex.unread is not None:
+            _log.warning(ex.unread)
         config = check_values(merge({}, _config), keys_of(learner_class(_config["learner"])))
         seed_everything(config["seed"])
         with memory_errors("lower batch_size, hidden_dim or the other sizes of this run, or set loss_chunk"):
@@ -123,6 +126,7 @@ def prepare(argv: list[str]) -> Command:
         command.updates["config_filename"] = str(config_file(filename))
     if command.verb in (None, my_main.__name__):
         ex.dataset = rehearse(final)
+        ex.unread = unread_warning(final, command.words, found.described or final["name"])
         if "--unobserved" not in command.flags:
             add_observers(command.flags, final)
         check_folders(final)

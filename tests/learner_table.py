@@ -15,11 +15,13 @@ DATA = {"continuous": "mpe/simple_tag/medium-replay", "discrete": "matrix_game/x
 RECURRENT = {"window": None, "batch_size": 32, "buffer_size": 32}
 SHARED, SEPARATE = {"mac": "basic_mac"}, {"mac": "non_shared_mac"}
 DECIDING = ("mixer", "advantage", "critic")  # keys that may decide whose values judge
+WITH_MEMORY = ("rnn", "rnn_ns", "bcq_rnn_ns")
 HEAD = (
     "| `--config=` | learns from | actions | recurrent agents | parameters | critics | checked against |\n"
     "|---|---|---|---|---|---|---|"
 )
-# What a learner's tests hold it against, beside the shared tester. Configurations of one learner share an entry.
+# What a learner's tests hold it against, beside the shared tester. Configurations of one learner share
+# an entry, unless they have their own.
 CHECKED = {
     "bc_learner": "frequencies of actions on tables",
     "spacql_learner": "the paper's theorems on exact examples; targets, weights and penalties by brute force",
@@ -35,7 +37,8 @@ CHECKED = {
     "ppo_learner": "advantages, ratios and clipping by brute force",
     "b3c_learner": "a clip at infinity that never acts, at 0 that always does",
     "macql_learner": "a penalised value below the true one on tables",
-    "q_cql_learner": "the penalty, summed over all joint actions",
+    "iql_cql": "its penalty by brute force; on tables of one and two agents, values below true ones by the derived gap",
+    "qmix_cql": "its penalty by brute force; on tables of two agents, values mixed by vdn below true ones by that gap",
     "optdice_learner": "the exact solution of the regularised problem",
     "bcq_learner": "no action outside of the data on tables",
     "fqe_learner": "exact values of policies on tables",
@@ -52,13 +55,13 @@ def table() -> str:
         learner: Any = REGISTRY[config["learner"]]
         actions = [kind for kind, dataset in DATA.items() if trains(name, dataset, {})]
         recurrent = "yes" if any(
-            trains(name, DATA[kind], RECURRENT | {"agent": agent}) for kind in actions for agent in ("rnn", "rnn_ns")
+            trains(name, DATA[kind], RECURRENT | {"agent": agent}) for kind in actions for agent in WITH_MEMORY
         ) else "no"  # fmt: skip
         if not actions:  # it learns from no dataset alone
             actions, recurrent = sorted(learner.action_types), "-"
         source = "data" if config["offline"] else "the environment"
         cells = (f"`{name}`", source, " and ".join(actions), recurrent, parameters(name, config),
-                 critics(name, config), CHECKED[config["learner"]])  # fmt: skip
+                 critics(name, config), CHECKED.get(name) or CHECKED[config["learner"]])  # fmt: skip
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"
 

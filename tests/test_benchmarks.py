@@ -11,6 +11,8 @@ import pytest
 
 from datasets.dataset import read_dataset
 from datasets.importers.run import import_dataset
+from loops.configured import configured
+from loops.unread import unread_warning
 from sweeps.grid import grid_file
 from tests.command_line import ROOT
 from tests.reporting.made import make_run
@@ -145,6 +147,8 @@ def test_the_protocol_draws_keys_that_exist_and_writes_grid_files(
         assert {choice.updates["dataset"] for choice in found} == {f"mpe/simple_spread/{benchmark.SEARCHED}"}
         for choice in found:
             assert all(choice.updates[key] in values for key, values in ranges.items())
+            config = configured(name, str(choice.env), choice.updates, False, print, print).final
+            assert unread_warning(config, choice.words, name) is None
 
 
 def test_relatives_of_cfcql_get_the_same_draws() -> None:

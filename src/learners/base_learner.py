@@ -57,7 +57,8 @@ class BaseLearner(nn.Module):
     reason.
     LOSSES: one `LossSpec` per loss. TARGETS: modules with target networks. Both may be set on the instance instead.
     STATISTICS: modules that `train` changes beside the losses, such as running means; they are part of the training
-    state. EXTRAS: what it reads of a window's episode beyond the window (see the offline buffer).
+    state. LATER: modules that older versions' checkpoints lack; where a file is missing they change nothing, as then.
+    EXTRAS: what it reads of a window's episode beyond the window (see the offline buffer).
     CRITICS: whose values judge actions, for comparisons: none, `per agent`, `per agent, mixed` into the team's, or
     `central`: of the state and all actions. Where keys decide, `critics` says it.
     """
@@ -70,6 +71,7 @@ class BaseLearner(nn.Module):
     LOSSES: tuple[LossSpec, ...] = ()
     TARGETS: tuple[str, ...] = ()
     STATISTICS: tuple[str, ...] = ()
+    LATER: frozenset[str] = frozenset()
     EXTRAS: tuple[str, ...] = ()
     CRITICS: str = "none"
     first_bad: Tensor

@@ -79,6 +79,11 @@ class BCQLearner(MixedValuesLearner):
         latents = th.randn(shape, generator=self.generator, device=self.generator.device)
         return {"latents": latents if name == "behaviour" else latents.clamp(-LATENT_REACH, LATENT_REACH)}
 
+    def over_time(self, agent: BCQNSAgent, name: str, batch: EpisodeBatch, steps: slice) -> Tensor:
+        """Of discrete actions the values `q` or the logits `behaviour` on the time steps `steps`, (N, R, A)."""
+        learned = batch["learned"] if "learned" in batch.scheme else None  # (B, T, 1)
+        return agent.over_time(getattr(agent, name), batch["obs"], learned, steps)
+
     # -- the behaviour's model ---------------------------------------------------------------------------------------
 
     def behaviour_loss(self, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
@@ -87,17 +92,17 @@ class BCQLearner(MixedValuesLearner):
         Discrete actions (Fujimoto et al. 2019): -log mu_i(a_i | o_i). Continuous (Fujimoto, Meger & Precup 2019): the
         autoencoder's |decode(z) - x|^2 + KL(N(m, s^2) || N(0, 1)) / 2.
         """
-        seen = self.agent.see(rows_of(batch, "obs", NOW))  # (N, R, O)
-        rows = self.autoencoding(seen, batch, noise) if self.continuous else self.surprise(seen, batch)  # (N, R)
+        rows = self.autoencoding(batch, noise) if self.continuous else self.surprise(batch)  # (N, R)
         return self.mean(rows.mean(0), batch), {}
 
-    def surprise(self, seen: Tensor, batch: EpisodeBatch) -> Tensor:
+    def surprise(self, batch: EpisodeBatch) -> Tensor:
         """-log mu_i(a_i | o_i) over all actions, so that mu of unavailable ones falls too: (N, R)."""
-        log_mu: Tensor = self.behaviour[0](seen).log_softmax(-1)  # (N, R, A)
+        log_mu = self.over_time(self.agent, "behaviour", batch, NOW).log_softmax(-1)  # (N, R, A)
         return -(log_mu * rows_of(batch, "actions_onehot", NOW).transpose(0, 1)).sum(-1)
 
-    def autoencoding(self, seen: Tensor, batch: EpisodeBatch, noise: Noise) -> Tensor:
+    def autoencoding(self, batch: EpisodeBatch, noise: Noise) -> Tensor:
         """mean_d (decode(o, z) - x)_d^2 + KL(N(m, s^2) || N(0, 1)) / 2, z = m + s noise, KL a mean over z: (N, R)."""
+        seen = self.agent.see(rows_of(batch, "obs", NOW))  # (N, R, O)
         logged = self.logged(batch)  # (N, R, A)
         mean, log_std = self.agent.encode(seen, logged)  # (N, R, L) each
         latents = mean + log_std.exp() * noise["latents"].flatten(0, 1).squeeze(1).transpose(0, 1)
@@ -128,11 +133,12 @@ class BCQLearner(MixedValuesLearner):
 
     def local_q(self, batch: EpisodeBatch, steps: slice, prefix: str = "") -> Tensor:
         """q_ij(o_i, a_i) of logged actions: (E, R, N), E = 2 for continuous actions, else 1."""
-        seen = self.agent.see(rows_of(batch, "obs", steps))  # (N, R, O)
         if self.continuous:
+            seen = self.agent.see(rows_of(batch, "obs", steps))  # (N, R, O)
             logged = self.logged(batch, steps).unsqueeze(2)  # (N, R, 1, A)
             return th.stack([self.agent.values(j, seen, logged).squeeze(2).T for j in range(2)])
-        picked: Tensor = self.q[0](seen) * rows_of(batch, "actions_onehot", steps).transpose(0, 1)  # (N, R, A)
+        values = self.over_time(self.agent, "q", batch, steps)  # (N, R, A)
+        picked: Tensor = values * rows_of(batch, "actions_onehot", steps).transpose(0, 1)  # (N, R, A)
         return picked.sum(-1).T.unsqueeze(0)
 
     def next_values(self, batch: EpisodeBatch, noise: Noise) -> Tensor:
@@ -141,12 +147,14 @@ class BCQLearner(MixedValuesLearner):
         These weights are `smallest_share` of the smaller value and the rest of the larger. Candidates are decoded
         from new latents and changed by the target's perturbation.
         """
-        seen = self.agent.see(rows_of(batch, "obs", NEXT))  # (N, R, O)
         if not self.continuous:
-            can = self.agent.allowed(seen, available(batch, NEXT).transpose(0, 1))  # (N, R, A)
-            best = self.q[0](seen).masked_fill(~can, NOT_ALLOWED).argmax(-1, keepdim=True)  # (N, R, 1)
-            judged: Tensor = self.target_agent.q[0](seen)
+            logits = self.over_time(self.agent, "behaviour", batch, NEXT)  # (N, R, A)
+            can = self.agent.often(logits, available(batch, NEXT).transpose(0, 1))  # (N, R, A)
+            values = self.over_time(self.agent, "q", batch, NEXT)  # (N, R, A)
+            best = values.masked_fill(~can, NOT_ALLOWED).argmax(-1, keepdim=True)  # (N, R, 1)
+            judged = self.over_time(self.target_agent, "q", batch, NEXT)  # (N, R, A)
             return judged.gather(-1, best).squeeze(-1)
+        seen = self.agent.see(rows_of(batch, "obs", NEXT))  # (N, R, O)
         latents = noise["latents"].flatten(0, 1).permute(2, 0, 1, 3)  # (N, R, K, L)
         candidates = self.target_agent.perturb(seen, self.agent.decode(seen, latents))  # (N, R, K, A)
         values = th.stack([self.target_agent.values(j, seen, candidates) for j in range(2)])  # (2, N, R, K)
@@ -171,7 +179,8 @@ def check_config(mac: Any, args: SimpleNamespace) -> None:
     """Raise ConfigError, one sentence, where a key does not suit the learner."""
     if not isinstance(mac.agent, BCQNSAgent):
         raise ConfigError(
-            f"bcq_learner needs feed-forward agents that hold its networks: set agent=bcq_ns, not {args.agent}"
+            "bcq_learner needs agents that hold its networks: set agent=bcq_ns, or for discrete actions bcq_rnn_ns, "
+            f"which has a memory, not {args.agent}"
         )
     if args.obs_last_action or args.obs_agent_id:
         raise ConfigError(

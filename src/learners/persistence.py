@@ -33,6 +33,8 @@ class Trained(Protocol):
     def TARGETS(self) -> tuple[str, ...]: ...
     @property
     def STATISTICS(self) -> tuple[str, ...]: ...
+    @property
+    def LATER(self) -> frozenset[str]: ...
 
 
 def write_models(learner: Trained, path: str) -> None:
@@ -51,7 +53,8 @@ def read_models(learner: Trained, path: str) -> None:
     for spec in learner.LOSSES:
         for name in spec.modules:
             if name != "agent":
-                getattr(learner, name).load_state_dict(_load(path, f"{name}.th"))
+                absent = name in learner.LATER and not os.path.exists(os.path.join(path, f"{name}.th"))
+                getattr(learner, name).load_state_dict({} if absent else _load(path, f"{name}.th"))
         learner.optimisers[spec.name].load_state_dict(_load(path, f"{spec.modules[0]}_opt.th"))
 
 

@@ -28,6 +28,8 @@ class QCQLLearner(QLearner):
         "n_penalty_samples": Key("random joint actions per row in the penalty", COUNT, optional=True, where=MIXED),
     }
     CONFIGS = ("qmix_cql", "qmix_cql")
+    STANDARDISES_STATES = True
+    LATER = frozenset({"normaliser"})
 
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
@@ -69,7 +71,7 @@ class QCQLLearner(QLearner):
         chosen = th.cat([logged, drawn], 1)  # (R, 1+K, N)
         local = values.unsqueeze(1).expand(-1, chosen.shape[1], -1, -1)  # (R, 1+K, N, A)
         local = local.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)  # (R, 1+K, N)
-        states = rows_of(batch, "state", NOW).unsqueeze(1).expand(-1, chosen.shape[1], -1)  # (R, 1+K, S)
+        states = self.states(batch, NOW).flatten(0, 1).unsqueeze(1).expand(-1, chosen.shape[1], -1)  # (R, 1+K, S)
         assert self.mixer is not None
         total = self.mixer(local, states).squeeze(-1)  # (R, 1+K)
         penalty: Tensor = total[:, 1:].logsumexp(-1) - math.log(self.n_samples) - total[:, 0]  # (R,)

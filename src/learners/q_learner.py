@@ -13,9 +13,11 @@ from learners.base_learner import BaseLearner, Context, Logger, Noise, Stats
 from learners.losses import EVERY, NEXT, NOW, masked_mean, td_target, transition_mask
 from learners.optimisation import EITHER, HARD_OR_SOFT, MIXER_KEYS, TARGET_KEYS, LossSpec, rate
 from learners.svn import check_svn, normalised, spread
+from modules.layers.normaliser import Normaliser
 from modules.layers.sizes import field_size
 from modules.mixers import REGISTRY as mixer_REGISTRY
 from modules.mixers import build_mixer
+from modules.mixers.hypernet import state_size
 from utils.errors import ConfigError
 from utils.keys import POSITIVE, Key
 
@@ -48,6 +50,7 @@ class QLearner(BaseLearner):
     ALIASES = {"lr": "q_lr"}
     LOSSES = (LossSpec("q", modules=("agent",), lr="q_lr"),)
     TARGETS: tuple[str, ...] = ("agent",)
+    STANDARDISES_STATES = False  # whether mixers see states as `input_norm` says; stock's see them as they are
     mixer: nn.Module | None
     target_mixer: nn.Module
 
@@ -57,7 +60,11 @@ class QLearner(BaseLearner):
         check_config(scheme, args, name)
         self.mixer = build_mixer(name, args)
         if self.mixer is not None:
-            self.LOSSES = (LossSpec("q", modules=("agent", "mixer"), lr="q_lr"),)
+            modules: tuple[str, ...] = ("agent", "mixer")
+            if self.STANDARDISES_STATES:
+                self.normaliser = Normaliser(state_size(args), field="state")  # no parameters; saved with the mixer
+                modules += ("normaliser",)
+            self.LOSSES = (LossSpec("q", modules, lr="q_lr"),)
             self.TARGETS = ("agent", "mixer")
         self.double_q: bool = getattr(args, "double_q", True)
         self.rew_ms = self.ret_ms = None
@@ -118,8 +125,15 @@ class QLearner(BaseLearner):
         chosen = values.gather(-1, batch["actions"][:, NOW]).squeeze(-1)  # (B, T-1, N)
         if self.mixer is None:
             return chosen
-        mixed: Tensor = self.mixer(chosen, batch["state"][:, NOW])  # (B, T-1, 1)
+        mixed: Tensor = self.mixer(chosen, self.states(batch, NOW))  # (B, T-1, 1)
         return mixed
+
+    def states(self, batch: EpisodeBatch, steps: slice) -> Tensor:
+        """States as the mixer sees them, (B, T', S)."""
+        states: Tensor = batch["state"][:, steps]  # (B, T', S)
+        if self.STANDARDISES_STATES:
+            states = self.normaliser(states)
+        return states
 
     def target_value(self, batch: EpisodeBatch, online: Tensor) -> Tensor:
         """y = r + gamma (1 - terminated) Q'(t+1), (B, T-1, M). online: the learned values of rows t+1, (B, T-1, N, A).
@@ -132,7 +146,7 @@ class QLearner(BaseLearner):
         best = chooser.masked_fill(~available, -th.inf).argmax(-1, keepdim=True)  # (B, T-1, N, 1)
         value = targets.gather(-1, best).squeeze(-1)  # (B, T-1, N)
         if self.mixer is not None:
-            value = self.target_mixer(value, batch["state"][:, NEXT])  # (B, T-1, 1)
+            value = self.target_mixer(value, self.states(batch, NEXT))  # (B, T-1, 1)
         if self.ret_ms is not None:
             value = self.ret_ms.restore(value)
         reward = batch["reward"][:, NOW]  # (B, T-1, 1) or (B, T-1, N)

@@ -35,6 +35,7 @@ def load_weights(learner: Any, directory: Path) -> tuple[list[str], dict[str, st
         )
     networks = _networks(learner)
     found = {name: _weights(directory, name) for name in (*networks, *_TOGETHER)}
+    found |= {name: {} for name in getattr(learner, "LATER", ()) if found.get(name) is None}
     reasons = {name: _reason(network, found[name]) for name, network in networks.items()}
     together = [name for name in _TOGETHER if name in networks or found[name]]
     if any(name not in networks or reasons[name] for name in together):

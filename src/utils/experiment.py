@@ -19,12 +19,14 @@ class RecordedExperiment(Experiment):
 
     The configuration that the main function gets stays as it is. Set once the command line has been read: shown, the
     lines that show it; recorded_name, what runs are recorded under, while log lines keep the experiment's own name;
-    dataset, what was read and checked for the run before it exists.
+    dataset, what was read and checked for the run before it exists; unread, the sentence that names what the command
+    line gives and the run does not read.
     """
 
     shown: Iterable[str] = ()
     recorded_name: str | None = None
     dataset: Any = None
+    unread: str | None = None
 
     def get_experiment_info(self) -> dict[str, Any]:
         """What observers are told of the experiment."""

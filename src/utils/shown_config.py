@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from utils.config import CONFIG, Config, algorithm_files, algorithm_path
+from utils.config import CONFIG, SOURCE, Config, algorithm_files, algorithm_path
 from utils.errors import UserError, printable
 from utils.keys import Keys, is_read
+from utils.known_keys import keys_in_code
 from utils.redact import redacted
 from utils.run_keys import ACTIONS, READ_BY_LEARNERS, RUN_KEYS
 from utils.settings_files import read_text
@@ -54,6 +55,19 @@ def keys_read(config: Mapping[str, Any], own: Keys) -> list[str]:
     return [key for key in config if key in declared and is_read(key, config, declared, actions)]
 
 
+def unread(config: Mapping[str, Any], own: Keys, given: Collection[str]) -> list[str]:
+    """The keys among `given` that a run of this configuration does not read; config, own: as of `keys_read`.
+
+    A key that is declared nowhere counts as read where any code reads it, for an agent of one's own may.
+    """
+    read = keys_read(config, own)
+    left = [key for key in given if key not in read]
+    if all(key in RUN_KEYS or key in own for key in left):
+        return left
+    in_code = keys_in_code(SOURCE)
+    return [key for key in left if key in RUN_KEYS or key in own or key not in in_code]
+
+
 def lines(
     config: Config,
     own: Keys,
@@ -71,14 +85,14 @@ def lines(
     yield "Configuration (what this run reads; each comment is about the key below it):"
     shown = redacted(config)
     declared = {**RUN_KEYS, **own}
+    known = shown
     try:
-        read = keys_read({**shown, **resolved()}, own)
+        known = {**shown, **resolved()}
     except UserError as error:
-        read = keys_read(shown, own)
         yield from _comment(f"keys for continuous and for discrete actions, since the run's are unknown: {error}")
     if "seed" not in shown:
         yield from _comment(f"seed: {RUN_KEYS['seed'].meaning}; none is given, so each run draws its own")
-    for key in read:
+    for key in keys_read(known, own):
         yield from _comment(remarks.get(key, declared[key].meaning if key in declared else ""))
         value = shown[key]
         if not isinstance(value, Mapping) or not value:
@@ -89,9 +103,8 @@ def lines(
             yield from _comment(remarks.get(f"{key}.{name}", ""), "    ")
             own_part = given.get(key)
             yield "  " + _entry(name, entry, isinstance(own_part, Mapping) and name in own_part)
-    for key in given:
-        if key not in read:
-            yield f"{_entry(key, shown[key], True)}, and not read by this run"
+    for key in unread(known, own, given):
+        yield f"{_entry(key, shown[key], True)}, and not read by this run"
 
 
 def _entry(key: str, value: Any, is_given: bool) -> str:

@@ -63,7 +63,7 @@ def is_discrete(args: SimpleNamespace) -> bool:
 
 
 def is_recurrent(args: SimpleNamespace) -> bool:
-    return args.agent.startswith("rnn") and args.use_rnn
+    return "rnn" in args.agent and args.use_rnn
 
 
 def env_info(args: SimpleNamespace) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from tests.learners.learner_tester import (
 OPEN = ("auto", "stochastic")
 SHARED_MEMORY = {"mac": "basic_mac", "agent": "rnn", "obs_agent_id": True, "obs_last_action": True}
 OWN_MEMORY = {"mac": "non_shared_mac", "agent": "rnn_ns"}
-WITHOUT_MEMORY = {"alberdice", "bcq"}  # refuse recurrent agents
+WITHOUT_MEMORY = {"alberdice", "bcq"}  # refuse these agents; BCQ has its own
 
 
 def cases() -> list[Any]:
@@ -52,6 +52,7 @@ def cases() -> list[Any]:
     listed += [("comadice", {"discrete": False, "value_loss": "official", "value_memory": True} | SHARED_MEMORY)]
     listed += [("comadice", {"discrete": True, "advantage": "joint"})]
     listed += [("optdice", {"discrete": kind, "advantage": "joint"}) for kind in (False, True)]
+    listed += [("bcq", {"discrete": True, "agent": "bcq_rnn_ns"})]
     listed += [("bcq", {"discrete": kind, "mixer": None, "common_reward": False}) for kind in (False, True)]
     listed += [("implicit_q", {"discrete": kind, "mixer": "monotone"}) for kind in (False, True)]
     listed += [("implicit_q", {"discrete": False, "mixer": "qmix", "agent_output_type": "gaussian"})]

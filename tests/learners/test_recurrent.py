@@ -71,8 +71,11 @@ def test_a_burn_in_as_long_as_the_episode_is_the_whole_episode(window: int, memo
     assert late.any() and (learner.mac.forward_all(cold)[late] - expected[9]).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("discrete", [False, True])
-@pytest.mark.parametrize(("alg", "name", "memory"), LOSSES)
+@pytest.mark.parametrize(
+    ("alg", "name", "memory", "discrete"),
+    [(*loss, kind) for loss in LOSSES for kind in (False, True)]
+    + [("bcq", name, {"agent": "bcq_rnn_ns"}, True) for name in ("behaviour", "q")],
+)
 def test_padded_steps_have_no_influence(alg: str, name: str, memory: Any, discrete: bool) -> None:
     """Episodes of unequal length in one batch give the mean over their steps, whatever fills the padding."""
     learner = make_learner(alg, dtype=F64, discrete=discrete, **memory)

@@ -1,4 +1,5 @@
 from modules.agents.bcq_ns_agent import BCQNSAgent
+from modules.agents.bcq_rnn_ns_agent import BCQRNNNSAgent
 from modules.agents.mlp_agent import MLPAgent
 from modules.agents.mlp_ns_agent import MLPNSAgent
 from modules.agents.rnn_agent import RNNAgent
@@ -10,4 +11,5 @@ REGISTRY = {
     "mlp": MLPAgent,
     "mlp_ns": MLPNSAgent,
     "bcq_ns": BCQNSAgent,
+    "bcq_rnn_ns": BCQRNNNSAgent,
 }

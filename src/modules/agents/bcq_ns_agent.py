@@ -51,14 +51,14 @@ class BCQNSAgent(nn.Module):
     def __init__(self, input_shape: int, args: SimpleNamespace) -> None:
         super().__init__()
         if args.learner != "bcq_learner":
-            raise ConfigError("agent=bcq_ns is BCQ's: use --config=bcq")
+            raise ConfigError(f"agent={args.agent} is BCQ's: use --config=bcq")
         self.args, self.n_agents, self.n_latents = args, int(args.n_agents), 2 * int(args.n_actions)
         self.continuous = args.agent_output_type == "mean"
         n, width, actions = self.n_agents, int(args.hidden_dim), int(args.n_actions)
         self.normaliser = Normaliser(n, input_shape)
         if not self.continuous:
-            self.q = nn.ModuleList([StackedMLP(n, input_shape, width, actions)])
-            self.behaviour = nn.ModuleList([StackedMLP(n, input_shape, width, actions)])
+            self.q = nn.ModuleList([self.network(input_shape)])
+            self.behaviour = nn.ModuleList([self.network(input_shape)])
             return
         self.q = nn.ModuleList(StackedMLP(n, input_shape + actions, width, 1) for _ in range(2))
         encoder = StackedMLP(n, input_shape + actions, width, 2 * self.n_latents)
@@ -70,6 +70,10 @@ class BCQNSAgent(nn.Module):
         shape = (n, int(args.acting_candidates), self.n_latents)
         latents = th.randn(shape, generator=th.Generator().manual_seed(0))  # the same in every run
         self.register_buffer("latents", latents.clamp(-LATENT_REACH, LATENT_REACH), persistent=False)  # (N, K, L)
+
+    def network(self, n_inputs: int) -> nn.Module:
+        """Values or the behaviour's logits of discrete actions."""
+        return StackedMLP(self.n_agents, n_inputs, int(self.args.hidden_dim), int(self.args.n_actions))
 
     def init_hidden(self) -> Tensor:
         return self.normaliser.mean.new_zeros(self.n_agents, 1)  # controllers carry a hidden state; unused here
@@ -100,11 +104,23 @@ class BCQNSAgent(nn.Module):
     def allowed(self, seen: Tensor, available: Tensor | None = None) -> Tensor:
         """mu_i(a | o_i) / max mu_i >= behaviour_threshold, (N, R, A) bool; available: (N, R, A), None for all."""
         logits: Tensor = self.behaviour[0](seen)
+        return self.often(logits, available)
+
+    def often(self, logits: Tensor, available: Tensor | None = None) -> Tensor:
+        """The same of the behaviour's logits, (N, R, A)."""
         if available is not None:
             logits = logits.masked_fill(available == 0, FORBIDDEN)
         share = (logits - logits.amax(-1, keepdim=True)).exp()
         often: Tensor = share >= self.args.behaviour_threshold
         return often if available is None else often & (available > 0)
+
+    def over_time(self, networks: nn.ModuleList, obs: Tensor, learned: Tensor | None, steps: slice) -> Tensor:
+        """Outputs of `q` or `behaviour` on the time steps `steps` of observations (B, T, N, O): (N, R, A).
+
+        learned: 0 in rows that only warm up a memory, (B, T, 1), None where there are none.
+        """
+        outputs: Tensor = networks[0](self.see(obs[:, steps].flatten(0, 1)))
+        return outputs
 
     # -- continuous actions, in half ranges --------------------------------------------------------------------------
 
