@@ -2,6 +2,7 @@
 
 The best policy near the behaviour mu is mu exp(Q / temperature) / Z. Its expectations are taken over the data, each
 logged action weighted by exp(Q / temperature) / Z, and Z by the batch: the weight is B times a softmax over the batch.
+Targets contract only where Q is below value_temperature (1 - gamma) / gamma: docs/learners/icq.md.
 """
 
 from types import SimpleNamespace
@@ -15,21 +16,27 @@ from learners.advantages import advantages
 from learners.base_learner import Context, Logger, Noise, Stats
 from learners.local_values import LINEAR_KEYS, LocalValuesLearner, check_linear_mixer
 from learners.losses import NEXT, NOW, available, log_mean_exp, next_action_known, rows_of, transition_mask
+from modules.critics.keys import ENSEMBLE_SIZE
 from modules.policies import build_policy
 from utils.keys import POSITIVE, SHARE, Key
 
 
 class ICQLearner(LocalValuesLearner):
-    """Q = sum_i k_i(s) q_i(o_i, a_i) + b(s) of logged actions; each agent clones by its own part's softmax."""
+    """Q = sum_i k_i(s) q_i(o_i, a_i) + b(s) of logged actions; each agent clones by its own part's softmax.
+
+    Of several critics each agent has the smallest value, everywhere: so one Q is learned, as in the released code.
+    """
 
     KEYS = {
         **LINEAR_KEYS,
+        "ensemble_size": ENSEMBLE_SIZE,
         "value_temperature": Key("temperature of the softmax over the batch that weighs next values", POSITIVE),
         "policy_temperature": Key("temperature of the softmax over the batch that weighs logged actions", POSITIVE),
         "td_lambda": Key("share of longer returns in the targets", SHARE),
     }
-    CONFIGS = ("icq", "icq")
+    CONFIGS = ("icq", "icq_discrete")
     ALIASES = {"lr": "q_lr"}
+    MEMBERS = "ensemble_size"
     TARGETS = ("q", "mixer")
     STATE_VALUES = False
 
@@ -49,6 +56,10 @@ class ICQLearner(LocalValuesLearner):
         return {"log_z": log_mean_exp(self.exponent(outputs, batch).T, transition_mask(batch).flatten())}
 
     # -- the critics -------------------------------------------------------------------------------------------------
+
+    def local_q(self, batch: EpisodeBatch, steps: slice, prefix: str = "") -> Tensor:
+        """The smallest q_i(o_i, a_i) over the critics, of logged actions, (1, R, N); `target_`: the targets'."""
+        return super().local_q(batch, steps, prefix).amin(0, keepdim=True)
 
     def next_q(self, batch: EpisodeBatch) -> Tensor:
         """Q'(s', a') of the targets at the action that was logged next, (R,)."""
@@ -103,7 +114,8 @@ class ICQLearner(LocalValuesLearner):
         """
         has = available(batch, NOW)  # (R, N, A)
         read = self.policy.read(outputs.flatten(0, 1), has)  # (R, N, A)
-        every: Tensor = self.q(rows_of(batch, "obs", NOW), self.policy.support(read, has))  # (1, R, K, N)
+        every: Tensor = self.q(rows_of(batch, "obs", NOW), self.policy.support(read, has))  # (E, R, K, N)
+        every = every.amin(0, keepdim=True)  # (1, R, K, N)
         gap = self.local_q(batch, NOW) - self.policy.expected(every, read)  # (1, R, N)
         states = self.normaliser(rows_of(batch, "state", NOW)).unsqueeze(0)  # (1, R, S)
         z: Tensor = self.mixer.weights(states) * gap / self.args.policy_temperature

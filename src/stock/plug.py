@@ -10,8 +10,8 @@ from utils.config import flattened_yaml
 from utils.errors import UserError
 
 SOURCE = Path(__file__).resolve().parents[1]
-CONFIGS = ("alberdice", "bc_discrete", "bcq", "comadice_discrete", "icq", "implicit_q", "omiga", "optdice",
-           "spacql_discrete")  # fmt: skip
+CONFIGS = ("alberdice", "bc_discrete", "bcq", "comadice_discrete", "icq_discrete", "implicit_q", "omiga",
+           "optdice", "spacql_discrete")  # fmt: skip
 RECORD = "epymarl_offline.json"  # in the checkout's src: lists what was done there
 
 # What the package's REGISTRY gets: key -> module and class.

@@ -34,8 +34,8 @@ def case(discrete: bool = False, **updates: Any) -> tuple[Any, EpisodeBatch]:
 
 
 def total(learner: Any, batch: EpisodeBatch, t: int, prefix: str) -> Tensor:
-    """sum_i k_i(s) q_i + b(s) of the logged actions of step t, (B,)."""
-    q = getattr(learner, f"{prefix}q").taken(batch["obs"][:, t], batch["actions_onehot"][:, t])[0]  # (B, N)
+    """sum_i k_i(s) q_i + b(s) of the logged actions of step t, q_i the smallest of four critics': (B,)."""
+    q = getattr(learner, f"{prefix}q").taken(batch["obs"][:, t], batch["actions_onehot"][:, t]).amin(0)  # (B, N)
     mixer, state = getattr(learner, f"{prefix}mixer"), learner.normaliser(batch["state"][:, t])
     sums: Tensor = (mixer.hyper_w_final(state).abs() * q).sum(-1) + mixer.hyper_b_final(state).squeeze(-1)
     return sums.detach()
@@ -89,12 +89,12 @@ def test_the_policies_weights_are_a_softmax_over_the_batch_times_its_size(discre
     outputs = learner.unroll(learner.mac, batch, slice(None, -1)).flatten(0, 1).detach()  # (R, N, A)
     obs, actions = (batch[key][:, :-1].flatten(0, 1) for key in ("obs", "actions_onehot"))
     if discrete:
-        own = (learner.q(obs)[0] * outputs.transpose(1, 2)).sum(1)  # (R, N), outputs are probabilities
+        own = (learner.q(obs).amin(0) * outputs.transpose(1, 2)).sum(1)  # (R, N), outputs are probabilities
     else:
         low, high = th.tensor([-1.0, -2.0]), th.tensor([1.0, 3.0])
-        own = learner.q.taken(obs, low + (outputs.tanh() + 1) * (high - low) / 2)[0]
+        own = learner.q.taken(obs, low + (outputs.tanh() + 1) * (high - low) / 2).amin(0)
     weights = learner.mixer.hyper_w_final(learner.normaliser(batch["state"][:, :-1].flatten(0, 1))).abs()
-    z = (weights * (learner.q.taken(obs, actions)[0] - own) / 0.02).detach()  # (R, N)
+    z = (weights * (learner.q.taken(obs, actions).amin(0) - own) / 0.02).detach()  # (R, N)
     rows = [b * (STEPS - 1) + t for b in range(ROWS) for t in range(STEPS - 1) if valid(b, t)]
     cost = learner.imitation(outputs.unflatten(0, (ROWS, -1)), batch)  # (R, N)
     loss = 0.0
@@ -106,6 +106,16 @@ def test_the_policies_weights_are_a_softmax_over_the_batch_times_its_size(discre
     stats = learner("actor", batch, {})[1]
     assert float(stats["weight"][rows].mean()) == pytest.approx(1.0)
     assert float(stats["weight_square"][rows].mean()) > 1.02
+
+
+def test_one_value_is_learned_whose_smaller_twin_counts() -> None:
+    """The gradient reaches a critic only where its value is the smaller one, agent by agent."""
+    learner, batch = case(ensemble_size=2)
+    with th.no_grad():
+        learner.q.fc3.bias[1] += 100.0  # one of two networks, for agents share theirs
+    learner("q", batch, {})[0].backward()
+    used = learner.q.fc3.weight.grad.abs().flatten(1).sum(-1)
+    assert len(used) == 2 and used[0] > 0 and used[1] == 0
 
 
 def test_a_batch_of_last_steps_has_finite_losses() -> None:

@@ -39,7 +39,9 @@ def test_implicit_q_plays_it_where_agents_learn_alone(tmp_path: Path) -> None:
 
 def test_icq_plays_it_too(tmp_path: Path) -> None:
     """Its softmax over the batch prefers B of each agent, as OMIGA's weights do."""
-    found = policies(tmp_path, "icq", "AA,AB,BA", target_update_interval=10, tau=1.0, window=1, policy_temperature=0.05)
+    found = policies(
+        tmp_path, "icq_discrete", "AA,AB,BA", target_update_interval=10, tau=1.0, window=1, policy_temperature=0.05
+    )
     assert tuple(found.argmax(1)) == (1, 1) and earned(found) < -1.5
 
 

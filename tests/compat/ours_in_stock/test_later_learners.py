@@ -31,7 +31,7 @@ def make_runs(kind: str, launcher: Launcher) -> None:
     data = f"dataset={write_tiny_dataset(launcher.folder / 'tiny.h5')}"
     for name, (alg, own) in RUNS.items():
         launcher.add(name, plugged, alg, *COUNTING, *UPDATES, data, *own)
-    for alg in ("icq", "omiga"):
+    for alg in ("icq_discrete", "omiga"):
         launcher.add(f"{alg}-qmix", plugged, alg, *COUNTING, *UPDATES, data, "mixer=qmix")
     launcher.launch()
     for alg in LATER:
@@ -56,6 +56,6 @@ def test_what_it_saved_is_evaluated(alg: str, later: Launcher) -> None:
     assert later.codes[f"evaluate-{alg}"] == 0, later.log(f"evaluate-{alg}")[-3000:]
 
 
-@pytest.mark.parametrize("alg", ["icq", "omiga"])
+@pytest.mark.parametrize("alg", ["icq_discrete", "omiga"])
 def test_another_mixer_is_refused(alg: str, later: Launcher) -> None:
     assert "mixer=qmix: choose one of monotone" in later.refusal(f"{alg}-qmix")
