@@ -84,7 +84,8 @@ class BestResponseLearner(BaseLearner):
         KL(pi_-i || pi^D_-i(. | s, a_i)); of two agents each row has it exactly.
         """
         log_rho, divergence = self.actions.others(i, batch)  # (R,) each
-        return log_rho.clamp_max(math.log(self.args.largest_ratio)), divergence
+        largest = math.log(self.args.largest_ratio)
+        return log_rho.clamp(-largest if self.continuous else None, largest), divergence
 
 
 def check_turns(scheme: dict[str, Any], mac: Any, args: SimpleNamespace) -> None:
