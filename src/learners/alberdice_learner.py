@@ -4,6 +4,8 @@ The agents take turns. Agent i holds the policies of the others fixed, which mak
 solves max E_d[r] - alpha KL(d_i pi_-i || d^D) over its own occupancy d_i(s, a_i), where d^D is the data's. The
 divergence falls apart into that of d_i and, for each action, KL(pi_-i || pi^D_-i(. | s, a_i)): what the others do is
 compared with what they did when agent i took this action. So agents agree on one of several modes of the data.
+
+The paper has discrete actions only. That of continuous actions is ours: turn_actions.py, `BoxActions`.
 """
 
 from types import SimpleNamespace
