@@ -25,7 +25,7 @@ HEAD = (
 CHECKED = {
     "bc_learner": "frequencies of actions on tables",
     "spacql_learner": "the paper's theorems on exact examples; targets, weights and penalties by brute force",
-    "alberdice_learner": "the XOR game on four datasets; Bridge, one seed of two",
+    "alberdice_learner": "the XOR game on four datasets; Bridge, two seeds of four; a continuous game of two modes",
     "omar_learner": "the largest value of known functions; its own CQL, where the search counts nothing",
     "comadice_learner": "the exact solution of the regularised problem",
     "implicit_q_learner": "the best logged action's value on tables, as the expectile approaches 1",

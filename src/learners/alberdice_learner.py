@@ -4,6 +4,8 @@ The agents take turns. Agent i holds the policies of the others fixed, which mak
 solves max E_d[r] - alpha KL(d_i pi_-i || d^D) over its own occupancy d_i(s, a_i), where d^D is the data's. The
 divergence falls apart into that of d_i and, for each action, KL(pi_-i || pi^D_-i(. | s, a_i)): what the others do is
 compared with what they did when agent i took this action. So agents agree on one of several modes of the data.
+
+The paper has discrete actions only. That of continuous actions is ours: turn_actions.py, `BoxActions`.
 """
 
 from types import SimpleNamespace
@@ -14,11 +16,10 @@ from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import Context, Logger, Noise, Stats
-from learners.best_responses import BestResponseLearner, log_ratio
+from learners.best_responses import BestResponseLearner
 from learners.losses import (
     NEXT,
     NOW,
-    available,
     first_of,
     log_mean_exp,
     masked_mean,
@@ -30,7 +31,6 @@ from learners.losses import (
 )
 from learners.optimisation import of_every_run, rate
 from modules.critics.state_critic import StateCritic
-from modules.layers.masks import FORBIDDEN
 from utils.errors import ConfigError
 from utils.keys import COUNT, POSITIVE, WEIGHT, Key
 
@@ -62,16 +62,19 @@ class AlberDICELearner(BestResponseLearner):
         self.LOSSES = (self.BEHAVIOUR,)
         for i in range(args.n_agents):
             self.add_module(f"value_{i}", StateCritic(scheme, args))  # nu_i(s)
-            self.add_module(f"advantage_{i}", StateCritic(scheme, args, n_outputs=args.n_actions))  # e_i(s, a_i)
+            self.add_module(f"advantage_{i}", self.actions.advantage(scheme, args))  # e_i(s, a_i)
             self.LOSSES += self.turn(i, {"response": (f"value_{i}", f"advantage_{i}")})
         self.prepare()
 
     def noise(self, name: str, batch: EpisodeBatch) -> Noise:
-        """Where between two states the slope of the values is taken, (B, T-1, 1)."""
-        if not name.startswith("response") or not self.args.gradient_penalty:
-            return {}
-        shape = (batch.batch_size, batch.max_seq_length - 1, 1)
-        return {"between": th.rand(shape, generator=self.generator, device=self.generator.device)}
+        """Actions of a continuous kind; where between two states the slope of the values is taken, (B, T-1, 1)."""
+        if not name.startswith("response"):
+            return self.actions.actor_noise(batch) if name.startswith("actor") else {}
+        noise = self.actions.response_noise(batch)
+        if self.args.gradient_penalty:
+            shape = (batch.batch_size, batch.max_seq_length - 1, 1)
+            noise["between"] = th.rand(shape, generator=self.generator, device=self.generator.device)
+        return noise
 
     def batch_context(self, name: str, batch: EpisodeBatch) -> Context:
         """alpha; of a response also the mean of rho_i, log Z, and the share of rows in what Z is a mean over."""
@@ -107,7 +110,7 @@ class AlberDICELearner(BestResponseLearner):
         log_rho, advantage = self.sampled(i, batch, context)  # (R,) each
         exponent = (log_rho + advantage / context["alpha"]).masked_fill(mask == 0, -th.inf)
         rows, stats = self.dual(i, batch, exponent, noise, context)
-        fit, more = self.fit(i, batch, log_rho.exp() / context["mean_ratio"], advantage.detach())
+        fit, more = self.fit(i, batch, log_rho.exp() / context["mean_ratio"], advantage.detach(), noise)
         return masked_mean(rows + fit, mask), stats | more
 
     def dual(
@@ -136,36 +139,22 @@ class AlberDICELearner(BestResponseLearner):
             return of_each_row(first_of(batch, "state"), batch)
         return rows_of(batch, "state", NOW)
 
-    def fit(self, i: int, batch: EpisodeBatch, ratio: Tensor, target: Tensor) -> tuple[Tensor, Stats]:
+    def fit(self, i: int, batch: EpisodeBatch, ratio: Tensor, target: Tensor, noise: Noise) -> tuple[Tensor, Stats]:
         """rho_i / E[rho_i] (e_i(s, a_i) - sampled)^2 + c (log sum_a exp e_i(s, a) - E_(pi^D_i)[e_i(s, a)]), rows (R,).
 
         Its minimum for c = 0 is the mean of the sampled advantage over what the others do and over next states.
         ratio: rho_i / E[rho_i], (R,). target: the sampled advantage, (R,).
         """
-        has, logged = available(batch, NOW)[:, i], rows_of(batch, "actions_onehot", NOW)[:, i]  # (R, A) each
-        every = self.advantages(i, batch)  # (R, A)
-        error = (every * logged).sum(-1) - target  # (R,)
+        own, rare = self.actions.judged(i, batch, noise)  # (R,) each
+        error = own - target  # (R,)
         rows = ratio * error.square()  # (R,)
         if self.args.conservative:
-            with th.no_grad():
-                behaviour = self.own_behaviour(i, batch).exp()  # (R, A)
-            rare = every.masked_fill(has == 0, FORBIDDEN).logsumexp(-1) - (behaviour * every).sum(-1)  # (R,)
             rows = rows + self.args.conservative * rare
         return rows, {f"advantage_error_{i}": error.detach().abs(), f"ratio_{i}": ratio}
-
-    def advantages(self, i: int, batch: EpisodeBatch) -> Tensor:
-        """e_i(s, a_i) of every action, (R, A)."""
-        values: Tensor = getattr(self, f"advantage_{i}")(rows_of(batch, "state", NOW))  # (1, R, A), or (1, R) of one
-        return values.view(-1, self.args.n_actions)
 
     # -- a best response: the policy ---------------------------------------------------------------------------------
 
     def actor_loss(self, i: int, batch: EpisodeBatch, noise: Noise, context: Context) -> tuple[Tensor, Stats]:
-        """-sum_a pi_i(a | o_i) e_i(s, a) + alpha KL(pi_i || pi^D_i): the information projection on d_i."""
-        pi = self.policies(batch)[:, i]  # (R, A)
-        with th.no_grad():
-            gain, behaviour = self.advantages(i, batch), self.own_behaviour(i, batch)  # (R, A) each
-        gap = log_ratio(pi, behaviour)  # (R, A)
-        rows = (pi * (context["alpha"] * gap - gain)).sum(-1)  # (R,)
-        stats = {f"divergence_{i}": (pi * gap).sum(-1).detach()}
-        return masked_mean(rows, transition_mask(batch).flatten()), stats
+        """E_(pi_i)[alpha log(pi_i / pi^D_i) - e_i(s, a)]: the information projection on d_i."""
+        rows, divergence = self.actions.projection(i, batch, noise, context["alpha"])  # (R,) each
+        return masked_mean(rows, transition_mask(batch).flatten()), {f"divergence_{i}": divergence.detach()}

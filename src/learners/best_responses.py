@@ -17,35 +17,40 @@ from learners.base_learner import BaseLearner, Context, Logger, Noise, Stats
 from learners.checks import check_team_reward
 from learners.losses import NOW, available, masked_mean, rows_of, transition_mask
 from learners.optimisation import LossSpec, rate
-from modules.behaviour.team_behaviour import TeamBehaviour
+from learners.turn_actions import BoxActions, ListedActions
 from modules.policies import build_policy
 from utils.errors import ConfigError
-from utils.keys import POSITIVE, Key
+from utils.keys import COUNT, POSITIVE, Key, Range
 
-LEAST_LOG = math.log(1e-10)  # of a probability of the behaviour: what was never logged costs much, not infinitely much
+SAMPLED = "actions drawn per row, of the policy in its loss and of the penalty `conservative`"
+POINTS = "points that the others' divergence is a mean over"
 
 
 class BestResponseLearner(BaseLearner):
-    """Models of the behaviour pi^D, and policies of which one moves at a time; discrete actions.
+    """Models of the behaviour pi^D, and policies of which one moves at a time; discrete or continuous actions.
 
     `turn` makes losses of single agents from methods `<kind>_loss(i, batch, noise, context)`. Policies are one stack of
     networks; each actor loss has an optimiser of its own, which only ever sees gradients of its own agent's network.
     """
 
-    action_types = frozenset({"discrete"})
+    action_types = frozenset({"continuous", "discrete"})
     KEYS = {
         "largest_ratio": Key("largest ratio of the others' policies to their behaviour", POSITIVE),
+        "sampled_actions": Key(SAMPLED, COUNT, actions="continuous"),
+        "divergence_points": Key(POINTS, Range(2, whole=True), actions="continuous"),
         "behaviour_lr": rate("the behaviour models"),
         "actor_lr": rate("the policies"),
     }
     CRITICS = "per agent"
     BEHAVIOUR = LossSpec("behaviour", ("behaviour",), lr="behaviour_lr")
+    points: Tensor  # where actions are continuous: what the others' divergence is a mean over, (K, A)
 
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
         check_turns(scheme, mac, args)
-        self.policy = build_policy(args, self.continuous, kinds=("pi_logits",))
-        self.behaviour = TeamBehaviour(scheme, args)  # pi^D_i(a_i | o_i) and pi^D_-i(a_-i | s, a_i)
+        self.policy = build_policy(args, self.continuous, kinds=("pi_logits", "tanh_gaussian"))
+        self.actions: ListedActions | BoxActions = (BoxActions if self.continuous else ListedActions)(self)
+        self.behaviour: Any = self.actions.behaviour(scheme, args)  # pi^D_i(a_i | o_i) and pi^D_-i(a_-i | s, a_i)
 
     def turn(self, i: int, modules: dict[str, tuple[str, ...]]) -> tuple[LossSpec, ...]:
         """The losses of agent i, in order: of each kind its own modules, and its policy last."""
@@ -65,15 +70,10 @@ class BestResponseLearner(BaseLearner):
         return obs, state, actions, available(batch, NOW)
 
     def policies(self, batch: EpisodeBatch) -> Tensor:
-        """pi_i(. | o_i) of all agents, (R, N, A)."""
-        outputs = self.unroll(self.mac, batch, NOW).flatten(0, 1)  # (R, N, A)
-        probabilities: Tensor = self.policy.read(outputs, available(batch, NOW))
-        return probabilities
-
-    def own_behaviour(self, i: int, batch: EpisodeBatch) -> Tensor:
-        """log pi^D_i(. | o_i) of every action, (R, A)."""
-        obs, _, _, has = self.logged(batch)
-        return self.behaviour.of_agent(i, obs, has)
+        """pi_i(. | o_i) of all agents: probabilities (R, N, A), or means and widths (R, N, 2A)."""
+        outputs = self.unroll(self.mac, batch, NOW).flatten(0, 1)  # (R, N, P)
+        read: Tensor = self.policy.read(outputs, available(batch, NOW))
+        return read
 
     @th.no_grad()
     def environment(self, i: int, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
@@ -83,17 +83,9 @@ class BestResponseLearner(BaseLearner):
         are logged ones too. Weighed by rho_i they are as the policies choose them, so that its mean is
         KL(pi_-i || pi^D_-i(. | s, a_i)); of two agents each row has it exactly.
         """
-        _, state, logged, has = self.logged(batch)
-        others = self.behaviour.others(i)
-        pi, taken = self.policies(batch)[:, others], logged[:, others]  # (R, N-1, A) each
-        gap = log_ratio(pi, self.behaviour.of_others(i, state, logged, has))  # (R, N-1, A)
-        log_rho = (gap * taken).sum((-2, -1)).clamp_max(math.log(self.args.largest_ratio))
-        return log_rho, (pi * gap).sum((-2, -1))
-
-
-def log_ratio(pi: Tensor, log_behaviour: Tensor) -> Tensor:
-    """log(pi / pi^D), elementwise; probabilities that round to 0, in either, have a logarithm too."""
-    return pi.clamp_min(math.exp(LEAST_LOG)).log() - log_behaviour.clamp_min(LEAST_LOG)
+        log_rho, divergence = self.actions.others(i, batch)  # (R,) each
+        largest = math.log(self.args.largest_ratio)
+        return log_rho.clamp(-largest if self.continuous else None, largest), divergence
 
 
 def check_turns(scheme: dict[str, Any], mac: Any, args: SimpleNamespace) -> None:

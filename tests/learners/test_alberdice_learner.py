@@ -21,7 +21,8 @@ ACTIONS = 2
 
 def case(steps: int = 2, **updates: Any) -> tuple[Any, EpisodeBatch]:
     """A float64 learner of three agents and a batch in which one row ends."""
-    learner = make_learner("alberdice", dtype=F64, final_init=1.0, **({"alpha_start": 0.7} | updates))
+    keys = {"discrete": True, "final_init": 1.0, "alpha_start": 0.7} | updates
+    learner = make_learner("alberdice", dtype=F64, **keys)
     batch = make_batch(learner.args, rows=6, steps=steps, dtype=F64)
     batch["terminated"][1, 0] = 1
     return learner, batch
@@ -103,7 +104,7 @@ def test_an_actors_loss_is_least_at_the_projection(i: int) -> None:
 
 def test_a_turn_moves_one_policy() -> None:
     """Also after other agents' turns, whose momentum stays with their own optimisers."""
-    learner = make_learner("alberdice")
+    learner = make_learner("alberdice", discrete=True)
     train(learner, 0, 3)
     for index, spec in enumerate(learner.LOSSES):
         if spec.name.startswith("actor"):
@@ -180,7 +181,7 @@ def test_unavailable_actions_have_no_probability() -> None:
 )
 def test_shared_and_recurrent_policies_are_refused(updates: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="moves one policy at a time and weighs states, not histories; set mac="):
-        make_learner("alberdice", **updates)
+        make_learner("alberdice", discrete=True, **updates)
 
 
 @pytest.mark.parametrize(

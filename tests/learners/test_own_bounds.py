@@ -30,6 +30,7 @@ HAS = th.tensor([[1, 0], [1, 1]], dtype=th.int)
 BEST = th.tensor([[1.4, 0.0], [-1.5, 2.4]])  # (N, A), of agent 0 near its upper bound, of agent 1 outside agent 0's
 SHARED_MEMORY = {"mac": "basic_mac", "agent": "rnn", "obs_agent_id": True, "obs_last_action": True}
 OWN_MEMORY = {"mac": "non_shared_mac", "agent": "rnn_ns"}
+WITHOUT_MEMORY = {"alberdice", "bcq"}  # refuse recurrent agents
 KINDS = {"mean": "deterministic", "gaussian": "gaussian_policy", "tanh_gaussian": "tanh_gaussian_policy"}
 
 
@@ -39,7 +40,7 @@ def cases() -> list[Any]:
     for alg, keys in ALGORITHMS.items():
         if "continuous" in REGISTRY[keys["learner"]].action_types and not alg.endswith("_discrete"):
             listed += [(alg, {}), (alg, {"loss_chunk": 2})]
-            listed += [(alg, kind) for kind in (SHARED_MEMORY, OWN_MEMORY) if keys["agent"] != "bcq_ns"]
+            listed += [(alg, kind) for kind in (SHARED_MEMORY, OWN_MEMORY) if alg not in WITHOUT_MEMORY]
     listed += [("bc", {"agent_output_type": kind, "action_selector": KINDS[kind]}) for kind in KINDS]
     listed += [("comadice", {"agent_output_type": kind, "action_selector": KINDS[kind]}) for kind in KINDS]
     listed += [("comadice", {"advantage": kind}) for kind in ("joint", "mixed")]
@@ -58,12 +59,13 @@ def padded(batch: EpisodeBatch) -> EpisodeBatch:
     return batch
 
 
-def assert_inside(actions: Tensor) -> None:
-    """Actions (..., N, A) lie in each agent's own box."""
-    low, high = th.tensor(LOW, dtype=actions.dtype), th.tensor(HIGH, dtype=actions.dtype)
+def assert_inside(actions: Tensor, agent: int | None = None) -> None:
+    """Actions (..., N, A) lie in each agent's own box, or (..., 1, A) in that of one agent."""
+    agents = slice(None) if agent is None else [agent]
+    low, high = (th.tensor(bounds, dtype=actions.dtype)[agents] for bounds in (LOW, HIGH))
     slack = 1e-6 * (1 + high.abs())
     assert ((actions >= low - slack) & (actions <= high + slack)).all(), actions
-    assert (actions[..., 0, 1] == 0).all()
+    assert (actions * (1 - HAS[agents]) == 0).all()
 
 
 @pytest.mark.parametrize(("alg", "updates"), cases())
@@ -72,6 +74,7 @@ def test_every_action_that_a_learner_uses_lies_in_its_agents_own_bounds(
 ) -> None:
     """What is acted, and what critics are asked about: targets with noise, uniform samples, the policies' own."""
     asked: list[Tensor] = []
+    alone: list[tuple[Any, Tensor]] = []  # what critics of one agent's action are asked about
     ask = EnsembleCritic._single
 
     def single(self: Any, state: Tensor, actions: Tensor, alternatives: Tensor, *rest: Any, **more: Any) -> Tensor:
@@ -81,7 +84,10 @@ def test_every_action_that_a_learner_uses_lies_in_its_agents_own_bounds(
     joint = EnsembleCritic._joint
 
     def together(self: Any, state: Tensor, actions: Tensor) -> Tensor:
-        asked.append(actions.detach())
+        if self.n_agents == 1:
+            alone.append((self, actions.detach()))
+        else:
+            asked.append(actions.detach())
         return joint(self, state, actions)
 
     local = LocalEnsemble.forward
@@ -103,6 +109,9 @@ def test_every_action_that_a_learner_uses_lies_in_its_agents_own_bounds(
         learner.train(batch, step + 1, 0)
     learner.check_finite(3)
     assert all(th.isfinite(value).all() for value in learner.state_dict().values())
+    for critic, actions in alone:  # (R, K, 1, A) each
+        i = next(i for i in range(2) if getattr(learner, f"advantage_{i}") is critic)
+        assert_inside(actions, i)
     for actions in asked:
         assert_inside(actions)
     learner.mac.init_hidden(batch.batch_size)
@@ -110,7 +119,7 @@ def test_every_action_that_a_learner_uses_lies_in_its_agents_own_bounds(
         assert_inside(learner.mac.select_actions(batch, 0, 0, test_mode=test_mode))
         if not is_recurrent(learner.args):
             assert_inside(learner.mac.select_actions(batch, 0, 0, bs=[4, 1], test_mode=test_mode))
-    assert asked or alg in ("bc", "bcq", "comadice", "optdice", "ippo", "mappo")
+    assert asked or alone or alg in ("bc", "bcq", "comadice", "optdice", "ippo", "mappo")
 
 
 @pytest.mark.parametrize(("alg", "updates"), cases())

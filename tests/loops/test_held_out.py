@@ -65,7 +65,7 @@ def learner_and_buffers(alg: str, seed: int = 0, **updates: Any) -> tuple[Any, A
     return learner, *split(buffer, args)
 
 
-BOTH = ("bc", "spacql", "comadice", "fqe")  # algorithm files for continuous and for discrete actions
+BOTH = ("alberdice", "bc", "spacql", "comadice", "fqe")  # algorithm files for continuous and for discrete actions
 # Learners that forget each rollout have no data to hold out.
 JUDGED = [alg for alg, keys in ALGORITHMS.items() if keys["learner"] != "ppo_learner"]
 CASES = [(alg, {"discrete": True} if alg in BOTH and kind else {}) for alg in JUDGED for kind in (0, alg in BOTH)]

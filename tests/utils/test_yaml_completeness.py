@@ -28,6 +28,7 @@ SET_BY_THE_RUN = {"n_agents", "n_actions", "state_shape", "action_low", "action_
                   "results"}  # fmt: skip
 # What a component's file reads and this configuration's way through it does not, by a part of the configuration's name.
 NOT_HERE = {
+    "alberdice": {"ensemble_size", "critic_dtype"},  # the same as in ComaDICE, of critics of one agent's action
     "comadice": {"ensemble_size", "critic_dtype"},  # the learner itself says what its one critic of the state is
     "optdice": {"ensemble_size", "critic_dtype"},  # the same
 }
