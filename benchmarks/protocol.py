@@ -12,8 +12,8 @@ scale (docs/learners/icq.md): three diverged and three ended below random play. 
 values for continuous actions and draws both temperatures.
 
 A draw takes one value of each key by chance, from a generator seeded with the algorithm's name; no two draws of an
-algorithm are alike. CFCQL and its relatives have the same ranges and are given the same draws, so that comparing them is
-no matter of luck (a later rule: docs/results/cn-protocol.md). The draw with the highest final score counts, and its
+algorithm are alike. CFCQL and its relatives have the same ranges and are given the same draws, so that comparing them
+is no matter of luck (a later rule: docs/results/cn-protocol.md). The draw with the highest final score counts, and its
 values are used on all datasets of all tasks (`--task`). Learning rates have one range for all.
 
 Lengths: 5 000 updates of 256 rows; for conservative Q-learning, whose updates cost several times as much, SPaCQL's
