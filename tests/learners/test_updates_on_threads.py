@@ -9,12 +9,14 @@ import pytest
 import torch as th
 
 from learners import chunked
+from modules.critics import counterfactual_layers
 from modules.threads import spread, use_threads
 from tests.learners.learner_tester import make_learner, parameters_of, train
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(counterfactual_layers, "WORTH_SHARING", 0)
     yield
     use_threads(1)
 

@@ -11,6 +11,7 @@ import pytest
 import torch as th
 from torch import Tensor
 
+from modules.critics import counterfactual_layers
 from modules.critics.counterfactual_layers import counterfactual_values
 from modules.threads import enough_for_all, number_of_threads, spread, use_threads
 
@@ -18,7 +19,8 @@ E, R, K, N, A, H = 5, 30, 3, 3, 2, 16
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(counterfactual_layers, "WORTH_SHARING", 0)
     yield
     use_threads(1)
 
@@ -47,6 +49,18 @@ def test_critics_are_the_same_bit_for_bit_on_any_number_of_threads(with_base: bo
     for number in (2, 3):
         many = outcome(number, with_base, dtype)
         assert all(th.equal(a, b) for a, b in zip(one, many, strict=True))
+
+
+def test_only_what_is_worth_it_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared: list[int] = []
+    monkeypatch.setattr(
+        counterfactual_layers, "spread", lambda work, number: (shared.append(number), spread(work, number))
+    )
+    activations = E * (N * R * K + R) * H
+    for least, expected in ((activations + 1, []), (activations, [E, E, E])):  # forward, without a graph, backward
+        monkeypatch.setattr(counterfactual_layers, "WORTH_SHARING", least)
+        outcome(2, True, None)
+        assert shared == expected
 
 
 def test_several_threads_do_each_piece_once() -> None:

@@ -14,8 +14,11 @@ import torch as th
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from modules.threads import spread
+from modules.threads import Work, spread
 
+# Activations of a layer in all members from which threads share these: handing them over takes up to a millisecond of
+# processor time, as much as is saved where there are half as many.
+WORTH_SHARING = 2**18
 Weights = tuple[Tensor, Tensor, Tensor, Tensor]  # second, second_bias, third, third_bias
 
 
@@ -101,10 +104,18 @@ def _loop_values(
                 layers[member] = hidden, active
             del hidden, changed, active  # what is not saved serves the next member, and is in the cache
 
-    spread(work, n_members)
+    _each_member(work, values, width)
     if saved is not None:
         saved += itertools.chain(*layers)
     return values.add_(third_bias[:, 0])
+
+
+def _each_member(work: Work, values: Tensor, width: int) -> None:
+    """Have `work` done for all members, by several threads where it is worth it. values: (E, rows)."""
+    if values.numel() * width < WORTH_SHARING:
+        work(iter(range(len(values))))
+    else:
+        spread(work, len(values))
 
 
 class _MemberLoop(th.autograd.Function):
@@ -163,7 +174,7 @@ class _MemberLoop(th.autograd.Function):
                     th.bmm(d_changed, first[member].transpose(1, 2), out=d_change[member])
                 del d_hidden, d_changed, by_row  # so that the next member reuses their memory, which is in the cache
 
-        spread(work, n_members)
+        _each_member(work, grad, width)
         products, sums = products.to(dtype), sums.to(dtype)
         d_third = (products * second).sum(1) + second_bias[:, 0] * sums  # (E, H)
         third_row = third.transpose(1, 2)  # (E, 1, H)
