@@ -18,8 +18,10 @@ from loops.build import Parts, build
 from loops.describe import declare
 from loops.identity import told
 from loops.resolve import run_settings
+from modules.threads import use_threads
 from utils import signals
 from utils.config import Config
+from utils.cores import update_threads
 from utils.errors import printable
 from utils.logging import Logger
 from utils.redact import redacted
@@ -36,6 +38,7 @@ def run(_run: Run, _config: Config, _log: logging.Logger, dataset: OfflineDatase
     # What is derived stays out of the Sacred configuration, where it would tell apart the seeds that a plot averages.
     settings = run_settings(_config, _log)
     th.set_float32_matmul_precision(settings.matmul_precision)
+    use_threads(update_threads(settings.threads))
     begun = time.process_time()
     logger = Logger(_log)
     if settings.use_tensorboard:

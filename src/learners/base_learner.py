@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from components.episode_buffer import EpisodeBatch
 from components.statistics import DataStatistics
+from learners.chunked import Part, added_up, each_chunk
 from learners.losses import transition_mask
 from learners.optimisation import (
     SHARED_KEYS,
@@ -204,29 +205,23 @@ class BaseLearner(nn.Module):
         noise = self.noise(spec.name, batch)
         mask = transition_mask(batch)
         total = mask.sum(dtype=th.float64).clamp_min(1)
-        loss: Tensor | None = None
-        gradients: list[Tensor] = []
-        stats: Stats = {}
-        for rows in chunks(batch.batch_size, self.args.loss_chunk):
+
+        def compute(rows: slice | None) -> Part:
             part, part_noise = (batch, noise) if rows is None else (batch[rows], {k: v[rows] for k, v in noise.items()})
             part_mask = mask if rows is None else mask[rows]
             value, rows_stats = self._functions[spec.name](part, part_noise, context)
             if rows is not None:
-                share = part_mask.sum(dtype=th.float64) / total  # of the valid rows
-                value = value * share.to(value.dtype)
+                value = value * (part_mask.sum(dtype=th.float64) / total).to(value.dtype)  # its share of valid rows
             part_gradients = th.autograd.grad(value, parameters)
-            if loss is None:
-                loss, gradients = value.detach(), list(part_gradients)
-            else:
-                loss = loss + value.detach()
-                for whole, addend in zip(gradients, part_gradients, strict=True):
-                    whole.add_(addend)
-            if wants_stats:
-                for key, row_values in rows_stats.items():
-                    mean = (row_values.detach().movedim(0, -1) * part_mask.flatten()).sum(-1) / total  # () or (m,)
-                    stats[key] = stats[key] + mean if key in stats else mean
-        assert loss is not None
-        return loss, gradients, stats
+            means = {}
+            for key, row_values in rows_stats.items() if wants_stats else ():
+                means[key] = (row_values.detach().movedim(0, -1) * part_mask.flatten()).sum(-1) / total  # () or (m,)
+            return value.detach(), list(part_gradients), means
+
+        # A controller keeps a recurrent state, and compiled code is not made for threads.
+        apart = hasattr(self.mac, "forward_all") and not getattr(self.agent, "is_recurrent", True)
+        apart = apart and str(self.args.device) == "cpu" and not self.args.compile
+        return added_up(each_chunk(compute, list(chunks(batch.batch_size, self.args.loss_chunk)), apart))
 
     def parameters_of(self, spec: LossSpec) -> list[nn.Parameter]:
         """The parameters that a loss moves, its modules' in order."""

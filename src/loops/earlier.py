@@ -35,7 +35,8 @@ NETWORKS = (*POLICIES, "mixer", "mixing_embed_dim", "hypernet_layers", "hypernet
 # What playing a policy may change, by what it is about. `seed` is then of the episodes, and `dataset` names the returns
 # to compare with. All other keys of the run say how it was trained.
 FREE_TO_PLAY = {
-    "machine": ("use_cuda", "buffer_cpu_only", "memory_map", "loss_chunk", "compile", "matmul_precision"),
+    "machine": ("use_cuda", "buffer_cpu_only", "memory_map", "threads", "loss_chunk", "compile",
+                "matmul_precision"),
     "records": ("use_tensorboard", "mongo", "save_model", "save_model_interval", "local_results_path", "label",
                 "repeat_id", "hypergroup", "log_interval", "runner_log_interval", "learner_log_interval"),
     "evaluation": ("seed", "dataset", "runner", "batch_size_run", "test_nepisode", "test_greedy", "evaluation_seed",

@@ -20,7 +20,7 @@ BOOKKEEPING = frozenset({
     "seed", "dataset", "local_results_path", "save_model", "save_model_interval", "checkpoint_path", "load_step",
     "mongo", "use_tensorboard", "use_wandb", "wandb_mode", "wandb_project", "wandb_team", "log_interval",
     "learner_log_interval", "runner_log_interval", "label", "hypergroup", "repeat_id", "render",
-    "save_replay_buffer", "replay_to", "use_cuda", "buffer_cpu_only", "memory_map", "name", "env", "offline",
+    "save_replay_buffer", "replay_to", "use_cuda", "buffer_cpu_only", "memory_map", "threads", "name", "env", "offline",
     "evaluate", "collect", "collect_to", "collect_episodes", "collect_quality", "tuned", "env_args.key",
     "env_args.map_name", "env_args.seed", "env_args.render_mode", "env_args.replay_path",
 })  # fmt: skip

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
-import os
 import time
 from pathlib import Path
 
 from sweeps.forks import Forks
 from sweeps.job import Job
 from sweeps.worker import Outcome, do
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from utils.cores import cores
 
 
 class Processes:

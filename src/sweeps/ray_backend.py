@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.job import Job
-from sweeps.processes import cores
 from sweeps.worker import LOST, Outcome
+from utils.cores import cores
 from utils.errors import ConfigError, one_line
 
 SOURCE = Path(__file__).resolve().parents[1]

@@ -16,7 +16,7 @@ from utils.plain_values import LARGEST, spelled
 class Range:
     """Finite numbers from `low` to `high`, whole ones within 64 bits.
 
-    whole: only whole numbers; above: `low` is excluded; null: null is allowed.
+    whole: only whole numbers; above: `low` is excluded; null: null is allowed; word: text that is allowed, if any.
     """
 
     low: float
@@ -24,10 +24,13 @@ class Range:
     whole: bool = False
     above: bool = False
     null: bool = False
+    word: str | None = None
 
     def __contains__(self, value: Any) -> bool:
         if value is None:
             return self.null
+        if isinstance(value, str):
+            return value == self.word
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         if isinstance(value, int) or self.whole:
@@ -43,7 +46,8 @@ class Range:
         kind = "a whole number" if self.whole else "a number"
         start = f"above {self.low:.15g}" if self.above else f"of at least {self.low:.15g}"
         end = "" if self.high == float("inf") else f" and at most {self.high:.15g}"
-        return f"{kind} {start}{end}{', or None' if self.null else ''}"
+        word = "" if self.word is None else f", or {self.word}"
+        return f"{kind} {start}{end}{', or None' if self.null else ''}{word}"
 
 
 COUNT = Range(1, whole=True)
@@ -90,7 +94,7 @@ class Key:
                 large = isinstance(value, int | float) and abs(value) >= LARGEST
                 most = f" and within {'64 bits' if self.allowed.whole else 'what is finite'}" if large else ""
                 raise ConfigError(f"{name}={shown(value)}: this must be {self}{most}")
-            return int(value) if self.allowed.whole and value is not None else value
+            return int(value) if self.allowed.whole and value is not None and value != self.allowed.word else value
         if isinstance(self.allowed, tuple):
             if value not in self.allowed:
                 raise ConfigError(f"{name}={shown(value)}: choose one of {', '.join(map(str, self.allowed))}")

@@ -63,6 +63,7 @@ RUN_KEYS: Keys = {
     # -- machine --
     "use_cuda": Key("use a GPU where there is one", bool),
     "buffer_cpu_only": Key("keep the dataset, or the replay buffer, in main memory", bool),
+    "threads": Key("threads of the learner's updates on a CPU", Range(1, whole=True, word="auto")),
     "loss_chunk": Key("batch rows evaluated at a time", COUNT_OR_NULL),
     "compile": Key("compile the losses with torch.compile", bool),
     "matmul_precision": Key("precision of float32 matrix products", ("highest", "high", "medium")),

@@ -87,6 +87,7 @@ def test_declarations_are_inherited() -> None:
         (dict, {}, [], "this must be a mapping"),
         (("one", None), None, "two", "choose one of one, None"),
         (COUNT, 1e4, 0, "this must be a whole number of at least 1"),
+        (Range(1, whole=True, word="auto"), "auto", "all", "this must be a whole number of at least 1, or auto"),
     ],
 )
 def test_values_are_checked_by_the_declaration(allowed: Any, good: Any, bad: Any, words: str) -> None:
