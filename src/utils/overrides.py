@@ -10,8 +10,10 @@ from typing import Any
 
 from utils.config import Config, merge
 from utils.errors import ConfigError, nearest, shown
+from utils.keys import Range
 from utils.paths import is_unicode, user_path
 from utils.plain_values import key_name, plain, spelled, whole
+from utils.run_keys import RUN_KEYS
 from utils.settings_files import read_json, read_yaml
 
 FILES = (".json", ".yaml", ".yml")
@@ -107,7 +109,7 @@ def check_updates(config: Config, updates: Mapping[str, Any], prefix: str = "") 
         declared = config.get(key)
         if isinstance(declared, dict) and isinstance(value, Mapping):
             check_updates(declared, value, f"{full}.")
-        elif not _same_kind(declared, value):
+        elif not _same_kind(declared, value) and not _number_or_word(full):
             raise ConfigError(
                 f"with {full}={shown(value)}: this is {_kind(value)}, '{full}' is {_kind(declared)} (such as "
                 f"{declared!r})"
@@ -125,6 +127,12 @@ def chosen(final: Config, updates: Config) -> Config:
 def _kind(value: Any) -> str:
     kinds = ((bool, "True or False"), ((int, float), "a number"), (str, "text"), ((list, tuple), "a list"))
     return next((name for types, name in kinds if isinstance(value, types)), "a mapping")
+
+
+def _number_or_word(key: str) -> bool:
+    """Whether a run's key takes numbers and a word, which its declaration checks."""
+    found = RUN_KEYS.get(key)
+    return found is not None and isinstance(found.allowed, Range) and found.allowed.word is not None
 
 
 def _same_kind(declared: Any, value: Any) -> bool:
