@@ -15,6 +15,7 @@ import threading
 import traceback
 import warnings
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch as th
@@ -28,6 +29,7 @@ from sacred.utils import SacredInterrupt, apply_backspaces_and_linefeeds, print_
 
 from loops import tracking
 from loops.configured import configured, learner_class
+from loops.lanes import Together
 from loops.rehearsal import check_folders, rehearse, resolved_choices
 from loops.usage import usage
 from run import run
@@ -56,7 +58,7 @@ PRINTED = ("print_dependencies", "print_named_configs")  # Sacred's verbs that p
 ex: Any = RecordedExperiment("epymarl-offline", save_git_info=commit() is not None)
 ex.logger = get_logger()
 ex.captured_out_filter = lambda text: redacted(apply_backspaces_and_linefeeds(text))
-signals.when_ending.insert(0, lambda: mark_interrupted(ex.current_run))
+signals.when_ending.insert(0, lambda: [mark_interrupted(begun) for begun in ex.begun])
 
 
 @ex.main  # type: ignore[untyped-decorator]
@@ -68,7 +70,8 @@ def my_main(_run: Run, _config: Config, _log: Any) -> float | None:
         config = check_values(merge({}, _config), keys_of(learner_class(_config["learner"])))
         seed_everything(config["seed"])
         with memory_errors("lower batch_size, hidden_dim or the other sizes of this run, or set loss_chunk"):
-            figures = run(_run, merge(config, {"env_args": {"seed": config["seed"]}}), _log, ex.dataset)
+            seeded = merge(config, {"env_args": {"seed": config["seed"]}})
+            figures = run(_run, seeded, _log, ex.dataset, ex.together)
         return tracking.score(_run, figures)
     except (UserError, SacredInterrupt):
         # Sacred marks the run; `debug` then hands the exception to `main`, which prints its sentence, where Sacred
@@ -123,6 +126,8 @@ def prepare(argv: list[str]) -> Command:
         command.updates["config_filename"] = str(config_file(filename))
     if command.verb in (None, my_main.__name__):
         ex.dataset = rehearse(final)
+        if final["seeds"] is not None:
+            ex.together = Together(final["seeds"], partial(start_lane, command, final))
         if "--unobserved" not in command.flags:
             add_observers(command.flags, final)
         check_folders(final)
@@ -140,13 +145,35 @@ def add_observers(flags: dict[str, Any], config: Config) -> None:
         ex.sources |= imported_sources(ex.mainfile, ("learners", "modules", "controllers"))
 
 
-def start(command: Command) -> None:
-    """Let Sacred run the command. A fault of the program ends as Sacred ends it: with a traceback of our lines."""
+def start_run(command: Command, updates: Config, words: list[str]) -> None:
+    """Let Sacred run the command with these overrides; words: as they are recorded."""
     flags = {flag: value for flag, value in command.flags.items() if flag not in TAKEN_OVER}
-    options = flags | {"COMMAND": command.verb, "UPDATE": command.words, "with": bool(command.words), "help": False}
+    options = flags | {"COMMAND": command.verb, "UPDATE": words, "with": bool(words), "help": False}
+    ex.run(command.verb, updates, info={}, meta_info={}, options=options)
+
+
+def start_lane(command: Command, config: Config, seed: int) -> None:
+    """Let Sacred run the command for one of several seeds, recorded as that seed's own run."""
+    if ex.begun and "--unobserved" not in command.flags:
+        ex.observers.clear()
+        add_observers(command.flags, config)
+    updates = {key: value for key, value in command.updates.items() if key != "seeds"} | {"seed": seed}
+    words = [f"seed={seed}" if word.partition("=")[0] == "seeds" else word for word in command.words]
+    start_run(command, updates, words)
+
+
+def start(command: Command) -> None:
+    """Start the command, or the runs of several seeds.
+
+    A fault of the program ends as Sacred ends it: with a traceback of our lines.
+    """
+    flags = command.flags
     try:
         with printing() if command.verb in PRINTED else nullcontext():
-            ex.run(command.verb, command.updates, info={}, meta_info={}, options=options)
+            if ex.together is None:
+                start_run(command, command.updates, command.words)
+            else:
+                ex.together.start()
     except (UserError, SacredInterrupt):
         raise
     except Exception:
@@ -183,7 +210,8 @@ def main(argv: list[str]) -> int:
         with signals.StopSignals():
             start(command)
             signals.check("after the run was complete; nothing is lost")
-        check_records(ex.observers, "while the run itself ended well and its checkpoints and datasets are whole")
+        recorded = [observer for begun in ex.begun for observer in begun.observers]
+        check_records(recorded, "while the run itself ended well and its checkpoints and datasets are whole")
     except UserError as error:
         signals.say(f"error: {error}")
         return 1

@@ -59,6 +59,11 @@ class Lanes:
         if one.TARGETS and one.training_steps % one.target_interval == 0:
             self._update_targets()
 
+    @property
+    def has_statistics(self) -> bool:
+        """Whether there is something to `log`."""
+        return bool(self.one._pending) and all(stats is not None for stats in self.one._pending.values())
+
     def log(self, lane: int, t_env: int) -> None:
         """Write the lane's statistics where they are complete. Raises TrainingError where it is not finite any more."""
         learner = self.learners[lane]
