@@ -36,7 +36,7 @@ from run import run
 from utils import shown_config
 from utils.command_line import Command, Flag, parse
 from utils.config import Config, merge
-from utils.errors import UserError
+from utils.errors import ConfigError, UserError
 from utils.experiment import RecordedExperiment
 from utils.flags import TAKEN_OVER, checked_flags, config_file, flag_observers
 from utils.keys import inherited
@@ -127,11 +127,19 @@ def prepare(argv: list[str]) -> Command:
     if command.verb in (None, my_main.__name__):
         ex.dataset = rehearse(final)
         if final["seeds"] is not None:
+            check_single_run_flags(command.flags, final["seeds"])
             ex.together = Together(final["seeds"], partial(start_lane, command, final))
         if "--unobserved" not in command.flags:
             add_observers(command.flags, final)
         check_folders(final)
     return command
+
+
+def check_single_run_flags(flags: dict[str, Any], seeds: list[int]) -> None:
+    """Raise ConfigError for flags that are for one run."""
+    for flag in ("--queue", "--id"):
+        if flag in flags:
+            raise ConfigError(f"{flag} is for one run, seeds={seeds} are several; leave out one of the two")
 
 
 def add_observers(flags: dict[str, Any], config: Config) -> None:

@@ -276,6 +276,4 @@ def sample_together(buffers: Sequence[OfflineBuffer], batch_size: int) -> Episod
         episode_data={key: th.cat([part[key] for part in parts]) for key in parts[0].data.episode_data},
     )
     size = batch_size * len(buffers)
-    return EpisodeBatch(
-        first.scheme, first.groups, size, parts[0].max_seq_length, data=joined, device=parts[0].device
-    )
+    return EpisodeBatch(first.scheme, first.groups, size, parts[0].max_seq_length, data=joined, device=parts[0].device)

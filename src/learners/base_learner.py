@@ -138,7 +138,9 @@ class BaseLearner(nn.Module):
         """
         return {}
 
-    def forward(self, name: str, batch: EpisodeBatch, noise: Noise, given: Context | None = None) -> tuple[Tensor, Stats]:
+    def forward(
+        self, name: str, batch: EpisodeBatch, noise: Noise, given: Context | None = None
+    ) -> tuple[Tensor, Stats]:
         """The loss `name` as a pure function of parameters, batch, noise and its context (None: this batch's own)."""
         with th.no_grad():
             context = self.batch_context(name, batch) if given is None else given

@@ -1,7 +1,7 @@
 """One loss of all lanes: value, gradients, clipping and statistics, as one function of stacked tensors.
 
-The function is mapped over lanes by `torch.func.vmap`. After a few updates it is recorded once, as a graph of torch
-operations (`lane_graph`), which does the same without Python's work and torch's bookkeeping in between.
+The function is mapped over lanes by `torch.func.vmap`. It is recorded once, as a list of torch operations
+(`lane_graph`), which does the same without Python's work and torch's bookkeeping in between.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from torch.func import functional_call, vmap
 
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Context, Noise, Stats
-from learners.lane_graph import recorded
+from learners.lane_graph import Recording
 from learners.losses import transition_mask
 from learners.optimisation import LossSpec, chunks, is_stacked
 
 Tensors = dict[str, Tensor]
-RECORDED_AFTER = 20  # updates of a loss: recording takes a second or two, which short runs do not get back
 
 
 class Step(NamedTuple):
@@ -41,8 +40,7 @@ class LaneLosses:
 
     def __init__(self, learners: Sequence[BaseLearner]) -> None:
         self.learners, self.one = learners, learners[0]
-        self._calls: dict[Any, int] = {}
-        self._recorded: dict[Any, Callable[..., Step]] = {}
+        self._recordings: dict[Any, Recording] = {}
 
     def step(self, spec: LossSpec, state: Tensors, batch: EpisodeBatch, noise: Noise, wants_stats: bool) -> Step:
         """Loss, gradients and statistics of every lane. batch: rows of all lanes, (L*B, ...); noise: (L, B, ...)."""
@@ -55,13 +53,14 @@ class LaneLosses:
         if limit is not None and limit < size:
             return self._in_chunks(spec, trained, rest, batch, data, noise, wants_stats)
         call = self._whole(spec, batch, wants_stats)
-        if wants_stats or self.one.args.device != "cpu":
+        if wants_stats:
             return call(trained, rest, data, noise)
-        key = (spec.name, *(tuple(value.shape) for value in data.values()))
-        self._calls[key] = self._calls.get(key, 0) + 1
-        if self._calls[key] > RECORDED_AFTER and key not in self._recorded:
-            self._recorded[key] = recorded(call, trained, rest, data, noise)
-        return self._recorded.get(key, call)(trained, rest, data, noise)
+        inputs = own_memory([*data.values(), *noise.values()])
+        key = (spec.name, *((value.shape, value.stride(), value.storage_offset()) for value in inputs))
+        if key not in self._recordings:
+            self._recordings[key] = Recording(lambda: call(trained, rest, data, noise), inputs, [*state.values()])
+        step: Step = self._recordings[key](inputs)
+        return step
 
     def _whole(self, spec: LossSpec, batch: EpisodeBatch, wants_stats: bool) -> Callable[..., Step]:
         """The step on all rows at once, as a function of tensors alone."""
@@ -143,6 +142,14 @@ def names_of(learner: BaseLearner, spec: LossSpec) -> list[str]:
 def entries(batch: EpisodeBatch) -> Tensors:
     """Every entry of a batch."""
     return {**batch.data.transition_data, **batch.data.episode_data}
+
+
+def own_memory(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors without those that share their memory with one before them."""
+    found: dict[int, Tensor] = {}
+    for tensor in tensors:
+        found.setdefault(tensor.untyped_storage().data_ptr(), tensor)
+    return list(found.values())
 
 
 def _batch_of(data: Tensors, like: EpisodeBatch) -> EpisodeBatch:

@@ -31,6 +31,7 @@ class Lanes:
 
     def __init__(self, learners: Sequence[BaseLearner]) -> None:
         check_lanes(learners[0])
+        assert not any(learner.training_steps for learner in learners), "optimisers start anew"
         self.learners = list(learners)
         each = [_tensors(learner) for learner in learners]
         self.state = {name: th.stack([own[name].detach() for own in each]) for name in each[0]}
@@ -45,7 +46,7 @@ class Lanes:
     # -- one update ----------------------------------------------------------------------------------------------------
 
     def train(self, batch: EpisodeBatch, t_env: int) -> None:
-        """Do what `BaseLearner.train` does, for all lanes, but for logging (see `log`). batch: rows of all, (L*B, ...)."""
+        """Do what `BaseLearner.train` does, for all lanes and without logging. batch: rows of all, (L*B, ...)."""
         one = self.one
         opens = t_env - one.log_stats_t >= one.args.learner_log_interval
         for learner in self.learners:
@@ -157,7 +158,7 @@ class Lanes:
         self.losses = LaneLosses(self.learners)
 
     def _optimiser(self, spec: LossSpec) -> th.optim.Adam:
-        """Adam over stacked parameters: elementwise, so the lanes' own. Its moments begin with those of the learners."""
+        """Adam over stacked parameters: it is elementwise, so each lane has its own. Its moments are zeros."""
         stacked = [self.state[name] for name in names_of(self.one, spec)]
         optimiser = th.optim.Adam(stacked, lr=learning_rate(self.one.args, spec), fused=True)
         for tensor in stacked:

@@ -79,9 +79,7 @@ def build(
     return _build_online(settings, logger)
 
 
-def _build_offline(
-    settings: Settings, logger: Logger, dataset: OfflineDataset, rows: OfflineBuffer | None
-) -> Parts:
+def _build_offline(settings: Settings, logger: Logger, dataset: OfflineDataset, rows: OfflineBuffer | None) -> Parts:
     env_info = dataset.env_info()
     learner_class = check_learner(settings, env_info)
     env = None if settings.env is None else make_env(settings)

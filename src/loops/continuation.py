@@ -18,11 +18,11 @@ from utils.redact import redacted
 from utils.training_state import is_plain, is_whole
 
 # What a continued run may change without becoming another experiment.
-FREE_TO_CHANGE = ("t_max", "seeds", "checkpoint_path", "load_step", "load_weights", "unique_token", "local_results_path",
+FREE_TO_CHANGE = ("t_max", "checkpoint_path", "load_step", "load_weights", "unique_token", "local_results_path",
                   "device", "use_cuda", "buffer_cpu_only", "memory_map", "compile", "loss_chunk", "mongo",
                   "use_tensorboard", "use_wandb", "wandb_mode", "wandb_project", "wandb_team", "dataset",
                   "save_model_interval", "log_interval", "repeat_id", "label", "hypergroup",
-                  "save_replay_buffer")  # fmt: skip
+                  "save_replay_buffer", "seeds")  # fmt: skip
 OF_EVALUATIONS = ("test_", "validation_", "fqe_")  # statistics that evaluations log
 # What gives weights of the same shapes another meaning.
 MEANING = ("agent_output_type", "obs_agent_id", "obs_last_action")

@@ -49,7 +49,7 @@ from runners.base_runner import team_reward_alone
 from utils import signals
 from utils.checkpoint import check_checkpoint, find_checkpoint
 from utils.config import Config, choose, merge
-from utils.errors import CheckpointError, DatasetError, UserError
+from utils.errors import CheckpointError, ConfigError, DatasetError, UserError, shown
 from utils.logging import Logger, check_tensorboard
 from utils.memory import memory_errors
 from utils.old_names import old_names
@@ -116,6 +116,8 @@ def attempt(config: Config, readings: Readings | None = None) -> OfflineDataset 
     """Build the run as `rehearse` does. Raises whatever building raises."""
     settings = _settings(config)
     check_run(settings)
+    if settings.seeds is not None and "seed" in config:
+        raise ConfigError(f"seeds={shown(settings.seeds)} and seed={config['seed']}: give one of the two")
     if settings.use_tensorboard:
         check_tensorboard()
     if settings.use_wandb:

@@ -55,7 +55,7 @@ WEIGHT = Range(0)
 
 
 TEXT_OR_NULL = str | None
-LIST_OR_NULL = list | None
+LIST_OR_NULL: Any = list | None
 NAMES: dict[Any, str] = {bool: "True or False", str: "text", TEXT_OR_NULL: "text, or None", dict: "a mapping",
                          LIST_OR_NULL: "a list, or None"}  # fmt: skip
 

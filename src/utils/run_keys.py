@@ -1,6 +1,19 @@
 """Keys of every run, which config/default.yaml sets. Learners declare theirs in their own files (`KEYS`)."""
 
-from utils.keys import COUNT, COUNT_OR_NULL, INDEX, LIST_OR_NULL, POSITIVE, SHARE, TEXT_OR_NULL, WEIGHT, Key, Keys, Range, Where
+from utils.keys import (
+    COUNT,
+    COUNT_OR_NULL,
+    INDEX,
+    LIST_OR_NULL,
+    POSITIVE,
+    SHARE,
+    TEXT_OR_NULL,
+    WEIGHT,
+    Key,
+    Keys,
+    Range,
+    Where,
+)
 
 ONE_OR_TWO = Range(1, 2, whole=True)
 

@@ -7,7 +7,6 @@ import torch as th
 from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
-from learners import lane_losses
 from learners.lanes import Lanes
 from tests.learners.learner_tester import make_batch, make_learner
 
@@ -48,10 +47,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("alg", "updates"), CASES)
-def test_lanes_end_with_the_weights_of_single_runs(
-    alg: str, updates: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lane_losses, "RECORDED_AFTER", 10)
+def test_lanes_end_with_the_weights_of_single_runs(alg: str, updates: dict[str, Any]) -> None:
     alone = [make_learner(alg, seed=seed, **SMALL, **updates) for seed in SEEDS]
     together = [make_learner(alg, seed=seed, **SMALL, **updates) for seed in SEEDS]
     lanes = Lanes(together)
