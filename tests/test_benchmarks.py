@@ -151,3 +151,8 @@ def test_the_protocol_covers_every_offline_learner_of_continuous_actions() -> No
     offline = {name for name in names if algorithm(name).get("offline")}
     discrete = {"alberdice", "bc_discrete", "comadice_discrete", "iql_cql", "qmix_cql", "spacql_discrete"}
     assert set(load("protocol").RANGES) == offline - discrete - {"fqe"}  # which values policies and makes none
+
+
+def test_seeds_trained_together_are_measured() -> None:
+    line = load("lanes").measure("bc", lanes=2, repeats=1, transitions=200)
+    assert line.startswith("| bc | 1024 | ")

@@ -43,7 +43,7 @@ def test_each_seed_is_an_ordinary_run(cli: CommandLine, tmp_path: Path) -> None:
     alone = CommandLine(tmp_path / "alone", cli.dataset)
     single = alone.run(*SHORT, "seed=2", config="comadice")
     assert together.returncode == single.returncode == 0, together.stderr + single.stderr
-    runs, (own,) = cli.runs(), alone.runs()
+    runs, (own,) = sorted(cli.runs()), alone.runs()
     assert [(read(run, "config.json")["seed"], status(run)) for run in runs] == [(1, "COMPLETED"), (2, "COMPLETED")]
     lane = runs[1]
     where = {"local_results_path": str(cli.results)}
@@ -140,7 +140,7 @@ def test_what_cannot_be_together_is_refused_before_a_run_exists(
 
 
 def test_alberdice_says_why_it_trains_one_seed() -> None:
-    with pytest.raises(ConfigError, match="learner=alberdice_learner .* its losses read how far training is"):
+    with pytest.raises(ConfigError, match="learner=alberdice_learner .*its losses read how far training is"):
         check_lanes(make_learner("alberdice"))
 
 

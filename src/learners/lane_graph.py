@@ -127,7 +127,8 @@ class Recording:
         return self._places[view]
 
     def _add(self, operation: Operation) -> None:
-        operands, filled = list(operation.operands), []
+        operands = list(operation.operands)
+        filled: list[tuple[int, int | tuple[int, ...]]] = []  # positions, and the places of what belongs there
         for place, operand in enumerate(operands):
             if isinstance(operand, View):
                 filled.append((place, self._place(operand)))

@@ -6,12 +6,12 @@ The function is mapped over lanes by `torch.func.vmap`. It is recorded once, as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch as th
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from components.episode_buffer import EpisodeBatch
@@ -40,11 +40,12 @@ class LaneLosses:
 
     def __init__(self, learners: Sequence[BaseLearner]) -> None:
         self.learners, self.one = learners, learners[0]
+        self._names = {spec.name: names_of(self.one, spec) for spec in self.one.LOSSES}
         self._recordings: dict[Any, Recording] = {}
 
     def step(self, spec: LossSpec, state: Tensors, batch: EpisodeBatch, noise: Noise, wants_stats: bool) -> Step:
         """Loss, gradients and statistics of every lane. batch: rows of all lanes, (L*B, ...); noise: (L, B, ...)."""
-        names = names_of(self.one, spec)
+        names = self._names[spec.name]
         trained = {name: state[name] for name in names}
         rest = {name: tensor for name, tensor in state.items() if name not in trained}
         data = {key: value.unflatten(0, (len(self.learners), -1)) for key, value in entries(batch).items()}
@@ -136,7 +137,13 @@ class LaneLosses:
 
 def names_of(learner: BaseLearner, spec: LossSpec) -> list[str]:
     """Names of the parameters that a loss moves, in the order of the learner's optimiser."""
-    return [f"{name}.{path}" for name in spec.modules for path, _ in getattr(learner, name).named_parameters()]
+    return paths(learner, learner.parameters_of(spec))
+
+
+def paths(learner: BaseLearner, parameters: Iterable[nn.Parameter]) -> list[str]:
+    """Names of parameters within a learner, which has some modules under two names."""
+    names = {id(parameter): name for name, parameter in learner.named_parameters()}
+    return [names[id(parameter)] for parameter in parameters]
 
 
 def entries(batch: EpisodeBatch) -> Tensors:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Noise
-from learners.lane_losses import LaneLosses, Step, names_of
+from learners.lane_losses import LaneLosses, Step, names_of, paths
 from learners.optimisation import LossSpec, learning_rate
 from utils.errors import ConfigError
 
@@ -35,7 +35,12 @@ class Lanes:
         self.learners = list(learners)
         each = [_tensors(learner) for learner in learners]
         self.state = {name: th.stack([own[name].detach() for own in each]) for name in each[0]}
+        self._names = {spec.name: names_of(self.one, spec) for spec in self.one.LOSSES}
+        moved = [(f"target_{name}", name) for name in self.one.TARGETS]
+        pairs = [[paths(self.one, getattr(self.one, module).parameters()) for module in pair] for pair in moved]
+        self._targets = [names for target, online in pairs for names in zip(target, online, strict=True)]
         self.optimisers = {spec.name: self._optimiser(spec) for spec in self.one.LOSSES}
+        self.losses = LaneLosses(self.learners)
         self._tie()
 
     @property
@@ -77,7 +82,7 @@ class Lanes:
         with th.no_grad():
             step = self.losses.step(spec, self.state, batch, self._noise(spec, batch), wants_stats)
             self._note_bad(index, step)
-            for name, gradient in zip(names_of(self.one, spec), step.gradients, strict=True):
+            for name, gradient in zip(self._names[spec.name], step.gradients, strict=True):
                 stacked = self.state[name]
                 # Fused Adam pairs numbers by their place in memory.
                 same = gradient.stride() == stacked.stride()
@@ -108,9 +113,8 @@ class Lanes:
 
     @th.no_grad()
     def _update_targets(self) -> None:
-        for name in self.one.TARGETS:
-            for path, _ in getattr(self.one, name).named_parameters():
-                self.state[f"target_{name}.{path}"].lerp_(self.state[f"{name}.{path}"], self.one.target_tau)
+        for target, name in self._targets:
+            self.state[target].lerp_(self.state[name], self.one.target_tau)
 
     # -- lanes and their learners --------------------------------------------------------------------------------------
 
@@ -122,7 +126,7 @@ class Lanes:
             tensor.data = tensor.data.clone()
         for spec in learner.LOSSES:
             own = learner.optimisers[spec.name]
-            for name, parameter in zip(names_of(self.one, spec), learner.parameters_of(spec), strict=True):
+            for name, parameter in zip(self._names[spec.name], learner.parameters_of(spec), strict=True):
                 moments = self.optimisers[spec.name].state[self.state[name]]
                 if moments["step"] > 0:
                     own.state[parameter] = {"step": moments["step"].clone()}
@@ -143,11 +147,12 @@ class Lanes:
         self.state = {name: tensor.index_select(0, kept) for name, tensor in before.items()}
         for spec in self.one.LOSSES:
             self.optimisers[spec.name] = self._optimiser(spec)
-            for name in names_of(self.one, spec):
+            for name in self._names[spec.name]:
                 old, new = moments[spec.name][before[name]], self.optimisers[spec.name].state[self.state[name]]
                 new["step"].copy_(old["step"])
                 for key in MOMENTS:
                     new[key].copy_(old[key].index_select(0, kept))
+        self.losses = LaneLosses(self.learners)
         self._tie()
 
     def _tie(self) -> None:
@@ -155,11 +160,10 @@ class Lanes:
         for lane, learner in enumerate(self.learners):
             for name, tensor in _tensors(learner).items():
                 tensor.data = self.state[name][lane]
-        self.losses = LaneLosses(self.learners)
 
     def _optimiser(self, spec: LossSpec) -> th.optim.Adam:
         """Adam over stacked parameters: it is elementwise, so each lane has its own. Its moments are zeros."""
-        stacked = [self.state[name] for name in names_of(self.one, spec)]
+        stacked = [self.state[name] for name in self._names[spec.name]]
         optimiser = th.optim.Adam(stacked, lr=learning_rate(self.one.args, spec), fused=True)
         for tensor in stacked:
             step = th.zeros((), dtype=th.float32, device=tensor.device)
@@ -174,6 +178,8 @@ def check_lanes(learner: object) -> None:
             "seeds: stock EPyMARL's learners cannot be trained together; leave out seeds, or use search.py"
         )
     name, reason = learner.args.learner, learner.APART
+    if any(getattr(type(learner), method) is not getattr(BaseLearner, method) for method in ("update", "gradients")):
+        reason = "its updates are its own"
     if any(isinstance(module, nn.RNNBase | nn.RNNCellBase) for module in learner.modules()):
         reason = "it has recurrent networks, which torch cannot map over lanes"
     if learner.STATISTICS:
