@@ -58,8 +58,8 @@ def test_each_seed_is_an_ordinary_run(cli: CommandLine, tmp_path: Path) -> None:
     (whole,) = alone.checkpoints()
     same(first_of(second / "20"), first_of(whole / "20"))
     assert (second / "20" / "train_state.th").stat().st_size == (whole / "20" / "train_state.th").stat().st_size
-    further = cli.run(*(word for word in SHORT if "t_max" not in word), "t_max=30", f"checkpoint_path={second}",
-                      config="comadice")  # fmt: skip
+    longer = [word for word in SHORT if "t_max" not in word]
+    further = cli.run(*longer, "t_max=30", "seed=2", f"checkpoint_path={second}", config="comadice")
     assert further.returncode == 0 and "other settings" not in further.stderr, further.stderr
     assert read(cli.runs()[-1], "config.json")["seed"] == 2
     assert points(cli.runs()[-1])["test_return_mean"] == [0, 10, 20, 30]

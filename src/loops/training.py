@@ -29,10 +29,7 @@ from utils.signals import Interrupted, StopSignals, check
 
 
 class Training:
-    """One training run. `t` is its clock: updates offline, environment steps online.
-
-    A subclass says how the clock advances.
-    """
+    """One training run. `t` is its clock, which a subclass advances: updates offline, environment steps online."""
 
     # What the clock counts: for progress lines, for pictures, and its name in printed statistics.
     unit, clock, clock_name = "update", "training updates", "update"
@@ -100,7 +97,7 @@ class Training:
             self.begin(progress)
             while self.t < self.args.t_max and signals.received is None:
                 before = self.t
-                self.checked(self.advance)
+                self._advance()
                 progress.advance(self.t)
                 self.after(before, progress)
         finally:
@@ -142,6 +139,9 @@ class Training:
 
     def _passed(self, before: int, interval: int) -> bool:
         return self.t // interval > before // interval
+
+    def _advance(self) -> None:
+        self.checked(self.advance)
 
     def checked(self, work: Callable[[], object]) -> None:
         """Do some work of the learner; an error that ends training names the last good checkpoint."""
