@@ -227,6 +227,22 @@ def test_an_error_of_all_ends_all(tmp_path: Path, tiny_dataset: Path, monkeypatc
     assert set(together.errors) == {1, 2}
 
 
+def test_a_stack_that_cannot_be_made_ends_all(
+    tmp_path: Path, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No run reports a result of training that never was."""
+
+    def refuse(learners: Any) -> None:
+        raise ConfigError("no lanes")
+
+    monkeypatch.setattr(lanes.Lane, "_describe", lambda self, run: None)
+    monkeypatch.setattr(lanes.Lane, "report", lambda self, run: pytest.fail("it was not trained"))
+    monkeypatch.setattr(lanes, "Lanes", refuse)
+    together, _ = train(tmp_path, tiny_dataset, [1, 2])
+    with pytest.raises(ConfigError, match="^no lanes$"):
+        together.start()
+
+
 def test_a_run_that_cannot_begin_ends_all(tmp_path: Path, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The seeds before it are there already, and nothing was trained."""
     monkeypatch.setattr(lanes.Lane, "_describe", lambda self, run: None)

@@ -89,8 +89,9 @@ class Together:
         if len(self.lanes) < len(self.seeds):
             self.begin()
         else:
+            loop = _Loop(self.lanes, signals)
             self._trains = True
-            _Loop(self.lanes, signals).run()
+            loop.run()
         load_rng_state(lane.streams)
         if lane.ended is not None:
             raise lane.ended
