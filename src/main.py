@@ -15,6 +15,7 @@ import threading
 import traceback
 import warnings
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch as th
@@ -28,6 +29,7 @@ from sacred.utils import SacredInterrupt, apply_backspaces_and_linefeeds, print_
 
 from loops import tracking
 from loops.configured import configured, learner_class
+from loops.lanes import Together
 from loops.rehearsal import check_folders, rehearse, resolved_choices
 from loops.unread import unread_warning
 from loops.usage import usage
@@ -35,14 +37,14 @@ from run import run
 from utils import shown_config
 from utils.command_line import Command, Flag, parse
 from utils.config import Config, merge
-from utils.errors import UserError
+from utils.errors import ConfigError, UserError
 from utils.experiment import RecordedExperiment
 from utils.flags import TAKEN_OVER, checked_flags, config_file, flag_observers
 from utils.keys import inherited
 from utils.logging import get_logger, quiet_threads
 from utils.memory import memory_errors
-from utils.observers import check_records, mark_interrupted, observers
-from utils.overrides import chosen
+from utils.observers import check_records, mark_all_interrupted, observers
+from utils.overrides import chosen, number_or_word
 from utils.paths import folder_name, place_of, results_folder
 from utils.recorded_sources import imported_sources
 from utils.redact import redacted
@@ -57,7 +59,7 @@ PRINTED = ("print_dependencies", "print_named_configs")  # Sacred's verbs that p
 ex: Any = RecordedExperiment("epymarl-offline", save_git_info=commit() is not None)
 ex.logger = get_logger()
 ex.captured_out_filter = lambda text: redacted(apply_backspaces_and_linefeeds(text))
-signals.when_ending.insert(0, lambda: mark_interrupted(ex.current_run))
+signals.when_ending.insert(0, lambda: mark_all_interrupted(ex.begun))
 
 
 @ex.main  # type: ignore[untyped-decorator]
@@ -71,7 +73,8 @@ def my_main(_run: Run, _config: Config, _log: Any) -> float | None:
         config = check_values(merge({}, _config), keys_of(learner_class(_config["learner"])))
         seed_everything(config["seed"])
         with memory_errors("lower batch_size, hidden_dim or the other sizes of this run, or set loss_chunk"):
-            figures = run(_run, merge(config, {"env_args": {"seed": config["seed"]}}), _log, ex.dataset)
+            seeded = merge(config, {"env_args": {"seed": config["seed"]}})
+            figures = run(_run, seeded, _log, ex.dataset, ex.together)
         return tracking.score(_run, figures)
     except (UserError, SacredInterrupt):
         # Sacred marks the run; `debug` then hands the exception to `main`, which prints its sentence, where Sacred
@@ -118,8 +121,11 @@ def prepare(argv: list[str]) -> Command:
     files = found.described, command.env_config
     ex.shown = shown_config.lines(final, own, files, updates, lambda: resolved_choices(final))
     # Sacred is told of the layers' values, so that it can show what `with` changes; environments may know further
-    # arguments than the layers.
-    layers = {key: config.get(key, value) if key in updates else value for key, value in final.items()}
+    # arguments than the layers. Where a key takes numbers and a word, Sacred would call the other kind suspicious.
+    layers = {
+        key: config.get(key, value) if key in updates and not number_or_word(key) else value
+        for key, value in final.items()
+    }
     ex.add_config(layers | {"env_args": final["env_args"]})
     ex.recorded_name = tracking.run_name(final)
     if filename is not None:
@@ -127,10 +133,20 @@ def prepare(argv: list[str]) -> Command:
     if command.verb in (None, my_main.__name__):
         ex.dataset = rehearse(final)
         ex.unread = unread_warning(final, command.words, found.described or final["name"])
+        if final["seeds"] is not None:
+            check_single_run_flags(command.flags, final["seeds"])
+            ex.together = Together(final["seeds"], partial(start_lane, command, final))
         if "--unobserved" not in command.flags:
             add_observers(command.flags, final)
         check_folders(final)
     return command
+
+
+def check_single_run_flags(flags: dict[str, Any], seeds: list[int]) -> None:
+    """Raise ConfigError for flags that are for one run."""
+    for flag in ("--queue", "--id"):
+        if flag in flags:
+            raise ConfigError(f"{flag} is for one run, seeds={seeds} are several; leave out one of the two")
 
 
 def add_observers(flags: dict[str, Any], config: Config) -> None:
@@ -144,13 +160,35 @@ def add_observers(flags: dict[str, Any], config: Config) -> None:
         ex.sources |= imported_sources(ex.mainfile, ("learners", "modules", "controllers"))
 
 
-def start(command: Command) -> None:
-    """Let Sacred run the command. A fault of the program ends as Sacred ends it: with a traceback of our lines."""
+def start_run(command: Command, updates: Config, words: list[str]) -> None:
+    """Let Sacred run the command with these overrides; words: as they are recorded."""
     flags = {flag: value for flag, value in command.flags.items() if flag not in TAKEN_OVER}
-    options = flags | {"COMMAND": command.verb, "UPDATE": command.words, "with": bool(command.words), "help": False}
+    options = flags | {"COMMAND": command.verb, "UPDATE": words, "with": bool(words), "help": False}
+    ex.run(command.verb, updates, info={}, meta_info={}, options=options)
+
+
+def start_lane(command: Command, config: Config, seed: int) -> None:
+    """Let Sacred run the command for one of several seeds, recorded as that seed's own run."""
+    if ex.begun and "--unobserved" not in command.flags:
+        ex.observers.clear()
+        add_observers(command.flags, config)
+    updates = {key: value for key, value in command.updates.items() if key != "seeds"} | {"seed": seed}
+    words = [f"seed={seed}" if word.partition("=")[0] == "seeds" else word for word in command.words]
+    start_run(command, updates, words)
+
+
+def start(command: Command) -> None:
+    """Start the command, or the runs of several seeds.
+
+    A fault of the program ends as Sacred ends it: with a traceback of our lines.
+    """
+    flags = command.flags
     try:
         with printing() if command.verb in PRINTED else nullcontext():
-            ex.run(command.verb, command.updates, info={}, meta_info={}, options=options)
+            if ex.together is None:
+                start_run(command, command.updates, command.words)
+            else:
+                ex.together.start()
     except (UserError, SacredInterrupt):
         raise
     except Exception:
@@ -187,7 +225,8 @@ def main(argv: list[str]) -> int:
         with signals.StopSignals():
             start(command)
             signals.check("after the run was complete; nothing is lost")
-        check_records(ex.observers, "while the run itself ended well and its checkpoints and datasets are whole")
+        recorded = [observer for begun in ex.begun for observer in begun.observers]
+        check_records(recorded, "while the run itself ended well and its checkpoints and datasets are whole")
     except UserError as error:
         signals.say(f"error: {error}")
         return 1

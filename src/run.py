@@ -17,6 +17,7 @@ from loops import collect, evaluate, offline, online, tracking
 from loops.build import Parts, build
 from loops.describe import declare
 from loops.identity import told
+from loops.lanes import Together
 from loops.resolve import run_settings
 from modules.threads import use_threads
 from utils import signals
@@ -30,17 +31,24 @@ from utils.weights_biases import WeightsAndBiases
 Loop = Callable[[Parts, Logger, Run], dict[str, float]]
 
 
-def run(_run: Run, _config: Config, _log: logging.Logger, dataset: OfflineDataset | None = None) -> dict[str, float]:
+def run(
+    _run: Run,
+    _config: Config,
+    _log: logging.Logger,
+    dataset: OfflineDataset | None = None,
+    together: Together | None = None,
+) -> dict[str, float]:
     """Collect, evaluate or train as the configuration says; returns the headline figures.
 
-    dataset: that of the configuration, where the rehearsal has read it.
+    dataset: that of the configuration, where the rehearsal has read it. together: the runs that this one is trained
+    with, None for a run alone.
     """
     # What is derived stays out of the Sacred configuration, where it would tell apart the seeds that a plot averages.
     settings = run_settings(_config, _log)
     th.set_float32_matmul_precision(settings.matmul_precision)
     use_threads(update_threads(settings.threads))
     begun = time.process_time()
-    logger = Logger(_log)
+    logger = Logger(_log if together is None else _log.getChild(f"seed{settings.seed}"))
     if settings.use_tensorboard:
         logger.setup_tb(str(settings.results / "tb_logs" / settings.unique_token))
     if settings.use_wandb:
@@ -52,13 +60,15 @@ def run(_run: Run, _config: Config, _log: logging.Logger, dataset: OfflineDatase
     _run.info["run"] |= told(_config)
     _log.info(f"Seed: {settings.seed}")
     try:
-        parts = build(settings, logger, dataset)
+        parts = build(settings, logger, dataset, None if together is None else together.rows)
         declare(_run, parts)
         signals.check("before the first step; nothing is lost")
-        figures = loop_of(settings)(parts, logger, _run)
+        loop = loop_of(settings) if together is None else together.run
+        figures = loop(parts, logger, _run)
         if parts.evaluator is not None:
             parts.evaluator.keep_returns(_run)
-        _run.info["run"]["cpu_seconds"] = round(time.process_time() - begun, 1)
+        seconds = time.process_time() - begun if together is None else together.seconds()
+        _run.info["run"]["cpu_seconds"] = round(seconds, 1)
         return figures
     except SacredInterrupt:
         raise

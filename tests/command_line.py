@@ -30,6 +30,7 @@ class CommandLine:
         own_keys = {"spacql": TINY, "random": ()}.get(config, ("test_nepisode=20", "batch_size_run=20", "seed=3"))
         keys = [*own_keys, *own[: 1 if config == "random" else 2]]
         names = {update.partition("=")[0] for update in updates}
+        names |= {"seed"} if "seeds" in names else set()
         kept = [key for key in keys if key.partition("=")[0] not in names]
         return [*verb, f"--config={config}", "--env-config=mpe", "with", *kept, *updates]
 

@@ -218,3 +218,8 @@ def test_a_run_has_an_evaluation_at_the_start_after_every_interval_and_at_the_en
     row = benchmark.Row("mpe", "bc", updates=100, update=0.02, evaluations=4, episodes=10, evaluation=0.5)
     assert row.share == pytest.approx(0.5)  # two seconds each
     assert set(benchmark.TASKS) <= set(config_names("envs")) and set(benchmark.ALGORITHMS) <= set(config_names("algs"))
+
+
+def test_seeds_trained_together_are_measured() -> None:
+    line = load("lanes").measure("bc", lanes=2, repeats=1, transitions=200)
+    assert line.startswith("| bc | 1024 | ")

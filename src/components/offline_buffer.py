@@ -119,9 +119,10 @@ class OfflineBuffer:
 
     def sample(self, batch_size: int) -> EpisodeBatch:
         """Sample `batch_size` windows or episodes uniformly and with replacement, as copies."""
-        return self.batch(
-            th.randint(self.n_windows, (batch_size,), generator=self._generator, device=self._draw_device)
-        )
+        return self.batch(self._draw(batch_size))
+
+    def _draw(self, batch_size: int) -> Tensor:
+        return th.randint(self.n_windows, (batch_size,), generator=self._generator, device=self._draw_device)
 
     def batch(self, drawn: Tensor) -> EpisodeBatch:
         """The windows or episodes of these numbers, (B,), as copies."""
@@ -170,6 +171,17 @@ class OfflineBuffer:
         part._equal = bool((part._table["length"] == len(self._steps)).all())
         part._generator = th.Generator(self._draw_device).manual_seed(self._generator.initial_seed())
         return part
+
+    def with_seed(self, seed: int) -> "OfflineBuffer":
+        """A buffer over the same rows with a random stream of its own."""
+        other = copy.copy(self)
+        other._generator = th.Generator(self._draw_device).manual_seed(seed)
+        return other
+
+    @property
+    def fixed_length(self) -> bool:
+        """Whether all batches have equally many rows in time."""
+        return self.window is not None or self._equal
 
     def first_windows(self) -> Tensor:
         """Numbers of the windows that begin with an episode's first step, (n,), for `batch`."""
@@ -251,3 +263,17 @@ class OfflineBuffer:
             "prev_actions_onehot": dict(full["actions_onehot"]),
         }
         return full | {key: entries[key] for key in self.extras}
+
+
+def sample_together(buffers: Sequence[OfflineBuffer], batch_size: int) -> EpisodeBatch:
+    """What each buffer's `sample` gives, one after another: (L*B, ...). Buffers of one dataset, of `fixed_length`."""
+    first = buffers[0]
+    if all(buffer._table is first._table for buffer in buffers):  # then all rows are gathered at once
+        return first.batch(th.cat([buffer._draw(batch_size) for buffer in buffers]))
+    parts = [buffer.sample(batch_size) for buffer in buffers]
+    joined = SimpleNamespace(
+        transition_data={key: th.cat([part[key] for part in parts]) for key in parts[0].data.transition_data},
+        episode_data={key: th.cat([part[key] for part in parts]) for key in parts[0].data.episode_data},
+    )
+    size = batch_size * len(buffers)
+    return EpisodeBatch(first.scheme, first.groups, size, parts[0].max_seq_length, data=joined, device=parts[0].device)

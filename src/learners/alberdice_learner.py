@@ -54,6 +54,7 @@ class AlberDICELearner(BestResponseLearner):
     }
     CONFIGS = ("alberdice", "alberdice")
     ALIASES = {"lr": "value_lr"}
+    APART = "its losses read how far training is"
 
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)

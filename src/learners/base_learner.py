@@ -62,6 +62,7 @@ class BaseLearner(nn.Module):
     EXTRAS: what it reads of a window's episode beyond the window (see the offline buffer).
     CRITICS: whose values judge actions, for comparisons: none, `per agent`, `per agent, mixed` into the team's, or
     `central`: of the state and all actions. Where keys decide, `critics` says it.
+    APART: why several seeds cannot be updated as one (`learners.lanes`), empty where they can.
     """
 
     action_types: frozenset[str] = frozenset()
@@ -75,6 +76,7 @@ class BaseLearner(nn.Module):
     LATER: frozenset[str] = frozenset()
     EXTRAS: tuple[str, ...] = ()
     CRITICS: str = "none"
+    APART: str = ""
     first_bad: Tensor
     target_mac: Any  # where `agent` is among the targets
 
@@ -139,11 +141,13 @@ class BaseLearner(nn.Module):
         """
         return {}
 
-    def forward(self, loss_name: str, batch: EpisodeBatch, noise: Noise) -> tuple[Tensor, Stats]:
-        """The loss `loss_name` as a pure function of parameters, batch and noise (for `torch.func`)."""
+    def forward(
+        self, name: str, batch: EpisodeBatch, noise: Noise, given: Context | None = None
+    ) -> tuple[Tensor, Stats]:
+        """The loss `name` as a pure function of parameters, batch, noise and its context (None: this batch's own)."""
         with th.no_grad():
-            context = self.batch_context(loss_name, batch)
-        loss: tuple[Tensor, Stats] = getattr(self, f"{loss_name}_loss")(batch, noise, context)
+            context = self.batch_context(name, batch) if given is None else given
+        loss: tuple[Tensor, Stats] = getattr(self, f"{name}_loss")(batch, noise, context)
         return loss
 
     def unroll(self, mac: Any, batch: EpisodeBatch, steps: slice) -> Tensor:

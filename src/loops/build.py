@@ -42,7 +42,7 @@ class Parts:
 
     args: the resolved settings, which every part reads. dataset: what an offline run learns from. weights: the step
     directory whose policy is evaluated or collected with. artist: a runner whose environment keeps pictures.
-    validation: the held-out part of the data.
+    validation: the held-out part of the data. rows: the whole data, of which other runs may make buffers of their own.
     """
 
     args: Settings
@@ -56,12 +56,16 @@ class Parts:
     weights: Path | None = None
     artist: Any = None
     validation: OfflineBuffer | None = None
+    rows: OfflineBuffer | None = None
 
 
-def build(settings: Settings, logger: Logger, dataset: OfflineDataset | None = None) -> Parts:
+def build(
+    settings: Settings, logger: Logger, dataset: OfflineDataset | None = None, rows: OfflineBuffer | None = None
+) -> Parts:
     """Build every part of the run that `settings` describe.
 
-    dataset: what an offline run learns from, where it was read and checked already; None: read it.
+    dataset: what an offline run learns from, where it was read and checked already; None: read it. rows: another run's
+    buffer over it, to be shared.
     Raises a UserError for names that are unknown and for parts that do not fit together.
     """
     check_run(settings)
@@ -71,11 +75,11 @@ def build(settings: Settings, logger: Logger, dataset: OfflineDataset | None = N
             check_checkpoint(weights)
         return _build_player(settings, logger, weights)
     if settings.offline:
-        return _build_offline(settings, logger, load_dataset(settings) if dataset is None else dataset)
+        return _build_offline(settings, logger, load_dataset(settings) if dataset is None else dataset, rows)
     return _build_online(settings, logger)
 
 
-def _build_offline(settings: Settings, logger: Logger, dataset: OfflineDataset) -> Parts:
+def _build_offline(settings: Settings, logger: Logger, dataset: OfflineDataset, rows: OfflineBuffer | None) -> Parts:
     env_info = dataset.env_info()
     learner_class = check_learner(settings, env_info)
     env = None if settings.env is None else make_env(settings)
@@ -89,8 +93,9 @@ def _build_offline(settings: Settings, logger: Logger, dataset: OfflineDataset) 
     scheme, groups, preprocess = build_scheme(env_info, args)
     extras = getattr(learner_class, "EXTRAS", ())  # stock's learners have none
     check_batch(args, batch_rows(args, dataset.max_length), extend_scheme(scheme, preprocess), groups)
-    buffer = build_buffer(args, dataset, scheme, groups, preprocess, logger.console_logger, extras)
-    buffer, held_out = split(buffer, args)
+    if rows is None:
+        rows = build_buffer(args, dataset, scheme, groups, preprocess, logger.console_logger, extras)
+    buffer, held_out = split(rows.with_seed(args.seed), args)
     mac, learner = build_learning(
         learner_class, buffer.scheme, groups, logger, args, data_statistics(dataset, buffer, args.gamma), policy
     )
@@ -99,7 +104,7 @@ def _build_offline(settings: Settings, logger: Logger, dataset: OfflineDataset) 
         runner = build_runner(args, logger, env)
         runner.setup(scheme, groups, preprocess, mac)
         evaluator = Evaluator(runner, args, reference_of(dataset.card["reference"]))
-    return Parts(args, env_info, mac, runner, evaluator, learner, buffer, dataset, validation=held_out)
+    return Parts(args, env_info, mac, runner, evaluator, learner, buffer, dataset, validation=held_out, rows=rows)
 
 
 def _build_online(settings: Settings, logger: Logger) -> Parts:

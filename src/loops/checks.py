@@ -10,8 +10,10 @@ from datasets.output import check_target, clear_datasets
 from loops.needs import check_environments
 from loops.resolve import drawing_settings
 from utils.checkpoint import clear_models
-from utils.errors import ConfigError, UserError
+from utils.errors import ConfigError, UserError, shown
 from utils.files import check_writable
+from utils.keys import Range
+from utils.run_keys import RUN_KEYS
 from utils.settings import Settings
 
 
@@ -19,6 +21,8 @@ def check_run(settings: Settings) -> None:
     """Raise ConfigError where a configuration lacks what its kind of run needs, or asks for what has no meaning."""
     if settings.load_weights:
         check_start(settings)
+    if settings.seeds is not None:
+        check_seeds(settings)
     if settings.env is not None:
         check_environments(settings)
     if settings.collect:
@@ -38,6 +42,26 @@ def check_start(settings: Settings) -> None:
     for mode in ("evaluate", "collect"):
         if getattr(settings, mode):
             raise ConfigError(f"{mode}=True trains nothing: give checkpoint_path instead of load_weights")
+
+
+def check_seeds(settings: Settings) -> None:
+    """Raise ConfigError where `seeds` are no seeds, or where a setting is not for several runs in one process."""
+    seeds, allowed = settings.seeds, RUN_KEYS["seed"].allowed
+    given = f"seeds={shown(seeds)}"
+    assert isinstance(allowed, Range)
+    if not all(isinstance(seed, int) and seed in allowed for seed in seeds) or not 1 < len(seeds) == len(set(seeds)):
+        raise ConfigError(f"{given}: give at least two different whole numbers; for one run set seed")
+    for mode in ("evaluate", "collect"):
+        if getattr(settings, mode):
+            raise ConfigError(f"{given} trains several runs, {mode}=True trains none: leave out one of them")
+    if not settings.offline:
+        raise ConfigError(f"{given} is for training from a dataset (offline=True); online set seed, one run at a time")
+    if settings.checkpoint_path:
+        raise ConfigError(f"{given} begins new runs, checkpoint_path continues one; leave out seeds")
+    if settings.compile:
+        raise ConfigError(f"{given} maps losses over runs, which torch.compile cannot; set compile=False")
+    if settings.use_wandb:
+        raise ConfigError(f"{given}: Weights & Biases records one run of a process; set use_wandb=False, or use seed")
 
 
 def check_places(settings: Settings) -> None:

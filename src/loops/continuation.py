@@ -22,7 +22,7 @@ FREE_TO_CHANGE = ("t_max", "checkpoint_path", "load_step", "load_weights", "uniq
                   "device", "use_cuda", "buffer_cpu_only", "memory_map", "compile", "threads", "mongo",
                   "loss_chunk", "use_tensorboard", "use_wandb", "wandb_mode", "wandb_project", "wandb_team", "dataset",
                   "save_model_interval", "log_interval", "repeat_id", "label", "hypergroup",
-                  "save_replay_buffer")  # fmt: skip
+                  "save_replay_buffer", "seeds")  # fmt: skip
 OF_EVALUATIONS = ("test_", "validation_", "fqe_")  # statistics that evaluations log
 # What gives weights of the same shapes another meaning.
 MEANING = ("agent_output_type", "obs_agent_id", "obs_last_action")

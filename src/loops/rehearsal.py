@@ -22,6 +22,7 @@ from datasets.readings import Readings
 from envs import REGISTRY as env_REGISTRY
 from learners import REGISTRY as learner_REGISTRY
 from learners.base_learner import BaseLearner
+from learners.lanes import check_lanes
 from loops.build import build_learning, check_learner, check_normalisers, make_env, playing_mac, replay_buffer
 from loops.checks import check_places, check_run
 from loops.continuation import (
@@ -36,6 +37,7 @@ from loops.continuation import (
     state_to_continue,
 )
 from loops.described import fixed_policy
+from loops.lanes import check_lengths
 from loops.needs import batch_rows, check_batch, check_online
 from loops.offline import OfflineTraining
 from loops.online import OnlineTraining
@@ -47,7 +49,7 @@ from runners.base_runner import team_reward_alone
 from utils import signals
 from utils.checkpoint import check_checkpoint, find_checkpoint
 from utils.config import Config, choose, merge
-from utils.errors import CheckpointError, ConfigError, DatasetError, UserError, printable
+from utils.errors import CheckpointError, ConfigError, DatasetError, UserError, printable, shown
 from utils.logging import Logger, check_tensorboard
 from utils.memory import memory_errors
 from utils.old_names import old_names
@@ -116,6 +118,8 @@ def attempt(config: Config, readings: Readings | None = None) -> OfflineDataset 
     """Build the run as `rehearse` does. Raises whatever building raises."""
     settings = _settings(config)
     check_run(settings)
+    if settings.seeds is not None and "seed" in config:
+        raise ConfigError(f"seeds={shown(settings.seeds)} and seed={config['seed']}: give one of the two")
     if settings.use_tensorboard:
         check_tensorboard()
     if settings.use_wandb:
@@ -158,6 +162,8 @@ def check_offline(config: Config) -> None:
 def _rehearse_offline(settings: Settings, readings: Readings) -> OfflineDataset:
     args, there = _build_offline(settings, readings)
     dataset = readings.rows(settings)
+    if settings.seeds is not None:
+        check_lengths(settings, dataset)
     if there is not None:
         check_environment(settings, dataset, there)
     if settings.reward_scaling == "standardise":
@@ -183,6 +189,8 @@ def _build_offline(settings: Settings, readings: Readings) -> tuple[Settings, di
     mac, learner = _learning(args, env_info, learner_class, policy)
     if policy is None and args.input_norm == "dataset":
         check_normalisers(mac, args)
+    if settings.seeds is not None:
+        check_lanes(learner)
     if held:
         check_validates(learner, args)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,7 @@ from utils.signals import Interrupted, StopSignals, check
 
 
 class Training:
-    """One training run. `t` is its clock: updates offline, environment steps online.
-
-    A subclass says how the clock advances.
-    """
+    """One training run. `t` is its clock, which a subclass advances: updates offline, environment steps online."""
 
     # What the clock counts: for progress lines, for pictures, and its name in printed statistics.
     unit, clock, clock_name = "update", "training updates", "update"
@@ -94,27 +92,38 @@ class Training:
 
     def loop(self, signals: StopSignals) -> None:
         """Advance, evaluate, save; on a signal finish the step, save and raise SacredInterrupt."""
-        args = self.args
-        progress = Progress(self.t, args.t_max, self.log, unit=self.unit)
+        progress = Progress(self.t, self.args.t_max, self.log, unit=self.unit)
         try:
-            if self.evaluation_due or not self.begun():
-                self._evaluate(progress)  # t = 0; a continued run has done so, unless a signal came before its end
-            while self.t < args.t_max and signals.received is None:
+            self.begin(progress)
+            while self.t < self.args.t_max and signals.received is None:
                 before = self.t
                 self._advance()
                 progress.advance(self.t)
-                ends = self.t >= args.t_max
-                if self._passed(before, args.test_interval) or ends:
-                    self.evaluated_for_the_end = not self._passed(before, args.test_interval)
-                    self._evaluate(progress)
-                if self._passed(before, args.log_interval):
-                    self._log_clock()
-                    self.logger.print_recent_stats()
-                if args.save_model and (self._passed(before, args.save_model_interval) or ends):
-                    self.save()  # last, so that it holds everything this step has logged
+                self.after(before, progress)
         finally:
             progress.close()
-        if signals.received is not None and (self.t < args.t_max or self.evaluation_due):
+        self.end(signals)
+
+    def begin(self, progress: Progress) -> None:
+        """Evaluate at t = 0; a continued run has done so, unless a signal came before its end."""
+        if self.evaluation_due or not self.begun():
+            self._evaluate(progress)
+
+    def after(self, before: int, progress: Progress) -> None:
+        """Evaluate, log and save where it is time after a step of the loop, which began at `before`."""
+        args, ends = self.args, self.t >= self.args.t_max
+        if self._passed(before, args.test_interval) or ends:
+            self.evaluated_for_the_end = not self._passed(before, args.test_interval)
+            self._evaluate(progress)
+        if self._passed(before, args.log_interval):
+            self._log_clock()
+            self.logger.print_recent_stats()
+        if args.save_model and (self._passed(before, args.save_model_interval) or ends):
+            self.save()  # last, so that it holds everything this step has logged
+
+    def end(self, signals: StopSignals) -> None:
+        """Save and raise SacredInterrupt where a signal has ended the loop. Raises TrainingError for a bad state."""
+        if signals.received is not None and (self.t < self.args.t_max or self.evaluation_due):
             self._interrupt(signals.received.name)
         self._check_finite()
 
@@ -132,8 +141,12 @@ class Training:
         return self.t // interval > before // interval
 
     def _advance(self) -> None:
+        self.checked(self.advance)
+
+    def checked(self, work: Callable[[], object]) -> None:
+        """Do some work of the learner; an error that ends training names the last good checkpoint."""
         try:
-            self.advance()
+            work()
         except TrainingError as error:
             raise self._with_checkpoint(error) from error
 
@@ -144,11 +157,8 @@ class Training:
         return type(error)(f"{error}; {kept}")
 
     def _check_finite(self) -> None:
-        try:
-            if hasattr(self.learner, "check_finite"):  # a stock learner has no such watch
-                self.learner.check_finite(self.t)
-        except TrainingError as error:
-            raise self._with_checkpoint(error) from error
+        if hasattr(self.learner, "check_finite"):  # a stock learner has no such watch
+            self.checked(lambda: self.learner.check_finite(self.t))
 
     def _evaluate(self, progress: Progress) -> None:
         self._check_finite()  # a diverged policy would fail in the environment, which knows nothing of losses

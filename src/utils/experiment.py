@@ -20,13 +20,19 @@ class RecordedExperiment(Experiment):
     The configuration that the main function gets stays as it is. Set once the command line has been read: shown, the
     lines that show it; recorded_name, what runs are recorded under, while log lines keep the experiment's own name;
     dataset, what was read and checked for the run before it exists; unread, the sentence that names what the command
-    line gives and the run does not read.
+    line gives and the run does not read; together, the runs of several seeds that are trained as one. begun: the runs
+    so far.
     """
 
     shown: Iterable[str] = ()
     recorded_name: str | None = None
     dataset: Any = None
     unread: str | None = None
+    together: Any = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.begun: list[Run] = []
 
     def get_experiment_info(self) -> dict[str, Any]:
         """What observers are told of the experiment."""
@@ -51,6 +57,7 @@ class RecordedExperiment(Experiment):
         shows = given.pop(SHOW, False)
         run: Run = super()._create_run(command_name, config_updates, named_configs, info, meta_info, given)  # type: ignore[no-untyped-call]
         run.meta_info["options"][SHOW] = shows
+        self.begun.append(run)
         for attribute in ("config", "meta_info", "experiment_info", "host_info"):
             setattr(run, attribute, redacted(getattr(run, attribute)))
         if shows:

@@ -59,7 +59,9 @@ WEIGHT = Range(0)
 
 
 TEXT_OR_NULL = str | None
-NAMES: dict[Any, str] = {bool: "True or False", str: "text", TEXT_OR_NULL: "text, or None", dict: "a mapping"}
+LIST_OR_NULL: Any = list | None
+NAMES: dict[Any, str] = {bool: "True or False", str: "text", TEXT_OR_NULL: "text, or None", dict: "a mapping",
+                         LIST_OR_NULL: "a list, or None"}  # fmt: skip
 
 
 Where = Mapping[str, tuple[Any, ...]]

@@ -199,6 +199,12 @@ def mark_interrupted(run: Any) -> None:
         Path(name).unlink(missing_ok=True)  # the output captured so far, in a temporary file
 
 
+def mark_all_interrupted(runs: Iterable[Any]) -> None:
+    """`mark_interrupted` for every run of the process."""
+    for run in runs:
+        mark_interrupted(run)
+
+
 def observers(results: Path, name: str, environment: str, mongo: str | None) -> list[Any]:
     """Observers of a run: a directory, and MongoDB where `mongo` gives an address.
 

@@ -109,7 +109,7 @@ def check_updates(config: Config, updates: Mapping[str, Any], prefix: str = "") 
         declared = config.get(key)
         if isinstance(declared, dict) and isinstance(value, Mapping):
             check_updates(declared, value, f"{full}.")
-        elif not _same_kind(declared, value) and not _number_or_word(full):
+        elif not _same_kind(declared, value) and not number_or_word(full):
             raise ConfigError(
                 f"with {full}={shown(value)}: this is {_kind(value)}, '{full}' is {_kind(declared)} (such as "
                 f"{declared!r})"
@@ -129,7 +129,7 @@ def _kind(value: Any) -> str:
     return next((name for types, name in kinds if isinstance(value, types)), "a mapping")
 
 
-def _number_or_word(key: str) -> bool:
+def number_or_word(key: str) -> bool:
     """Whether a run's key takes numbers and a word, which its declaration checks."""
     found = RUN_KEYS.get(key)
     return found is not None and isinstance(found.allowed, Range) and found.allowed.word is not None

@@ -1,6 +1,19 @@
 """Keys of every run, which config/default.yaml sets. Learners declare theirs in their own files (`KEYS`)."""
 
-from utils.keys import COUNT, COUNT_OR_NULL, INDEX, POSITIVE, SHARE, TEXT_OR_NULL, WEIGHT, Key, Keys, Range, Where
+from utils.keys import (
+    COUNT,
+    COUNT_OR_NULL,
+    INDEX,
+    LIST_OR_NULL,
+    POSITIVE,
+    SHARE,
+    TEXT_OR_NULL,
+    WEIGHT,
+    Key,
+    Keys,
+    Range,
+    Where,
+)
 
 ONE_OR_TWO = Range(1, 2, whole=True)
 
@@ -17,6 +30,7 @@ RUN_KEYS: Keys = {
     "seed": Key(
         "seed of all randomness", Range(0, 2**32 - 1, whole=True)
     ),  # the seeds that numpy's global stream accepts
+    "seeds": Key("seeds of several runs that one process trains together (offline)", LIST_OR_NULL, where=OFFLINE),
     "offline": Key("learn from a dataset", bool),
     "collect": Key("write a dataset with the configured policy instead of training", bool),
     "evaluate": Key("play test_nepisode episodes with the policy of checkpoint_path instead of training", bool),
