@@ -22,7 +22,7 @@ from tests.command_line import MAIN, CommandLine
 from tests.fork_server import run_script
 from utils.config import CONFIG, algorithm, config_names, layered_config, read_yaml
 from utils.errors import UserError
-from utils.keys import Key, Range
+from utils.keys import LIST_OR_NULL, Key, Range
 from utils.validation import keys_of
 
 # Wrong types, a choice that there is not, zero, a negative, NaN, a list, a mapping, digits as text.
@@ -145,6 +145,8 @@ def allowed(key: Key) -> Iterable[str]:
         return {word for word, value in NUMBERS.items() if value in key.allowed}
     if isinstance(key.allowed, tuple):
         return {word for word in WORDS if word in map(str, key.allowed)}
+    if key.allowed == LIST_OR_NULL:
+        return {"None", "[1, 2]"}
     texts = {bool: {"True"}, str: set(TEXTS), dict: set[str]()}
     return texts.get(key.allowed, {*TEXTS, "None"})
 

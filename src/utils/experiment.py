@@ -29,10 +29,7 @@ class RecordedExperiment(Experiment):
     dataset: Any = None
     unread: str | None = None
     together: Any = None
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.begun: list[Run] = []
+    begun: tuple[Run, ...] = ()
 
     def get_experiment_info(self) -> dict[str, Any]:
         """What observers are told of the experiment."""
@@ -57,7 +54,7 @@ class RecordedExperiment(Experiment):
         shows = given.pop(SHOW, False)
         run: Run = super()._create_run(command_name, config_updates, named_configs, info, meta_info, given)  # type: ignore[no-untyped-call]
         run.meta_info["options"][SHOW] = shows
-        self.begun.append(run)
+        self.begun += (run,)
         for attribute in ("config", "meta_info", "experiment_info", "host_info"):
             setattr(run, attribute, redacted(getattr(run, attribute)))
         if shows:

@@ -155,7 +155,7 @@ def test_the_registry_holds_every_critic() -> None:
 # -- where statistics of the dataset go --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("agent", sorted(set(agent_REGISTRY) - {"bcq_ns"}))  # which holds critics too
+@pytest.mark.parametrize("agent", sorted(set(agent_REGISTRY) - {"bcq_ns", "bcq_rnn_ns"}))  # these hold critics too
 def test_agents_of_their_own_take_their_own_statistics_and_shared_ones_pool_them(agent: str) -> None:
     """Further inputs, as the last action and the agent's index, stay as they are."""
     extra = 2
