@@ -121,7 +121,7 @@ def run_keys(name: str, variant: dict[str, Any], game: Game, dataset: str, seed:
     same |= {key: game.rate for key in file if key.endswith("_lr")}
     if file["window"] not in (1, None):
         del same["batch_size"]  # windows of several steps: as many as in the file
-    run = {"dataset": dataset, "seed": seed, "t_max": updates, "env_args": game.env_args}
+    run = {"tuned": "none", "dataset": dataset, "seed": seed, "t_max": updates, "env_args": game.env_args}
     run |= {key: value for key, value in same.items() if key in file} | WITHOUT_MEMORY.get(file["agent"], {})
     return run | variant
 
