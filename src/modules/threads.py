@@ -68,10 +68,8 @@ def spread(work: Work, n_pieces: int) -> None:
     recorded there as in the calling thread. Returns when all is done. Raises what `work` raised first; no piece is
     begun after that.
     """
-    number, pieces = (
-        min(number_of_threads(), n_pieces),
-        iter(range(n_pieces)),
-    )  # CPython gives each number to one thread only
+    number = min(number_of_threads(), n_pieces)
+    pieces = iter(range(n_pieces))  # CPython gives each number to one thread only
     if number <= 1:
         work(pieces)
         return
