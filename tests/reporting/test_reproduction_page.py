@@ -68,7 +68,8 @@ def test_tables_of_the_notebooks_are_what_their_commands_print(
 def test_pages_say_what_their_intervals_count() -> None:
     names = {page.stem for page in NOTEBOOKS}
     assert names == {
-        "cn-protocol", "comadice", "cooperative-navigation", "discrete", "games", "new-tasks", "online", "spacql-search",
+        "cn-protocol", "comadice", "cooperative-navigation", "discrete", "games", "new-tasks", "online",
+        "spacql-search",
     }  # fmt: skip
     for page in [PAGE, *NOTEBOOKS]:  # the runs of most are older than the record of single episodes
         what = r"single\sepisodes" if page.stem in ("cn-protocol", "new-tasks") else r"seeds\salone"
