@@ -81,7 +81,17 @@ class AutoregressiveMixture(AutoregressiveNetwork):
         return self.mixtures.log_prob(outputs, at, avail_actions[:, self.others])
 
 
-class TeamBehaviour(nn.Module):
+class Team(nn.Module):
+    """What both kinds of actions share. given: for each agent, the model of the others given its action."""
+
+    given: nn.ModuleList
+
+    def others(self, agent: int) -> list[int]:
+        """The agents but one, in index order."""
+        return [j for j in range(len(self.given)) if j != agent]
+
+
+class TeamBehaviour(Team):
     """mu_i(a_i | o_i) of every agent i, and of the others given its action, mu(a_-i | s, a_i); discrete actions.
 
     obs (R, N, O), state (R, S), actions (R, N, A) one-hot, avail_actions (R, N, A).
@@ -91,10 +101,6 @@ class TeamBehaviour(nn.Module):
         super().__init__()
         self.alone = CategoricalDensity(scheme, args)
         self.given = nn.ModuleList(AutoregressiveDensity(scheme, args, i) for i in range(args.n_agents))
-
-    def others(self, agent: int) -> list[int]:
-        """The agents but one, in index order."""
-        return [j for j in range(len(self.given)) if j != agent]
 
     def of_agent(self, agent: int, obs: Tensor, avail_actions: Tensor) -> Tensor:
         """log mu_i of every action of agent i, (R, A)."""
@@ -115,7 +121,7 @@ class TeamBehaviour(nn.Module):
         return total
 
 
-class TeamMixtures(nn.Module):
+class TeamMixtures(Team):
     """The same for continuous actions: log-densities in units of half the action range, at given actions.
 
     obs (R, N, O), state (R, S), actions and avail_actions (R, N, A).
@@ -125,10 +131,6 @@ class TeamMixtures(nn.Module):
         super().__init__()
         self.alone = MixtureDensity(scheme, args)
         self.given = nn.ModuleList(AutoregressiveMixture(scheme, args, i) for i in range(args.n_agents))
-
-    def others(self, agent: int) -> list[int]:
-        """The agents but one, in index order."""
-        return [j for j in range(len(self.given)) if j != agent]
 
     def of_agent(self, agent: int, obs: Tensor, avail_actions: Tensor, at: Tensor) -> Tensor:
         """log mu_i of agent i's part of K actions `at` (R, K, N, A): (R, K)."""
