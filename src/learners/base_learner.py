@@ -18,6 +18,7 @@ from learners.optimisation import (
     LossSpec,
     chunks,
     clip_gradients,
+    due,
     is_stacked,
     keep_freed_memory,
     learning_rate,
@@ -169,10 +170,8 @@ class BaseLearner(nn.Module):
         if t_env - self.log_stats_t >= self.args.learner_log_interval:
             self._pending = {spec.name: None for spec in self.LOSSES}
             self.log_stats_t = t_env
-        for index, spec in enumerate(self.LOSSES):
-            interval = 1 if spec.interval is None else getattr(self.args, spec.interval)
-            if self.training_steps % interval == 0:
-                self.update(index, batch)
+        for index in due(self.LOSSES, self.args, self.training_steps):
+            self.update(index, batch)
         if self.TARGETS and self.training_steps % self.target_interval == 0:
             self._update_targets()
         if self._pending and all(stats is not None for stats in self._pending.values()):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Noise
 from learners.lane_losses import LaneLosses, Step, names_of, paths
-from learners.optimisation import LossSpec, learning_rate
+from learners.optimisation import LossSpec, due, learning_rate
 from utils.errors import ConfigError
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam
@@ -58,10 +58,8 @@ class Lanes:
             learner.training_steps += 1
             if opens:
                 learner._pending, learner.log_stats_t = {spec.name: None for spec in one.LOSSES}, t_env
-        for index, spec in enumerate(one.LOSSES):
-            interval = 1 if spec.interval is None else getattr(one.args, spec.interval)
-            if one.training_steps % interval == 0:
-                self._update(index, batch)
+        for index in due(one.LOSSES, one.args, one.training_steps):
+            self._update(index, batch)
         if one.TARGETS and one.training_steps % one.target_interval == 0:
             self._update_targets()
 

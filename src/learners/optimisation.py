@@ -1,6 +1,6 @@
 """How parameters move: loss declarations, learning rates, gradient clipping, target updates, memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType, SimpleNamespace
 
@@ -119,6 +119,12 @@ def is_stacked(module: nn.Module) -> bool:
     """Whether all of a module's parameters are stacked networks with one leading member dimension."""
     owners = [m for m in module.modules() if any(True for _ in m.parameters(recurse=False))]
     return all(isinstance(owner, StackedLinear) for owner in owners)
+
+
+def due(losses: Sequence[LossSpec], args: SimpleNamespace, update: int) -> list[int]:
+    """Numbers of the losses whose turn it is at an update, the first of which is 1."""
+    intervals = [1 if spec.interval is None else getattr(args, spec.interval) for spec in losses]
+    return [index for index, interval in enumerate(intervals) if update % interval == 0]
 
 
 def chunks(batch_size: int, chunk: int | None) -> Iterator[slice | None]:
