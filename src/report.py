@@ -12,6 +12,7 @@ if __name__ == "__main__":
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 
 from reporting.assembled import Options, Report, assemble
@@ -74,10 +75,13 @@ def make(arguments: argparse.Namespace) -> Report:
     """The report that the command line asks for. Raises ReportError where runs cannot be reported so."""
     found = read_places(arguments.places, arguments.without)
     groups, newer = grouped(chosen(found.runs, arguments.where), arguments.ignore)
-    groups, passed = check(groups, arguments.allow)
+    beside = {place: grouped(read_places([place]).runs, arguments.ignore)[0] for place in arguments.beside}
+    kept, passed = check([*groups, *chain.from_iterable(beside.values())], arguments.allow)
+    groups, rest = kept[: len(groups)], iter(kept[len(groups) :])
+    beside = {place: [next(rest) for _ in others] for place, others in beside.items()}
     left_out = [f"Not counted: {reason}" for reason in found.left_out]
     ignored = [f"Keys in which runs may differ: {', '.join(arguments.ignore)}"] if arguments.ignore else []
-    options = Options(arguments.raw, arguments.baseline, arguments.paper, arguments.budget)
+    options = Options(arguments.raw, arguments.baseline, arguments.paper, arguments.budget, beside)
     return assemble(groups, [*passed, *newer, *ignored, *left_out], options)
 
 
@@ -111,6 +115,8 @@ def _parser() -> Parser:
     add("--raw", action="store_true", help="returns, also where there are normalised scores")
     add("--baseline", metavar="METHOD", help="what the others are compared with (the first)")
     add("--paper", action="append", default=[], metavar="NAME", help="published numbers beside ours: spacql, comadice")
+    add("--beside", action="append", default=[], metavar="PLACE",
+        help="runs of another place, whose scores stand beside those of the same algorithm and data")  # fmt: skip
     add(
         "--budget", action="store_true", help="scores by online evaluations spent on choosing among an algorithm's runs"
     )

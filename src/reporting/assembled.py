@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reporting import across
+from reporting.beside import beside_place
 from reporting.budget import SHOWN, Budget, budgets
 from reporting.comparability import comparability
 from reporting.groups import Group, Task, differing_between_tasks
 from reporting.numbers import Difference, by_rule, evaluations_averaged, interval, paired, signed, units
 from reporting.published import beside_paper
 from reporting.runs import ReportError
-from reporting.tables import Table
+from reporting.tables import Table, slim
 from utils.errors import nearest
 
 LONGEST_VARIANT = 34  # characters of a variant in a table; a longer one gets a letter
@@ -25,12 +26,16 @@ SOME = "Intervals of 95 %: bootstrap of seeds, and of the last evaluation's epis
 
 @dataclass
 class Options:
-    """What the report is asked for. base: the method that others are compared with; None: the first one."""
+    """What the report is asked for.
+
+    base: the method that others are compared with; None: the first one. beside: groups of other places, by place.
+    """
 
     raw: bool = False
     base: str | None = None
     papers: Sequence[str] = ()
     budget: bool = False
+    beside: Mapping[str, list[Group]] = field(default_factory=dict)
 
 
 @dataclass
@@ -53,6 +58,7 @@ def assemble(groups: list[Group], notes: Sequence[str], options: Options) -> Rep
     report.tables += [_variants(report)] if any(len(label) == 1 for label in report.labels.values()) else []
     report.tables += [_final(report), _other_rules(report)]
     report.tables += [beside_paper(name, groups, chosen) for name in options.papers]
+    report.tables += [beside_place(place, groups, chosen, others) for place, others in options.beside.items()]
     base = base_of(report, options.base)
     report.tables += _differences(report, base)
     if across.is_installed():
@@ -114,18 +120,6 @@ def _where(report: Report, group: Group) -> tuple[str, str, str]:
     return shortened(report.groups)[group.task], group.algorithm, report.labels[group]
 
 
-def _slim(table: Table) -> Table:
-    """The table without the column `variant` where no row has one."""
-    place = table.head.index("variant")
-    if any(row[place] for row in table.rows):
-        return table
-
-    def without(row: tuple[str, ...]) -> tuple[str, ...]:
-        return row[:place] + row[place + 1 :]
-
-    return Table(table.title, without(table.head), [*map(without, table.rows)], table.keys - 1, table.notes)
-
-
 def _final(report: Report) -> Table:
     rows: list[tuple[str, ...]] = []
     marked: list[bool | None] = []  # an interval of seeds alone; None: no interval
@@ -144,7 +138,7 @@ def _final(report: Report) -> Table:
         note = SOME
     head = ("data", "algorithm", "variant", "n", "final", "95 %", "by seed")
     title = f"Final scores ({_unit_title(report)}, last evaluation, mean ± standard deviation of n seeds)"
-    return _slim(Table(title, head, rows, keys=3, notes=[note]))
+    return slim(Table(title, head, rows, keys=3, notes=[note]))
 
 
 def _other_rules(report: Report) -> Table:
@@ -161,7 +155,7 @@ def _other_rules(report: Report) -> Table:
         "last ten: mean of the newest evaluations; `of` says how many there were.",
         "*best: the best evaluation of each run. It looks at online returns, which an offline method has none of.",
     ]
-    return _slim(Table("Other rules", head, rows, keys=3, notes=notes))
+    return slim(Table("Other rules", head, rows, keys=3, notes=notes))
 
 
 def _minutes(seconds: Iterable[float | None]) -> str:
@@ -194,7 +188,7 @@ def _differences(report: Report, base: str) -> list[Table]:
         return []
     head = ("data", "algorithm", "variant", "seeds", "difference", "95 %", "by seed")
     note = f"Final score less that of {base} with the same seed. --baseline chooses another."
-    return [_slim(Table(f"Differences from {base}", head, rows, keys=3, notes=[note]))]
+    return [slim(Table(f"Differences from {base}", head, rows, keys=3, notes=[note]))]
 
 
 def _difference(found: Difference | None) -> tuple[str, str, str, str]:

@@ -28,6 +28,18 @@ class Table:
         assert all(len(row) == len(self.head) for row in self.rows), self.title
 
 
+def slim(table: Table, column: str = "variant") -> Table:
+    """The table without one of its leading columns where all of that column's cells are empty."""
+    place = table.head.index(column)
+    if any(row[place] for row in table.rows):
+        return table
+
+    def without(row: tuple[str, ...]) -> tuple[str, ...]:
+        return row[:place] + row[place + 1 :]
+
+    return Table(table.title, without(table.head), [*map(without, table.rows)], table.keys - 1, table.notes)
+
+
 def markdown(tables: Iterable[Table], notes: Sequence[str] = (), width: int = WIDTH) -> str:
     """The tables under their titles. A table that is too wide goes on below, its leading columns repeated."""
     blocks = []

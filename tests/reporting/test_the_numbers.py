@@ -222,3 +222,21 @@ def test_the_files_of_published_numbers_are_whole() -> None:
     hopper = next(row for row in counts["comadice"] if (row["task"], row["quality"]) == ("Hopper", "medium-replay"))
     assert hopper["scores"]["comadice"] == [906.2, 242.1]
     assert counts["spacql"][3]["scores"]["spacql"] == [78.2, None]
+
+
+def test_runs_of_another_place_stand_beside_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for seed in (1, 2, 3):
+        make_run(ours / f"{seed}", seed, [0.0, 10.0 * seed], name="bc")
+        make_run(ours / f"other{seed}", seed, [0.0, 5.0], name="omar")  # which is not there
+        make_run(theirs / f"{seed}", seed, [0.0, 10.0 * seed - 4], name="bc", lr=0.5)
+    status, out, _ = run_command(capsys, ours, "--beside", theirs, "--where", "lr=0.01")
+    (row,) = rows(out, "Beside " + str(theirs))
+    assert status == 0 and (row["method"], row["ours"], row["beside"]) == ("bc", "20.0 ± 10.0", "16.0 ± 10.0")
+    assert (row["difference"], row["its 95 %"]) == ("+4.0", "[+4.0, +4.0]") and "theirs" not in row
+    make_run(theirs / "4", 4, [0.0, 1.0], name="bc", lr=0.25)
+    found = rows(run_command(capsys, ours, "--beside", theirs)[1], "Beside")
+    assert [(row["theirs"], row["difference"]) for row in found] == [("lr=0.25", "none in common"), ("lr=0.5", "+4.0")]
+    make_run(tmp_path / "far" / "1", dataset="elsewhere", checksum="d")
+    status, _, err = run_command(capsys, ours, "--beside", tmp_path / "far")
+    assert status == 1 and "it has no run of any of these algorithms" in err and err.count("\n") == 1
