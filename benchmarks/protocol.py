@@ -17,12 +17,14 @@ is no matter of luck (a later rule: docs/results/cn-protocol.md). The draw with 
 values are used on all datasets of all tasks (`--task`). Learning rates have one range for all.
 
 Lengths: 5 000 updates of 256 rows; for conservative Q-learning, whose updates cost several times as much, SPaCQL's
-cheap schedule of 2 000 updates of 2 048 rows with two samples, and for OMAR, the slowest, 2 000 of 512 with four. Draws
-run for half as long; one that diverges has no score. The files' values hold for every other key (`tuned=none`).
+cheap schedule of 2 000 updates of 2 048 rows with two samples; for OMAR, the slowest, 2 000 of 512 with four; for
+AlberDICE, whose range was written last, 2 000 of 256, its alpha falling until the end. Draws run for half as long; one
+that diverges has no score. The files' values hold for every other key (`tuned=none`).
 
 `published` runs the same lengths with the values that a method's authors chose: those of its file, or where they chose
 others for each dataset, those of `src/config/tuned`. Not for SPaCQL and its relatives, whose published values stand at
-the paper's length in docs/results/cooperative-navigation.md.
+the paper's length in docs/results/cooperative-navigation.md, and not for AlberDICE, whose authors have no continuous
+actions.
 """
 
 import argparse
@@ -88,6 +90,17 @@ RANGES: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
             "mixer": MIXERS,
         },
     ),
+    "alberdice": (
+        {"t_max": 2000, "batch_size": 256},
+        {
+            "alpha_start": [1.0, 10.0, 100.0],
+            "alpha_finish": [0.01, 0.1, 1.0],
+            "conservative": [0.0, 0.1],
+            "value_lr": RATES,
+            "behaviour_lr": RATES,
+            "actor_lr": RATES,
+        },
+    ),
     "macql": (
         CHEAP | {"n_penalty_samples": 2},
         {"alpha_cql": ALPHA_CQL, "critic_lr": RATES, "actor_lr": RATES},
@@ -102,7 +115,8 @@ RANGES: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
 }
 PER_DATASET = ("macql", "omar")  # their tuned files hold published values
 SAME_DRAWS = {"macql": "cfcql", "icql_qs": "cfcql", "spacql": "cfcql"}  # whose draws are theirs too
-AT_PAPER_LENGTH = ("cfcql", "icql_qs", "spacql")
+SCHEDULED = {"alberdice": "alpha_anneal_time"}  # keys that are as long as the run
+NOT_PUBLISHED = ("cfcql", "icql_qs", "spacql", "alberdice")
 
 
 def draws(algorithm: str) -> list[dict[str, Any]]:
@@ -125,6 +139,8 @@ def common(algorithm: str, task: str, qualities: Sequence[str], share: float) ->
     settings = dict(RANGES[algorithm][0])
     t_max = round(share * settings["t_max"])
     settings |= {"t_max": t_max, "test_interval": t_max // EVALUATIONS, "save_model_interval": t_max}
+    if algorithm in SCHEDULED:
+        settings[SCHEDULED[algorithm]] = t_max
     datasets = [f"mpe/{task}/{quality}" for quality in qualities]
     return {"--config": [algorithm], "--env-config": [TASKS[task]], "dataset": datasets, **settings}
 
@@ -180,7 +196,7 @@ def main() -> None:
         if args.what == "draws":
             write(path, grid(common(algorithm, next(iter(TASKS)), [SEARCHED], 0.5), draws(algorithm)))
         elif args.what == "published":
-            if algorithm not in AT_PAPER_LENGTH:
+            if algorithm not in NOT_PUBLISHED:
                 write(path, published(algorithm, args.task))
         elif args.results is None:
             parser.error("finals needs the place of the draws' runs")

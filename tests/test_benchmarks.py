@@ -186,8 +186,8 @@ def test_the_protocol_covers_every_offline_learner_of_continuous_actions() -> No
     names = [path.stem for path in (CONFIG / "algs").glob("*.yaml")]
     offline = {name for name in names if algorithm(name).get("offline")}
     discrete = {"bc_discrete", "comadice_discrete", "icq_discrete", "iql_cql", "qmix_cql", "spacql_discrete"}
-    # fqe values policies and makes none; AlberDICE's version for continuous actions is ours and nobody's rival
-    assert set(load("protocol").RANGES) == offline - discrete - {"fqe", "alberdice"}
+    # fqe values policies and makes none
+    assert set(load("protocol").RANGES) == offline - discrete - {"fqe"}
 
 
 def test_kappa_is_ranked_against_what_partial_replacement_gains(
