@@ -22,6 +22,7 @@ from learners.optimisation import (
     is_stacked,
     keep_freed_memory,
     learning_rate,
+    step,
     target_schedule,
 )
 from learners.persistence import collect_state, read_models, restore_state, write_models
@@ -187,12 +188,7 @@ class BaseLearner(nn.Module):
         bad = ~th.isfinite(loss + norm.sum())
         first_bad = self.first_bad[index]
         first_bad.copy_(th.where(bad & (first_bad < 0), self.training_steps, first_bad))
-        for parameter, gradient in zip(self.parameters_of(spec), gradients, strict=True):
-            # Fused Adam pairs numbers by their place in memory; `grad`, unlike `backward`, may order them otherwise.
-            same = gradient.stride() == parameter.stride()
-            parameter.grad = gradient if same else th.empty_like(parameter).copy_(gradient)
-        self.optimisers[spec.name].step()
-        self.optimisers[spec.name].zero_grad(set_to_none=True)
+        step(self.optimisers[spec.name], self.parameters_of(spec), gradients)
         if wants_stats:
             self._pending[spec.name] = {
                 f"{spec.name}_loss": loss,

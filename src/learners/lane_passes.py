@@ -16,6 +16,14 @@ from torch.utils._pytree import tree_flatten
 
 aten = th.ops.aten
 THIN = 8  # most columns of a product that is better computed by its transpose
+
+
+def _threshold_backward_(gradient: Tensor, result: Tensor, threshold: float) -> Tensor:
+    """`threshold_backward` over the gradient."""
+    made: Tensor = aten.threshold_backward.grad_input(gradient, result, threshold, grad_input=gradient)
+    return made
+
+
 # Elementwise operations that can write over one of the first so many operands.
 OVERWRITING: dict[Any, tuple[Any, int]] = {
     aten.add.Tensor: (aten.add_.Tensor, 2),
@@ -30,6 +38,7 @@ OVERWRITING: dict[Any, tuple[Any, int]] = {
     aten.neg.default: (aten.neg_.default, 1),
     aten.clamp_min.default: (aten.clamp_min_.default, 1),
     aten.clamp_max.default: (aten.clamp_max_.default, 1),
+    aten.threshold_backward.default: (_threshold_backward_, 1),
 }
 
 
@@ -121,29 +130,17 @@ def overwrite(operations: list[Operation], kept: set[int], bases: Sequence[Tenso
     """Have elementwise operations write over an operand that nothing reads later. kept: bases that must stay."""
     last = {base: number for number, operation in enumerate(operations) for base in operation.reads()}
     for number, operation in enumerate(operations):
-        if operation.call is aten.threshold_backward.default:
-            choices = 1
-        elif operation.call in OVERWRITING and not operation.options:
-            choices = OVERWRITING[operation.call][1]
-        else:
+        if operation.call not in OVERWRITING or operation.options or operation.results[0] is None:
             continue
-        made = operation.results[0]
-        reads = operation.reads()
+        call, choices = OVERWRITING[operation.call]
+        made, reads = bases[operation.results[0]], operation.reads()
         for place, operand in enumerate(operation.operands[:choices]):
             if not isinstance(operand, View) or operand.base in kept or last[operand.base] > number:
                 continue
-            if (
-                reads.count(operand.base) > 1
-                or made is None
-                or not _same_memory(operand, bases[made], bases[operand.base])
-            ):
-                continue
-            if operation.call is aten.threshold_backward.default:
-                operation.call, operation.operands = _threshold_backward_, operation.operands
-            else:
+            if reads.count(operand.base) == 1 and _same_memory(operand, made, bases[operand.base]):
                 rest = [each for other, each in enumerate(operation.operands) if other != place]
-                operation.call, operation.operands = OVERWRITING[operation.call][0], [operand, *rest]
-            break
+                operation.call, operation.operands = call, [operand, *rest]
+                break
 
 
 def _same_memory(operand: View, made: Tensor, base: Tensor) -> bool:
@@ -165,9 +162,3 @@ def replace_thin(operations: list[Operation], bases: Sequence[Tensor]) -> None:
 def thin_product(left: Tensor, right: Tensor) -> Tensor:
     """(K, R, I) times (K, I, O), of few columns, by its transpose: torch's product is slow where O is small."""
     return th.bmm(right.transpose(1, 2), left.transpose(1, 2)).transpose(1, 2).contiguous()
-
-
-def _threshold_backward_(gradient: Tensor, result: Tensor, threshold: float) -> Tensor:
-    """`threshold_backward` over the gradient."""
-    made: Tensor = aten.threshold_backward.grad_input(gradient, result, threshold, grad_input=gradient)
-    return made

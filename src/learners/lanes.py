@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Noise
 from learners.lane_losses import LaneLosses, Step, names_of, paths
-from learners.optimisation import LossSpec, due, learning_rate
+from learners.optimisation import LossSpec, due, learning_rate, step
 from utils.errors import ConfigError
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam
@@ -78,19 +78,14 @@ class Lanes:
         spec = self.one.LOSSES[index]
         wants_stats = self.one._pending.get(spec.name, {}) is None
         with th.no_grad():
-            step = self.losses.step(spec, self.state, batch, self._noise(spec, batch), wants_stats)
-            self._note_bad(index, step)
-            for name, gradient in zip(self._names[spec.name], step.gradients, strict=True):
-                stacked = self.state[name]
-                # Fused Adam pairs numbers by their place in memory.
-                same = gradient.stride() == stacked.stride()
-                stacked.grad = gradient if same else th.empty_like(stacked).copy_(gradient)
-            self.optimisers[spec.name].step()
-            self.optimisers[spec.name].zero_grad(set_to_none=True)
+            found = self.losses.step(spec, self.state, batch, self._noise(spec, batch), wants_stats)
+            self._note_bad(index, found)
+            stacked = [self.state[name] for name in self._names[spec.name]]
+            step(self.optimisers[spec.name], stacked, found.gradients)
         if wants_stats:
             for lane, learner in enumerate(self.learners):
-                own = {f"{spec.name}_loss": step.loss[lane], f"{spec.name}_grad_norm": step.norm[lane].mean()}
-                learner._pending[spec.name] = own | {key: value[lane] for key, value in step.stats.items()}
+                own = {f"{spec.name}_loss": found.loss[lane], f"{spec.name}_grad_norm": found.norm[lane].mean()}
+                learner._pending[spec.name] = own | {key: value[lane] for key, value in found.stats.items()}
 
     def _noise(self, spec: LossSpec, batch: EpisodeBatch) -> Noise:
         """The noise of each lane, from its own generator, (L, B, ...)."""
@@ -103,9 +98,9 @@ class Lanes:
         ]
         return {key: th.stack([noise[key] for noise in each]) for key in each[0]}
 
-    def _note_bad(self, index: int, step: Step) -> None:
+    def _note_bad(self, index: int, found: Step) -> None:
         """Keep the first update at which a lane's loss or gradient was not finite."""
-        bad = ~th.isfinite(step.loss + step.norm.view(len(step.loss), -1).sum(1))  # (L,)
+        bad = ~th.isfinite(found.loss + found.norm.view(len(found.loss), -1).sum(1))  # (L,)
         first = self.state["first_bad"][:, index]  # (L,)
         first.copy_(th.where(bad & (first < 0), self.one.training_steps, first))
 

@@ -1,6 +1,6 @@
 """How parameters move: loss declarations, learning rates, gradient clipping, target updates, memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType, SimpleNamespace
 
@@ -102,6 +102,16 @@ def clip_gradients(gradients: list[Tensor], limit: float, by_member: bool) -> Te
     for gradient in gradients:
         gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)) if by_member else scale)
     return norm
+
+
+def step(optimiser: th.optim.Optimizer, parameters: Iterable[Tensor], gradients: Iterable[Tensor]) -> None:
+    """One step of the optimiser along these gradients, none of which is kept."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        # Fused Adam pairs numbers by their place in memory; `grad`, unlike `backward`, may order them otherwise.
+        same = gradient.stride() == parameter.stride()
+        parameter.grad = gradient if same else th.empty_like(parameter).copy_(gradient)
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
 
 
 def keep_freed_memory() -> None:
