@@ -21,6 +21,8 @@ from datasets.arguments import parser as dataset_parser
 from datasets.dataset import read_dataset
 from datasets.names import recipes
 from learners import REGISTRY as learner_REGISTRY
+from loops.configured import configured
+from loops.unread import unread_warning
 from tests.command_line import ROOT
 from tests.learners.learner_tester import make_batch, make_learner
 from utils import config, overrides
@@ -99,6 +101,9 @@ def check_command(words: list[str]) -> None:
     updates = {key: value for key, value in command.updates.items() if key != "config_filename"}
     layers = config.layered_config(options["--config"], options["--env-config"], updates)
     overrides.check_updates(layers, updates)
+    if "checkpoint_path" not in updates:  # the run of a checkpoint says what is read
+        run = configured(options["--config"], options["--env-config"], updates, False, print, print).final
+        assert unread_warning(run, command.words, options["--config"]) is None, words
 
 
 @every_page
