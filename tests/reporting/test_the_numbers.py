@@ -221,7 +221,7 @@ def test_the_files_of_published_numbers_are_whole() -> None:
     assert sum("best" in row for row in counts["comadice"]) == 12 and all("best" in row for row in counts["spacql"])
     hopper = next(row for row in counts["comadice"] if (row["task"], row["quality"]) == ("Hopper", "medium-replay"))
     assert hopper["scores"]["comadice"] == [906.2, 242.1]
-    assert counts["spacql"][3]["scores"]["spacql"] == [78.2, None]
+    assert counts["spacql"][3]["scores"]["spacql"] == [78.2, 14.0]
 
 
 def test_runs_of_another_place_stand_beside_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
