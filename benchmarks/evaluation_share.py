@@ -41,7 +41,12 @@ TASKS = {
     "matrix_game": "matrix_game/xor/random",
     "bridge": "bridge/mix",
 }
-ALGORITHMS = {"bc": "bc_discrete", "matd3_bc": None, "comadice": "comadice_discrete", "spacql": "spacql_discrete"}
+# Algorithm files, each with its sibling for discrete actions where it has one.
+ALGORITHMS = {
+    "bc": "bc_discrete", "optdice": None, "comadice": "comadice_discrete", "matd3_bc": None, "b3c": None,
+    "omiga": None, "implicit_q": None, "icq": "icq_discrete", "bcq": None, "macql": None, "omar": None, "cfcql": None,
+    "spacql": "spacql_discrete", "alberdice": None,
+}  # fmt: skip
 
 
 class Row(NamedTuple):
