@@ -21,13 +21,13 @@ warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # sacr
 
 import torch as th
 
-from sweeps.cells import Cell, cells_of
+from sweeps.cells import Cell, cells_of, command, words_together
 from sweeps.driver import Backend, Sweep, stop_file
 from sweeps.grid import DEFAULT_SEEDS, grid_file, seed_in, seeds_of, short_form
 from sweeps.job import MAIN
 from sweeps.processes import Processes
 from sweeps.ray_backend import OnRay, installed
-from sweeps.standing import looked_up, stopped_at, told_from_outside
+from sweeps.standing import looked_up, stopped_at, told_from_outside, trained_together
 from sweeps.table import View, final_table
 from sweeps.worker import DONE
 from utils.errors import ConfigError, OutputError, UserError, shown
@@ -77,18 +77,22 @@ def _cells(arguments: argparse.Namespace, words: Sequence[str]) -> list[Cell]:
     own = seed_in(choices)
     if own and arguments.seeds is not None:
         raise ConfigError("--seeds and the key seed are both given; give one of them")
-    return cells_of(choices, None if own else seeds_of(arguments.seeds or [DEFAULT_SEEDS]), lambda sentence: None)
+    together = getattr(arguments, "together", False)
+    if own and together:
+        raise ConfigError("--together goes with --seeds, and here the grid sets seed; leave out one of the two")
+    seeds = None if own else seeds_of(arguments.seeds or [DEFAULT_SEEDS])
+    return cells_of(choices, seeds, lambda sentence: None, together)
 
 
 def _run(arguments: argparse.Namespace, cells: list[Cell]) -> int:
     if arguments.dry_run:
-        return _dry_run(cells)
+        return _dry_run(cells, arguments.together)
     results = cells[0].results
     check_writable(results / "sweeps" / "locks", "local_results_path")
     stop = stop_file(results)
     backend = _backend(arguments, stop)
     try:
-        return Sweep(cells, backend, View(sys.stdout, backend.capacity()), stop).run()
+        return Sweep(cells, backend, View(sys.stdout, backend.capacity()), stop, arguments.together).run()
     finally:
         backend.close()
 
@@ -107,15 +111,19 @@ def _backend(arguments: argparse.Namespace, stop: Path) -> Backend:
     return Processes(arguments.workers, stop)
 
 
-def _dry_run(cells: list[Cell]) -> int:
-    """Print the command of every run that is not done; those that are done stand in comments."""
+def _dry_run(cells: list[Cell], together: bool) -> int:
+    """Print the command of every process that is to run; runs that are done stand in comments."""
     main_path = os.path.relpath(MAIN)
-    for standing in looked_up(cells):
+    standings = looked_up(cells)
+    groups = {group[0].cell.identity: group for group in trained_together(standings)} if together else {}
+    mates = {mate.cell.identity for group in groups.values() for mate in group[1:]}
+    for standing in standings:
         cell = standing.cell
         if standing.what == DONE:
             put(f"# done: {cell.name}")
-            continue
-        put(cell.command(main_path, stopped_at(cell)))
+        elif cell.identity not in mates:
+            group = [each.cell for each in groups.get(cell.identity, [standing])]
+            put(command(words_together(group), main_path, stopped_at(cell)))
     return 0
 
 
@@ -136,18 +144,17 @@ def _parser() -> Parser:
     run.add_argument("--workers", type=int, metavar="N", help="runs at once; default: the cores")
     run.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster, such as auto or ray://head:10001")
     run.add_argument("--gpus-per-run", type=float, default=0.0, metavar="SHARE", help="share of a card, such as 0.25")
+    run.add_argument("--together", action="store_true", help="train all seeds of a configuration in one process")
     run.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
     status = commands.add_parser("status", help="print how far the runs are")
     status.set_defaults(do=_status)
-    for command in (run, status):
-        command.add_argument(
-            "--config", metavar="FILE", help="a grid file, in the form of EPyMARL's search.config.yaml"
-        )
-        command.add_argument("--configs", nargs="+", metavar="ALG", help="algorithms, by their files in config/algs")
-        command.add_argument("--datasets", nargs="+", default=[], metavar="DATASET", help="names or paths")
-        command.add_argument("--env-config", metavar="ENV", help="default: the one of each dataset's card")
-        command.add_argument("--seeds", nargs="+", metavar="SEEDS", help="5: five from 0; 1-5; 3,7; default 3")
-        command.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
+    for each in (run, status):
+        each.add_argument("--config", metavar="FILE", help="a grid file, in the form of EPyMARL's search.config.yaml")
+        each.add_argument("--configs", nargs="+", metavar="ALG", help="algorithms, by their files in config/algs")
+        each.add_argument("--datasets", nargs="+", default=[], metavar="DATASET", help="names or paths")
+        each.add_argument("--env-config", metavar="ENV", help="default: the one of each dataset's card")
+        each.add_argument("--seeds", nargs="+", metavar="SEEDS", help="5: five from 0; 1-5; 3,7; default 3")
+        each.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
     return parser
 
 

@@ -61,14 +61,30 @@ class Cell:
         """Where Sacred keeps the runs of this algorithm and environment."""
         return self.results / "sacred" / str(self.config["name"]) / folder_name(place_of(self.config))
 
-    def command(self, main: str, checkpoint: Path | None) -> str:
-        """The command line that does this run, as a shell reads it."""
-        return shlex.join(["python", main, *self.words, *continuing(checkpoint)])
+    @property
+    def shared_words(self) -> tuple[str, ...]:
+        """The words that runs of other seeds have too."""
+        return tuple(word for word in self.words if not word.startswith("seed="))
 
 
-def cells_of(choices: Sequence[Choice], seeds: Sequence[int] | None, say: Callable[[str], None]) -> list[Cell]:
+def command(words: Sequence[str], main: str, checkpoint: Path | None) -> str:
+    """The command line that does a run with these words, as a shell reads it."""
+    return shlex.join(["python", main, *words, *continuing(checkpoint)])
+
+
+def words_together(cells: Sequence[Cell]) -> tuple[str, ...]:
+    """The words of one process that does these runs, which differ by their seeds alone."""
+    if len(cells) == 1:
+        return cells[0].words
+    return (*cells[0].shared_words, f"seeds=[{','.join(str(cell.seed) for cell in cells)}]")
+
+
+def cells_of(
+    choices: Sequence[Choice], seeds: Sequence[int] | None, say: Callable[[str], None], together: bool = False
+) -> list[Cell]:
     """Every run of a grid. seeds: None where the choices hold them. say: called with sentences on old names.
 
+    together: whether the seeds of a choice are to be trained in one process.
     Raises UserError for a choice that `main.py` would refuse, for runs that occur twice, and where the runs have no
     common results folder.
     """
@@ -76,7 +92,7 @@ def cells_of(choices: Sequence[Choice], seeds: Sequence[int] | None, say: Callab
     titles, readings = _titles(choices), Readings()
     for number in _by_dataset(choices):
         try:
-            found[number] = _cells_of(choices[number], titles[number], seeds, readings, say)
+            found[number] = _cells_of(choices[number], titles[number], seeds, readings, say, together)
         except UserError as error:
             raise type(error)(f"{titles[number]}: {error}") if len(choices) > 1 else error from error
     cells = list(chain.from_iterable(found))
@@ -92,7 +108,12 @@ def _by_dataset(choices: Sequence[Choice]) -> list[int]:
 
 
 def _cells_of(
-    choice: Choice, title: str, seeds: Sequence[int] | None, readings: Readings, say: Callable[[str], None]
+    choice: Choice,
+    title: str,
+    seeds: Sequence[int] | None,
+    readings: Readings,
+    say: Callable[[str], None],
+    together: bool,
 ) -> list[Cell]:
     """The runs of one choice, which are built once: seeds make no difference to whether that works."""
     words, env = choice.words, choice.env
@@ -107,6 +128,8 @@ def _cells_of(
         if config[key]:
             raise ConfigError(f"{key}={shown(config[key])} has no place in a sweep, which trains; use main.py for it")
     rehearse(config, readings)
+    if together and seeds is not None and len(seeds) > 1:
+        rehearse(configured(choice.alg, env, choice.updates | {"seeds": list(seeds)}, False, say, say).final, readings)
     checksum = dataset_checksum(config, readings)
     head = (f"--config={choice.alg}", f"--env-config={env}", "with", *words)
     found = []

@@ -26,11 +26,16 @@ def become(job: Job, parent: int) -> list[str]:
     os.chdir(job.directory)
     os.environ.update(job.environment)
     os.environ[FILE_VARIABLE] = str(places.progress)
-    if places.take() is None:  # the descriptor stays open for as long as the process lives
+    if any(each.take() is None for each in job.locks):  # the descriptors stay open for as long as the process lives
         os._exit(BUSY)
     _end_with(parent)
     _redirect(places.output)
     places.progress.unlink(missing_ok=True)
+    if job.mates:  # none of them had begun; where that has changed they are looked at one by one
+        known = Records(Path(job.records))
+        if any(known.finished(each.identity) or known.elsewhere(each.identity) for each in job.locks):
+            os._exit(BUSY)
+        return [str(MAIN), *job.words]
     records = Records(Path(job.records), job.identity)
     if records.finished(job.identity) is not None:
         os._exit(0)

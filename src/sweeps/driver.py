@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from sweeps.cells import Cell
+from sweeps.cells import Cell, words_together
 from sweeps.job import Job
-from sweeps.standing import ENDED, RUNNING, WAITING, Index, Standing, looked_up
+from sweeps.standing import ENDED, RUNNING, WAITING, Index, Standing, looked_up, trained_together
 from sweeps.table import View
 from sweeps.worker import DONE, ELSEWHERE, FAILED, LOST, STOPPED, Outcome
 from utils import signals
@@ -36,17 +36,21 @@ def stop_file(results: Path) -> Path:
     return results / "sweeps" / f"stop-{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
 
 
-def job_of(cell: Cell) -> Job:
-    """What a worker is told of a run."""
-    return Job(cell.words, cell.identity, str(cell.config["name"]), cell.seed, cell.t_max, str(cell.results),
-               str(cell.records), os.getcwd(), {})  # fmt: skip
+def job_of(cells: Sequence[Cell]) -> Job:
+    """What a worker is told of a run, or of several seeds' runs."""
+    cell, *mates = cells
+    return Job(words_together(cells), cell.identity, str(cell.config["name"]), cell.seed, cell.t_max, str(cell.results),
+               str(cell.records), os.getcwd(), {}, tuple(mate.identity for mate in mates))  # fmt: skip
 
 
 class Sweep:
-    """The runs of a grid and the backend that does them. stop: the file by which workers are told to stop."""
+    """The runs of a grid and the backend that does them.
 
-    def __init__(self, cells: Sequence[Cell], backend: Backend, view: View, stop: Path) -> None:
-        self.backend, self.view, self.stop = backend, view, stop
+    stop: the file by which workers are told to stop. together: whether one process trains all seeds of a configuration.
+    """
+
+    def __init__(self, cells: Sequence[Cell], backend: Backend, view: View, stop: Path, together: bool = False) -> None:
+        self.backend, self.view, self.stop, self.together = backend, view, stop, together
         self.standings = looked_up(cells)
         self._by_identity = {standing.cell.identity: standing for standing in self.standings}
         self._index = Index(cells)
@@ -61,7 +65,8 @@ class Sweep:
                         self._stop()
                     self._hand_out()
                     for job, outcome in self.backend.ended(TICK_SECONDS):
-                        self._note(self._by_identity[job.identity], outcome)
+                        for identity in (job.identity, *job.mates):
+                            self._note(self._by_identity[identity], outcome)
                     self.view.show(self.standings)
             finally:
                 self.stop.unlink(missing_ok=True)
@@ -81,27 +86,32 @@ class Sweep:
                 standing.what, standing.why = STOPPED, ""
 
     def _hand_out(self) -> None:
-        """Have as many runs begun as workers are free."""
-        free = self.backend.capacity() - sum(standing.what == RUNNING for standing in self.standings)
+        """Have as many processes begun as workers are free."""
+        running = (each for each in self.standings if each.what == RUNNING)
+        free = self.backend.capacity() - sum(each.leader is each.cell for each in running)
         now = time.monotonic()
-        ready = (each for each in self.standings if each.what in (WAITING, ELSEWHERE) and each.not_before <= now)
-        for standing in sorted(ready, key=lambda each: each.what == ELSEWHERE)[: max(0, free)]:
-            if standing.what == ELSEWHERE and standing.cell.places.taken():
-                standing.not_before = now + AGAIN_SECONDS
+        ready = [each for each in self.standings if each.what in (WAITING, ELSEWHERE) and each.not_before <= now]
+        alone = [[each] for each in ready if each.what == ELSEWHERE or not self.together]
+        several = trained_together(ready) if self.together and free > 0 else []
+        for group in sorted([*several, *alone], key=lambda group: group[0].what == ELSEWHERE)[: max(0, free)]:
+            if group[0].what == ELSEWHERE and group[0].cell.places.taken():
+                group[0].not_before = now + AGAIN_SECONDS
                 continue
-            standing.what, standing.began = RUNNING, now
-            self.backend.submit(job_of(standing.cell))
+            for standing in group:
+                standing.what, standing.began = RUNNING, now
+                standing.leader, standing.mates = group[0].cell, len(group)
+            self.backend.submit(job_of([standing.cell for standing in group]))
 
     def _note(self, standing: Standing, outcome: Outcome) -> None:
         now = time.monotonic()
-        if outcome.what == DONE:
+        if outcome.what == DONE or (outcome.what == FAILED and standing.mates > 1):
             record = self._index.finished(standing.cell, refresh=True)
-            if record is None:
-                outcome = Outcome(FAILED, "it ended without a record", outcome.lines)
-            else:
+            if record is not None:  # of several seeds' runs some may end well and others not
                 standing.seconds = now - standing.began
                 standing.finish(record)
                 return
+            if outcome.what == DONE:
+                outcome = Outcome(FAILED, "it ended without a record", outcome.lines)
         if outcome.what == LOST:
             standing.losses += 1
             outcome = Outcome(WAITING if standing.losses < MOST_LOSSES else FAILED, outcome.why, outcome.lines)

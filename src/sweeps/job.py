@@ -17,7 +17,8 @@ BUSY = 75  # exit status where another process has the run; sysexits.h calls it 
 class Job:
     """What a process needs to know to do one run; plain values, for it goes to other machines.
 
-    records: Sacred's folder of such runs. environment: variables to set.
+    records: Sacred's folder of such runs. environment: variables to set. mates: identities of further seeds' runs that
+    the same process does.
     """
 
     words: tuple[str, ...]
@@ -29,10 +30,16 @@ class Job:
     records: str
     directory: str
     environment: Mapping[str, str]
+    mates: tuple[str, ...] = ()
 
     @property
     def places(self) -> Places:
         return Places(Path(self.results), self.identity)
+
+    @property
+    def locks(self) -> list[Places]:
+        """Of all runs that its process does."""
+        return [Places(Path(self.results), identity) for identity in (self.identity, *self.mates)]
 
     def plain(self) -> dict[str, Any]:
         """The fields as JSON has them; `Job(**plain)` is the job again."""

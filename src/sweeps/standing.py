@@ -9,6 +9,7 @@ from typing import Any
 
 from sweeps.cells import Cell
 from sweeps.found import Record, Records, checkpoint_to_continue
+from sweeps.places import Places
 from sweeps.worker import DONE, ELSEWHERE, FAILED, STOPPED
 
 WAITING, RUNNING = "waiting", "running"
@@ -21,7 +22,8 @@ class Standing:
 
     what: WAITING, RUNNING, DONE, ELSEWHERE (another process has it), STOPPED or FAILED. before: it was done before this
     sweep. why, lines: how it failed and what it last printed. losses: how often its worker was lost. not_before: when
-    to look again, on the clock of `time.monotonic`.
+    to look again, on the clock of `time.monotonic`. leader: the run whose process does this one, itself or that of
+    another seed. mates: how many runs that process does.
     """
 
     cell: Cell
@@ -34,6 +36,13 @@ class Standing:
     not_before: float = 0.0
     began: float = 0.0
     seconds: float = 0.0
+    leader: Cell | None = None
+    mates: int = 1
+
+    @property
+    def places(self) -> Places:
+        """Where the process that does the run prints and tells."""
+        return (self.leader or self.cell).places
 
     def finish(self, record: Record | None) -> None:
         """Note that the run is done, and its score."""
@@ -42,7 +51,7 @@ class Standing:
 
     def progress(self) -> dict[str, Any]:
         """What the run last told, empty where it is not running."""
-        return self.cell.places.read_progress() if self.what in (RUNNING, ELSEWHERE) else {}
+        return self.places.read_progress() if self.what in (RUNNING, ELSEWHERE) else {}
 
 
 def score_of(record: Record | None) -> str:
@@ -80,6 +89,20 @@ def looked_up(cells: Sequence[Cell]) -> list[Standing]:
             standing.before = True
         found.append(standing)
     return found
+
+
+def trained_together(standings: Sequence[Standing]) -> list[list[Standing]]:
+    """Runs that wait and of which nothing is there, those that differ by their seed alone together.
+
+    A run that was broken off goes on by itself.
+    """
+    found: dict[tuple[str, ...], list[Standing]] = {}
+    for each in standings:
+        fresh = each.what == WAITING and not each.losses and stopped_at(each.cell) is None
+        key = each.cell.shared_words if fresh else each.cell.words
+        if each.what == WAITING:
+            found.setdefault(key, []).append(each)
+    return list(found.values())
 
 
 def told_from_outside(cells: Sequence[Cell]) -> list[Standing]:

@@ -60,7 +60,7 @@ class View:
             if standing.what == FAILED:
                 lines = [f"  | {printable(line)}" for line in standing.lines]
                 self._print(["", f"failed: {standing.cell.name} ({standing.why}); it last printed:", *lines])
-                self._print([f"  all of it: {standing.cell.places.output}"])
+                self._print([f"  all of it: {standing.places.output}"])
 
     def _event(self, standing: Standing) -> str:
         """A line on a run that is now something else; empty where that is of no interest."""
@@ -95,13 +95,13 @@ class View:
     def seconds_left(self, standings: Sequence[Standing]) -> float | None:
         """Time until all is done, from the speed of the runs so far; None while nothing is known of it."""
         rates = [found["rate"] / found["total"] for each in standings if (found := each.progress()).get("rate")]
-        lengths = [each.seconds for each in standings if each.what == DONE and not each.before]
+        lengths = [each.seconds / each.mates for each in standings if each.what == DONE and not each.before]
         one = sum(lengths) / len(lengths) if lengths else len(rates) / sum(rates) if rates else None
         if one is None:
             return None
         running = [each for each in standings if each.what == RUNNING]
         waiting = sum(each.what in (WAITING, ELSEWHERE) for each in standings)
-        rest = sum(seconds if (seconds := left_of(each)) is not None else one for each in running)
+        rest = sum(seconds / each.mates if (seconds := left_of(each)) is not None else one for each in running)
         return (rest + one * waiting) / max(1, min(self.workers, len(running) + waiting))
 
     def _redraw(self, lines: Sequence[str]) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 
+from sweeps.cells import cells_of
+from sweeps.driver import Sweep, job_of
+from sweeps.grid import short_form
+from sweeps.job import MAIN, Job
+from sweeps.standing import Standing, trained_together
+from sweeps.table import View
+from sweeps.worker import DONE, FAILED, Outcome
 from tests.command_line import CommandLine, status
 from tests.fork_server import run_script
 from tests.sweeps.sweeping import LONG, SHORT, arguments, begin, kill_all, same, search, steps, wait_for, weights
@@ -55,6 +63,64 @@ def test_a_failing_run_is_named_and_does_not_stop_the_others(tmp_path: Path, tin
     assert "| error: local_results_path: nothing can be written to" in result.stdout
 
 
+def test_seeds_that_are_trained_together_are_runs_like_others(tmp_path: Path, tiny_dataset: Path) -> None:
+    cli = CommandLine(tmp_path / "r", tiny_dataset)
+    words = arguments(cli.results, tiny_dataset, "--backend", "processes", "--workers", "1", "--seeds", "1-3")
+    one = [word if word != "1-3" else "1-1" for word in words]
+    assert search(one).returncode == 0
+    dry = search(["run", "--together", "--dry-run", *words[1:]])
+    assert dry.returncode == 0, dry.stderr
+    done, command = dry.stdout.splitlines()
+    assert done.endswith("seed 1") and command.endswith(" 'seeds=[2,3]'") and "seed=2" not in command
+    result = search(["run", "--together", *words[1:]])
+    assert result.returncode == 0 and "3 done of 3" in result.stdout, result.stderr
+    assert sorted(json.loads((run / "config.json").read_text())["seed"] for run in cli.runs()) == [1, 2, 3]
+    assert all(status(run) == "COMPLETED" for run in cli.runs())
+    assert len(list((cli.results / "sweeps" / "output").iterdir())) == 2  # of seed 1, and of the others
+    again = search(words)
+    assert "3 runs, 3 of them done already" in again.stdout and len(cli.runs()) == 3
+
+
+def test_only_runs_that_have_not_begun_are_trained_together(tmp_path: Path, tiny_dataset: Path) -> None:
+    words = arguments(tmp_path, tiny_dataset)
+    choices = short_form(["bc"], [str(tiny_dataset)], None, words[words.index("with") + 1 :])
+    standings = [Standing(cell) for cell in cells_of(choices, [1, 2, 3, 4, 5], print, together=True)]
+    standings[1].losses, standings[3].what = 1, DONE
+    groups = trained_together(standings)
+    assert [[each.cell.seed for each in group] for group in groups] == [[1, 3, 5], [2]]
+    job = job_of([each.cell for each in groups[0]])
+    assert job.words[-1] == "seeds=[1,3,5]" and len(job.locks) == 3 and job_of([groups[1][0].cell]).mates == ()
+
+
+def test_of_seeds_trained_together_those_that_ended_well_are_done(tmp_path: Path, tiny_dataset: Path) -> None:
+    words = arguments(tmp_path, tiny_dataset)
+    choices = short_form(["bc"], [str(tiny_dataset)], None, words[words.index("with") + 1 :])
+    cells = cells_of(choices, [1, 2], print, together=True)
+
+    class OneOfTwo:
+        """Does the first seed's run alone, and says that the process failed."""
+
+        jobs: list[Job] = []
+
+        def capacity(self) -> int:
+            return 1
+
+        def submit(self, job: Job) -> None:
+            self.jobs.append(job)
+            assert run_script(MAIN, list(cells[0].words)).returncode == 0
+
+        def ended(self, seconds: float) -> list[tuple[Job, Outcome]]:
+            return [(self.jobs[-1], Outcome(FAILED, "exit status 1", ("seed 2: stopped being finite",)))]
+
+        def close(self) -> None: ...
+
+    shown = io.StringIO()
+    backend = OneOfTwo()
+    assert Sweep(cells, backend, View(shown, 1), tmp_path / "stop", together=True).run() == 1
+    assert len(backend.jobs) == 1 and "1 done, 1 failed of 2" in shown.getvalue()
+    assert f"all of it: {cells[0].places.output}" in shown.getvalue() and "| seed 2: stopped" in shown.getvalue()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -65,6 +131,8 @@ def test_a_failing_run_is_named_and_does_not_stop_the_others(tmp_path: Path, tin
         (["run", "--configs", "bc", "--seeds", "2", "with", "seed=1"], "error: --seeds and the key seed are both"),
         (["run", "--configs", "bc", "--env-config", "mpe", "with", "t_maxx=2"], "has no key 't_maxx'"),
         (["run", "--configs", "bc", "--env-config", "mpe", "--workers", "0"], "error: --workers 0"),
+        (["run", "--together", "--configs", "alberdice", "--env-config", "mpe"], "cannot train several at once"),
+        (["run", "--together", "--configs", "bc", "--env-config", "mpe", "with", "seed=1"], "--together goes with"),
         (["run", "--configs", "bc", "--env-config", "mpe", "--backend", "processes", "--gpus-per-run", "0.5"],
          "error: --gpus-per-run needs --backend ray"),
     ],
