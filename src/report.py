@@ -76,9 +76,11 @@ def make(arguments: argparse.Namespace) -> Report:
     found = read_places(arguments.places, arguments.without)
     groups, newer = grouped(chosen(found.runs, arguments.where), arguments.ignore)
     beside = {place: grouped(read_places([place]).runs, arguments.ignore)[0] for place in arguments.beside}
-    kept, passed = check([*groups, *chain.from_iterable(beside.values())], arguments.allow)
-    groups, rest = kept[: len(groups)], iter(kept[len(groups) :])
-    beside = {place: [next(rest) for _ in others] for place, others in beside.items()}
+    every = [*groups, *chain.from_iterable(beside.values())]
+    kept, passed = check(every, arguments.allow)
+    checked = dict(zip(every, kept, strict=True))
+    groups = [checked[group] for group in groups]
+    beside = {place: [checked[group] for group in others] for place, others in beside.items()}
     left_out = [f"Not counted: {reason}" for reason in found.left_out]
     ignored = [f"Keys in which runs may differ: {', '.join(arguments.ignore)}"] if arguments.ignore else []
     options = Options(arguments.raw, arguments.baseline, arguments.paper, arguments.budget, beside)

@@ -194,9 +194,8 @@ def _differences(report: Report, base: str) -> list[Table]:
 def _difference(found: Difference | None) -> tuple[str, str, str, str]:
     if found is None:
         return "none in common", "", "", ""
-    limits = "" if found.bounds is None else f"[{signed(found.bounds[0])}, {signed(found.bounds[1])}]"
     by_seed = " / ".join(signed(value) for value in found.values)
-    return ", ".join(map(str, found.seeds)), signed(found.mean), limits, by_seed
+    return ", ".join(map(str, found.seeds)), signed(found.mean), found.limits(), by_seed
 
 
 def _over_tasks(report: Report, base: str) -> list[Table]:

@@ -21,10 +21,9 @@ def beside_place(place: str, groups: list[Group], units: dict[Task, str], others
             if not same or any(unit not in run.units() for run in other.runs):
                 continue
             found = paired(group, other, unit)
-            apart = "none in common" if found is None else signed(found.mean)
-            limits = "" if found is None or found.bounds is None else "[{}, {}]".format(*map(signed, found.bounds))
-            rows.append((group.task.name(), group.method, other.variant, *_score(group, unit), *_score(other, unit),
-                         apart, limits))  # fmt: skip
+            apart = ("none in common", "") if found is None else (signed(found.mean), found.limits())
+            scores = (*_score(group, unit), *_score(other, unit))
+            rows.append((group.task.name(), group.method, other.variant, *scores, *apart))
     if not rows:
         raise ReportError(
             f"--beside {place}: it has no run of any of these algorithms on the same data and in the same unit; leave "

@@ -147,6 +147,10 @@ class Difference:
         """The mean difference."""
         return statistics.fmean(self.values)
 
+    def limits(self) -> str:
+        """The interval for tables, empty where there is none."""
+        return "" if self.bounds is None else "[{}, {}]".format(*map(signed, self.bounds))
+
 
 def paired(group: Group, base: Group, unit: str) -> Difference | None:
     """What `group` has over `base` on the seeds that both have; None without a common seed.

@@ -98,10 +98,9 @@ def trained_together(standings: Sequence[Standing]) -> list[list[Standing]]:
     """
     found: dict[tuple[str, ...], list[Standing]] = {}
     for each in standings:
-        fresh = each.what == WAITING and not each.losses and stopped_at(each.cell) is None
-        key = each.cell.shared_words if fresh else each.cell.words
         if each.what == WAITING:
-            found.setdefault(key, []).append(each)
+            fresh = not each.losses and stopped_at(each.cell) is None
+            found.setdefault(each.cell.shared_words if fresh else each.cell.words, []).append(each)
     return list(found.values())
 
 
