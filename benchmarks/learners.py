@@ -60,7 +60,7 @@ from datasets.dataset import OfflineDataset
 from datasets.loading import build_buffer, data_statistics
 from loops.build import build_learning, check_learner
 from loops.resolve import resolve
-from utils.config import CONFIG, algorithm, config_names, merge, read_yaml, tuned_layer
+from utils.config import CONFIG, algorithm, config_names, merge, merged, read_yaml, tuned_files
 from utils.errors import UserError
 from utils.rng import seed_everything
 from utils.settings import Settings
@@ -118,7 +118,7 @@ def configuration(name: str, tuned: str | None, width: int | None = None) -> Set
     width: of the networks' hidden layers, instead of all of these.
     """
     config = merge(read_yaml(CONFIG / "default.yaml"), algorithm(name))
-    config = merge(config, tuned_layer(name, tuned)) if tuned else config
+    config = merged((config, *tuned_files(name, tuned).values())) if tuned else config
     config |= {} if width is None else {"hidden_dim": width}
     return Settings(**config | {"device": "cpu", "seed": 0, "use_cuda": False, "learner_log_interval": 10**9})
 

@@ -54,9 +54,11 @@ def table() -> str:
         config = layered_config(name, "none", {})
         learner: Any = REGISTRY[config["learner"]]
         actions = [kind for kind, dataset in DATA.items() if trains(name, dataset, {})]
-        recurrent = "yes" if any(
-            trains(name, DATA[kind], RECURRENT | {"agent": agent}) for kind in actions for agent in WITH_MEMORY
-        ) else "no"  # fmt: skip
+        remember = [
+            kind for kind in actions
+            if any(trains(name, DATA[kind], RECURRENT | {"agent": agent}) for agent in WITH_MEMORY)
+        ]  # fmt: skip
+        recurrent = "yes" if remember == actions else " and ".join(remember) or "no"
         if not actions:  # it learns from no dataset alone
             actions, recurrent = sorted(learner.action_types), "-"
         source = "data" if config["offline"] else "the environment"

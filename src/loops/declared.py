@@ -6,7 +6,7 @@ from typing import Any
 
 from datasets.names import dataset_name
 from loops.build import Parts
-from utils.config import tuned_layer
+from utils.config import tuned_files
 
 
 def declarations(parts: Parts) -> dict[str, Any]:
@@ -30,4 +30,4 @@ def origin_of(algorithm: str, tuned: str, dataset: str | None) -> str:
     """Whose values the configuration's files hold: a paper's for this dataset, or the algorithm file's for all."""
     owner = algorithm if tuned == "own" else tuned
     known = None if dataset is None or owner == "none" else dataset_name(dataset) or dataset
-    return "tuned file" if known is not None and tuned_layer(owner, known) else "algorithm file"
+    return "tuned file" if known is not None and tuned_files(owner, known) else "algorithm file"

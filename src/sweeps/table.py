@@ -94,7 +94,8 @@ class View:
 
     def seconds_left(self, standings: Sequence[Standing]) -> float | None:
         """Time until all is done, from the speed of the runs so far; None while nothing is known of it."""
-        rates = [found["rate"] / found["total"] for each in standings if (found := each.progress()).get("rate")]
+        told = ((each, found) for each in standings if (found := each.progress()).get("rate"))
+        rates = [each.mates * found["rate"] / found["total"] for each, found in told]
         lengths = [each.seconds / each.mates for each in standings if each.what == DONE and not each.before]
         one = sum(lengths) / len(lengths) if lengths else len(rates) / sum(rates) if rates else None
         if one is None:

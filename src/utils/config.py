@@ -111,11 +111,15 @@ def flattened_yaml(name: str) -> str:
     return text
 
 
-def tuned_layer(alg: str, dataset: str) -> Config:
-    """Values of a paper for this algorithm on this dataset; empty where there is no such file."""
-    path = CONFIG / "tuned" / alg / f"{dataset}.yaml"
-    inside = path.resolve().is_relative_to(CONFIG / "tuned")
-    return read_yaml(path) if inside and reachable(path, "dataset").exists() else {}
+def tuned_files(alg: str, dataset: str) -> dict[str, Config]:
+    """Files of an algorithm's values for this dataset, by name: those for folders that it lies in, then its own."""
+    parts, found = dataset.split("/"), {}
+    for number in range(1, len(parts) + 1):
+        name = f"tuned/{alg}/{'/'.join(parts[:number])}.yaml"
+        path = CONFIG / name
+        if path.resolve().is_relative_to(CONFIG / "tuned") and reachable(path, "dataset").exists():
+            found[name] = read_yaml(path)
+    return found
 
 
 def layered_config(
@@ -156,7 +160,7 @@ def layered_config(
     owner = alg if owner == "own" else owner
     if owner not in (known := ["none", *config_names("algs")]):
         raise ConfigError(f"tuned={shown(owner)}: no algorithm has this name; {nearest(str(owner), known)}")
-    tuned = tuned_layer(str(owner), name_of(dataset)) if isinstance(dataset, str) else {}
+    tuned = tuned_files(str(owner), name_of(dataset)) if isinstance(dataset, str) else {}
     if known_of is not None:
-        check_known(sources | {f"tuned/{owner}/{dataset}.yaml": tuned}, known_of(learner), SOURCE)
-    return names.completed(merge(config, names.today(tuned, f"tuned/{owner}/{dataset}.yaml")))
+        check_known(sources | tuned, known_of(learner), SOURCE)
+    return names.completed(merged((config, *(names.today(content, name) for name, content in tuned.items()))))

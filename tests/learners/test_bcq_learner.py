@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from components.episode_buffer import EpisodeBatch
 from controllers.one_pass import to_policy
 from learners.losses import EVERY, NEXT, NOW
-from modules.agents.bcq_ns_agent import NOT_ALLOWED
+from modules.agents.bcq_ns_agent import NOT_ALLOWED, ROWS_AT_ONCE
 from tests.learners.learner_tester import F64, N_AGENTS, OBS, make_batch, make_learner
 from tests.learners.test_own_bounds import OWN, padded
 from tests.theory import in_sample
@@ -306,6 +306,15 @@ def test_one_agents_networks_alone_play_its_part(discrete: bool) -> None:
 # -- agents that remember ----------------------------------------------------------------------------------------------
 
 MEMORY: dict[str, Any] = {"agent": "bcq_rnn_ns", "hidden_dim": 8}
+
+
+@pytest.mark.parametrize("rows", [1, ROWS_AT_ONCE, 2 * ROWS_AT_ONCE + 5])
+def test_many_observations_are_taken_in_parts(rows: int) -> None:
+    agent = make_learner("bcq", dtype=F64).agent
+    seen = th.randn(N_AGENTS, rows, OBS, dtype=F64)
+    candidates, values = agent.candidates(seen)
+    chosen = candidates.gather(2, values.argmax(-1)[..., None, None].expand(-1, -1, 1, candidates.shape[-1]))
+    th.testing.assert_close(agent.best_candidate(seen).tanh(), chosen.squeeze(2))
 
 
 def remembering(steps: int = 5, **updates: Any) -> tuple[Any, EpisodeBatch]:

@@ -51,6 +51,15 @@ def test_a_terminal_shows_progress_score_and_time_left(
     assert all(len(line) <= min(100, int(columns)) for line in text.splitlines())
 
 
+def test_seeds_in_one_process_share_its_time(tmp_path: Path) -> None:
+    """Three runs advance together, so that one of them costs a third of what it takes from beginning to end."""
+    standings = [standing(tmp_path, seed) for seed in range(6)]
+    tell(standings[0], 400, 2.0)
+    for each in standings[:3]:
+        each.what, each.mates, each.leader = RUNNING, 3, standings[0].cell
+    assert View(io.StringIO(), 1).seconds_left(standings) == 600 / 2 + 1000 / 2
+
+
 def test_elsewhere_lines_say_what_changes(tmp_path: Path) -> None:
     standings = [standing(tmp_path, seed) for seed in (1, 2)]
     stream = io.StringIO()

@@ -53,6 +53,10 @@ def test_layers_override_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         config.layered_config("s", "e", {"tuned": "r"})
     with pytest.raises(ConfigError, match="did you mean 's'"):
         config.layered_config("ss", "e", {})
+    (tmp_path / "tuned" / "s" / "mine.yaml").write_text(yaml.safe_dump({"c": 5, "d": 5}))  # for all sets of the folder
+    assert [config.layered_config("s", "e", {})[key] for key in "cd"] == [5, 3]
+    assert [config.layered_config("s", "e", {"dataset": "mine/other"})[key] for key in "cd"] == [5, 5]
+    assert [config.layered_config("s", "e", {"dataset": f"{tmp_path}/mine/data"})[key] for key in "cd"] == [2, 2]
 
 
 ALL_YAML = sorted(config.CONFIG.rglob("*.yaml"))

@@ -15,6 +15,7 @@ from utils.errors import ConfigError
 NOT_ALLOWED = 0.1 * FORBIDDEN  # below every value, and above actions that an agent lacks
 LATENT_REACH = 0.5  # latents of candidates are clipped to this, as in the authors' code
 LOWEST_LOG_STD, HIGHEST_LOG_STD = -4.0, 15.0  # of the encoder, as in the authors' code
+ROWS_AT_ONCE = 32  # observations whose candidates fit a core's cache together: 2.8 times as fast as 1 000 at once
 INSIDE = 1 - 1e-6  # the largest action, in half ranges, that has a number before tanh
 
 
@@ -45,6 +46,7 @@ class BCQNSAgent(nn.Module):
 
     is_recurrent = False
     unshared = True
+    whole = False  # take all observations at once, whatever their number
     own: Tensor
     latents: Tensor
 
@@ -81,7 +83,7 @@ class BCQNSAgent(nn.Module):
     def alone(self, index: int) -> "BCQNSAgent":
         """One agent's networks as a copy of its own, for inputs (B, input_shape)."""
         own = one_of(self, index)
-        own.n_agents = 1
+        own.n_agents, own.whole = 1, True  # an exported file takes any number of rows
         return own
 
     def forward(self, inputs: Tensor, hidden_state: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,9 +128,12 @@ class BCQNSAgent(nn.Module):
 
     def best_candidate(self, seen: Tensor) -> Tensor:
         """argmax over k of q_1(o, x_k), before tanh, (N, R, A)."""
-        candidates, values = self.candidates(seen)
-        index = values.argmax(-1)[..., None, None].expand(-1, -1, 1, candidates.shape[-1])
-        return before_tanh(candidates.gather(2, index).squeeze(2))
+        found = []
+        for part in (seen,) if self.whole or seen.is_cuda else seen.split(ROWS_AT_ONCE, dim=1):
+            candidates, values = self.candidates(part)
+            index = values.argmax(-1)[..., None, None].expand(-1, -1, 1, candidates.shape[-1])
+            found.append(before_tanh(candidates.gather(2, index).squeeze(2)))
+        return th.cat(found, dim=1)
 
     def candidates(self, seen: Tensor) -> tuple[Tensor, Tensor]:
         """x_k = perturb(decode(z_k)) of the fixed latents, (N, R, K, A), and q_1(o, x_k), (N, R, K)."""
