@@ -113,8 +113,8 @@ def order_of(group: Group) -> tuple[Any, ...]:
 
 def quality_of(task: Task) -> tuple[int, str]:
     """The quality that a dataset's name tells, with its usual place; the place of others is behind."""
-    last = task.dataset.rpartition("/")[2]
-    known = [name for name in QUALITIES if last == name or last.startswith(f"{name}-")]
+    last = task.dataset.partition(" (")[0].rpartition("/")[2]  # a file's name has its checksum behind it
+    known = [name for name in QUALITIES if last.startswith(f"{name}-") or f"-{last}".endswith(f"-{name}")]
     name = max(known, key=len, default="")
     return (QUALITIES.index(name) if name else len(QUALITIES), name)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reporting.groups import grouped
+from reporting.groups import Task, grouped, quality_of
 from reporting.places import read_places
 from reporting.runs import ReportError
 from reporting.soundness import Refusal, check
@@ -230,3 +230,12 @@ def test_all_reasons_are_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(Refusal) as refusal:
         check(grouped(read_places([str(tmp_path)]).runs)[0], ())
     assert len(refusal.value.reasons) == 2
+
+
+@pytest.mark.parametrize(("dataset", "quality"), [
+    ("mpe/simple_tag/random", "random"), ("mpe/simple_spread/medium-100k", "medium"),
+    ("simple_tag-random (0de1)", "random"), ("mine (random)", ""),
+    ("mine-medium-replay (784c)", "medium-replay"), ("medium-expert (784c)", "medium-expert"),
+])  # fmt: skip
+def test_a_datasets_name_tells_its_quality(dataset: str, quality: str) -> None:
+    assert quality_of(Task("simple_tag", dataset))[1] == quality
