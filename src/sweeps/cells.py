@@ -127,9 +127,10 @@ def _cells_of(
     for key in NOT_IN_SWEEPS:
         if config[key]:
             raise ConfigError(f"{key}={shown(config[key])} has no place in a sweep, which trains; use main.py for it")
-    rehearse(config, readings)
+    trained = config
     if together and seeds is not None and len(seeds) > 1:
-        rehearse(configured(choice.alg, env, choice.updates | {"seeds": list(seeds)}, False, say, say).final, readings)
+        trained = configured(choice.alg, env, choice.updates | {"seeds": list(seeds)}, False, say, say).final
+    rehearse(trained, readings)
     checksum = dataset_checksum(config, readings)
     head = (f"--config={choice.alg}", f"--env-config={env}", "with", *words)
     found = []
