@@ -83,7 +83,9 @@ def make(arguments: argparse.Namespace) -> Report:
     beside = {place: [checked[group] for group in others] for place, others in beside.items()}
     left_out = [f"Not counted: {reason}" for reason in found.left_out]
     ignored = [f"Keys in which runs may differ: {', '.join(arguments.ignore)}"] if arguments.ignore else []
-    options = Options(arguments.raw, arguments.baseline, arguments.paper, arguments.budget, beside)
+    options = Options(
+        arguments.raw, arguments.baseline, arguments.paper, arguments.budget, arguments.uncertainty, beside
+    )
     return assemble(groups, [*passed, *newer, *ignored, *left_out], options)
 
 
@@ -122,6 +124,7 @@ def _parser() -> Parser:
     add(
         "--budget", action="store_true", help="scores by online evaluations spent on choosing among an algorithm's runs"
     )
+    add("--uncertainty", action="store_true", help="how uncertain targets are, and SPaCQL's weights")
     add("--to", choices=FORMS, default="markdown", help="what to write (markdown)")
     add("-o", "--out", metavar="FILE", help="the file to write (the terminal)")
     add("--figures", metavar="FOLDER", help="draw PNGs into this folder, too")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ from reporting.numbers import Difference, by_rule, evaluations_averaged, interva
 from reporting.published import beside_paper
 from reporting.runs import ReportError
 from reporting.tables import Table, slim
+from reporting.uncertainty import uncertainty
 from utils.errors import nearest
 
 LONGEST_VARIANT = 34  # characters of a variant in a table; a longer one gets a letter
@@ -35,6 +37,7 @@ class Options:
     base: str | None = None
     papers: Sequence[str] = ()
     budget: bool = False
+    uncertainty: bool = False
     beside: Mapping[str, list[Group]] = field(default_factory=dict)
 
 
@@ -59,6 +62,8 @@ def assemble(groups: list[Group], notes: Sequence[str], options: Options) -> Rep
     report.tables += [_final(report), _other_rules(report)]
     report.tables += [beside_paper(name, groups, chosen) for name in options.papers]
     report.tables += [beside_place(place, groups, chosen, others) for place, others in options.beside.items()]
+    if options.uncertainty:
+        report.tables.append(uncertainty(groups, functools.partial(_where, report)))
     base = base_of(report, options.base)
     report.tables += _differences(report, base)
     if across.is_installed():

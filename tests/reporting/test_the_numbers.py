@@ -240,3 +240,18 @@ def test_runs_of_another_place_stand_beside_ours(tmp_path: Path, capsys: pytest.
     make_run(tmp_path / "far" / "1", dataset="elsewhere", checksum="d")
     status, _, err = run_command(capsys, ours, "--beside", tmp_path / "far")
     assert status == 1 and "it has no run of any of these algorithms" in err and err.count("\n") == 1
+
+
+def test_uncertainty_is_of_the_second_half_of_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in (1, 2):
+        u = {f"u_{k}": [9.0, 9.0, 1.0 * k, 1.5 * k * seed] for k in (1, 2)}
+        w = {"w_1": [0.0, 0.0, 0.6, 0.8], "w_2": [1.0, 1.0, 0.4, 0.2]}
+        metrics: dict[str, list[float]] = {"u_target": [9.0, 9.0, 1.0, 2.0 * seed], **u, **w}
+        make_run(tmp_path / f"spacql{seed}", seed, metrics=metrics)
+    make_run(tmp_path / "bc", name="bc")
+    status, out, _ = run_command(capsys, tmp_path, "--uncertainty")
+    (row,) = rows(out, "Uncertainty")
+    assert status == 0 and row["u_target by seed"] == "1.50 / 2.50" and row["w_k"] == "0.700, 0.300"
+    assert row["u_k"] == "1.62, 3.25" and row["u_n / u_1 by seed"] == "2.000 / 2.000" and row["q_data"] == ""
+    status, _, err = run_command(capsys, tmp_path / "bc", "--uncertainty")
+    assert status == 1 and "none of these runs logged u_target" in err
