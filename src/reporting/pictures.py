@@ -13,14 +13,13 @@ from reporting.across import profiles
 from reporting.assembled import Report, shortened
 from reporting.groups import Group, Task
 from reporting.numbers import by_rule
-from reporting.runs import Curve, ReportError
+from reporting.runs import Curve, ReportError, sizes_of
 from utils.errors import one_line, printable
 from utils.histogram import WEIGHT_EDGES
 
 Lines = dict[str, list[Curve]]  # by label, one curve per seed
 Panels = dict[str, Lines]  # by title
 DPI = 110
-MOST_SIZES = 10  # of replaced agents in Figures 2 and 3
 
 
 def pictures(report: Report) -> dict[str, bytes]:
@@ -111,7 +110,7 @@ def _by_size(report: Report, name: str) -> Panels:
     found: Panels = {}
     names = shortened(report.groups)
     for group in report.groups:
-        sizes = [k for k in range(1, MOST_SIZES + 1) if any(f"{name}_{k}" in run.curves for run in group.runs)]
+        sizes = sizes_of(group.runs, name)
         if len(sizes) > 1:
             title = f"{names[group.task]}: {_label(report, group)}"
             found[title] = {

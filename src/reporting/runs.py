@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ SCORE, RETURN = "test_normalised_score", "test_return_per_agent_mean"  # curves 
 UNITS = {"normalised score": SCORE, "return": RETURN}
 KEPT = ("w_max", "k_eff", "u_target", "q_data", "q_policy", "actor_saturation", "nu_start", "q_error_abs", "weight")
 KEPT_NUMBERED = ("w", "u", "weight_bin")  # with _1, _2, ...
+MOST_SIZES = 10  # of replaced agents in Figures 2 and 3
 LAST = 10  # evaluations of the averaged score
 
 
@@ -95,6 +96,11 @@ def is_kept(metric: str) -> bool:
     """Whether a report reads a metric's curve."""
     stem, _, number = metric.rpartition("_")
     return metric in (SCORE, RETURN, *KEPT) or (stem in KEPT_NUMBERED and number.isdigit())
+
+
+def sizes_of(runs: Sequence[Run], name: str) -> list[int]:
+    """The numbers k of replaced agents for which one of the runs logged `name`_k."""
+    return [k for k in range(1, MOST_SIZES + 1) if any(f"{name}_{k}" in run.curves for run in runs)]
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -6,13 +6,12 @@ import statistics
 from collections.abc import Callable, Iterable
 
 from reporting.groups import Group
-from reporting.runs import Curve, ReportError, Run
+from reporting.runs import Curve, ReportError, Run, sizes_of
 from reporting.tables import Table, slim
 
 HEAD = (
     "data", "algorithm", "variant", "u_target by seed", "q_data", "u_k", "u_n / u_1 by seed", "w_k", "w_max", "k_eff",
 )  # fmt: skip
-MOST = 100  # replaced agents that are looked for, and one
 NOTES = [
     "Means over the second half of training. u_k: standard deviation over a run's critics of the value with k agents "
     "replaced, w_k: that value's weight in the target. u_target: standard deviation over the target critics of the "
@@ -33,9 +32,9 @@ def uncertainty(groups: list[Group], where: Callable[[Group], tuple[str, str, st
 
 
 def _cells(runs: list[Run]) -> tuple[str, ...]:
-    sizes = [k for k in range(1, MOST) if all(f"u_{k}" in run.curves for run in runs)]
-    largest = f"u_{len(sizes)}"
-    ratios = [_late(run.curves[largest]) / _late(run.curves["u_1"]) for run in runs] if sizes else []
+    sizes = sizes_of(runs, "u")
+    ends = [(run.curves[f"u_{sizes[-1]}"], run.curves["u_1"]) for run in runs if "u_1" in run.curves]
+    ratios = [_late(largest) / _late(smallest) for largest, smallest in ends]
     return (
         _several(_late(run.curves["u_target"]) for run in runs if "u_target" in run.curves), _mean(runs, "q_data", 1),
         ", ".join(_mean(runs, f"u_{k}", 2) for k in sizes), " / ".join(f"{ratio:.3f}" for ratio in ratios),
@@ -55,4 +54,4 @@ def _mean(runs: list[Run], name: str, digits: int) -> str:
 
 def _late(curve: Curve) -> float:
     """The mean over the second half of the steps."""
-    return statistics.fmean(v for t, v in zip(curve.steps, curve.values, strict=True) if t > curve.steps[-1] / 2)
+    return statistics.fmean(v for t, v in zip(curve.steps, curve.values, strict=True) if t >= curve.steps[-1] / 2)

@@ -255,3 +255,6 @@ def test_uncertainty_is_of_the_second_half_of_training(tmp_path: Path, capsys: p
     assert row["u_k"] == "1.62, 3.25" and row["u_n / u_1 by seed"] == "2.000 / 2.000" and row["q_data"] == ""
     status, _, err = run_command(capsys, tmp_path / "bc", "--uncertainty")
     assert status == 1 and "none of these runs logged u_target" in err
+    make_run(tmp_path / "short", metrics={"u_target": [1.0]})  # one statistic, at step 0
+    (row,) = rows(run_command(capsys, tmp_path / "short", "--uncertainty")[1], "Uncertainty")
+    assert row["u_target by seed"] == "1.00"
