@@ -5,6 +5,7 @@
     python benchmarks/protocol.py finals grids results/draws       # grids/finals-ALGORITHM.yaml
     python src/search.py run --seeds 1-3 --config grids/finals-bc.yaml with local_results_path=results/finals
     python benchmarks/protocol.py published grids                  # grids/published-ALGORITHM.yaml, for --seeds 1-3
+    python benchmarks/protocol.py draws grids --task hopper        # the robots' draws; their finals: likewise
 
 The ranges are the same for every dataset and were written down before the first run, with one exception: ICQ's was
 written again after its first eight draws. They had the StarCraft values, with which targets run away at this reward's
@@ -14,12 +15,16 @@ values for continuous actions and draws both temperatures.
 A draw takes one value of each key by chance, from a generator seeded with the algorithm's name; no two draws of an
 algorithm are alike. CFCQL and its relatives have the same ranges and are given the same draws, so that comparing them
 is no matter of luck (a later rule: docs/results/cn-protocol.md). The draw with the highest final score counts, and its
-values are used on all datasets of all tasks (`--task`). Learning rates have one range for all.
+values are used on all datasets of the family's tasks (`--task`). Learning rates have one range for all.
 
 Lengths: 5 000 updates of 256 rows; for conservative Q-learning, whose updates cost several times as much, SPaCQL's
 cheap schedule of 2 000 updates of 2 048 rows with two samples; for OMAR, the slowest, 2 000 of 512 with four; for
 AlberDICE, whose range was written last, 2 000 of 256, its alpha falling until the end. Draws run for half as long; one
 that diverges has no score. The files' values hold for every other key (`tuned=none`).
+
+Robots have draws of their own, on Hopper's medium-replay. What has 5 000 updates elsewhere has 20 000 there, and its
+draws a quarter of that. All have the discount 0.99 and the rewards as they are: a mean subtracted from them would make
+falling, after which nothing is earned, worth as much as an ordinary step. A score is of 100 episodes.
 
 `published` runs the same lengths with the values that a method's authors chose: those of its file, or where they chose
 others for each dataset, those of `src/config/tuned`. Not for SPaCQL and its relatives, whose published values stand at
@@ -32,6 +37,7 @@ import math
 import random
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +47,59 @@ import yaml
 
 from reporting.places import read_places
 from reporting.runs import flat, text_of
+from utils.config import algorithm as read_file
 from utils.printing import put
 
-TASKS = {"simple_spread": "mpe", "simple_tag": "simple_tag", "simple_world": "simple_world"}  # and its environment file
-QUALITIES = ("random", "medium-replay", "medium", "expert")
-SEARCHED = "medium-replay"  # of the first task
-DRAWS, EVALUATIONS = 8, 5
+SEARCHED = "medium-replay"  # of a family's first task
+DRAWS = 8
 RATES = [0.0003, 0.001, 0.003, 0.01]
 ALPHA_CQL, Q_WEIGHT = [0.1, 0.5, 1.0, 5.0, 10.0], [1.0, 2.5, 10.0, 40.0, 100.0]
 MIXERS = [None, "vdn", "monotone"]
 SHORT = {"t_max": 5000, "batch_size": 256}
+
+
+@dataclass(frozen=True)
+class Family:
+    """Tasks that share their draws."""
+
+    tasks: dict[str, tuple[str, str]]  # task: its environment file and the folder of its datasets
+    qualities: tuple[str, ...]
+    short: dict[str, Any]  # what SHORT is here
+    share: float  # of the full length, for draws of these lengths
+    evaluations: int  # in a run, not counting the one at the start
+    playing: dict[str, Any]  # how they are played, where the environment's file has too few episodes
+    values: dict[str, Any]  # what all runs have, of those keys that the algorithm's file has
+
+    def drawn(self, algorithm: str) -> float:
+        return self.share if RANGES[algorithm][0] is SHORT else 0.5
+
+
+FAMILIES = (
+    Family(
+        {"simple_spread": ("mpe", "mpe/simple_spread")}
+        | {task: (task, f"mpe/{task}") for task in ("simple_tag", "simple_world")},
+        ("random", "medium-replay", "medium", "expert"),
+        short=SHORT,
+        share=0.5,
+        evaluations=5,
+        playing={},
+        values={},
+    ),
+    Family(
+        {
+            "hopper": ("hopper", "mamujoco/Hopper-3x1"),
+            "ant": ("ant", "mamujoco/Ant-2x4"),
+            "halfcheetah": ("mamujoco", "mamujoco/HalfCheetah-6x1"),
+        },
+        ("medium-replay", "medium", "expert", "medium-expert"),
+        short=SHORT | {"t_max": 20000},
+        share=0.25,
+        evaluations=1,
+        playing={"test_nepisode": 100, "batch_size_run": 50},
+        values={"gamma": 0.99, "reward_scaling": "none"},
+    ),
+)
+FAMILY = {task: family for family in FAMILIES for task in family.tasks}
 CHEAP = {"t_max": 2000, "batch_size": 2048, "actor_update_interval": 1}
 # algorithm: what its runs have in common, and the range of each key that is drawn
 RANGES: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
@@ -136,13 +185,16 @@ def draws(algorithm: str) -> list[dict[str, Any]]:
 
 def common(algorithm: str, task: str, qualities: Sequence[str], share: float) -> dict[str, Any]:
     """What all runs of an algorithm have in common; share: of the full length."""
-    settings = dict(RANGES[algorithm][0])
+    family = FAMILY[task]
+    env_file, folder = family.tasks[task]
+    settings = dict(family.short if RANGES[algorithm][0] is SHORT else RANGES[algorithm][0])
     t_max = round(share * settings["t_max"])
-    settings |= {"t_max": t_max, "test_interval": t_max // EVALUATIONS, "save_model_interval": t_max}
+    settings |= {"t_max": t_max, "test_interval": t_max // family.evaluations, "save_model_interval": t_max}
+    settings |= family.playing | {key: value for key, value in family.values.items() if key in read_file(algorithm)}
     if algorithm in SCHEDULED:
         settings[SCHEDULED[algorithm]] = t_max
-    datasets = [f"mpe/{task}/{quality}" for quality in qualities]
-    return {"--config": [algorithm], "--env-config": [TASKS[task]], "dataset": datasets, **settings}
+    datasets = [f"{folder}/{quality}" for quality in qualities]
+    return {"--config": [algorithm], "--env-config": [env_file], "dataset": datasets, **settings}
 
 
 def grid(shared: dict[str, Any], groups: list[dict[str, Any]]) -> dict[str, Any]:
@@ -154,7 +206,7 @@ def grid(shared: dict[str, Any], groups: list[dict[str, Any]]) -> dict[str, Any]
 def published(algorithm: str, task: str) -> dict[str, Any]:
     """A grid file of one algorithm with its authors' values."""
     tuned = {} if algorithm in PER_DATASET else {"tuned": "none"}
-    return {"grid-search": common(algorithm, task, QUALITIES, 1.0) | tuned}
+    return {"grid-search": common(algorithm, task, FAMILY[task].qualities, 1.0) | tuned}
 
 
 def best_draw(algorithm: str, results: str) -> tuple[dict[str, Any], float]:
@@ -189,12 +241,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where grid files go")
     parser.add_argument("results", nargs="?", help="finals: where the draws' runs are")
     parser.add_argument("--only", nargs="+", choices=list(RANGES), default=list(RANGES), help="these algorithms alone")
-    parser.add_argument("--task", choices=list(TASKS), default="simple_spread", help="of finals and published")
+    parser.add_argument("--task", choices=list(FAMILY), default="simple_spread", help="draws: of its family")
     args = parser.parse_args()
     for algorithm in args.only:
         path = args.folder / f"{args.what}-{algorithm}.yaml"
         if args.what == "draws":
-            write(path, grid(common(algorithm, next(iter(TASKS)), [SEARCHED], 0.5), draws(algorithm)))
+            family = FAMILY[args.task]
+            first = next(iter(family.tasks))
+            write(path, grid(common(algorithm, first, [SEARCHED], family.drawn(algorithm)), draws(algorithm)))
         elif args.what == "published":
             if algorithm not in NOT_PUBLISHED:
                 write(path, published(algorithm, args.task))
@@ -203,7 +257,7 @@ def main() -> None:
         else:
             draw, score = best_draw(algorithm, args.results)
             put(f"{algorithm}: {draw} had {score:.1f}")
-            write(path, grid(common(algorithm, args.task, QUALITIES, 1.0), [draw]))
+            write(path, grid(common(algorithm, args.task, FAMILY[args.task].qualities, 1.0), [draw]))
 
 
 if __name__ == "__main__":

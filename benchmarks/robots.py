@@ -27,6 +27,7 @@ from components.scheme import build_scheme, extend_scheme
 from controllers.non_shared_controller import NonSharedMAC
 from loops.resolve import dimensions
 from runners import REGISTRY
+from utils.cores import cores
 from utils.logging import Logger
 
 LARGEST_DIFFERENCE = 1e-3  # of returns, relative: networks round differently for one and for many episodes
@@ -34,8 +35,9 @@ LARGEST_DIFFERENCE = 1e-3  # of returns, relative: networks round differently fo
 
 def make_runner(kind: str, episodes: int, length: int) -> Any:
     """A runner whose evaluation is `episodes` episodes of at most `length` steps; the policy is the same in all."""
+    shared = {"threads": cores()} if kind == "vector" else {}
     args = SimpleNamespace(
-        env="mamujoco", env_args={"key": "HalfCheetah", "partition": "6x1", "time_limit": length},
+        env="mamujoco", env_args={"key": "HalfCheetah", "partition": "6x1", "time_limit": length, **shared},
         batch_size_run=episodes if kind == "vector" else 1, test_nepisode=episodes, common_reward=True, device="cpu",
         reward_scalarisation="mean", agent="mlp_ns", agent_output_type="mean", action_selector="deterministic",
         obs_agent_id=False, obs_last_action=False, hidden_dim=64, final_init=None, runner_log_interval=10**9,
@@ -66,7 +68,7 @@ def main() -> None:
             seconds[kind].append(time.perf_counter() - start)
     gap = np.abs(returns["vector"] - returns["episode"]).max() / np.abs(returns["episode"]).max()
     together, alone = (statistics.median(seconds[kind]) for kind in ("vector", "episode"))
-    print(f"{options.episodes} episodes of {options.length} steps on {len(os.sched_getaffinity(0))} cores")
+    print(f"{options.episodes} episodes of {options.length} steps on {cores()} cores")
     print(f"together {together:.2f} s, one by one {alone:.2f} s: {alone / together:.1f} times faster")
     print(f"largest difference of returns {gap:.1e}")
     if options.length <= 100 and gap > LARGEST_DIFFERENCE:  # later, chaos makes roundings large

@@ -176,10 +176,37 @@ def test_the_protocol_takes_its_best_draw_and_published_values_to_other_tasks(
     assert names == {"finals-omiga", "published-icq", "published-omar"}  # SPaCQL's published values are elsewhere
     found = {name: grid_file(str(tmp_path / f"{name}.yaml"), []) for name in names}
     for choices in found.values():
-        assert [choice.updates["dataset"] for choice in choices] == [f"mpe/simple_tag/{q}" for q in benchmark.QUALITIES]
+        assert [choice.updates["dataset"].split("/") for choice in choices] == [
+            ["mpe", "simple_tag", quality] for quality in ("random", "medium-replay", "medium", "expert")
+        ]
     assert {choice.updates["alpha"] for choice in found["finals-omiga"]} == {10.0}
     assert all("tuned" not in choice.updates for choice in found["published-omar"])
     assert all(choice.updates["tuned"] == "none" for choice in found["published-icq"])
+
+
+def test_robots_have_longer_runs_their_own_draws_and_rewards_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    benchmark = load("protocol")
+    for what in ("draws", "published"):
+        for task in ("hopper", "ant", "halfcheetah"):
+            monkeypatch.setattr(sys, "argv", ["protocol.py", what, str(tmp_path / task), "--task", task])
+            benchmark.main()
+    for name in benchmark.RANGES:
+        drawn = grid_file(str(tmp_path / "ant" / f"draws-{name}.yaml"), [])
+        assert {choice.updates["dataset"] for choice in drawn} == {"mamujoco/Hopper-3x1/medium-replay"}
+        short = benchmark.RANGES[name][0] is benchmark.SHORT
+        assert {choice.updates["t_max"] for choice in drawn} == {5000 if short else 1000}
+        for choice in drawn:
+            config = configured(name, str(choice.env), choice.updates, False, print, print).final
+            assert unread_warning(config, choice.words, name) is None
+            assert config["test_nepisode"] == 100
+            assert config.get("gamma", 0.99) == 0.99 and config.get("reward_scaling", "none") == "none"
+    full = grid_file(str(tmp_path / "halfcheetah" / "published-comadice.yaml"), [])
+    assert {(str(choice.env), choice.updates["t_max"]) for choice in full} == {("mamujoco", 20000)}
+    assert [choice.updates["dataset"] for choice in full] == [
+        f"mamujoco/HalfCheetah-6x1/{quality}" for quality in ("medium-replay", "medium", "expert", "medium-expert")
+    ]
 
 
 def test_the_protocol_covers_every_offline_learner_of_continuous_actions() -> None:

@@ -12,7 +12,9 @@ import pytest
 
 from envs import REGISTRY, make_env, make_vector_env, sync_vector_env
 from envs.mamujoco.robot_env import RobotEnv
+from envs.mamujoco.robot_vector import RobotVector
 from envs.mamujoco.robots import PARTITIONS
+from utils import cores
 from utils.errors import EnvError
 
 pytest.importorskip("gymnasium_robotics")
@@ -198,6 +200,17 @@ def test_who_sees_ever_so_far_sees_all_joints_at_once() -> None:
     """gymnasium-robotics would search once for each joint of distance."""
     far, near = (robot("HalfCheetah", "6x1", observations="local", agent_obsk=k) for k in (10**9, 9))
     np.testing.assert_array_equal(far.division._index, near.division._index)
+
+
+def test_robots_in_a_sweep_have_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "cores", lambda: 2)
+    monkeypatch.delenv(cores.LIMIT, raising=False)
+    for sweep, expected in ((False, 2), (True, 1)):
+        if sweep:
+            monkeypatch.setenv(cores.FILE_VARIABLE, "progress.json")
+        many = make_vector_env("mamujoco", 4, {"key": "Hopper", "partition": "3x1"}, True, "mean")
+        assert isinstance(many, RobotVector) and many._threads == expected
+        many.close()
 
 
 @pytest.mark.parametrize("threads", [0, "2", 1.5, True])

@@ -1,6 +1,5 @@
 """Many robots at once: stepped by several threads, observed as arrays."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,14 +9,16 @@ import numpy as np
 from envs.mamujoco.robot_env import RobotEnv
 from envs.multiagentenv import as_array
 from envs.vector_env import VectorEnv, stack_infos
+from utils.cores import update_threads
 from utils.errors import EnvError
 
 
 class RobotVector(VectorEnv):
     """Up to `n_envs` episodes of `RobotEnv(**env_args)`; number i has seed + i.
 
-    MuJoCo releases Python's lock while it computes, so threads share the work: as many as there are cores. Each robot
-    is moved by one thread at a time, and its numbers do not depend on how many there are.
+    MuJoCo releases Python's lock while it computes, so threads share the work: `threads` of them, or None for those
+    that `threads: auto` gives an update. Each robot is moved by one thread at a time, and its numbers do not depend on
+    how many there are.
     """
 
     def __init__(
@@ -37,8 +38,8 @@ class RobotVector(VectorEnv):
         self.OBSERVATIONS = self.envs[0].OBSERVATIONS
         self.division = self.envs[0].division
         self.n_agents, self.episode_limit = self.envs[0].n_agents, self.envs[0].episode_limit
-        cores = len(os.sched_getaffinity(0)) if threads is None else threads
-        self._threads = max(1, min(cores, n_envs))
+        wanted = update_threads("auto") if threads is None else threads
+        self._threads = max(1, min(wanted, n_envs))
         self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
         self._n_active = 0
 
