@@ -24,7 +24,8 @@ that diverges has no score. The files' values hold for every other key (`tuned=n
 
 Robots have draws of their own, on Hopper's medium-replay. What has 5 000 updates elsewhere has 20 000 there, and its
 draws a quarter of that. All have the discount 0.99 and the rewards as they are: a mean subtracted from them would make
-falling, after which nothing is earned, worth as much as an ordinary step. A score is of 100 episodes.
+falling, after which nothing is earned, worth as much as an ordinary step. Penalties look about the policies' actions
+too, as the sources' do on robots. A score is of 100 episodes.
 
 `published` runs the same lengths with the values that a method's authors chose: those of its file, or where they chose
 others for each dataset, those of `src/config/tuned`. Not for SPaCQL and its relatives, whose published values stand at
@@ -96,7 +97,8 @@ FAMILIES = (
         share=0.25,
         evaluations=1,
         playing={"test_nepisode": 100, "batch_size_run": 50},
-        values={"gamma": 0.99, "reward_scaling": "none"},
+        values={"gamma": 0.99, "reward_scaling": "none"}
+        | {"cql_penalty": "logsumexp_policies", "penalty_samples": "policies"},  # as the sources have on robots
     ),
 )
 FAMILY = {task: family for family in FAMILIES for task in family.tasks}
