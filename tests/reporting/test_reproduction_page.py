@@ -69,10 +69,10 @@ def test_pages_say_what_their_intervals_count() -> None:
     names = {page.stem for page in NOTEBOOKS}
     assert names == {
         "cn-protocol", "comadice", "cooperative-navigation", "discrete", "games", "new-tasks", "online",
-        "pursuit", "spacql-search",
+        "pursuit", "robots", "spacql-search",
     }  # fmt: skip
     for page in [PAGE, *NOTEBOOKS]:  # the runs of most are older than the record of single episodes
-        what = r"single\sepisodes" if page.stem in ("cn-protocol", "new-tasks", "pursuit") else r"seeds\salone"
+        what = r"single\sepisodes" if page.stem in ("cn-protocol", "new-tasks", "pursuit", "robots") else r"seeds\salone"
         assert re.search(rf"intervals.{{0,20}}\s(are\sof|count)\s{what}", page.read_text(), re.IGNORECASE), page
 
 
