@@ -72,7 +72,8 @@ def test_pages_say_what_their_intervals_count() -> None:
         "pursuit", "robots", "spacql-search",
     }  # fmt: skip
     for page in [PAGE, *NOTEBOOKS]:  # the runs of most are older than the record of single episodes
-        what = r"single\sepisodes" if page.stem in ("cn-protocol", "new-tasks", "pursuit", "robots") else r"seeds\salone"
+        episodes = page.stem in ("cn-protocol", "new-tasks", "pursuit", "robots")
+        what = r"single\sepisodes" if episodes else r"seeds\salone"
         assert re.search(rf"intervals.{{0,20}}\s(are\sof|count)\s{what}", page.read_text(), re.IGNORECASE), page
 
 
