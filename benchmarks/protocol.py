@@ -243,7 +243,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where grid files go")
     parser.add_argument("results", nargs="?", help="finals: where the draws' runs are")
     parser.add_argument("--only", nargs="+", choices=list(RANGES), default=list(RANGES), help="these algorithms alone")
-    parser.add_argument("--task", choices=list(FAMILY), default="simple_spread", help="draws: of its family")
+    parser.add_argument("--task", choices=list(FAMILY), default="simple_spread", help="a task; draws: of its family")
     args = parser.parse_args()
     for algorithm in args.only:
         path = args.folder / f"{args.what}-{algorithm}.yaml"

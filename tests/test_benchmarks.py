@@ -203,6 +203,7 @@ def test_robots_have_longer_runs_their_own_draws_and_rewards_as_they_are(
             assert config["test_nepisode"] == 100
             assert config.get("gamma", 0.99) == 0.99 and config.get("reward_scaling", "none") == "none"
             assert config.get("penalty_samples", "policies") == "policies"
+            assert config.get("cql_penalty", "logsumexp_policies") == "logsumexp_policies"
     full = grid_file(str(tmp_path / "halfcheetah" / "published-comadice.yaml"), [])
     assert {(str(choice.env), choice.updates["t_max"]) for choice in full} == {("mamujoco", 20000)}
     assert [choice.updates["dataset"] for choice in full] == [
