@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,10 @@ def _plain(layer: Any) -> tuple[Tensor, Tensor]:
 
 
 def _folded(layers: Layers, scale: Tensor, shift: Tensor) -> Layers:
-    """Layers that give for x what the given ones give for `scale * x + shift`."""
+    """Layers that give for x what the given ones give for `scale * x + shift`.
+
+    Sums are rounded once, for a matrix product adds in an order of its processor's, and the checksum tells preys apart.
+    """
     weight, bias = layers[0]
-    return [(weight * scale, bias + weight @ shift), *layers[1:]]
+    rows = zip(bias.tolist(), (weight * shift).tolist(), strict=True)
+    return [(weight * scale, th.tensor([math.fsum((b, *row)) for b, row in rows], dtype=th.float64)), *layers[1:]]
