@@ -211,7 +211,7 @@ GAME: dict[str, Any] = {
 }  # fmt: skip
 KEYS: dict[str, Any] = {
     "gamma": 0.5, "value_lr": 0.01, "behaviour_lr": 0.03, "actor_lr": 0.03, "alpha_start": 0.1, "alpha_finish": 0.02,
-    "alpha_anneal_time": 150, "gradient_penalty": 0.0, "conservative": 0.0, "final_init": 0.5,
+    "alpha_anneal_time": 75, "gradient_penalty": 0.0, "conservative": 0.0, "final_init": 0.5,
 }  # fmt: skip
 
 
@@ -244,13 +244,10 @@ def earned(alg: str, updates: int, **keys: Any) -> float:
     return float(paid(learner.mac.select_actions(batches[0], 0, 0, test_mode=True)[0, :, 0]))
 
 
-@pytest.mark.parametrize("first", [0, pytest.param(2, marks=pytest.mark.slow)])
-def test_agents_agree_on_one_of_two_modes(first: int) -> None:
-    """Cloning, which each agent does alone, ends between them, where nothing is paid.
-
-    AlberDICE finds a mode with most seeds, and which ones depends on how a processor rounds: one of two counts.
-    """
-    seeds = (first, first + 1)
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
+def test_agents_agree_on_one_of_two_modes(seed: int) -> None:
+    """Cloning, which each agent does alone, ends between them, where nothing is paid."""
     cloned = {"agent_output_type": "tanh_gaussian", "action_selector": "tanh_gaussian_policy", "actor_lr": 0.03}
-    assert all(earned("bc", 100, seed=seed, **cloned) < 0.1 for seed in seeds)
-    assert any(earned("alberdice", 300, seed=seed, **KEYS) > 0.8 for seed in seeds)
+    assert earned("bc", 100, seed=seed, **cloned) < 0.1
+    # after 150 updates some seeds are at a mode and some are not, by how the processor rounds
+    assert earned("alberdice", 300, seed=seed, **KEYS) > 0.9
