@@ -66,13 +66,10 @@ class Family:
     tasks: dict[str, tuple[str, str]]  # task: its environment file and the folder of its datasets
     qualities: tuple[str, ...]
     short: dict[str, Any]  # what SHORT is here
-    share: float  # of the full length, for draws of these lengths
+    share: float  # of that length, for its draws
     evaluations: int  # in a run, not counting the one at the start
     playing: dict[str, Any]  # how they are played, where the environment's file has too few episodes
     values: dict[str, Any]  # what all runs have, of those keys that the algorithm's file has
-
-    def drawn(self, algorithm: str) -> float:
-        return self.share if RANGES[algorithm][0] is SHORT else 0.5
 
 
 FAMILIES = (
@@ -185,12 +182,13 @@ def draws(algorithm: str) -> list[dict[str, Any]]:
     return found
 
 
-def common(algorithm: str, task: str, qualities: Sequence[str], share: float) -> dict[str, Any]:
-    """What all runs of an algorithm have in common; share: of the full length."""
+def common(algorithm: str, task: str, qualities: Sequence[str], drawn: bool = False) -> dict[str, Any]:
+    """What all runs of an algorithm have in common; drawn: of its draws, which are shorter."""
     family = FAMILY[task]
     env_file, folder = family.tasks[task]
-    settings = dict(family.short if RANGES[algorithm][0] is SHORT else RANGES[algorithm][0])
-    t_max = round(share * settings["t_max"])
+    own = RANGES[algorithm][0]
+    settings, share = (dict(family.short), family.share) if own is SHORT else (dict(own), 0.5)
+    t_max = round(share * settings["t_max"]) if drawn else settings["t_max"]
     settings |= {"t_max": t_max, "test_interval": t_max // family.evaluations, "save_model_interval": t_max}
     settings |= family.playing | {key: value for key, value in family.values.items() if key in read_file(algorithm)}
     if algorithm in SCHEDULED:
@@ -208,7 +206,7 @@ def grid(shared: dict[str, Any], groups: list[dict[str, Any]]) -> dict[str, Any]
 def published(algorithm: str, task: str) -> dict[str, Any]:
     """A grid file of one algorithm with its authors' values."""
     tuned = {} if algorithm in PER_DATASET else {"tuned": "none"}
-    return {"grid-search": common(algorithm, task, FAMILY[task].qualities, 1.0) | tuned}
+    return {"grid-search": common(algorithm, task, FAMILY[task].qualities) | tuned}
 
 
 def best_draw(algorithm: str, results: str) -> tuple[dict[str, Any], float]:
@@ -248,9 +246,8 @@ def main() -> None:
     for algorithm in args.only:
         path = args.folder / f"{args.what}-{algorithm}.yaml"
         if args.what == "draws":
-            family = FAMILY[args.task]
-            first = next(iter(family.tasks))
-            write(path, grid(common(algorithm, first, [SEARCHED], family.drawn(algorithm)), draws(algorithm)))
+            first = next(iter(FAMILY[args.task].tasks))
+            write(path, grid(common(algorithm, first, [SEARCHED], drawn=True), draws(algorithm)))
         elif args.what == "published":
             if algorithm not in NOT_PUBLISHED:
                 write(path, published(algorithm, args.task))
@@ -259,7 +256,7 @@ def main() -> None:
         else:
             draw, score = best_draw(algorithm, args.results)
             put(f"{algorithm}: {draw} had {score:.1f}")
-            write(path, grid(common(algorithm, args.task, FAMILY[args.task].qualities, 1.0), [draw]))
+            write(path, grid(common(algorithm, args.task, FAMILY[args.task].qualities), [draw]))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ def cores() -> int:
 
 
 def update_threads(threads: int | str) -> int:
-    """Threads of an update for the value of the key `threads`.
+    """Threads of an update, or of robots that are moved together, for the value of the key `threads`.
 
     `auto` is 1 in a sweep, which fills the cores with runs, else all cores, at most OMP_NUM_THREADS where that is set.
     """
