@@ -47,7 +47,7 @@ def measure(name: str, lanes: int, repeats: int, transitions: int) -> str:
     """One line of the table."""
     shape = SHAPES["navigation"]
     data = random_dataset(shape, transitions)
-    single, *cases = (Case(shape, data, name, None, None) for _ in range(lanes + 1))
+    single, *cases = (Case(shape, data, name) for _ in range(lanes + 1))
     seed_everything(0)
     buffers = [cases[0].buffer.with_seed(seed) for seed in range(lanes)]
     stack, t = Lanes([case.learner for case in cases]), 0

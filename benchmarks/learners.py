@@ -1,6 +1,6 @@
 """Milliseconds per update of every offline learner, and what share of the time matrix products take.
 
-    python benchmarks/learners.py [--repeats 9] [--only comadice ant] [--width 256] [--transitions 100000]
+    python benchmarks/learners.py [--repeats 9] [--only comadice ant] [--width 256] [--also KEY=VALUE]
 
 Shapes: Cooperative Navigation (3 agents, observations of 18, the state their concatenation, 2 actions) and three robots
 of multi-agent MuJoCo with the observations of the offline papers, where every agent sees the state and its one-hot
@@ -13,16 +13,17 @@ actions of files that take both. `fqe` values policies that are not trained.
 
 Every algorithm has the networks, batch size and other values of its own file, so a row of the table is the cost of a
 run of that file, not of equal work; `--width` gives all of them one `hidden_dim`. On Cooperative Navigation SPaCQL is
-measured a second time, with the values tuned for it (the paper's length and intervals). `rows` is the number of windows
-per batch, which are transitions in most files.
+measured a second time, with the values tuned for it (the paper's length and intervals). `--also` measures the rows of
+all algorithms that have the key a second time, such as `critic_dtype=bfloat16` or `matmul_precision=medium`. `rows` is
+the number of windows per batch, which are transitions in most files.
 
-Times are processor time of one process on one thread, in float32, not compiled. An update is one call of
-`learner.train` on a new batch, with all losses and target updates that are due and without logging. A repeat is a block
-of at least five updates, long enough that each loss and each target update that is not rare are due equally often in
-every block, and its time is the mean per update. Algorithms alternate block by block, so that other load on the machine
-affects all of them. The table gives the minimum and the median over repeats. Sampling a batch is timed separately, as
-the median over blocks. The last lines say what share of one processor the process had. Far below 100 %, other programs
-ran too: times are still right, but the shares, which are measured by the wall clock, are not.
+Times are processor time of one process on one thread, in float32 but for `--also`, not compiled. An update is one call
+of `learner.train` on a new batch, with all losses and target updates that are due and without logging. A repeat is a
+block of at least five updates, long enough that each loss and each target update that is not rare are due equally often
+in every block, and its time is the mean per update. Algorithms alternate block by block, so that other load on the
+machine affects all of them. The table gives the minimum and the median over repeats. Sampling a batch is timed
+separately, as the median over blocks. The last lines say what share of one processor the process had. Far below 100 %,
+other programs ran too: times are still right, but the shares, which are measured by the wall clock, are not.
 
 The share outside matrix products is 1 - (self time of `PRODUCTS`, forward and backward) / (time of a block of
 updates). Torch's profiler records both: operations without the time of operations inside them, and one span around the
@@ -37,15 +38,17 @@ else counts. Below the table stands the peak, what the same core reaches in one 
 """
 
 import argparse
+import itertools
 import logging
 import math
 import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 os.environ["KINETO_LOG_LEVEL"] = "6"  # otherwise the profiler logs every start and stop
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
@@ -62,6 +65,7 @@ from loops.build import build_learning, check_learner
 from loops.resolve import resolve
 from utils.config import CONFIG, algorithm, config_names, merge, merged, read_yaml, tuned_files
 from utils.errors import UserError
+from utils.overrides import overrides
 from utils.rng import seed_everything
 from utils.settings import Settings
 
@@ -73,6 +77,8 @@ UPDATES = 5  # updates in a block, or a multiple of it
 WARM_UP = 1  # blocks that are not counted
 PAPER_LENGTH = "mpe/simple_spread/medium"  # dataset of the tuned values; the four files differ only in alpha_cql
 RECORDINGS = 3
+NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
+Variants = Mapping[str, Mapping[str, Any]]  # what is added to an algorithm's name, and the values that it changes
 SPAN = "updates"  # name of the span around a recorded block
 RARE = 25  # targets that are copied less often than this may be copied in some blocks only
 HEADER = ("shapes", "algorithm", "rows", "ms min", "ms median", "sampling ms", "outside products", "recorded",
@@ -112,14 +118,14 @@ def offline_algorithms() -> list[str]:
     ]
 
 
-def configuration(name: str, tuned: str | None, width: int | None = None) -> Settings:
+def configuration(name: str, tuned: str | None = None, changes: Mapping[str, Any] = NO_CHANGES) -> Settings:
     """The algorithm file's values over the defaults, and the values tuned for the dataset `tuned` over both.
 
-    width: of the networks' hidden layers, instead of all of these.
+    changes: values over all of these.
     """
     config = merge(read_yaml(CONFIG / "default.yaml"), algorithm(name))
     config = merged((config, *tuned_files(name, tuned).values())) if tuned else config
-    config |= {} if width is None else {"hidden_dim": width}
+    config = merge(config, dict(changes))
     return Settings(**config | {"device": "cpu", "seed": 0, "use_cuda": False, "learner_log_interval": 10**9})
 
 
@@ -127,11 +133,17 @@ class Case:
     """One algorithm on one shape: its buffer, its learner and its measured times."""
 
     def __init__(
-        self, shape: Shape, dataset: OfflineDataset, algorithm: str, tuned: str | None, width: int | None
+        self,
+        shape: Shape,
+        dataset: OfflineDataset,
+        algorithm: str,
+        tuned: str | None = None,
+        changes: Mapping[str, Any] = NO_CHANGES,
     ) -> None:
         env_info = dataset.env_info()
-        args = resolve(configuration(algorithm, tuned, width), env_info)
+        args = resolve(configuration(algorithm, tuned, changes), env_info)
         self.shape, self.name = shape, f"{algorithm}, paper length" if tuned else algorithm
+        self.precision = args.matmul_precision
         seed_everything(0)
         learner = check_learner(args, env_info)
         scheme, groups, preprocess = build_scheme(env_info, args)
@@ -149,6 +161,7 @@ class Case:
         self.recordings: list[tuple[float, float]] = []
 
     def train(self, batch: EpisodeBatch) -> None:
+        th.set_float32_matmul_precision(self.precision)  # one for the whole process, so before each update
         self.t += 1
         self.learner.train(batch, self.t, self.t)
 
@@ -202,19 +215,23 @@ class Case:
         return Row(self.shape.title, self.name, self.rows, *times, outside, recorded / fastest, speed)
 
 
-def cases(name: str, algorithms: list[str], n_transitions: int, width: int | None) -> Iterator[Case]:
+def cases(name: str, algorithms: list[str], n_transitions: int, variants: Variants) -> Iterator[Case]:
     """Make the cases of the algorithms on one shape, over the same data, or discrete ones where they refuse these."""
     shape = SHAPES[name]
     kinds = [random_dataset(shape, n_transitions, discrete) for discrete in (False, True)]
     wanted: list[tuple[str, str | None]] = [(algorithm, None) for algorithm in algorithms]
     if name == "navigation" and "spacql" in algorithms:
         wanted.append(("spacql", PAPER_LENGTH))
-    for algorithm_name, tuned in wanted:
+    for (algorithm_name, tuned), (added, changes) in itertools.product(wanted, variants.items()):
+        if not set(changes) <= set(vars(configuration(algorithm_name))):
+            continue
         for dataset in kinds:
             try:
-                yield Case(shape, dataset, algorithm_name, tuned, width)
+                case = Case(shape, dataset, algorithm_name, tuned, changes)
             except UserError:
                 continue
+            case.name += added
+            yield case
             break
 
 
@@ -229,14 +246,14 @@ def alternate(there: list[Case], repeats: int, recordings: int) -> None:
 
 
 def measure(
-    shapes: list[str], algorithms: list[str], repeats: int, n_transitions: int, width: int | None
+    shapes: list[str], algorithms: list[str], repeats: int, n_transitions: int, variants: Variants
 ) -> Iterator[Row]:
     """Yield the rows of the table, shape by shape; all on one thread."""
     threads = th.get_num_threads()
     th.set_num_threads(1)
     try:
         for name in shapes:
-            there = list(cases(name, algorithms, n_transitions, width))
+            there = list(cases(name, algorithms, n_transitions, variants))
             alternate(there, WARM_UP, 1)
             for case in there:
                 case.count()
@@ -245,6 +262,7 @@ def measure(
             yield from [case.row() for case in there]
     finally:
         th.set_num_threads(threads)
+        th.set_float32_matmul_precision("highest")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -254,17 +272,20 @@ def main(argv: list[str] | None = None) -> int:
     choices = (*SHAPES, *every)
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=choices, default=[], help=", ".join(choices))
     parser.add_argument("--width", type=int, default=None, help="hidden_dim of all networks instead of the files'")
+    parser.add_argument("--also", metavar="KEY=VALUE", help="measure the rows again with this value")
     parser.add_argument("--transitions", type=int, default=100_000, help="number of transitions in each buffer")
     options = parser.parse_args(argv)
     shapes = [name for name in SHAPES if name in options.only] or list(SHAPES)
     algorithms = [name for name in every if name in options.only] or every
+    base = {} if options.width is None else {"hidden_dim": options.width}
+    variants = {"": base} | ({f", {options.also}": base | overrides([options.also])} if options.also else {})
     wall, processor = time.perf_counter(), time.process_time()
     width = "the files' widths" if options.width is None else f"width {options.width}"
     print(
         f"torch {th.__version__}, one thread, {options.repeats} repeats, {options.transitions} transitions, {width}\n"
     )
     print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}")
-    for row in measure(shapes, algorithms, options.repeats, options.transitions, options.width):
+    for row in measure(shapes, algorithms, options.repeats, options.transitions, variants):
         print(row, flush=True)
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     print(f"\n{processor:.0f} s of processor time in {wall:.0f} s: {100 * processor / wall:.0f} % of one processor")

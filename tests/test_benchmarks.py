@@ -85,22 +85,24 @@ def test_a_learner_has_its_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     monkeypatch.setattr(benchmark, "RECORDINGS", 1)
     monkeypatch.setattr(benchmark, "configuration", lambda *a: configuration(*a).extended(**small))
     only = ("navigation", "bc", "spacql", "iql_cql")
-    assert benchmark.main(["--repeats", "2", "--only", *only, "--transitions", "500"]) == 0
+    also = ("--also", "critic_dtype=bfloat16")
+    assert benchmark.main(["--repeats", "2", "--only", *only, *also, "--transitions", "500"]) == 0
     lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     head, _, *rows = lines
-    learners = ["bc", "iql_cql", "spacql", "spacql, paper length"]
+    learners = ["bc", "iql_cql", "spacql", "spacql, critic_dtype=bfloat16", "spacql, paper length"]
+    learners.append("spacql, paper length, critic_dtype=bfloat16")
     assert [tuple(row[:2]) for row in rows] == [("Cooperative Navigation", name) for name in learners]
     for row in rows:
-        named = dict(zip(head, (cell.rstrip(" %x") for cell in row), strict=True))
-        assert int(named["rows"]) == 16 and 0 < float(named["outside products"]) < 100
-        assert 0 < float(named["ms min"]) <= float(named["ms median"])
-        assert float(named["sampling ms"]) > 0 and float(named["recorded"]) > 0 and float(named["GFLOP/s"]) >= 0
+        of = dict(zip(head, (cell.rstrip(" %x") for cell in row), strict=True))
+        assert int(of["rows"]) == 16 and 0 < float(of["outside products"]) < 100
+        assert 0 < float(of["ms min"]) <= float(of["ms median"])
+        assert float(of["sampling ms"]) > 0 and float(of["recorded"]) > 0 and float(of["GFLOP/s"]) >= 0
 
 
 def test_the_work_of_products_is_counted() -> None:
     """BC of three agents: a product forward and two backward, but none for the gradient of the observations."""
     benchmark = load("learners")
-    (case,) = benchmark.cases("hopper", ["bc"], 2000, 32)
+    (case,) = benchmark.cases("hopper", ["bc"], 2000, {"": {"hidden_dim": 32}})
     case.count()
     layers = [(14, 32), (32, 32), (32, 1)]
     products = sum(2 * 3 * 1024 * inputs * outputs * (3 if inputs == 32 else 2) for inputs, outputs in layers)
@@ -110,7 +112,7 @@ def test_the_work_of_products_is_counted() -> None:
 
 def test_the_learners_benchmark_takes_the_files_values() -> None:
     configuration = load("learners").configuration
-    assert [configuration(name, None).batch_size for name in ("bc", "spacql", "comadice")] == [1024, 2048, 256]
+    assert [configuration(name).batch_size for name in ("bc", "spacql", "comadice")] == [1024, 2048, 256]
     tuned = configuration("spacql", "mpe/simple_spread/medium")
     assert (tuned.batch_size, tuned.actor_update_interval, tuned.loss_chunk) == (1024, 5, 256)
 
