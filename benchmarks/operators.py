@@ -51,6 +51,7 @@ ALTERNATIVES: dict[str, tuple[tuple[Any, str, Any], ...]] = {
     "values * (gate > 0) for a ReLU's gradient": ((layers, "_where_positive", product_with_gate),),
     "one formula for the loop over critics": ((layers, "_on_cpu", layers.plain_values),),
     "products by torch's default library": ((layers, "_ONEDNN_DTYPES", ()),),
+    "the other library for a transposed matrix": ((layers, "_COPIES_PAY", not layers._COPIES_PAY),),
     "freed memory given back": ((base_learner, "keep_freed_memory", lambda: None),),
     "private: clipping by torch._foreach_*": (
         (base_learner, "clip_gradients", foreach_clip),

@@ -14,6 +14,7 @@ import torch as th
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from modules.processor import amd_family
 from modules.threads import Work, spread
 
 # Activations of a layer in all members from which threads share these: handing them over takes up to a millisecond of
@@ -185,10 +186,10 @@ class _MemberLoop(th.autograd.Function):
         )  # fmt: skip
 
 
-# torch multiplies float32 matrices with MKL, which leaves the wide vector units of some AMD processors idle. oneDNN,
-# which is part of torch too, uses them: there it is up to twice as fast on tall matrices. On an EPYC of family 25 it is
-# not: without it an update takes 0.91 to 0.98 times as long (`python benchmarks/operators.py`). It stays, for results
-# would round differently without it. Both keep float32 precision; bfloat16 goes to oneDNN where the processor has it.
+# torch multiplies float32 matrices with MKL, which leaves the wide vector units of AMD's Zen 5 idle. oneDNN, which is
+# part of torch too, uses them: there it is up to twice as fast on tall matrices. Elsewhere the two are alike, except
+# that oneDNN copies a transposed matrix first (`python benchmarks/operators.py`). Both keep float32 precision; bfloat16
+# goes to oneDNN where the processor has it.
 def _onednn_dtypes() -> tuple[th.dtype, ...]:
     if not (th.backends.mkldnn.is_available() and hasattr(th.ops.mkldnn, "_linear_pointwise")):
         return ()
@@ -196,6 +197,7 @@ def _onednn_dtypes() -> tuple[th.dtype, ...]:
 
 
 _ONEDNN_DTYPES = _onednn_dtypes()
+_COPIES_PAY = (amd_family() or 0) >= 26
 
 
 def _where_positive(values: Tensor, gate: Tensor, out: Tensor) -> None:
@@ -225,7 +227,7 @@ def _times_transposed(inputs: Tensor, weight: Tensor) -> Tensor:
 
 def _transposed_times(left: Tensor, right: Tensor, out: Tensor) -> None:
     """Write left^T @ right to `out`. left (rows, I), right (rows, O), out (I, O)."""
-    if left.dtype in _ONEDNN_DTYPES:
+    if _COPIES_PAY and left.dtype in _ONEDNN_DTYPES:
         out.copy_(th.ops.mkldnn._linear_pointwise(left.t(), right.t(), None, "none", [], ""))
     else:
         th.mm(left.t(), right, out=out)
