@@ -203,8 +203,8 @@ _COPIES_PAY = (amd_family() or 0) >= 26
 def _where_positive(values: Tensor, gate: Tensor, out: Tensor) -> None:
     """Write values where gate > 0 and 0 elsewhere to `out`: the backward pass of a ReLU.
 
-    A private operator: with the public formula, values * (gate > 0), a critic update takes 1.14 (penalty `policy`) to
-    1.22 (`logsumexp`) times as long (`python benchmarks/operators.py`).
+    A private operator: with the public formula, values * (gate > 0), a critic update takes 1.14 to 1.34 times
+    as long (`python benchmarks/operators.py`).
     """
     th.ops.aten.threshold_backward.grad_input(values, gate, 0, grad_input=out)
 
