@@ -86,6 +86,12 @@ def test_robots_have_the_sources_schedules() -> None:
     assert values("omiga/mamujoco/HalfCheetah-6x1/medium") == {"alpha": 1.0}
 
 
+@pytest.mark.parametrize("alg", ["comadice", "optdice"])
+def test_robots_values_of_the_dual_are_not_clipped(alg: str) -> None:
+    """First transitions are rare in long episodes; clipped to other batches' norm they no longer hold nu(s_0)."""
+    assert values(f"{alg}/mamujoco")["grad_norm_clip"] >= 1e9
+
+
 def test_headers_name_every_value_that_the_sources_do_not_have() -> None:
     """Five, which are SPaCQL's; `cfcql.yaml` has them from there."""
     ours = {"input_norm", "train_reward", "reward_scaling", "actor_lr", "pre_tanh_l2"}
