@@ -125,7 +125,7 @@ def configuration(name: str, tuned: str | None = None, changes: Mapping[str, Any
     """
     config = merge(read_yaml(CONFIG / "default.yaml"), algorithm(name))
     config = merged((config, *tuned_files(name, tuned).values())) if tuned else config
-    config = merge(config, dict(changes))
+    config = merge(config, changes)
     return Settings(**config | {"device": "cpu", "seed": 0, "use_cuda": False, "learner_log_interval": 10**9})
 
 

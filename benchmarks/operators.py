@@ -30,6 +30,7 @@ from benchmarks.critic_step import CHUNK, FixedNoise, build
 from components.episode_buffer import EpisodeBatch
 from learners import base_learner, optimisation
 from modules.critics import counterfactual_layers as layers
+from modules.processor import described
 
 AS_IS = "as it is"
 N_UPDATES = {"policy": 4, "logsumexp": 1}  # in a turn
@@ -111,10 +112,7 @@ def compare(penalty: str, repeats: int) -> None:
 
 def torch_and_processor() -> str:
     """What the ratios depend on."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    wanted = ("model name", "cpu family", "model")
-    found = dict(line.replace("\t", "").split(": ", 1) for line in reversed(lines) if ": " in line)
+    wanted, found = ("model name", "cpu family", "model"), described()
     return f"torch {th.__version__}, " + ", ".join(f"{key} {found[key]}" for key in wanted if key in found)
 
 
