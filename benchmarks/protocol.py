@@ -25,7 +25,8 @@ that diverges has no score. The files' values hold for every other key (`tuned=n
 Robots have draws of their own, on Hopper's medium-replay. What has 5 000 updates elsewhere has 20 000 there, and its
 draws a quarter of that. All have the discount 0.99 and the rewards as they are: a mean subtracted from them would make
 falling, after which nothing is earned, worth as much as an ordinary step. Penalties look about the policies' actions
-too, as the sources' do on robots. A score is of 100 episodes.
+too, as the sources' do on robots. ComaDICE and OptDICE do not clip gradients there, a later rule: clipped, their values
+of first states ran away (docs/results/robots.md). A score is of 100 episodes.
 
 `published` runs the same lengths with the values that a method's authors chose: those of its file, or where they chose
 others for each dataset, those of `src/config/tuned`. Not for SPaCQL and its relatives, whose published values stand at
@@ -70,6 +71,7 @@ class Family:
     evaluations: int  # in a run, not counting the one at the start
     playing: dict[str, Any]  # how they are played, where the environment's file has too few episodes
     values: dict[str, Any]  # what all runs have, of those keys that the algorithm's file has
+    own: dict[str, dict[str, Any]]  # algorithm: what its runs have besides
 
 
 FAMILIES = (
@@ -82,6 +84,7 @@ FAMILIES = (
         evaluations=5,
         playing={},
         values={},
+        own={},
     ),
     Family(
         {
@@ -96,6 +99,7 @@ FAMILIES = (
         playing={"test_nepisode": 100, "batch_size_run": 50},
         values={"gamma": 0.99, "reward_scaling": "none"}
         | {"cql_penalty": "logsumexp_policies", "penalty_samples": "policies"},  # as the sources have on robots
+        own=dict.fromkeys(("comadice", "optdice"), {"grad_norm_clip": None}),
     ),
 )
 FAMILY = {task: family for family in FAMILIES for task in family.tasks}
@@ -191,6 +195,7 @@ def common(algorithm: str, task: str, qualities: Sequence[str], drawn: bool = Fa
     t_max = round(share * settings["t_max"]) if drawn else settings["t_max"]
     settings |= {"t_max": t_max, "test_interval": t_max // family.evaluations, "save_model_interval": t_max}
     settings |= family.playing | {key: value for key, value in family.values.items() if key in read_file(algorithm)}
+    settings |= family.own.get(algorithm, {})
     if algorithm in SCHEDULED:
         settings[SCHEDULED[algorithm]] = t_max
     datasets = [f"{folder}/{quality}" for quality in qualities]

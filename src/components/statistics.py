@@ -12,7 +12,7 @@ class DataStatistics:
     inputs: mean and standard deviation of `obs`, (N, O) each, and of `state`, (S,) each. max_return: the largest
     undiscounted return of an episode. max_return_to_go: the largest discounted sum of rewards from a step to its
     episode's end; to_go_mean, to_go_std: the mean of these sums and their standard deviation, 1 where they are all
-    equal. Rewards per agent give the largest over agents.
+    equal. Rewards per agent give the largest over agents. mean_length: steps per episode.
     """
 
     inputs: InputStatistics
@@ -20,3 +20,4 @@ class DataStatistics:
     max_return_to_go: float
     to_go_mean: float = 0.0
     to_go_std: float = 1.0
+    mean_length: float = 1.0

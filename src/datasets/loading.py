@@ -157,7 +157,8 @@ def data_statistics(dataset: OfflineDataset, buffer: OfflineBuffer, gamma: float
     """Statistics of the whole dataset for learners, with rewards as `buffer` yields them."""
     fields = {"obs": dataset.obs_statistics(), "state": dataset.state_statistics()}
     inputs = {key: (th.from_numpy(mean), th.from_numpy(std)) for key, (mean, std) in fields.items()}
-    return DataStatistics(inputs, buffer.largest_return(1.0, starts_only=True), *buffer.to_go_statistics(gamma))
+    best, to_go = buffer.largest_return(1.0, starts_only=True), buffer.to_go_statistics(gamma)
+    return DataStatistics(inputs, best, *to_go, mean_length=dataset.n_transitions / dataset.n_episodes)
 
 
 def scaled_reward(args: SimpleNamespace, dataset: OfflineDataset, log: logging.Logger) -> np.ndarray:

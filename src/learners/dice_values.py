@@ -6,6 +6,7 @@ known for every logged pair, and the policies imitate the data with these weight
 poster; the learned advantage is OptiDICE's (Lee et al. 2021).
 """
 
+import logging
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ import torch as th
 from torch import Tensor
 
 from components.episode_buffer import EpisodeBatch
+from components.statistics import DataStatistics
 from learners.base_learner import BaseLearner, Context, Logger, Noise, Stats
 from learners.checks import check_team_reward
 from learners.imitation import Imitation
@@ -24,6 +26,8 @@ from modules.divergences import REGISTRY as divergence_REGISTRY
 from utils.errors import ConfigError
 from utils.histogram import WEIGHT_EDGES
 from utils.keys import POSITIVE, Key
+
+_LOG = logging.getLogger(__name__)
 
 
 class DICELearner(BaseLearner):
@@ -56,6 +60,20 @@ class DICELearner(BaseLearner):
         self.imitation = Imitation(scheme, args)
         self.divergence = divergence_REGISTRY[args.divergence]
         self.advantage_from: str = args.advantage
+
+    def use_statistics(self, statistics: DataStatistics) -> None:
+        """Standardise inputs, and warn where most batches would lack what holds the first states' values up."""
+        super().use_statistics(statistics)
+        limit, window = self.args.grad_norm_clip, self.args.window
+        if limit is None or window is None:  # a batch of whole episodes holds their first rows
+            return
+        rows = self.args.batch_size * window
+        if rows < statistics.mean_length:
+            _LOG.warning(
+                f"grad_norm_clip={limit}: most batches of {rows} rows hold no episode's first row, as episodes have "
+                f"{statistics.mean_length:.0f} steps; with clipped gradients the values of first states (nu_start) may "
+                "then fall without bound. grad_norm_clip=None leaves gradients as they are"
+            )
 
     # -- values ------------------------------------------------------------------------------------------------------
 

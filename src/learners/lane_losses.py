@@ -131,6 +131,8 @@ class LaneLosses:
         squares = [gradient.flatten(kept).square().sum(kept) if gradient.dim() > kept else gradient.square()
                    for gradient in gradients]  # fmt: skip
         norm = th.stack(squares).sum(0).sqrt()  # (L,) or (L, members)
+        if self.one.args.grad_norm_clip is None:
+            return list(gradients), norm
         scale = (self.one.args.grad_norm_clip / (norm + 1e-6)).clamp_max(1.0)
         return [x * scale.view(*scale.shape, *[1] * (x.dim() - kept)) for x in gradients], norm
 

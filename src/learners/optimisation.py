@@ -87,17 +87,19 @@ def target_schedule(args: SimpleNamespace) -> tuple[int, float]:
 
 
 @th.no_grad()
-def clip_gradients(gradients: list[Tensor], limit: float, by_member: bool) -> Tensor:
+def clip_gradients(gradients: list[Tensor], limit: float | None, by_member: bool) -> Tensor:
     """Scale gradients in place so that their joint norm is `limit` at most; returns the norm before, ().
 
-    by_member: every gradient leads with the members of a stacked module, (members, ...); each member's norm is limited
-    alone and the norms are (members,).
+    limit: None leaves them as they are. by_member: every gradient leads with the members of a stacked module,
+    (members, ...); each member's norm is limited alone and the norms are (members,).
     """
     if by_member:
         squares = [gradient.flatten(1).square().sum(1) for gradient in gradients]  # (members,) each
         norm = th.stack(squares).sum(0).sqrt()  # (members,)
     else:
         norm = nn.utils.get_total_norm(gradients)  # ()
+    if limit is None:
+        return norm
     scale = (limit / (norm + 1e-6)).clamp_max(1.0)  # () or (members,)
     for gradient in gradients:
         gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)) if by_member else scale)

@@ -55,6 +55,7 @@ COUNT_OR_NULL = Range(1, whole=True, null=True)
 INDEX = Range(0, whole=True)
 SHARE = Range(0, 1)
 POSITIVE = Range(0, above=True)
+POSITIVE_OR_NULL = Range(0, above=True, null=True)
 WEIGHT = Range(0)
 
 

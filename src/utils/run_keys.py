@@ -6,6 +6,7 @@ from utils.keys import (
     INDEX,
     LIST_OR_NULL,
     POSITIVE,
+    POSITIVE_OR_NULL,
     SHARE,
     TEXT_OR_NULL,
     WEIGHT,
@@ -98,7 +99,7 @@ RUN_KEYS: Keys = {
     # -- learning --
     "gamma": Key("discount", SHARE),
     "lr": Key("learning rate of losses that have no key of their own", POSITIVE),
-    "grad_norm_clip": Key("largest gradient norm", POSITIVE),
+    "grad_norm_clip": Key("largest gradient norm", POSITIVE_OR_NULL),
     "add_value_last_step": Key("bootstrap n-step returns at an episode's end (stock EPyMARL's actor-critics)", bool),
     # -- agents --
     "agent": Key("network of the agents", str),
@@ -108,7 +109,7 @@ RUN_KEYS: Keys = {
     "use_rnn": Key("make agents rnn and rnn_ns recurrent", bool, where={"agent": ("rnn", "rnn_ns")}),
     "final_init": Key(
         "bound of the uniform distribution from which the last layer of agents mlp and mlp_ns starts",
-        Range(0, above=True, null=True),
+        POSITIVE_OR_NULL,
         where={"agent": ("mlp", "mlp_ns")},
     ),
     "agent_output_type": Key(

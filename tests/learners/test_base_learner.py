@@ -147,6 +147,15 @@ def test_each_policy_is_clipped_alone() -> None:
     assert norms.shape == (3,) and all(th.equal(g[1], s) for g, s in zip(gradients, small, strict=True))
 
 
+@pytest.mark.parametrize("by_member", [False, True])
+def test_without_a_limit_gradients_stay_as_they_are(by_member: bool) -> None:
+    gradients = [10.0 * th.randn_like(p) for p in make_learner().agent.parameters()]
+    before = [g.clone() for g in gradients]
+    norms = clip_gradients(gradients, None, by_member)
+    assert all(th.equal(g, b) for g, b in zip(gradients, before, strict=True))
+    th.testing.assert_close(norms, clip_gradients(before, 1.0, by_member))
+
+
 @pytest.mark.parametrize("kind", ["policy", "logsumexp"])
 def test_nothing_is_read_off_the_device_in_an_update(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """Every way from a tensor to the host raises between two logs."""

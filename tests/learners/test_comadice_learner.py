@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from components.episode_buffer import EpisodeBatch
 from learners.dice_values import check_dice
 from tests.command_line import ROOT
-from tests.learners.learner_tester import F64, N_AGENTS, OBS, make_args, make_batch, make_learner
+from tests.learners.learner_tester import F64, N_AGENTS, OBS, make_args, make_batch, make_learner, statistics
 from utils.errors import ConfigError
 from utils.histogram import WEIGHT_EDGES
 
@@ -264,3 +265,18 @@ def test_the_page_says_what_is_logged(advantage: str) -> None:
     assert "weight_bin_1..weight_bin_11" in logged and not {name for name in logged if f"`{name}`" not in page}
     edges = ", ".join(f"{edge:g}" for edge in WEIGHT_EDGES[1:-1])
     assert f"w* = 0; then up to {edges} and {WEIGHT_EDGES[-1]:g}; then above {WEIGHT_EDGES[-1]:g}" in page
+
+
+@pytest.mark.parametrize("algorithm", ["comadice", "optdice"])
+@pytest.mark.parametrize(
+    ("length", "updates", "warns"),
+    [(1000, {}, True), (25, {}, False), (1000, {"grad_norm_clip": None}, False), (1000, {"batch_size": 1024}, False)],
+)
+def test_clipping_in_long_episodes_is_warned_of(
+    caplog: pytest.LogCaptureFixture, algorithm: str, length: int, updates: dict[str, Any], warns: bool
+) -> None:
+    """Where most batches hold no episode's first row, the values of first states may run away."""
+    learner = make_learner(algorithm, **{"batch_size": 256, **updates})
+    caplog.clear()
+    learner.use_statistics(replace(statistics(learner.args), mean_length=float(length)))
+    assert ("grad_norm_clip=None" in caplog.text) is warns

@@ -40,7 +40,8 @@ def close(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
 CASES = [
     pytest.param(alg, {"discrete": kind} | more, id=f"{alg}-{'discrete' if kind else 'continuous'}", marks=marks)
     for alg, kind, more, marks in (
-        ("bc", False, {}, ()), ("bc", True, {}, ()), ("comadice", False, {}, ()), ("comadice", True, {}, ()),
+        ("bc", False, {}, ()), ("bc", True, {}, ()), ("comadice", False, {}, ()),
+        ("comadice", True, {"grad_norm_clip": None}, ()),
         ("matd3_bc", False, {}, ()), ("implicit_q", True, {}, ()), ("omiga", False, {}, ()),
         ("implicit_q", False, {}, pytest.mark.slow), ("omiga", True, {}, pytest.mark.slow),
         ("spacql", False, {}, pytest.mark.slow), ("spacql", True, {"loss_chunk": 4}, pytest.mark.slow),

@@ -89,7 +89,7 @@ def test_robots_have_the_sources_schedules() -> None:
 @pytest.mark.parametrize("alg", ["comadice", "optdice"])
 def test_robots_values_of_the_dual_are_not_clipped(alg: str) -> None:
     """First transitions are rare in long episodes; clipped to other batches' norm they no longer hold nu(s_0)."""
-    assert values(f"{alg}/mamujoco")["grad_norm_clip"] >= 1e9
+    assert values(f"{alg}/mamujoco")["grad_norm_clip"] is None
 
 
 def test_headers_name_every_value_that_the_sources_do_not_have() -> None:
