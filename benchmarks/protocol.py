@@ -41,7 +41,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
@@ -58,14 +58,23 @@ RATES = [0.0003, 0.001, 0.003, 0.01]
 ALPHA_CQL, Q_WEIGHT = [0.1, 0.5, 1.0, 5.0, 10.0], [1.0, 2.5, 10.0, 40.0, 100.0]
 MIXERS = [None, "vdn", "monotone"]
 SHORT = {"t_max": 5000, "batch_size": 256}
+SPACQLS = ("random", "medium-replay", "medium", "expert")  # the sets of SPaCQL's table
+COMADICES = ("medium-replay", "medium", "expert", "medium-expert")
+
+
+class Task(NamedTuple):
+    """An environment file, the folder of its datasets, and which of these."""
+
+    environment: str
+    folder: str
+    qualities: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Family:
     """Tasks that share their draws."""
 
-    tasks: dict[str, tuple[str, str]]  # task: its environment file and the folder of its datasets
-    qualities: tuple[str, ...]
+    tasks: dict[str, Task]
     short: dict[str, Any]  # what SHORT is here
     share: float  # of that length, for its draws
     evaluations: int  # in a run, not counting the one at the start
@@ -76,9 +85,8 @@ class Family:
 
 FAMILIES = (
     Family(
-        {"simple_spread": ("mpe", "mpe/simple_spread")}
-        | {task: (task, f"mpe/{task}") for task in ("simple_tag", "simple_world")},
-        ("random", "medium-replay", "medium", "expert"),
+        {"simple_spread": Task("mpe", "mpe/simple_spread", SPACQLS)}
+        | {task: Task(task, f"mpe/{task}", SPACQLS) for task in ("simple_tag", "simple_world")},
         short=SHORT,
         share=0.5,
         evaluations=5,
@@ -88,11 +96,11 @@ FAMILIES = (
     ),
     Family(
         {
-            "hopper": ("hopper", "mamujoco/Hopper-3x1"),
-            "ant": ("ant", "mamujoco/Ant-2x4"),
-            "halfcheetah": ("mamujoco", "mamujoco/HalfCheetah-6x1"),
+            "hopper": Task("hopper", "mamujoco/Hopper-3x1", COMADICES),
+            "ant": Task("ant", "mamujoco/Ant-2x4", COMADICES),
+            "halfcheetah": Task("mamujoco", "mamujoco/HalfCheetah-6x1", COMADICES),
+            "halfcheetah_2x3": Task("halfcheetah_2x3", "mamujoco/HalfCheetah-2x3", SPACQLS),
         },
-        ("medium-replay", "medium", "expert", "medium-expert"),
         short=SHORT | {"t_max": 20000},
         share=0.25,
         evaluations=1,
@@ -103,6 +111,7 @@ FAMILIES = (
     ),
 )
 FAMILY = {task: family for family in FAMILIES for task in family.tasks}
+TASKS = {name: task for family in FAMILIES for name, task in family.tasks.items()}
 CHEAP = {"t_max": 2000, "batch_size": 2048, "actor_update_interval": 1}
 # algorithm: what its runs have in common, and the range of each key that is drawn
 RANGES: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
@@ -189,7 +198,7 @@ def draws(algorithm: str) -> list[dict[str, Any]]:
 def common(algorithm: str, task: str, qualities: Sequence[str], drawn: bool = False) -> dict[str, Any]:
     """What all runs of an algorithm have in common; drawn: of its draws, which are shorter."""
     family = FAMILY[task]
-    env_file, folder = family.tasks[task]
+    env_file, folder, _ = TASKS[task]
     own = RANGES[algorithm][0]
     settings, share = (dict(family.short), family.share) if own is SHORT else (dict(own), 0.5)
     t_max = round(share * settings["t_max"]) if drawn else settings["t_max"]
@@ -211,7 +220,7 @@ def grid(shared: dict[str, Any], groups: list[dict[str, Any]]) -> dict[str, Any]
 def published(algorithm: str, task: str) -> dict[str, Any]:
     """A grid file of one algorithm with its authors' values."""
     tuned = {} if algorithm in PER_DATASET else {"tuned": "none"}
-    return {"grid-search": common(algorithm, task, FAMILY[task].qualities) | tuned}
+    return {"grid-search": common(algorithm, task, TASKS[task].qualities) | tuned}
 
 
 def best_draw(algorithm: str, results: str) -> tuple[dict[str, Any], float]:
@@ -261,7 +270,7 @@ def main() -> None:
         else:
             draw, score = best_draw(algorithm, args.results)
             put(f"{algorithm}: {draw} had {score:.1f}")
-            write(path, grid(common(algorithm, args.task, FAMILY[args.task].qualities), [draw]))
+            write(path, grid(common(algorithm, args.task, TASKS[args.task].qualities), [draw]))
 
 
 if __name__ == "__main__":
