@@ -25,13 +25,13 @@ that diverges has no score. The files' values hold for every other key (`tuned=n
 Robots have draws of their own, on Hopper's medium-replay. What has 5 000 updates elsewhere has 20 000 there, and its
 draws a quarter of that. All have the discount 0.99 and the rewards as they are: a mean subtracted from them would make
 falling, after which nothing is earned, worth as much as an ordinary step. Penalties look about the policies' actions
-too, as the sources' do on robots. ComaDICE and OptDICE do not clip gradients there, a later rule: clipped, their values
-of first states ran away (docs/results/robots.md). A score is of 100 episodes.
+too, as the sources' do on robots. ComaDICE and OptDICE do not clip gradients there. This rule came later: with
+clipping, values of first states ran away (docs/results/robots.md). A score is of 100 episodes.
 
 `published` runs the same lengths with the values that a method's authors chose: those of its file, or where they chose
-others for each dataset, those of `src/config/tuned`. Not for SPaCQL and its relatives, whose published values stand at
-the paper's length in docs/results/cooperative-navigation.md, and not for AlberDICE, whose authors have no continuous
-actions.
+others for each dataset, those of `src/config/tuned`. Robots keep what is said above. Not for SPaCQL and its relatives,
+whose published values stand at the paper's length in docs/results/cooperative-navigation.md, and not for AlberDICE,
+whose authors have no continuous actions.
 """
 
 import argparse
@@ -59,11 +59,12 @@ ALPHA_CQL, Q_WEIGHT = [0.1, 0.5, 1.0, 5.0, 10.0], [1.0, 2.5, 10.0, 40.0, 100.0]
 MIXERS = [None, "vdn", "monotone"]
 SHORT = {"t_max": 5000, "batch_size": 256}
 SPACQLS = ("random", "medium-replay", "medium", "expert")  # the sets of SPaCQL's table
+# those of ComaDICE's
 COMADICES = ("medium-replay", "medium", "expert", "medium-expert")
 
 
 class Task(NamedTuple):
-    """An environment file, the folder of its datasets, and which of these."""
+    """An environment file, a folder of datasets, and the qualities used."""
 
     environment: str
     folder: str
@@ -199,8 +200,8 @@ def common(algorithm: str, task: str, qualities: Sequence[str], drawn: bool = Fa
     """What all runs of an algorithm have in common; drawn: of its draws, which are shorter."""
     family = FAMILY[task]
     env_file, folder, _ = TASKS[task]
-    own = RANGES[algorithm][0]
-    settings, share = (dict(family.short), family.share) if own is SHORT else (dict(own), 0.5)
+    base = RANGES[algorithm][0]
+    settings, share = (dict(family.short), family.share) if base is SHORT else (dict(base), 0.5)
     t_max = round(share * settings["t_max"]) if drawn else settings["t_max"]
     settings |= {"t_max": t_max, "test_interval": t_max // family.evaluations, "save_model_interval": t_max}
     settings |= family.playing | {key: value for key, value in family.values.items() if key in read_file(algorithm)}

@@ -191,7 +191,7 @@ def test_robots_have_longer_runs_their_own_draws_and_rewards_as_they_are(
 ) -> None:
     benchmark = load("protocol")
     for what in ("draws", "published"):
-        for task in ("hopper", "ant", "halfcheetah"):
+        for task in ("hopper", "ant", "halfcheetah", "halfcheetah_2x3"):
             monkeypatch.setattr(sys, "argv", ["protocol.py", what, str(tmp_path / task), "--task", task])
             benchmark.main()
     for name in benchmark.RANGES:
@@ -203,6 +203,7 @@ def test_robots_have_longer_runs_their_own_draws_and_rewards_as_they_are(
             config = configured(name, str(choice.env), choice.updates, False, print, print).final
             assert unread_warning(config, choice.words, name) is None
             assert config["test_nepisode"] == 100
+            assert name not in ("comadice", "optdice") or config["grad_norm_clip"] is None
             assert config.get("gamma", 0.99) == 0.99 and config.get("reward_scaling", "none") == "none"
             assert config.get("penalty_samples", "policies") == "policies"
             assert config.get("cql_penalty", "logsumexp_policies") == "logsumexp_policies"
@@ -210,6 +211,11 @@ def test_robots_have_longer_runs_their_own_draws_and_rewards_as_they_are(
     assert {(str(choice.env), choice.updates["t_max"]) for choice in full} == {("mamujoco", 20000)}
     assert [choice.updates["dataset"] for choice in full] == [
         f"mamujoco/HalfCheetah-6x1/{quality}" for quality in ("medium-replay", "medium", "expert", "medium-expert")
+    ]
+    other = grid_file(str(tmp_path / "halfcheetah_2x3" / "published-bc.yaml"), [])
+    assert {str(choice.env) for choice in other} == {"halfcheetah_2x3"}
+    assert [choice.updates["dataset"] for choice in other] == [
+        f"mamujoco/HalfCheetah-2x3/{quality}" for quality in ("random", "medium-replay", "medium", "expert")
     ]
 
 

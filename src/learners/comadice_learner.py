@@ -60,6 +60,7 @@ class ComaDICELearner(DICELearner):
         self.mixer: Any = build_mixer(args.mixer, args)  # M_theta
         self.normaliser = Normaliser(state_size(args), field="state")  # of the mixer's states
         self.variant: Variant | None = VARIANTS.get(args.value_loss)
+        self.starts_pulled = args.value_loss in ("full", "official")
         if self.variant is not None:  # the dual needs no targets: its gradient runs through both nu
             self.advantage_from, self.TARGETS = "mixed", self.variant.targets
         if self.advantage_from == "joint":

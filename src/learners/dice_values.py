@@ -53,6 +53,7 @@ class DICELearner(BaseLearner):
     JOINT = LossSpec("joint", ("joint",), lr="q_lr")
     ACTOR = LossSpec("actor", ("agent",), lr="actor_lr", clip="member")
     joint: EnsembleCritic
+    starts_pulled = True  # whether the values' loss pulls the first states' values down
 
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
@@ -62,17 +63,17 @@ class DICELearner(BaseLearner):
         self.advantage_from: str = args.advantage
 
     def use_statistics(self, statistics: DataStatistics) -> None:
-        """Standardise inputs, and warn where most batches would lack what holds the first states' values up."""
+        """Take over the statistics; warn where clipping may let the values of first states fall."""
         super().use_statistics(statistics)
-        limit, window = self.args.grad_norm_clip, self.args.window
-        if limit is None or window is None:  # a batch of whole episodes holds their first rows
+        limit, window, size = self.args.grad_norm_clip, self.args.window, self.args.batch_size
+        if limit is None or window is None or not self.starts_pulled:  # whole episodes hold their first transitions
             return
-        rows = self.args.batch_size * window
-        if rows < statistics.mean_length:
+        windows = max(statistics.mean_length - window + 1, 1.0)  # of an episode; one of them holds its first transition
+        if size < math.log(2) * windows:  # more than half of the batches hold none: (1 - 1/windows)^size > 1/2
             _LOG.warning(
-                f"grad_norm_clip={limit}: most batches of {rows} rows hold no episode's first row, as episodes have "
-                f"{statistics.mean_length:.0f} steps; with clipped gradients the values of first states (nu_start) may "
-                "then fall without bound. grad_norm_clip=None leaves gradients as they are"
+                f"grad_norm_clip={limit}: episodes have {statistics.mean_length:.0f} steps on average, so most batches "
+                f"of {size} windows hold no first transition. With clipped gradients the values of first states "
+                "(nu_start) may then fall without bound; grad_norm_clip=None does not clip"
             )
 
     # -- values ------------------------------------------------------------------------------------------------------

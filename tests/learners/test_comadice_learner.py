@@ -270,7 +270,14 @@ def test_the_page_says_what_is_logged(advantage: str) -> None:
 @pytest.mark.parametrize("algorithm", ["comadice", "optdice"])
 @pytest.mark.parametrize(
     ("length", "updates", "warns"),
-    [(1000, {}, True), (25, {}, False), (1000, {"grad_norm_clip": None}, False), (1000, {"batch_size": 1024}, False)],
+    [
+        (1000, {}, True),
+        (300, {}, False),
+        (1000, {"batch_size": 1024}, False),
+        (1000, {"grad_norm_clip": None}, False),
+        (1000, {"window": None}, False),
+        (200, {"window": 10, "batch_size": 32}, True),
+    ],
 )
 def test_clipping_in_long_episodes_is_warned_of(
     caplog: pytest.LogCaptureFixture, algorithm: str, length: int, updates: dict[str, Any], warns: bool
@@ -280,3 +287,11 @@ def test_clipping_in_long_episodes_is_warned_of(
     caplog.clear()
     learner.use_statistics(replace(statistics(learner.args), mean_length=float(length)))
     assert ("grad_norm_clip=None" in caplog.text) is warns
+
+
+@pytest.mark.parametrize("loss", ALL_LOSSES)
+def test_only_losses_that_pull_first_values_down_warn(caplog: pytest.LogCaptureFixture, loss: str) -> None:
+    learner = make_learner("comadice", batch_size=256, value_loss=loss)
+    caplog.clear()
+    learner.use_statistics(replace(statistics(learner.args), mean_length=1000.0))
+    assert ("grad_norm_clip=None" in caplog.text) is (loss in ("full", "official"))

@@ -44,7 +44,15 @@ def test_values_out_of_range_are_refused_by_name(key: str, value: Any) -> None:
 
 
 def test_null_is_a_value_where_it_means_something() -> None:
-    check_values(config(window=None, loss_chunk=None, final_init=None), keys_of(SPaCQLLearner))
+    check_values(config(window=None, loss_chunk=None, final_init=None, grad_norm_clip=None), keys_of(SPaCQLLearner))
+
+
+def test_stock_learners_hand_their_largest_norm_to_torch() -> None:
+    class Stock:
+        """A learner of stock EPyMARL declares no keys."""
+
+    with pytest.raises(ConfigError, match="^grad_norm_clip=None"):
+        check_values(config(grad_norm_clip=None), keys_of(Stock))
 
 
 def test_modes_that_exclude_each_other() -> None:
