@@ -59,8 +59,7 @@ ALPHA_CQL, Q_WEIGHT = [0.1, 0.5, 1.0, 5.0, 10.0], [1.0, 2.5, 10.0, 40.0, 100.0]
 MIXERS = [None, "vdn", "monotone"]
 SHORT = {"t_max": 5000, "batch_size": 256}
 SPACQLS = ("random", "medium-replay", "medium", "expert")  # the sets of SPaCQL's table
-# those of ComaDICE's
-COMADICES = ("medium-replay", "medium", "expert", "medium-expert")
+COMADICES = ("medium-replay", "medium", "expert", "medium-expert")  # those of ComaDICE's
 
 
 class Task(NamedTuple):

@@ -66,7 +66,7 @@ class DICELearner(BaseLearner):
         """Take over the statistics; warn where clipping may let the values of first states fall."""
         super().use_statistics(statistics)
         limit, window, size = self.args.grad_norm_clip, self.args.window, self.args.batch_size
-        if limit is None or window is None or not self.starts_pulled:  # whole episodes hold their first transitions
+        if limit is None or not self.starts_pulled or window is None:  # None: whole episodes
             return
         windows = max(statistics.mean_length - window + 1, 1.0)  # of an episode; one of them holds its first transition
         if size < math.log(2) * windows:  # more than half of the batches hold none: (1 - 1/windows)^size > 1/2

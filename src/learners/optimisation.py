@@ -1,7 +1,7 @@
 """How parameters move: loss declarations, learning rates, gradient clipping, target updates, memory."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType, SimpleNamespace
 
 import torch as th
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from modules.layers.stacked_linear import StackedLinear
 from utils.errors import ConfigError
-from utils.keys import COUNT, POSITIVE, Key, Range, Where
+from utils.keys import COUNT, POSITIVE, POSITIVE_OR_NULL, Key, Range, Where
 from utils.run_keys import RUN_KEYS
 
 EITHER = "target_update_interval_or_tau"
@@ -22,7 +22,11 @@ def of_every_run(*names: str) -> dict[str, Key]:
     return {name: RUN_KEYS[name] for name in names}
 
 
-SHARED_KEYS = of_every_run("grad_norm_clip", "loss_chunk", "compile", "learner_log_interval", "input_norm")
+SHARED_KEYS = {
+    # Stock EPyMARL's learners hand it to torch, which takes no None; these need no limit.
+    "grad_norm_clip": replace(RUN_KEYS["grad_norm_clip"], allowed=POSITIVE_OR_NULL),
+    **of_every_run("loss_chunk", "compile", "learner_log_interval", "input_norm"),
+}
 # Of learners with bootstrapped targets, and of those with a mixer.
 TARGET_KEYS = {
     **of_every_run("gamma"),

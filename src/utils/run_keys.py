@@ -99,7 +99,7 @@ RUN_KEYS: Keys = {
     # -- learning --
     "gamma": Key("discount", SHARE),
     "lr": Key("learning rate of losses that have no key of their own", POSITIVE),
-    "grad_norm_clip": Key("largest gradient norm", POSITIVE_OR_NULL),
+    "grad_norm_clip": Key("largest gradient norm", POSITIVE),
     "add_value_last_step": Key("bootstrap n-step returns at an episode's end (stock EPyMARL's actor-critics)", bool),
     # -- agents --
     "agent": Key("network of the agents", str),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 from utils.errors import ConfigError, shown
-from utils.keys import POSITIVE, Keys, inherited
+from utils.keys import Keys, inherited
 from utils.paths import LONGEST_NAME, results_folder, user_path
 from utils.plain_values import plain
 from utils.run_keys import RUN_KEYS
@@ -16,13 +15,9 @@ from utils.run_keys import RUN_KEYS
 def keys_of(learner: Any) -> Keys:
     """Declared keys of runs with a learner's class: those of every run and the learner's own, which take precedence.
 
-    learner: None for runs without one. A class without `KEYS`, such as stock EPyMARL's, adds none, and hands
-    `grad_norm_clip` to torch, which takes no None.
+    learner: None for runs without one. A class without `KEYS`, such as stock EPyMARL's, adds none.
     """
-    own = inherited(learner, "KEYS")
-    if learner is not None and not own:
-        own = {"grad_norm_clip": replace(RUN_KEYS["grad_norm_clip"], allowed=POSITIVE)}
-    return {**RUN_KEYS, **own}
+    return {**RUN_KEYS, **inherited(learner, "KEYS")}
 
 
 def check_values(config: dict[str, Any], keys: Keys = RUN_KEYS) -> dict[str, Any]:
