@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ def run_script(
     """Run a Python script in a forked process in the checkout; its status is -SIGALRM after `timeout` seconds.
 
     signals: signals to send, each with the seconds to wait before it, or with words of standard error to wait for; a
-    process that has ended gets none.
+    process that has ended gets none. The first wait begins when the script has taken over signals, so that none comes
+    between the fork and the script's first line, however busy the machine is.
     """
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
@@ -94,22 +95,35 @@ def serve() -> list[str] | None:
             for number, name in enumerate((os.devnull, request["out"], request["err"])):
                 os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT if number else os.O_RDONLY), number)
             return list(request["argv"])
+        if request["signals"]:
+            wait(functools.partial(handles_signals, child), child)
         for delay, number in request["signals"]:
-            wait(delay, child, Path(request["err"]))
+            if isinstance(delay, str):
+                wait(functools.partial(has_written, Path(request["err"]), delay), child)
+            else:
+                time.sleep(delay)
             os.kill(child, number)  # not waited for yet, so that its number is no other process's
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=replies, flush=True)
     return None
 
 
-def wait(delay: float | str, child: int, err: Path) -> None:
-    """Wait for some seconds, or until a process has written some words or has ended."""
-    if not isinstance(delay, str):
-        return time.sleep(delay)
-    while not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-        if err.exists() and delay in err.read_text():
-            return None
-        time.sleep(0.02)
-    return None
+def wait(until: Callable[[], bool], child: int) -> None:
+    """Wait until this is so, or a process has ended."""
+    while not until() and not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        time.sleep(0.01)
+
+
+def handles_signals(process: int) -> bool:
+    """Whether a process has a handler for SIGTERM, which Python alone has not; True where there is no /proc."""
+    state = Path(f"/proc/{process}/status")
+    if not state.exists():
+        return True
+    caught = next(line for line in state.read_text().splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def has_written(file: Path, words: str) -> bool:
+    return file.exists() and words in file.read_text()
 
 
 if __name__ == "__main__":

@@ -183,8 +183,7 @@ class BaseLearner(nn.Module):
         spec = self.LOSSES[index]
         wants_stats = self._pending.get(spec.name, {}) is None
         loss, gradients, stats = self.gradients(spec, batch, wants_stats)
-        by_member = spec.clip == "member" and all(is_stacked(getattr(self, name)) for name in spec.modules)
-        norm = clip_gradients(gradients, self.args.grad_norm_clip, by_member)  # () or (members,)
+        norm = clip_gradients(gradients, self.args.grad_norm_clip, self.clips_by_member(spec))  # () or (members,)
         bad = ~th.isfinite(loss + norm.sum())
         first_bad = self.first_bad[index]
         first_bad.copy_(th.where(bad & (first_bad < 0), self.training_steps, first_bad))
@@ -195,6 +194,10 @@ class BaseLearner(nn.Module):
                 f"{spec.name}_grad_norm": norm.mean(),
                 **stats,
             }
+
+    def clips_by_member(self, spec: LossSpec) -> bool:
+        """Whether each member of a loss's stacked modules has a limit of its own."""
+        return spec.clip == "member" and all(is_stacked(getattr(self, name)) for name in spec.modules)
 
     def gradients(self, spec: LossSpec, batch: EpisodeBatch, wants_stats: bool) -> tuple[Tensor, list[Tensor], Stats]:
         """The loss, its gradient and its mean statistics, summed over chunks of at most `loss_chunk` rows of B."""

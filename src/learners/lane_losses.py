@@ -18,7 +18,7 @@ from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Context, Noise, Stats
 from learners.lane_graph import Recording
 from learners.losses import transition_mask
-from learners.optimisation import LossSpec, chunks, is_stacked
+from learners.optimisation import LossSpec, chunks, scale_to
 
 Tensors = dict[str, Tensor]
 
@@ -126,14 +126,14 @@ class LaneLosses:
 
     def clip(self, spec: LossSpec, gradients: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         """Each lane's gradients scaled as `clip_gradients` does, and their norms before, (L,) or (L, members)."""
-        by_member = spec.clip == "member" and all(is_stacked(getattr(self.one, name)) for name in spec.modules)
-        kept = 2 if by_member else 1
+        kept = 2 if self.one.clips_by_member(spec) else 1
         squares = [gradient.flatten(kept).square().sum(kept) if gradient.dim() > kept else gradient.square()
                    for gradient in gradients]  # fmt: skip
         norm = th.stack(squares).sum(0).sqrt()  # (L,) or (L, members)
-        if self.one.args.grad_norm_clip is None:
+        limit = self.one.args.grad_norm_clip
+        if limit is None:
             return list(gradients), norm
-        scale = (self.one.args.grad_norm_clip / (norm + 1e-6)).clamp_max(1.0)
+        scale = scale_to(limit, norm)  # (L,) or (L, members)
         return [x * scale.view(*scale.shape, *[1] * (x.dim() - kept)) for x in gradients], norm
 
 

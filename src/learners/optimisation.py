@@ -104,10 +104,15 @@ def clip_gradients(gradients: list[Tensor], limit: float | None, by_member: bool
         norm = nn.utils.get_total_norm(gradients)  # ()
     if limit is None:
         return norm
-    scale = (limit / (norm + 1e-6)).clamp_max(1.0)  # () or (members,)
+    scale = scale_to(limit, norm)  # () or (members,)
     for gradient in gradients:
         gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)) if by_member else scale)
     return norm
+
+
+def scale_to(limit: float, norm: Tensor) -> Tensor:
+    """The factor that brings gradients with this norm to `limit` at most; any shape."""
+    return (limit / (norm + 1e-6)).clamp_max(1.0)
 
 
 def step(optimiser: th.optim.Optimizer, parameters: Iterable[Tensor], gradients: Iterable[Tensor]) -> None:
