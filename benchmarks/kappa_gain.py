@@ -25,6 +25,7 @@ from datasets.names import dataset_path
 from reporting.groups import Group, Task, grouped
 from reporting.numbers import Difference, bounds, paired, units
 from reporting.places import read_places
+from reporting.soundness import check
 from utils.errors import UserError
 from utils.printing import Parser, put
 
@@ -72,7 +73,7 @@ def main() -> None:
     parser.add_argument("results", nargs="+", help="files or folders of results, as for report.py")
     parser.add_argument("--methods", nargs=2, default=["spacql", "cfcql"], help="whose scores are compared")
     args: argparse.Namespace = parser.parse_args()
-    groups = grouped(read_places(args.results).runs)[0]
+    groups, _ = check(grouped(read_places(args.results).runs)[0], ["commit"])
     found = gains(groups, *args.methods)
     if len(found) <= FEWEST:
         raise SystemExit(f"{len(found)} datasets have runs of both {' and '.join(args.methods)}; four are needed")
@@ -80,7 +81,9 @@ def main() -> None:
     kappas, gained = [], []
     for task, difference in found.items():
         values = kappa_of(str(task.dataset))
-        kappas.append(values.get("mean", math.nan))
+        if "mean" not in values:
+            raise SystemExit(f"{task.dataset}: the dataset doctor has no kappa of it; leave its runs out")
+        kappas.append(values["mean"])
         gained.append(np.array(difference.values))
         low, high = values.get("interval", (math.nan, math.nan))
         by_seed = " / ".join(f"{value:+.1f}" for value in difference.values)

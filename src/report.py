@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 
 from reporting.assembled import Options, Report, assemble
-from reporting.conditions import chosen
+from reporting.conditions import check_ignored, chosen
 from reporting.groups import grouped
 from reporting.marl_eval import marl_eval_text
 from reporting.page import page
@@ -74,14 +74,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 def make(arguments: argparse.Namespace) -> Report:
     """The report that the command line asks for. Raises ReportError where runs cannot be reported so."""
     found = read_places(arguments.places, arguments.without)
-    groups, newer = grouped(chosen(found.runs, arguments.where), arguments.ignore)
-    beside = {place: grouped(read_places([place]).runs, arguments.ignore)[0] for place in arguments.beside}
+    aside = {place: read_places([place], arguments.without) for place in arguments.beside}
+    readings = [found, *aside.values()]
+    for text in arguments.without:
+        if not any(text in reading.dropped for reading in readings):
+            raise ReportError(f"--without {text}: there is no such run")
+    wanted = chosen(found.runs, arguments.where)
+    check_ignored(arguments.ignore, [*wanted, *chain.from_iterable(reading.runs for reading in aside.values())])
+    groups, newer = grouped(wanted, arguments.ignore)
+    beside = {}
+    for place, reading in aside.items():
+        beside[place], said = grouped(reading.runs, arguments.ignore)
+        newer += said
     every = [*groups, *chain.from_iterable(beside.values())]
     kept, passed = check(every, arguments.allow)
     checked = dict(zip(every, kept, strict=True))
     groups = [checked[group] for group in groups]
     beside = {place: [checked[group] for group in others] for place, others in beside.items()}
-    left_out = [f"Not counted: {reason}" for reason in found.left_out]
+    left_out = [f"Not counted: {reason}" for reading in readings for reason in reading.left_out]
     ignored = [f"Keys in which runs may differ: {', '.join(arguments.ignore)}"] if arguments.ignore else []
     options = Options(
         arguments.raw, arguments.baseline, arguments.paper, arguments.budget, arguments.uncertainty, beside

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch as th
+from sacred.utils import SacredInterrupt
 
 import main
 from learners.lanes import check_lanes
@@ -211,6 +213,46 @@ def test_a_seed_that_diverges_ends_alone(
 
     monkeypatch.setattr(lanes.Lane, "after", spoil)
     same(run("with", [1, 2, 3]), run("without", [1, 3]))
+
+
+def test_a_fault_in_one_seed_s_evaluation_ends_it_alone(
+    tmp_path: Path, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes.Lane, "_describe", lambda self, run: None)
+    after = lanes.Lane.after
+
+    def fail(self: lanes.Lane, before: int, progress: Any) -> None:
+        if self.args.seed == 2 and self.t == 4:
+            raise RuntimeError("the simulator is unstable")
+        after(self, before, progress)
+
+    monkeypatch.setattr(lanes.Lane, "after", fail)
+    together, folders = train(tmp_path, tiny_dataset, [1, 2, 3])
+    with pytest.raises(RuntimeError, match="the simulator is unstable"):
+        together.start()
+    assert set(together.errors) == {2}
+    assert [sorted(step.name for step in folder.glob("[0-9]*")) for folder in folders] == [
+        ["12", "4", "8"], [], ["12", "4", "8"]
+    ]  # fmt: skip
+
+
+def test_a_signal_after_a_seed_has_failed_is_an_interruption_that_tells_what_was_saved(
+    tmp_path: Path, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes.Lane, "_describe", lambda self, run: None)
+    after = lanes.Lane.after
+
+    def fail_then_stop(self: lanes.Lane, before: int, progress: Any) -> None:
+        if self.args.seed == 2 and self.t == 4:
+            raise TrainingError("it diverged")
+        after(self, before, progress)
+        if self.args.seed == 3 and self.t == 8:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(lanes.Lane, "after", fail_then_stop)
+    together, _ = train(tmp_path, tiny_dataset, [1, 2, 3])
+    with pytest.raises(SacredInterrupt, match="seed 1: SIGTERM at .*; seed 2: it diverged; seed 3: SIGTERM at "):
+        together.start()
 
 
 def test_an_error_of_all_ends_all(tmp_path: Path, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,8 @@ class Recording:
         operations = needed(operations, {view.base for view in views})
         replace_thin(operations, self._bases)
         overwrite(operations, {*self._inputs, *stays, *constants, *(view.base for view in views)}, self._bases)
-        self._values: list[Any] = [None] * len(self._bases)
+        self._values: list[Any] = [None] * (len(self._bases) + 1)
+        self._none = len(self._bases)  # the place of a value that stays None
         for base in stays | constants:
             self._values[base] = self._bases[base]
         self._places: dict[View, int] = {}
@@ -133,8 +134,9 @@ class Recording:
             if isinstance(operand, View):
                 filled.append((place, self._place(operand)))
             elif isinstance(operand, list) and any(isinstance(each, View) for each in operand):
-                assert all(isinstance(each, View) for each in operand), operation.call
-                filled.append((place, tuple(self._place(each) for each in operand)))
+                # An index has None for each dimension that is taken whole.
+                assert all(each is None or isinstance(each, View) for each in operand), operation.call
+                filled.append((place, tuple(self._none if each is None else self._place(each) for each in operand)))
         results: Any = operation.results
         if len(results) == 1:
             results = results[0]

@@ -85,7 +85,9 @@ class Lanes:
         if wants_stats:
             for lane, learner in enumerate(self.learners):
                 own = {f"{spec.name}_loss": found.loss[lane], f"{spec.name}_grad_norm": found.norm[lane].mean()}
-                learner._pending[spec.name] = own | {key: value[lane] for key, value in found.stats.items()}
+                own |= {key: value[lane] for key, value in found.stats.items()}
+                # Copies, for a checkpoint would save the numbers of all lanes with a part of them.
+                learner._pending[spec.name] = {key: value.clone() for key, value in own.items()}
 
     def _noise(self, spec: LossSpec, batch: EpisodeBatch) -> Noise:
         """The noise of each lane, from its own generator, (L, B, ...)."""

@@ -46,7 +46,10 @@ class Together:
         self._trains = False
 
     def start(self) -> None:
-        """Do all runs. Raises the first error of each kind that is not the user's, else one for all that failed."""
+        """Do all runs. Raises a fault of the program as it is; else one error for all seeds that did not end well.
+
+        That is an interruption where one of them was interrupted, so that what was saved is told and can be continued.
+        """
         with suppress(Exception, KeyboardInterrupt):
             self.begin()
         errors = list(self.errors.values())
@@ -55,13 +58,10 @@ class Together:
             raise faults[0]
         if not errors:
             return
-        failed = {seed: error for seed, error in self.errors.items() if isinstance(error, UserError)}
-        told = failed or self.errors
-        sentences = dict.fromkeys(str(error) for error in told.values())
-        if len(sentences) == 1 and not self._trains:
+        if len({str(error) for error in errors}) == 1 and not self._trains:
             raise errors[0]
-        text = "; ".join(f"seed {seed}: {error}" for seed, error in sorted(told.items()))
-        raise TrainingError(text) if failed else SacredInterrupt(text)
+        text = "; ".join(f"seed {seed}: {error}" for seed, error in sorted(self.errors.items()))
+        raise TrainingError(text) if all(isinstance(error, UserError) for error in errors) else SacredInterrupt(text)
 
     def begin(self) -> None:
         """Start the next seed's run, and through it those after it; what it raises is kept in `errors`."""
@@ -129,9 +129,9 @@ class Lane(OfflineTraining):
         load_rng_state(self.streams)
         try:
             yield
-        except (UserError, KeyboardInterrupt, SacredInterrupt) as error:
+        except (Exception, KeyboardInterrupt) as error:  # Sacred writes it into this run's record
             self.ended = error
-            if isinstance(error, UserError):
+            if not isinstance(error, KeyboardInterrupt | SacredInterrupt):
                 self.log.error(f"This run ends here: {error}")
         self.streams = rng_state()
 

@@ -13,7 +13,17 @@ from reporting.beside import beside_place
 from reporting.budget import SHOWN, Budget, budgets
 from reporting.comparability import comparability
 from reporting.groups import Group, Task, differing_between_tasks
-from reporting.numbers import Difference, by_rule, evaluations_averaged, interval, paired, signed, units
+from reporting.numbers import (
+    ONE_SEED,
+    Difference,
+    by_rule,
+    evaluations_averaged,
+    interval,
+    paired,
+    plain,
+    signed,
+    units,
+)
 from reporting.published import beside_paper
 from reporting.runs import ReportError
 from reporting.tables import Table, slim
@@ -24,6 +34,11 @@ LONGEST_VARIANT = 34  # characters of a variant in a table; a longer one gets a 
 EPISODES = "Intervals of 95 %: bootstrap of seeds and of the last evaluation's episodes."
 SEEDS_ONLY = "Intervals of 95 %: bootstrap of seeds alone; the runs kept no returns of single episodes."
 SOME = "Intervals of 95 %: bootstrap of seeds, and of the last evaluation's episodes in rows without †."
+BOTH = (
+    "95 %: bootstrap, as above; of three seeds it holds the true difference in about 75 cases of 100. t 95 %: "
+    "Student's t of the differences by seed."
+)
+FEW = "‡: of the episodes of one seed; it says nothing of other seeds."
 
 
 @dataclass
@@ -74,6 +89,9 @@ def assemble(groups: list[Group], notes: Sequence[str], options: Options) -> Rep
         report.budgets, said = budgets(groups, chosen)
         report.notes += said
         report.tables += [_budget(report)] if report.budgets else []
+    for table in report.tables:
+        if any(cell.endswith(ONE_SEED) for row in table.rows for cell in row):
+            table.notes.append(FEW)
     report.tables.append(comparability(groups))
     if between := differing_between_tasks(groups):
         rows = [(method, key, ", ".join(values)) for method, keys in between.items() for key, values in keys.items()]
@@ -132,7 +150,7 @@ def _final(report: Report) -> Table:
         unit = report.units[group.task]
         limits = interval(group, unit)
         marked.append(None if limits is None else not limits.episodes)
-        by_seed = " / ".join(f"{run.final[unit]:.1f}" for run in group.by_seed().values())
+        by_seed = " / ".join(plain(run.final[unit]) for run in group.by_seed().values())
         rows.append((*_where(report, group), str(len(group.runs)), str(by_rule(group, "final", unit)),
                      "" if limits is None else str(limits), by_seed))  # fmt: skip
     note, kinds = EPISODES, {mark for mark in marked if mark is not None}
@@ -157,7 +175,7 @@ def _other_rules(report: Report) -> Table:
     if not any(row[-1] for row in rows):  # runs of earlier releases
         head, rows = head[:-1], [row[:-1] for row in rows]
     notes = [
-        "last ten: mean of the newest evaluations; `of` says how many there were.",
+        "last ten: mean of the newest evaluations after the first update; `of` says how many there were.",
         "*best: the best evaluation of each run. It looks at online returns, which an offline method has none of.",
     ]
     return slim(Table("Other rules", head, rows, keys=3, notes=notes))
@@ -182,25 +200,28 @@ def _variants(report: Report) -> Table:
 def _differences(report: Report, base: str) -> list[Table]:
     """Each method less the base on common seeds, task by task."""
     theirs = {group.task: group for group in report.groups if group.method == base}
-    rows = []
-    for group in report.groups:
-        other = theirs.get(group.task)
-        if other is None or group is other:
-            continue
-        found = paired(group, other, report.units[group.task])
-        rows.append((*_where(report, group), *_difference(found)))
-    if not rows:
+    pairs = [(group, theirs[group.task]) for group in report.groups if group.task in theirs]
+    compared = [(group, paired(group, other, report.units[group.task])) for group, other in pairs if group is not other]
+    lacking = [group.task.name() for group in report.groups if group.task not in theirs]
+    if lacking:
+        report.notes.append(f"Not compared, for {base} has no run there: {', '.join(dict.fromkeys(lacking))}")
+    if not compared:
         return []
-    head = ("data", "algorithm", "variant", "seeds", "difference", "95 %", "by seed")
-    note = f"Final score less that of {base} with the same seed. --baseline chooses another."
-    return [slim(Table(f"Differences from {base}", head, rows, keys=3, notes=[note]))]
+    mixed = len({found.episodes for _, found in compared if found is not None and len(found.seeds) > 1}) == 2
+    rows = [(*_where(report, group), *_difference(found, mixed)) for group, found in compared]
+    head = ("data", "algorithm", "variant", "seeds", "difference", "95 %", "t 95 %", "by seed")
+    notes = [f"Final score less that of {base} with the same seed. --baseline chooses another.", BOTH]
+    notes += ["†: of seeds alone."] if mixed else []
+    return [slim(slim(Table(f"Differences from {base}", head, rows, keys=3, notes=notes)), "t 95 %")]
 
 
-def _difference(found: Difference | None) -> tuple[str, str, str, str]:
+def _difference(found: Difference | None, mixed: bool) -> tuple[str, str, str, str, str]:
+    """mixed: some rows drew episodes, some did not; the latter are marked."""
     if found is None:
-        return "none in common", "", "", ""
+        return "none in common", "", "", "", ""
     by_seed = " / ".join(signed(value) for value in found.values)
-    return ", ".join(map(str, found.seeds)), signed(found.mean), found.limits(), by_seed
+    limits = found.limits() + (" †" if mixed and not found.episodes and len(found.seeds) > 1 else "")
+    return ", ".join(map(str, found.seeds)), signed(found.mean), limits, found.by_t(), by_seed
 
 
 def _over_tasks(report: Report, base: str) -> list[Table]:

@@ -21,7 +21,7 @@ def beside_place(place: str, groups: list[Group], units: dict[Task, str], others
             if not same or any(unit not in run.units() for run in other.runs):
                 continue
             found = paired(group, other, unit)
-            apart = ("none in common", "") if found is None else (signed(found.mean), found.limits())
+            apart = ("none in common", "", "") if found is None else (signed(found.mean), found.limits(), found.by_t())
             scores = (*_score(group, unit), *_score(other, unit))
             rows.append((group.task.name(), group.method, other.variant, *scores, *apart))
     if not rows:
@@ -29,9 +29,10 @@ def beside_place(place: str, groups: list[Group], units: dict[Task, str], others
             f"--beside {place}: it has no run of any of these algorithms on the same data and in the same unit; leave "
             "--beside out, or give --raw if one of the places has returns alone"
         )
-    head = ("data", "method", "theirs", "ours", "95 %", "beside", "their 95 %", "difference", "its 95 %")
+    head = ("data", "method", "theirs", "ours", "95 %", "beside", "their 95 %", "difference", "its 95 %",
+            "its t 95 %")  # fmt: skip
     note = f"Beside: runs of {place}. Difference: our final scores less theirs with the same seeds."
-    return slim(Table(f"Beside {place} (final scores)", head, rows, keys=3, notes=[note]), "theirs")
+    return slim(slim(Table(f"Beside {place} (final scores)", head, rows, keys=3, notes=[note]), "theirs"), "its t 95 %")
 
 
 def _score(group: Group, unit: str) -> tuple[str, str]:

@@ -15,22 +15,38 @@ OWN = ("algorithm", "environment", "dataset", "seed", "commit", "checksum", "sou
 def chosen(runs: list[Run], conditions: Iterable[str]) -> list[Run]:
     """The runs for which all conditions hold, `key=value` or `key=value,value`.
 
-    Raises ReportError for a condition without a sign, a key that no run has, and conditions that leave nothing.
+    Raises ReportError for a condition without a sign, a key or a value that no run has, and conditions that leave
+    nothing.
     """
-    conditions = list(conditions)
+    kept = runs
     for condition in conditions:
-        key, sign, value = condition.partition("=")
+        key, sign, wanted = condition.partition("=")
         if not sign:
             raise ReportError(f"--where {shown(condition)}: this must be key=value")
         known = {name for run in runs for name in known_of(run)}
         if key not in known:
             raise ReportError(f"--where {shown(condition)}: no run has the key '{shown(key)}'; {nearest(key, known)}")
-        kept = [run for run in runs if _holds(known_of(run).get(key), key, value)]
+        values = {run: known_of(run).get(key) for run in runs}
+        whole = any(_is(value, key, wanted) for value in values.values())
+        alternatives = [wanted] if whole else wanted.split(",")
+        for text in alternatives:
+            if not any(_is(value, key, text) for value in values.values()):
+                near = nearest(text, set(map(text_of, values.values())))
+                raise ReportError(f"--where {shown(condition)}: no run has the value {shown(text)} of {key}; {near}")
+        kept = [run for run in kept if any(_is(values[run], key, text) for text in alternatives)]
         if not kept:
-            values = {text_of(known_of(run).get(key)) for run in runs}
-            raise ReportError(f"--where {shown(condition)}: no run has this value of {key}; {nearest(value, values)}")
-        runs = kept
-    return runs
+            raise ReportError(
+                f"--where {shown(condition)}: no run for which the conditions before it hold has this value"
+            )
+    return kept
+
+
+def check_ignored(keys: Iterable[str], runs: Iterable[Run]) -> None:
+    """Raise ReportError for a key of `--ignore` that no run has."""
+    known = {name for run in runs for name in flat(run.config)}
+    for key in keys:
+        if key not in known:
+            raise ReportError(f"--ignore {shown(key)}: no run has this key; {nearest(key, known)}")
 
 
 def known_of(run: Run) -> dict[str, Any]:
@@ -38,14 +54,13 @@ def known_of(run: Run) -> dict[str, Any]:
     return flat(run.config) | {name: getattr(run, name) for name in OWN}
 
 
-def _holds(value: Any, key: str, wanted: str) -> bool:
-    """Whether a value is the wanted one, or one of those between commas; a dataset's last part names it too."""
+def _is(value: Any, key: str, wanted: str) -> bool:
+    """Whether a value is the wanted one; a dataset's last part names it too."""
     texts = {text_of(value)} | ({"None"} if value is None else set())
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        texts |= {wanted_text for wanted_text in wanted.split(",") if _same_number(wanted_text, value)}
     if key == "dataset" and value is not None:
         texts.add(text_of(value).rpartition("/")[2])
-    return wanted in texts or not texts.isdisjoint(wanted.split(","))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return wanted in texts or (is_number and _same_number(wanted, value))
 
 
 def _same_number(text: str, value: float) -> bool:

@@ -11,11 +11,12 @@ from functools import cache
 import numpy as np
 
 from reporting.groups import Group, Task
-from reporting.runs import LAST, ReportError, Run
+from reporting.runs import LAST, ReportError, Run, flat, text_of
 
 REPETITIONS = 2000  # of a bootstrap
 SEED = 20260101  # of every bootstrap: a report says the same whenever it is made
-SHARE = 0.95  # that an interval covers
+SHARE = 0.95  # that an interval is meant to cover
+ONE_SEED = " ‡"  # behind an interval of one seed
 
 RULES: dict[str, Callable[[Run, str], float]] = {
     "final": lambda run, unit: run.final[unit],
@@ -33,12 +34,17 @@ class Summary:
     n: int
 
     def __str__(self) -> str:
-        return f"{self.mean:.1f}" + ("" if self.std is None else f" ± {self.std:.1f}")
+        return plain(self.mean) + ("" if self.std is None else f" ± {self.std:.1f}")
 
 
 def summary(values: Sequence[float]) -> Summary:
     """The summary of at least one value."""
     return Summary(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+
+def plain(value: float) -> str:
+    """A number with one digit; what rounds to zero has no sign."""
+    return f"{round(value, 1) + 0.0:.1f}"
 
 
 def signed(value: float) -> str:
@@ -53,7 +59,7 @@ def by_rule(group: Group, rule: str, unit: str) -> Summary:
 
 def evaluations_averaged(group: Group, unit: str) -> str:
     """How many evaluations "last ten" is over: 10, or fewer where there are no more."""
-    counts = sorted({min(LAST, len(run.evaluations(unit).values)) for run in group.runs})
+    counts = sorted({min(LAST, len(run.trained(unit))) for run in group.runs})
     return " to ".join(map(str, counts[:1] + counts[1:][-1:]))
 
 
@@ -81,18 +87,15 @@ def units(groups: Iterable[Group], raw: bool) -> dict[Task, str]:
 
 @dataclass(frozen=True)
 class Interval:
-    """A 95 % interval of a mean. episodes: whether it counts the spread of episodes beside that of seeds."""
+    """A 95 % interval of a mean over `seeds` runs. episodes: whether it counts the spread of episodes, too."""
 
     low: float
     high: float
     episodes: bool
+    seeds: int
 
     def __str__(self) -> str:
-        return f"[{self.low:.1f}, {self.high:.1f}]"
-
-    def overlaps(self, low: float, high: float) -> bool:
-        """Whether another interval has a number in common with this one."""
-        return self.low <= high and low <= self.high
+        return f"[{plain(self.low)}, {plain(self.high)}]" + (ONE_SEED if self.seeds == 1 else "")
 
 
 def interval(group: Group, unit: str) -> Interval | None:
@@ -108,11 +111,11 @@ def interval(group: Group, unit: str) -> Interval | None:
         returns = np.array(kept)  # (n, E)
         means = episodes_drawn(returns.shape[1]) @ returns.T  # (B, n)
         totals = np.take_along_axis(means, drawn, axis=1).mean(1)
-        return Interval(*bounds(totals), episodes=True)
+        return Interval(*bounds(totals), True, len(kept))
     if len(group.runs) == 1:
         return None
     finals = np.array([run.final[unit] for run in group.runs])
-    return Interval(*bounds(finals[drawn].mean(1)), episodes=False)
+    return Interval(*bounds(finals[drawn].mean(1)), False, len(kept))
 
 
 @cache
@@ -136,11 +139,15 @@ def bounds(values: np.ndarray) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Difference:
-    """One group's final scores less another one's, paired by seed. bounds: None for one common seed."""
+    """One group's final scores less another one's, paired by seed.
+
+    bounds: of a bootstrap; None for one common seed without episodes. episodes: whether these were drawn, too.
+    """
 
     seeds: tuple[int, ...]
     values: tuple[float, ...]
     bounds: tuple[float, float] | None
+    episodes: bool
 
     @property
     def mean(self) -> float:
@@ -148,14 +155,23 @@ class Difference:
         return statistics.fmean(self.values)
 
     def limits(self) -> str:
-        """The interval for tables, empty where there is none."""
-        return "" if self.bounds is None else "[{}, {}]".format(*map(signed, self.bounds))
+        """The bootstrap's interval for tables, empty where there is none."""
+        return _between(self.bounds) + (ONE_SEED if self.bounds is not None and len(self.seeds) == 1 else "")
+
+    def by_t(self) -> str:
+        """Student's interval of the seeds' differences for tables, empty for one seed."""
+        found = summary(self.values)
+        return _between(student_interval(found.mean, found.std, found.n))
+
+
+def _between(limits: tuple[float, float] | None) -> str:
+    return "" if limits is None else "[{}, {}]".format(*map(signed, limits))
 
 
 def paired(group: Group, base: Group, unit: str) -> Difference | None:
     """What `group` has over `base` on the seeds that both have; None without a common seed.
 
-    Where both kept their episodes, these are drawn together too: both played the same.
+    Where both kept their episodes, and played the same ones, these are drawn together too.
     """
     mine, theirs = group.by_seed(), base.by_seed()
     seeds = tuple(seed for seed in mine if seed in theirs)
@@ -165,21 +181,37 @@ def paired(group: Group, base: Group, unit: str) -> Difference | None:
     drawn = seeds_drawn(len(seeds))
     own = [(mine[seed].episode_scores(unit), theirs[seed].episode_scores(unit)) for seed in seeds]
     gaps = [np.subtract(a, b) for a, b in own if a is not None and b is not None and len(a) == len(b) > 1]
-    if len(gaps) == len(seeds) and len({len(gap) for gap in gaps}) == 1:
+    starts = {text_of(flat(run.config).get("evaluation_seed")) for run in (*group.runs, *base.runs)}
+    if len(gaps) == len(seeds) and len({len(gap) for gap in gaps}) == len(starts) == 1:
         means = episodes_drawn(len(gaps[0])) @ np.array(gaps).T  # (B, n)
-        limits: tuple[float, float] | None = bounds(np.take_along_axis(means, drawn, axis=1).mean(1))
-    else:
-        limits = bounds(values[drawn].mean(1)) if len(seeds) > 1 else None
-    return Difference(seeds, tuple(map(float, values)), limits)
+        return Difference(seeds, _floats(values), bounds(np.take_along_axis(means, drawn, axis=1).mean(1)), True)
+    return Difference(seeds, _floats(values), bounds(values[drawn].mean(1)) if len(seeds) > 1 else None, False)
 
 
-def of_published(mean: float, deviation: float | None, seeds: int) -> tuple[float, float] | None:
-    """The 95 % interval of a published mean, of its standard deviation over seeds by Student's t; None without one."""
-    if deviation is None or seeds not in STUDENT:
+def _floats(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(map(float, values))
+
+
+def student_interval(mean: float, deviation: float | None, seeds: int) -> tuple[float, float] | None:
+    """The 95 % interval of a mean by Student's t, from the sample standard deviation over seeds; None without one."""
+    if deviation is None or seeds < 2:
         return None
-    half = STUDENT[seeds] * deviation / math.sqrt(seeds)
+    half = student_quantile(seeds - 1) * deviation / math.sqrt(seeds)
     return mean - half, mean + half
 
 
-# Quantile 0.975 of Student's t with n - 1 degrees of freedom, by the number n of seeds.
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+def student_quantile(freedom: int) -> float:
+    """Quantile 0.975 of Student's t; above nine degrees of freedom by Fisher's expansion, to 0.0002."""
+    if freedom <= len(STUDENT):
+        return STUDENT[freedom - 1]
+    z = statistics.NormalDist().inv_cdf((1 + SHARE) / 2)
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return math.fsum(term / freedom**power for power, term in enumerate(terms))
+
+
+STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622)  # of 1 to 9 degrees of freedom

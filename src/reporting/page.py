@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shlex
 from collections.abc import Iterable
 from html import escape
 
@@ -78,7 +79,10 @@ def _runs(report: Report) -> str:
 
 
 def with_seed(command: str, seed: int) -> str:
-    """The command with the seed that its run drew, where it gave none."""
-    if f"seed={seed}" in command.split():
+    """The command of one seed: with the seed that its run drew, where it gave none or several to train together."""
+    words = shlex.split(command)
+    if any(word.startswith("seeds=") for word in words):
+        command = shlex.join(word for word in words if not word.startswith("seeds=")).removesuffix(" with")
+    if f"seed={seed}" in words:
         return command
     return f"{command} seed={seed}" if " with " in command else f"{command} with seed={seed}"

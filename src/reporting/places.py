@@ -23,25 +23,29 @@ class Reading:
 
     runs: list[Run] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    dropped: set[str] = field(default_factory=set)  # what of `without` named runs or files
 
 
 def read_places(places: Iterable[str], without: Iterable[str] = ()) -> Reading:
-    """All runs at these places but those in `without`, each once. Raises ReportError where there are none."""
+    """All runs at these places but those in `without`, each once. Raises ReportError where there are none.
+
+    without: directories of runs, files, or what a stored run says it was read from.
+    """
     found = Reading()
-    places = list(places)
-    excluded = {user_path(text, "--without", folder=True).resolve() for text in without}
+    places, paths = list(places), {text: user_path(text, "--without", folder=True) for text in without}
+    excluded = {path.resolve() for path in paths.values()}
     for text in places:
         path = user_path(text, "the place of runs", folder=True)
         if path.is_file():
-            found.runs += read_stored(path)
+            found.runs += [] if path.resolve() in excluded else read_stored(path)
         elif path.is_dir():
             _search(path, excluded, found)
         else:
             raise ReportError(f"{text}: there is no such file or directory; give one that holds runs")
+    sources = {run.source for run in found.runs}
+    found.dropped = {text for text, path in paths.items() if text in sources or path.exists()}
+    found.runs = [run for run in found.runs if run.source not in found.dropped]
     found.runs = _once(found)
-    for path in excluded:
-        if not path.exists():
-            raise ReportError(f"--without {path}: there is no such run")
     if not found.runs:
         seen = f"; found there: {', '.join(found.left_out[:5])}" if found.left_out else ""
         raise ReportError(f"{', '.join(places)}: no completed training run with scores is there{seen}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reporting.groups import Group, Task, quality_of
-from reporting.numbers import by_rule, interval, of_published, signed
+from reporting.numbers import by_rule, signed, student_interval
 from reporting.runs import ReportError
 from reporting.tables import Table
 from utils.errors import nearest
@@ -35,11 +35,14 @@ def beside_paper(name: str, groups: list[Group], units: dict[Task, str]) -> Tabl
         if row is None or group.algorithm not in row["scores"] or units[group.task] != paper["unit"]:
             continue
         mean, deviation = row["scores"][group.algorithm]
-        ours, limits = by_rule(group, "final", paper["unit"]), interval(group, paper["unit"])
-        theirs = of_published(mean, deviation, paper["seeds"])
+        ours = by_rule(group, "final", paper["unit"])
+        limits, theirs = (
+            student_interval(ours.mean, ours.std, ours.n),
+            student_interval(mean, deviation, paper["seeds"]),
+        )
         overlap = "not known"
         if limits is not None and theirs is not None:
-            overlap = "yes" if limits.overlaps(*theirs) else "no"
+            overlap = "yes" if limits[0] <= theirs[1] and theirs[0] <= limits[1] else "no"
         published = f"{mean:.1f}" + ("" if deviation is None else f" ± {deviation:.1f}")
         numbers = str(ours), published, signed(ours.mean - mean)
         rows.append((group.task.name(), group.method, str(ours.n), *numbers, overlap, row.get("best", "")))
@@ -50,7 +53,8 @@ def beside_paper(name: str, groups: list[Group], units: dict[Task, str]) -> Tabl
         )
     head = ("data", "method", "n", "ours", "paper", "difference", "overlap", "best known")
     notes = [
-        f"{paper['title']}, {paper['source']}, {paper['seeds']} seeds. Overlap: of the 95 % intervals of both means.",
+        f"{paper['title']}, {paper['source']}, {paper['seeds']} seeds. Overlap: of the 95 % intervals of both means by "
+        "Student's t; the paper's ± is taken for the standard deviation of its seeds.",
         *paper["notes"],
         "Best known: the highest published number that we know of, of policies that act on their own observations; on "
         "the published files, and not checked by us.",

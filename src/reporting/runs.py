@@ -69,9 +69,14 @@ class Run:
         """The scores of all evaluations."""
         return self.curves[UNITS[unit]]
 
+    def trained(self, unit: str) -> tuple[float, ...]:
+        """The scores of all evaluations but that before the first update; of that where there is no other."""
+        curve = self.evaluations(unit)
+        return tuple(value for step, value in zip(curve.steps, curve.values, strict=True) if step > 0) or curve.values
+
     def last_ten(self, unit: str) -> float:
-        """Mean of the newest evaluations, at most ten."""
-        tail = self.evaluations(unit).values[-LAST:]
+        """Mean of the newest evaluations after the first update, at most ten."""
+        tail = self.trained(unit)[-LAST:]
         return sum(tail) / len(tail)
 
     def best(self, unit: str) -> float:

@@ -49,11 +49,16 @@ def check(groups: list[Group], allowed: Iterable[str]) -> tuple[list[Group], lis
         notes += harmless
         (notes if "commit" in allowed else reasons).extend(wrong)
         reasons += [f"{run.name()}: a score is no finite number; leave it out with --without {run.source}"
-                    for run in group.runs if not all(map(math.isfinite, run.final.values()))]  # fmt: skip
+                    for run in group.runs if not _is_finite(run)]  # fmt: skip
     (notes if "dataset" in allowed else reasons).extend(_data(groups))
     if reasons:
         raise Refusal(reasons)
     return kept, notes
+
+
+def _is_finite(run: Run) -> bool:
+    evaluated = chain.from_iterable(run.evaluations(unit).values for unit in run.units())
+    return all(map(math.isfinite, chain(run.final.values(), evaluated)))
 
 
 def _title(group: Group) -> str:

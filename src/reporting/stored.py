@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
@@ -38,8 +39,13 @@ def stored_text(runs: Iterable[Run]) -> str:
             configs.append(config)
         entries.append(_entry(run, configs.index(config)))
     shown = ",\n".join(json.dumps(config) for config in configs)
-    lines = ",\n".join(json.dumps(entry).replace("}, ", "},\n ") for entry in entries)
+    lines = ",\n".join(_on_lines(json.dumps(entry)) for entry in entries)
     return f'{{"format": "{FORMAT}", "version": {VERSION}, "configs": [\n{shown}\n], "runs": [\n{lines}\n]}}\n'
+
+
+def _on_lines(entry: str) -> str:
+    """An entry with a line for each of its parts; what looks like the end of one inside a text stays."""
+    return re.sub(r'("(?:[^"\\]|\\.)*")|\}, ', lambda found: found[1] or "},\n ", entry)
 
 
 def _entry(run: Run, number: int) -> dict[str, Any]:

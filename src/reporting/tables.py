@@ -29,7 +29,7 @@ class Table:
 
 
 def slim(table: Table, column: str = "variant") -> Table:
-    """The table without one of its leading columns where all of that column's cells are empty."""
+    """The table without one of its columns where all of that column's cells are empty."""
     place = table.head.index(column)
     if any(row[place] for row in table.rows):
         return table
@@ -37,7 +37,8 @@ def slim(table: Table, column: str = "variant") -> Table:
     def without(row: tuple[str, ...]) -> tuple[str, ...]:
         return row[:place] + row[place + 1 :]
 
-    return Table(table.title, without(table.head), [*map(without, table.rows)], table.keys - 1, table.notes)
+    keys = table.keys - (place < table.keys)
+    return Table(table.title, without(table.head), [*map(without, table.rows)], keys, table.notes)
 
 
 def markdown(tables: Iterable[Table], notes: Sequence[str] = (), width: int = WIDTH) -> str:

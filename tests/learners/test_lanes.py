@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 import torch as th
 from torch import Tensor
+from torch.func import vmap
 
 from components.episode_buffer import EpisodeBatch
+from learners.lane_graph import Recording
 from learners.lanes import Lanes
 from tests.learners.learner_tester import ALGORITHMS, make_batch, make_learner
 
@@ -71,10 +73,17 @@ def test_lanes_end_with_the_weights_of_single_runs(alg: str, updates: dict[str, 
 OFFLINE = [alg for alg, keys in ALGORITHMS.items() if keys.get("offline") and alg != "alberdice"]
 
 
-@pytest.mark.parametrize(("alg", "chunk"), [*((alg, None) for alg in OFFLINE), ("comadice", 4), ("spacql", 4)])
-def test_every_offline_learner_can_be_a_lane(alg: str, chunk: int | None) -> None:
-    """With the norms of gradients limited, targets moved and statistics logged, in three updates."""
-    keys = {"learner_log_interval": 1, "grad_norm_clip": 0.1, "loss_chunk": chunk, "use_rnn": False}
+CHUNKED = [("comadice", 4, 1), ("spacql", 4, 1)]
+
+
+@pytest.mark.parametrize(("alg", "chunk", "logged"), [*((alg, None, 1) for alg in OFFLINE), *CHUNKED,
+                                                      *((alg, None, 1000) for alg in OFFLINE)])  # fmt: skip
+def test_every_offline_learner_can_be_a_lane(alg: str, chunk: int | None, logged: int) -> None:
+    """With the norms of gradients limited, targets moved and statistics logged, in three updates.
+
+    logged: the interval of statistics. Updates without them are recorded, and repeated.
+    """
+    keys = {"learner_log_interval": logged, "grad_norm_clip": 0.1, "loss_chunk": chunk, "use_rnn": False}
     alone, together = ([make_learner(alg, seed=seed, **keys) for seed in SEEDS] for _ in range(2))
     for learner in (*alone, *together):
         learner.target_interval = 2
@@ -89,3 +98,20 @@ def test_every_offline_learner_can_be_a_lane(alg: str, chunk: int | None) -> Non
     for single, lane in zip(alone, together, strict=True):
         close(single.state_dict(), lane.state_dict())
         assert [(key, t) for key, _, t in single.logger.stats] == [(key, t) for key, _, t in lane.logger.stats]
+
+
+def test_an_index_behind_a_dimension_that_is_taken_whole_is_recorded() -> None:
+    weights, data, other = th.randn(2, 3), th.randn(2, 5, 3), th.randn(2, 5, 3)
+
+    def loss(weight: Tensor, rows: Tensor) -> Tensor:
+        return (rows[:, th.tensor([0, 2])] * weight[:2]).sum() + (rows.clamp_min(0) @ weight).sum()
+
+    def of(rows: Tensor) -> tuple[Tensor, Tensor]:
+        with th.enable_grad():
+            leaf = weights.detach().requires_grad_()
+            value = vmap(loss)(leaf, rows)
+            (gradient,) = th.autograd.grad(value.sum(), [leaf])
+        return value.detach(), gradient
+
+    found, wanted = Recording(lambda: of(data), [data], [weights])([other]), of(other)
+    assert all(th.equal(one, same) for one, same in zip(found, wanted, strict=True))

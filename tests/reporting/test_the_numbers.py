@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.coverage import coverage
 from reporting import across, numbers
 from reporting.assembled import SEEDS_ONLY, SOME
 from reporting.budget import simulate
@@ -53,7 +54,7 @@ def test_the_time_of_one_core_is_shown_where_it_is_known(tmp_path: Path, capsys:
 def test_few_evaluations_say_how_many_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_run(tmp_path / "1", 1, [1.0, 3.0])
     (row,) = rows(run_command(capsys, tmp_path)[1], "Other rules")
-    assert (row["last ten"], row["of"]) == ("2.0", "2")
+    assert (row["last ten"], row["of"]) == ("3.0", "1")  # not that before the first update
 
 
 def test_returns_where_no_score_is_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,6 +130,53 @@ def test_differences_are_paired_by_seed(tmp_path: Path, capsys: pytest.CaptureFi
 def scores_of(**methods: np.ndarray) -> across.Scores:
     tasks = [Task("mpe", str(number)) for number in range(next(iter(methods.values())).shape[1])]
     return across.Scores(tasks, methods, NORMALISED)
+
+
+def test_differences_have_student_s_interval_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed, more in {1: 3.0, 2: 2.0, 3: 1.0}.items():
+        make_run(tmp_path / f"bc{seed}", seed, [0.0, 5.0 * seed], name="bc")
+        make_run(tmp_path / f"spacql{seed}", seed, [0.0, 5.0 * seed + more])
+    (row,) = rows(run_command(capsys, tmp_path)[1], "Differences from bc")
+    assert row["t 95 %"] == "[-0.5, +4.5]"  # 2 +- 4.303 / sqrt(3)
+    quantiles = {1: 12.7062, 2: 4.3027, 9: 2.2622, 10: 2.2281, 29: 2.0452, 200: 1.9719}  # of a printed table
+    for freedom, quantile in quantiles.items():
+        assert numbers.student_quantile(freedom) == pytest.approx(quantile, abs=2e-4)
+
+
+def test_intervals_of_few_seeds_hold_the_mean_as_often_as_the_docs_say() -> None:
+    bootstrap, student = coverage(3, 2000)
+    assert 0.72 < bootstrap < 0.79 and 0.935 < student < 0.965
+
+
+def test_one_seed_is_marked_and_compared_with_no_paper(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("bc", "cfcql"):
+        make_run(tmp_path / name, 1, [0.0, 50.0], name=name, episodes=[100.0, 300.0] * 50)
+    _, out, _ = run_command(capsys, tmp_path, "--paper", "spacql")
+    assert rows(out, "Final scores")[0]["95 %"].endswith("] ‡") and rows(out, "Beside")[0]["overlap"] == "not known"
+    (row,) = rows(out, "Differences")
+    assert (
+        row["95 %"].endswith("] ‡") and "t 95 %" not in row and "says nothing of other seeds" in " ".join(out.split())
+    )
+
+
+def test_differences_without_the_same_episodes_are_of_seeds_and_marked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in (1, 2):
+        make_run(tmp_path / f"bc{seed}", seed, [0.0, 50.0], name="bc", episodes=[100.0, 300.0] * 25)
+        make_run(tmp_path / f"a{seed}", seed, [0.0, 50.0], name="cfcql", episodes=[100.0, 300.0] * 25)
+        make_run(tmp_path / f"b{seed}", seed, [0.0, 49.0 + seed], name="icql_qs", episodes=[100.0, 300.0] * 30)
+        other = {"name": "spacql", "evaluation_seed": 7}
+        make_run(tmp_path / f"c{seed}", seed, [0.0, 49.0 + seed], episodes=[100.0, 300.0] * 25, **other)
+    found = {row["algorithm"]: row["95 %"] for row in rows(run_command(capsys, tmp_path)[1], "Differences from bc")}
+    assert "†" not in found["cfcql"] and found["icql_qs"] == found["spacql"] == "[+0.0, +1.0] †"
+
+
+def test_a_baseline_that_a_task_lacks_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, data in (("bc", "a"), ("spacql", "a"), ("spacql", "b")):
+        make_run(tmp_path / f"{name}{data}", 1, name=name, dataset=data, checksum=data)
+    _, out, _ = run_command(capsys, tmp_path, "--baseline", "bc")
+    assert "Not compared, for bc has no run there: b" in " ".join(out.split())
 
 
 def test_statistics_over_tasks_are_rliable_s() -> None:

@@ -166,9 +166,26 @@ def test_conditions_choose_runs(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["--baseline", "sqacql"], "no method is called so"),
         (["--paper", "spaqcl"], "did you mean 'spacql'?"),
         (["--without", tmp_path / "9"], "there is no such run"),
+        (["--where", "seed=1,7"], "no run has the value 7 of seed"),
+        (["--where", "lr=0.1", "--where", "seed=3"], "the conditions before it hold"),
+        (["--ignore", "lrr"], "no run has this key; did you mean 'lr'?"),
     ):
         status, _, err = run_command(capsys, tmp_path, *words)
         assert status == 1 and said in err and err.count("\n") == 1, err
+
+
+def test_files_and_runs_of_files_can_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in (1, 2):
+        make_run(tmp_path / "runs" / f"{seed}", seed, [0.0, float(seed)])
+    make_run(tmp_path / "more" / "3", 3, [0.0, 3.0])
+    file = tmp_path / "runs.json"
+    run_command(capsys, tmp_path / "runs", "--to", "json", "-o", file)
+    source = read_places([str(file)]).runs[0].source
+    places = (file, tmp_path / "more")
+    assert {run.seed for run in read_places(map(str, places), [source]).runs} == {2, 3}
+    assert {run.seed for run in read_places(map(str, places), [str(file)]).runs} == {3}
+    status, _, err = run_command(capsys, *places, "--beside", file, "--without", source)
+    assert (status, err) == (0, "")
 
 
 def test_nothing_is_null_as_in_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

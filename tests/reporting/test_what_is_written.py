@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from reporting.page import with_seed
+from reporting.places import read_places
 from reporting.tables import Table, latex_text, markdown, split
 from tests.reporting.made import make_run, rows, run_command
 
@@ -39,6 +40,13 @@ def test_the_json_reports_the_same_as_the_runs(tmp_path: Path, capsys: pytest.Ca
     content = json.loads((tmp_path / "kept.json").read_text())
     assert (content["format"], content["version"]) == ("epymarl-offline results", 1)
     assert (tmp_path / "kept.json").stat().st_size < 20_000
+
+
+def test_what_looks_like_json_in_a_text_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "python src/main.py with \"env_args={'a': {'b': 1}, 'c': 2}\" \\\"}, "
+    make_run(tmp_path / "1", command_given=text)
+    assert run_command(capsys, tmp_path / "1", "--to", "json", "-o", tmp_path / "kept.json")[0] == 0
+    assert read_places([str(tmp_path / "kept.json")]).runs[0].command == text
 
 
 def test_csv_has_full_numbers_and_a_column_for_each_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,6 +138,8 @@ def test_commands_have_the_seed_that_was_drawn() -> None:
     assert with_seed("python src/main.py --config=bc", 7) == "python src/main.py --config=bc with seed=7"
     assert with_seed("python src/main.py --config=bc with lr=1", 7).endswith(" with lr=1 seed=7")
     assert with_seed("x with seed=7 lr=1", 7) == "x with seed=7 lr=1"
+    assert with_seed("x with 'seeds=[1, 2]' lr=1", 2) == "x with lr=1 seed=2"
+    assert with_seed("x with 'seeds=[1, 2]'", 2) == "x with seed=2"
 
 
 def test_pictures_are_of_what_the_runs_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
