@@ -151,6 +151,13 @@ def test_running_statistics_are_those_of_one_run() -> None:
         check_lanes(make_learner("qmix", standardise_rewards=True))
 
 
+def test_learners_with_updates_of_their_own_train_one_seed() -> None:
+    learner = make_learner("bc")
+    learner.__class__ = type("Own", (type(learner),), {"_update_targets": lambda self: None})
+    with pytest.raises(ConfigError, match="its updates are its own"):
+        check_lanes(learner)
+
+
 def test_stock_learners_train_one_seed() -> None:
     with pytest.raises(ConfigError, match="stock EPyMARL's learners"):
         check_lanes(object())

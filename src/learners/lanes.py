@@ -21,6 +21,7 @@ from learners.optimisation import LossSpec, due, learning_rate, step
 from utils.errors import ConfigError
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam
+DONE_HERE = ("update", "gradients", "_update_targets")  # methods of a learner in whose place `Lanes` has its own
 
 
 class Lanes:
@@ -173,7 +174,7 @@ def check_lanes(learner: object) -> None:
             "seeds: stock EPyMARL's learners cannot be trained together; leave out seeds, or use search.py"
         )
     name, reason = learner.args.learner, learner.APART
-    if any(getattr(type(learner), method) is not getattr(BaseLearner, method) for method in ("update", "gradients")):
+    if any(getattr(type(learner), method) is not getattr(BaseLearner, method) for method in DONE_HERE):
         reason = "its updates are its own"
     if any(isinstance(module, nn.RNNBase | nn.RNNCellBase) for module in learner.modules()):
         reason = "it has recurrent networks, which torch cannot map over lanes"
