@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from reporting.groups import defaults_of
 from reporting.runs import ReportError, Run, flat, text_of
 from utils.errors import nearest, shown
 
@@ -50,8 +51,8 @@ def check_ignored(keys: Iterable[str], runs: Iterable[Run]) -> None:
 
 
 def known_of(run: Run) -> dict[str, Any]:
-    """Everything that a condition may ask of a run."""
-    return flat(run.config) | {name: getattr(run, name) for name in OWN}
+    """Everything that a condition may ask of a run; a key that is newer than it as `grouped` counts it."""
+    return {**defaults_of(run.algorithm), **flat(run.config), **{name: getattr(run, name) for name in OWN}}
 
 
 def _is(value: Any, key: str, wanted: str) -> bool:

@@ -174,6 +174,15 @@ def test_conditions_choose_runs(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert status == 1 and said in err and err.count("\n") == 1, err
 
 
+def test_conditions_count_a_key_that_a_run_lacks_as_its_row_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path / "1", 1, [0.0, 7.0])
+    make_run(tmp_path / "2", 2, [0.0, 9.0], ensemble_size=10)  # the file's value
+    _, out, _ = run_command(capsys, tmp_path, "--where", "ensemble_size=10")
+    assert "7.0 / 9.0" in out
+
+
 def test_files_and_runs_of_files_can_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in (1, 2):
         make_run(tmp_path / "runs" / f"{seed}", seed, [0.0, float(seed)])
