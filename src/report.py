@@ -78,7 +78,7 @@ def make(arguments: argparse.Namespace) -> Report:
     readings = [found, *aside.values()]
     for text in arguments.without:
         if not any(text in reading.dropped for reading in readings):
-            raise ReportError(f"--without {text}: there is no such run")
+            raise ReportError(f"--without {text}: there is no such run at these places")
     wanted = chosen(found.runs, arguments.where)
     check_ignored(arguments.ignore, [*wanted, *chain.from_iterable(reading.runs for reading in aside.values())])
     groups, newer = grouped(wanted, arguments.ignore)

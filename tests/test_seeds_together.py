@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,21 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch as th
-from sacred.utils import SacredInterrupt
 
 import main
 from learners.lanes import check_lanes
 from loops import configured, lanes, rehearsal
-from loops.build import build
 from loops.checks import check_seeds
-from loops.lanes import Together
 from tests.command_line import CommandLine, status
 from tests.learners.learner_tester import make_learner
-from tests.loops.in_process import LOG, NO_RUN, settings_of
+from tests.loops.in_process import first_of, same, settings_of
 from utils.checkpoint import load_state
-from utils.errors import ConfigError, TrainingError, UserError
-from utils.logging import Logger
+from utils.errors import ConfigError
 
 SHORT = ("t_max=20", "test_interval=10", "save_model_interval=10", "log_interval=10", "learner_log_interval=5",
          "hidden_dim=8", "batch_size=32", "use_cuda=False")  # fmt: skip
@@ -65,31 +59,6 @@ def test_each_seed_is_an_ordinary_run(cli: CommandLine, tmp_path: Path) -> None:
     assert further.returncode == 0 and "other settings" not in further.stderr, further.stderr
     assert read(cli.runs()[-1], "config.json")["seed"] == 2
     assert points(cli.runs()[-1])["test_return_mean"] == [0, 10, 20, 30]
-
-
-def first_of(step: Path) -> dict[str, Any]:
-    """What a checkpoint holds, file by file."""
-    return {file.name: th.load(file, weights_only=True) for file in sorted(step.glob("*.th"))}
-
-
-def same(left: Any, right: Any, where: str = "") -> None:
-    """Alike in every part; tensors up to rounding, random streams exactly."""
-    if isinstance(left, dict):
-        assert left.keys() == right.keys(), where
-        for key in left:
-            same(left[key], right[key], f"{where}.{key}")
-    elif isinstance(left, list | tuple):
-        assert len(left) == len(right), where
-        for one, other in zip(left, right, strict=True):
-            same(one, other, where)
-    elif isinstance(left, th.Tensor):
-        exact = not left.is_floating_point()
-        assert left.untyped_storage().nbytes() == right.untyped_storage().nbytes(), where
-        assert th.equal(left, right) if exact else th.allclose(left, right, rtol=1e-5, atol=1e-5), where
-    elif isinstance(left, float):
-        assert left == pytest.approx(right, rel=1e-3, abs=1e-4), where
-    else:
-        assert left == right, where
 
 
 def test_a_signal_saves_every_seed(cli: CommandLine) -> None:
@@ -173,137 +142,3 @@ def test_whole_episodes_must_be_equally_long() -> None:
     lanes.check_lengths(args, SimpleNamespace(episode_offsets=np.array([0, 4, 8])))
     with pytest.raises(ConfigError, match="window=None the batches of different seeds differ in length"):
         lanes.check_lengths(args, SimpleNamespace(episode_offsets=np.array([0, 4, 9])))
-
-
-# -- in this process ---------------------------------------------------------------------------------------------------
-
-
-def train(folder: Path, dataset: Path, seeds: list[int], **updates: Any) -> tuple[Together, list[Path]]:
-    """Train `seeds` without Sacred; the folders of their checkpoints."""
-    folders: list[Path] = []
-
-    def begin(seed: int) -> None:
-        keys = {"t_max": 12, "save_model_interval": 4, "learner_log_interval": 2, "test_interval": 100, "hidden_dim": 8,
-                "batch_size": 16, "dataset": str(dataset), "seed": seed}  # fmt: skip
-        parts = build(settings_of("bc", "none", folder, **keys | updates), Logger(LOG), rows=together.rows)
-        folders.append(folder / "models" / parts.args.unique_token)
-        together.run(parts, Logger(LOG), NO_RUN)
-
-    together = Together(seeds, begin)
-    return together, folders
-
-
-@pytest.mark.parametrize("share", [0.0, 0.25])
-def test_a_seed_that_diverges_ends_alone(
-    tmp_path: Path, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch, share: float
-) -> None:
-    """Its error names its checkpoint; the others end as if it had never been there."""
-    monkeypatch.setattr(lanes.Lane, "_describe", lambda self, run: None)
-    after = lanes.Lane.after
-
-    def spoil(self: lanes.Lane, before: int, progress: Any) -> None:
-        after(self, before, progress)
-        if self.args.seed == 2 and self.t == 4:
-            with th.no_grad():
-                next(self.learner.agent.parameters()).fill_(th.nan)
-
-    def run(name: str, seeds: list[int]) -> list[dict[str, Any]]:
-        together, folders = train(tmp_path / name, tiny_dataset, seeds, validation_share=share)
-        if 2 in seeds:
-            with pytest.raises(TrainingError, match="^seed 2: the bc loss .* at update 5 .*; the last good"):
-                together.start()
-            assert [step.name for step in folders[1].glob("[0-9]*")] == ["4"]
-            del folders[1]
-        else:
-            together.start()
-        return [first_of(folder / "12") for folder in folders]
-
-    monkeypatch.setattr(lanes.Lane, "after", spoil)
-    same(run("with", [1, 2, 3]), run("without", [1, 3]))
-
-
-def test_a_fault_in_one_seed_s_evaluation_ends_it_alone(
-    tmp_path: Path, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lanes.Lane, "_describe", lambda self, run: None)
-    after = lanes.Lane.after
-
-    def fail(self: lanes.Lane, before: int, progress: Any) -> None:
-        if self.args.seed == 2 and self.t == 4:
-            raise RuntimeError("the simulator is unstable")
-        after(self, before, progress)
-
-    monkeypatch.setattr(lanes.Lane, "after", fail)
-    together, folders = train(tmp_path, tiny_dataset, [1, 2, 3])
-    with pytest.raises(RuntimeError, match="the simulator is unstable"):
-        together.start()
-    assert set(together.errors) == {2}
-    assert [sorted(step.name for step in folder.glob("[0-9]*")) for folder in folders] == [
-        ["12", "4", "8"], [], ["12", "4", "8"]
-    ]  # fmt: skip
-
-
-def test_a_signal_after_a_seed_has_failed_is_an_interruption_that_tells_what_was_saved(
-    tmp_path: Path, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lanes.Lane, "_describe", lambda self, run: None)
-    after = lanes.Lane.after
-
-    def fail_then_stop(self: lanes.Lane, before: int, progress: Any) -> None:
-        if self.args.seed == 2 and self.t == 4:
-            raise TrainingError("it diverged")
-        after(self, before, progress)
-        if self.args.seed == 3 and self.t == 8:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(lanes.Lane, "after", fail_then_stop)
-    together, _ = train(tmp_path, tiny_dataset, [1, 2, 3])
-    with pytest.raises(SacredInterrupt, match="seed 1: SIGTERM at .*; seed 2: it diverged; seed 3: SIGTERM at "):
-        together.start()
-
-
-def test_an_error_of_all_ends_all(tmp_path: Path, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fault of the program is raised as it is, once."""
-
-    def fail(self: Any, *anything: Any) -> None:
-        raise RuntimeError("a fault")
-
-    monkeypatch.setattr(lanes.Lane, "_describe", lambda self, run: None)
-    monkeypatch.setattr(lanes, "sample_together", fail)
-    together, _ = train(tmp_path, tiny_dataset, [1, 2])
-    with pytest.raises(RuntimeError, match="a fault"):
-        together.start()
-    assert set(together.errors) == {1, 2}
-
-
-def test_a_stack_that_cannot_be_made_ends_all(
-    tmp_path: Path, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No run reports a result of training that never was."""
-
-    def refuse(learners: Any) -> None:
-        raise ConfigError("no lanes")
-
-    monkeypatch.setattr(lanes.Lane, "_describe", lambda self, run: None)
-    monkeypatch.setattr(lanes.Lane, "report", lambda self, run: pytest.fail("it was not trained"))
-    monkeypatch.setattr(lanes, "Lanes", refuse)
-    together, _ = train(tmp_path, tiny_dataset, [1, 2])
-    with pytest.raises(ConfigError, match="^no lanes$"):
-        together.start()
-
-
-def test_a_run_that_cannot_begin_ends_all(tmp_path: Path, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The seeds before it are there already, and nothing was trained."""
-    monkeypatch.setattr(lanes.Lane, "_describe", lambda self, run: None)
-    together, folders = train(tmp_path, tiny_dataset, [1, 2])
-    begin = together._begin
-
-    def begins(seed: int) -> None:
-        if seed == 2:
-            raise UserError("no room")
-        begin(seed)
-
-    together._begin = begins
-    with pytest.raises(UserError, match="^no room$"):
-        together.start()
-    assert not folders[0].exists()

@@ -46,22 +46,26 @@ class Together:
         self._trains = False
 
     def start(self) -> None:
-        """Do all runs. Raises a fault of the program as it is; else one error for all seeds that did not end well.
+        """Do all runs. Raises one error for all seeds that did not end well.
 
-        That is an interruption where one of them was interrupted, so that what was saved is told and can be continued.
+        That is an interruption where one of them was interrupted, so that what was saved is told and can be continued;
+        else a fault of the program, with what became of the others, where there was one.
         """
         with suppress(Exception, KeyboardInterrupt):
             self.begin()
         errors = list(self.errors.values())
-        faults = [error for error in errors if not isinstance(error, UserError | KeyboardInterrupt | SacredInterrupt)]
-        if faults:
-            raise faults[0]
         if not errors:
             return
         if len({str(error) for error in errors}) == 1 and not self._trains:
             raise errors[0]
         text = "; ".join(f"seed {seed}: {error}" for seed, error in sorted(self.errors.items()))
-        raise TrainingError(text) if all(isinstance(error, UserError) for error in errors) else SacredInterrupt(text)
+        if any(isinstance(error, KeyboardInterrupt | SacredInterrupt) for error in errors):
+            raise SacredInterrupt(text)
+        for error in errors:
+            if not isinstance(error, UserError):
+                error.add_note(text)
+                raise error
+        raise TrainingError(text)
 
     def begin(self) -> None:
         """Start the next seed's run, and through it those after it; what it raises is kept in `errors`."""

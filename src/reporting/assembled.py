@@ -34,9 +34,11 @@ LONGEST_VARIANT = 34  # characters of a variant in a table; a longer one gets a 
 EPISODES = "Intervals of 95 %: bootstrap of seeds and of the last evaluation's episodes."
 SEEDS_ONLY = "Intervals of 95 %: bootstrap of seeds alone; the runs kept no returns of single episodes."
 SOME = "Intervals of 95 %: bootstrap of seeds, and of the last evaluation's episodes in rows without †."
-BOTH = (
-    "95 %: bootstrap, as above; of three seeds it holds the true difference in about 75 cases of 100. t 95 %: "
-    "Student's t of the differences by seed."
+OF_BOTH = "95 %: bootstrap of seeds, and of the last evaluation's episodes where both played the same, else †."
+OF_SEEDS = "95 %: bootstrap of seeds alone."
+BY_T = (
+    "t 95 %: Student's interval of the differences by seed. A bootstrap of three seeds alone holds the truth in about 75 "
+    "cases of 100."
 )
 FEW = "‡: of the episodes of one seed; it says nothing of other seeds."
 
@@ -207,20 +209,21 @@ def _differences(report: Report, base: str) -> list[Table]:
         report.notes.append(f"Not compared, for {base} has no run there: {', '.join(dict.fromkeys(lacking))}")
     if not compared:
         return []
-    mixed = len({found.episodes for _, found in compared if found is not None and len(found.seeds) > 1}) == 2
-    rows = [(*_where(report, group), *_difference(found, mixed)) for group, found in compared]
+    several = [found for _, found in compared if found is not None and len(found.seeds) > 1]
+    with_episodes = any(found.episodes for found in several)
+    rows = [(*_where(report, group), *_difference(found, with_episodes)) for group, found in compared]
     head = ("data", "algorithm", "variant", "seeds", "difference", "95 %", "t 95 %", "by seed")
-    notes = [f"Final score less that of {base} with the same seed. --baseline chooses another.", BOTH]
-    notes += ["†: of seeds alone."] if mixed else []
+    notes = [f"Final score less that of {base} with the same seed. --baseline chooses another."]
+    notes += [OF_BOTH if with_episodes else OF_SEEDS, BY_T] if several else []
     return [slim(slim(Table(f"Differences from {base}", head, rows, keys=3, notes=notes)), "t 95 %")]
 
 
-def _difference(found: Difference | None, mixed: bool) -> tuple[str, str, str, str, str]:
-    """mixed: some rows drew episodes, some did not; the latter are marked."""
+def _difference(found: Difference | None, with_episodes: bool) -> tuple[str, str, str, str, str]:
+    """with_episodes: some rows drew episodes, so those that did not are marked."""
     if found is None:
         return "none in common", "", "", "", ""
     by_seed = " / ".join(signed(value) for value in found.values)
-    limits = found.limits() + (" †" if mixed and not found.episodes and len(found.seeds) > 1 else "")
+    limits = found.limits() + (" †" if with_episodes and not found.episodes and len(found.seeds) > 1 else "")
     return ", ".join(map(str, found.seeds)), signed(found.mean), limits, found.by_t(), by_seed
 
 

@@ -31,7 +31,10 @@ def beside_place(place: str, groups: list[Group], units: dict[Task, str], others
         )
     head = ("data", "method", "theirs", "ours", "95 %", "beside", "their 95 %", "difference", "its 95 %",
             "its t 95 %")  # fmt: skip
-    note = f"Beside: runs of {place}. Difference: our final scores less theirs with the same seeds."
+    note = (
+        f"Beside: runs of {place}. Difference: our final scores less theirs with the same seeds; its 95 % by a "
+        "bootstrap, its t 95 % by Student's t."
+    )
     return slim(slim(Table(f"Beside {place} (final scores)", head, rows, keys=3, notes=[note]), "theirs"), "its t 95 %")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,7 @@ class Reading:
 
     runs: list[Run] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
-    dropped: set[str] = field(default_factory=set)  # what of `without` named runs or files
+    dropped: set[str] = field(default_factory=set)  # what of `without` left something out
 
 
 def read_places(places: Iterable[str], without: Iterable[str] = ()) -> Reading:
@@ -33,30 +33,48 @@ def read_places(places: Iterable[str], without: Iterable[str] = ()) -> Reading:
     """
     found = Reading()
     places, paths = list(places), {text: user_path(text, "--without", folder=True) for text in without}
-    excluded = {path.resolve() for path in paths.values()}
+    excluded = {path.resolve(): text for text, path in paths.items()}
     for text in places:
         path = user_path(text, "the place of runs", folder=True)
         if path.is_file():
-            found.runs += [] if path.resolve() in excluded else read_stored(path)
+            if not _leaves_out(path, excluded, found):
+                found.runs += read_stored(path)
         elif path.is_dir():
             _search(path, excluded, found)
         else:
             raise ReportError(f"{text}: there is no such file or directory; give one that holds runs")
-    sources = {run.source for run in found.runs}
-    found.dropped = {text for text, path in paths.items() if text in sources or path.exists()}
-    found.runs = [run for run in found.runs if run.source not in found.dropped]
     found.runs = _once(found)
+    _drop_sources(found, paths)
     if not found.runs:
         seen = f"; found there: {', '.join(found.left_out[:5])}" if found.left_out else ""
         raise ReportError(f"{', '.join(places)}: no completed training run with scores is there{seen}")
     return found
 
 
-def _search(top: Path, excluded: set[Path], found: Reading) -> None:
+def _leaves_out(path: Path, excluded: Mapping[Path, str], found: Reading) -> bool:
+    """Whether a file or directory is one of those to leave out, which is noted."""
+    text = excluded.get(path.resolve())
+    if text is not None:
+        found.dropped.add(text)
+    return text is not None
+
+
+def _drop_sources(found: Reading, texts: Iterable[str]) -> None:
+    """Leave out stored runs by where they were read from. Raises ReportError where a text names several."""
+    for text in texts:
+        named = [run for run in found.runs if run.source == text]
+        if len(named) > 1:
+            raise ReportError(f"--without {text}: {len(named)} runs say that they were read from there; use --where")
+        if named:
+            found.dropped.add(text)
+            found.runs.remove(named[0])
+
+
+def _search(top: Path, excluded: Mapping[Path, str], found: Reading) -> None:
     for folder, folders, files in os.walk(top, onerror=_refuse):
         folders[:] = sorted(name for name in folders if name != "_sources")
         path = Path(folder)
-        if path.resolve() in excluded:
+        if _leaves_out(path, excluded, found):
             folders.clear()
             continue
         if "run.json" in files and not _OF_SACRED.isdisjoint(files) or "metrics.json" in files:
@@ -68,7 +86,7 @@ def _search(top: Path, excluded: set[Path], found: Reading) -> None:
             continue
         for name in sorted(files):
             file = path / name
-            if name.endswith(".json") and file.resolve() not in excluded and _is_ours(file):
+            if name.endswith(".json") and not _leaves_out(file, excluded, found) and _is_ours(file):
                 found.runs += read_stored(file)
 
 

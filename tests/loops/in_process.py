@@ -7,6 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+import torch as th
+
 from loops.build import Parts, build
 from loops.describe import describe
 from loops.resolve import run_settings
@@ -44,3 +47,28 @@ def save(parts: Parts, folder: Path, step: int) -> Path:
     save_checkpoint(folder, step, parts.learner, {})
     write_description(folder, describe(parts, NO_RUN))
     return folder
+
+
+def first_of(step: Path) -> dict[str, Any]:
+    """What a checkpoint holds, file by file."""
+    return {file.name: th.load(file, weights_only=True) for file in sorted(step.glob("*.th"))}
+
+
+def same(left: Any, right: Any, where: str = "") -> None:
+    """Alike in every part; tensors up to rounding, random streams exactly."""
+    if isinstance(left, dict):
+        assert left.keys() == right.keys(), where
+        for key in left:
+            same(left[key], right[key], f"{where}.{key}")
+    elif isinstance(left, list | tuple):
+        assert len(left) == len(right), where
+        for one, other in zip(left, right, strict=True):
+            same(one, other, where)
+    elif isinstance(left, th.Tensor):
+        exact = not left.is_floating_point()
+        assert left.untyped_storage().nbytes() == right.untyped_storage().nbytes(), where
+        assert th.equal(left, right) if exact else th.allclose(left, right, rtol=1e-5, atol=1e-5), where
+    elif isinstance(left, float):
+        assert left == pytest.approx(right, rel=1e-3, abs=1e-4), where
+    else:
+        assert left == right, where

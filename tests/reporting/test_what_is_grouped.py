@@ -195,6 +195,13 @@ def test_files_and_runs_of_files_can_be_left_out(tmp_path: Path, capsys: pytest.
     assert {run.seed for run in read_places(map(str, places), [str(file)]).runs} == {3}
     status, _, err = run_command(capsys, *places, "--beside", file, "--without", source)
     assert (status, err) == (0, "")
+    status, _, err = run_command(capsys, file, "--without", tmp_path / "more")  # there, but not read
+    assert status == 1 and "there is no such run at these places" in err
+    stored = json.loads(file.read_text())
+    stored["runs"][1]["source"] = source
+    file.write_text(json.dumps(stored))
+    status, _, err = run_command(capsys, file, "--without", source)
+    assert status == 1 and "2 runs say that they were read from there" in err
 
 
 def test_nothing_is_null_as_in_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

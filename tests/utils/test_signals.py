@@ -217,7 +217,7 @@ def test_a_run_is_recorded_as_it_ended_whenever_a_signal_comes(
         recorded = [status(run) for run in cli.runs()]
         if result.returncode == 0:
             assert recorded == ["COMPLETED"], seed
-        else:  # a signal may come after the end of a run, and in its first moments before Python can be told of it
+        else:  # a signal may come before a run, after its end, and when Python has taken down its handlers
             assert recorded in ([], ["INTERRUPTED"], ["COMPLETED"]) and result.returncode in (
                 130,
                 *(-n for n in NUMBERS),
