@@ -37,8 +37,8 @@ SOME = "Intervals of 95 %: bootstrap of seeds, and of the last evaluation's epis
 OF_BOTH = "95 %: bootstrap of seeds, and of the last evaluation's episodes where both played the same, else †."
 OF_SEEDS = "95 %: bootstrap of seeds alone."
 BY_T = (
-    "t 95 %: Student's interval of the differences by seed. A bootstrap of three seeds alone holds the truth in about 75 "
-    "cases of 100."
+    "t 95 %: Student's interval of the differences by seed. A bootstrap of three seeds alone holds the truth in about "
+    "75 cases of 100."
 )
 FEW = "‡: of the episodes of one seed; it says nothing of other seeds."
 
