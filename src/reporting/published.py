@@ -36,10 +36,8 @@ def beside_paper(name: str, groups: list[Group], units: dict[Task, str]) -> Tabl
             continue
         mean, deviation = row["scores"][group.algorithm]
         ours = by_rule(group, "final", paper["unit"])
-        limits, theirs = (
-            student_interval(ours.mean, ours.std, ours.n),
-            student_interval(mean, deviation, paper["seeds"]),
-        )
+        limits = student_interval(ours.mean, ours.std, ours.n)
+        theirs = student_interval(mean, deviation, paper["seeds"])
         overlap = "not known"
         if limits is not None and theirs is not None:
             overlap = "yes" if limits[0] <= theirs[1] and theirs[0] <= limits[1] else "no"
