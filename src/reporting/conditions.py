@@ -19,15 +19,16 @@ def chosen(runs: list[Run], conditions: Iterable[str]) -> list[Run]:
     Raises ReportError for a condition without a sign, a key or a value that no run has, and conditions that leave
     nothing.
     """
+    facts = {run: known_of(run) for run in runs}
+    known = {name for own in facts.values() for name in own}
     kept = runs
     for condition in conditions:
         key, sign, wanted = condition.partition("=")
         if not sign:
             raise ReportError(f"--where {shown(condition)}: this must be key=value")
-        known = {name for run in runs for name in known_of(run)}
         if key not in known:
             raise ReportError(f"--where {shown(condition)}: no run has the key '{shown(key)}'; {nearest(key, known)}")
-        values = {run: known_of(run).get(key) for run in runs}
+        values = {run: own.get(key) for run, own in facts.items()}
         whole = any(_is(value, key, wanted) for value in values.values())
         alternatives = [wanted] if whole else wanted.split(",")
         for text in alternatives:

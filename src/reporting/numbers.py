@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 
 from reporting.groups import Group, Task
-from reporting.runs import LAST, ReportError, Run, flat, text_of
+from reporting.runs import LAST, ReportError, Run
 
 REPETITIONS = 2000  # of a bootstrap
 SEED = 20260101  # of every bootstrap: a report says the same whenever it is made
@@ -181,7 +181,7 @@ def paired(group: Group, base: Group, unit: str) -> Difference | None:
     drawn = seeds_drawn(len(seeds))
     own = [(mine[seed].episode_scores(unit), theirs[seed].episode_scores(unit)) for seed in seeds]
     gaps = [np.subtract(a, b) for a, b in own if a is not None and b is not None and len(a) == len(b) > 1]
-    starts = {text_of(flat(run.config).get("evaluation_seed")) for run in (*group.runs, *base.runs)}
+    starts = {run.config.get("evaluation_seed") for run in (*group.runs, *base.runs)}
     if len(gaps) == len(seeds) and len({len(gap) for gap in gaps}) == len(starts) == 1:
         means = episodes_drawn(len(gaps[0])) @ np.array(gaps).T  # (B, n)
         return Difference(seeds, _floats(values), bounds(np.take_along_axis(means, drawn, axis=1).mean(1)), True)

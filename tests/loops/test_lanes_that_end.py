@@ -19,6 +19,12 @@ from utils.errors import ConfigError, TrainingError, UserError
 from utils.logging import Logger
 
 
+@pytest.fixture(autouse=True)
+def not_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no Sacred run whose record could be described."""
+    monkeypatch.setattr(lanes.Lane, "_describe", lambda self, run: None)
+
+
 def train(folder: Path, dataset: Path, seeds: list[int], **updates: Any) -> tuple[Together, list[Path]]:
     """Train `seeds` without Sacred; the folders of their checkpoints."""
     folders: list[Path] = []
@@ -39,7 +45,6 @@ def test_a_seed_that_diverges_ends_alone(
     tmp_path: Path, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
     """Its error names its checkpoint; the others end as if it had never been there."""
-    monkeypatch.setattr(lanes.Lane, "_describe", lambda self, run: None)
     after = lanes.Lane.after
 
     def spoil(self: lanes.Lane, before: int, progress: Any) -> None:
@@ -66,7 +71,6 @@ def test_a_seed_that_diverges_ends_alone(
 def test_a_fault_in_one_seed_s_evaluation_ends_it_alone(
     tmp_path: Path, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes.Lane, "_describe", lambda self, run: None)
     after = lanes.Lane.after
 
     def fail(self: lanes.Lane, before: int, progress: Any) -> None:
@@ -88,7 +92,6 @@ def test_a_fault_in_one_seed_s_evaluation_ends_it_alone(
 def test_a_signal_after_a_seed_has_failed_is_an_interruption_that_tells_what_was_saved(
     tmp_path: Path, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr(lanes.Lane, "_describe", lambda self, run: None)
     after = lanes.Lane.after
 
     def fail_then_stop(self: lanes.Lane, before: int, progress: Any) -> None:
@@ -110,7 +113,6 @@ def test_an_error_of_all_ends_all(tmp_path: Path, tiny_dataset: Path, monkeypatc
     def fail(self: Any, *anything: Any) -> None:
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr(lanes.Lane, "_describe", lambda self, run: None)
     monkeypatch.setattr(lanes, "sample_together", fail)
     together, _ = train(tmp_path, tiny_dataset, [1, 2])
     with pytest.raises(RuntimeError, match="a fault"):
@@ -126,7 +128,6 @@ def test_a_stack_that_cannot_be_made_ends_all(
     def refuse(learners: Any) -> None:
         raise ConfigError("no lanes")
 
-    monkeypatch.setattr(lanes.Lane, "_describe", lambda self, run: None)
     monkeypatch.setattr(lanes.Lane, "report", lambda self, run: pytest.fail("it was not trained"))
     monkeypatch.setattr(lanes, "Lanes", refuse)
     together, _ = train(tmp_path, tiny_dataset, [1, 2])
@@ -134,9 +135,8 @@ def test_a_stack_that_cannot_be_made_ends_all(
         together.start()
 
 
-def test_a_run_that_cannot_begin_ends_all(tmp_path: Path, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_cannot_begin_ends_all(tmp_path: Path, tiny_dataset: Path) -> None:
     """The seeds before it are there already, and nothing was trained."""
-    monkeypatch.setattr(lanes.Lane, "_describe", lambda self, run: None)
     together, folders = train(tmp_path, tiny_dataset, [1, 2])
     begin = together._begin
 
