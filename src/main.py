@@ -43,7 +43,7 @@ from utils.flags import TAKEN_OVER, checked_flags, config_file, flag_observers
 from utils.keys import inherited
 from utils.logging import get_logger, quiet_threads
 from utils.memory import memory_errors
-from utils.observers import check_records, mark_all_interrupted, observers
+from utils.observers import check_records, mark_all_ended, observers
 from utils.overrides import chosen, number_or_word
 from utils.paths import folder_name, place_of, results_folder
 from utils.recorded_sources import imported_sources
@@ -59,7 +59,7 @@ PRINTED = ("print_dependencies", "print_named_configs")  # Sacred's verbs that p
 ex: Any = RecordedExperiment("epymarl-offline", save_git_info=commit() is not None)
 ex.logger = get_logger()
 ex.captured_out_filter = lambda text: redacted(apply_backspaces_and_linefeeds(text))
-signals.when_ending.insert(0, lambda: mark_all_interrupted(ex.begun))
+signals.when_ending.insert(0, lambda: mark_all_ended(ex.begun))
 
 
 @ex.main  # type: ignore[untyped-decorator]

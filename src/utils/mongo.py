@@ -113,6 +113,11 @@ def without_series(info: dict[str, Any], metrics: set[str]) -> dict[str, Any]:
     return {key: value for key, value in info.items() if key not in metrics and key.removesuffix("_T") not in metrics}
 
 
+def snapshot(entry: dict[str, Any]) -> dict[str, Any]:
+    """A run's entry or `info` as it is now: the run may add to its mappings and lists while a thread writes it."""
+    return {key: value.copy() if isinstance(value, dict | list) else value for key, value in list(entry.items())}
+
+
 def store_source(files: Any, name: str, path: Path) -> Any:
     """Upload a source file unless the database has it; returns its id. files: a GridFS."""
     digest = get_digest(str(path))
@@ -180,7 +185,7 @@ class RunDatabaseObserver(MongoObserver):
         self._later(lambda: MongoObserver.log_metrics(self, metrics_by_name, {"metrics": self._series}))
 
     def heartbeat_event(self, info: dict[str, Any], captured_out: str, beat_time: Any, result: Any) -> None:
-        now = {key: list(value) if isinstance(value, list) else value for key, value in list(info.items())}
+        now = snapshot(info)
         self._later(lambda: self._beat(now, captured_out, beat_time, result))
 
     def _beat(self, info: dict[str, Any], captured_out: str, beat_time: Any, result: Any) -> None:

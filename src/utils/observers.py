@@ -20,7 +20,7 @@ from sacred.serializer import flatten
 
 from utils.errors import ConfigError, OutputError, cause
 from utils.files import check_writable, output_error, writing_file
-from utils.mongo import mongo_observer
+from utils.mongo import mongo_observer, snapshot
 from utils.redact import redacted
 
 LOG = logging.getLogger(__name__)
@@ -88,8 +88,8 @@ class RunDirectoryObserver(FileStorageObserver):
 
     def save_json(self, obj: Any, filename: str) -> None:
         """Replace a file by what it shall hold now, in one instant."""
-        with self._missing(filename):
-            self._write(self._place(filename), json.dumps(flatten(obj), sort_keys=True, indent=2).encode())
+        with self._missing(filename), self._lock:  # or an older state could be written after a newer one
+            self._write(self._place(filename), json.dumps(flatten(snapshot(obj)), sort_keys=True, indent=2).encode())
 
     def save_cout(self) -> None:
         """Append what was printed since the last time, all of it or nothing."""
@@ -125,13 +125,13 @@ class RunDirectoryObserver(FileStorageObserver):
         if metrics_by_name or "metrics.json" in self.unwritten:
             self.save_json(self._metrics, "metrics.json")
 
-    def interrupt(self) -> None:
-        """Write the run's status, INTERRUPTED where it has not ended yet; for a process that ends at once."""
+    def end_at_once(self, status: str) -> None:
+        """Write the run's entry, with this status where it says RUNNING; for a process that ends at once."""
         self._lock.acquire(timeout=1)  # never released: no heartbeat may write after this
         if self.run_entry is not None:
             if self.run_entry["status"] == "RUNNING":
                 now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)  # as Sacred does
-                self.run_entry |= {"status": "INTERRUPTED", "stop_time": now.isoformat()}
+                self.run_entry |= {"status": status, "stop_time": now.isoformat()}
             self.save_json(self.run_entry, "run.json")
 
     def _place(self, filename: str) -> Path:
@@ -168,17 +168,18 @@ def check_records(found: Iterable[Any], kept: str) -> None:
             raise OutputError(f"the record of this run is incomplete, {kept}: {missing}")
 
 
-def mark_interrupted(run: Any) -> None:
-    """Have all observers of a run write that it was interrupted; for a process that ends at once.
+def mark_ended(run: Any) -> None:
+    """Have all observers of a run write how it ended, interrupted if it has not; for a process that ends at once.
 
-    run: Sacred's, None where there is none yet.
+    run: Sacred's, None where there is none yet. Its status changes before its observers are told, so that one which
+    has ended may still have a record that says RUNNING.
     """
-    if run is None or run.status not in ("RUNNING", "INTERRUPTED"):
+    if run is None or run.status in (None, "QUEUED"):
         return
     others = []
     for observer in run.observers:
         if isinstance(observer, RunDirectoryObserver):
-            observer.interrupt()
+            observer.end_at_once("INTERRUPTED" if run.status == "RUNNING" else run.status)
         else:
             others.append(observer)
     # What the signal has interrupted may hold a lock of theirs, and a server may not answer: they get two seconds.
@@ -186,7 +187,8 @@ def mark_interrupted(run: Any) -> None:
     arguments = {"interrupt_time": now, "status": "INTERRUPTED"}
 
     def mark(observer: Any) -> None:
-        observer.interrupted_event(**arguments)
+        if run.status in ("RUNNING", "INTERRUPTED"):
+            observer.interrupted_event(**arguments)
         observer.join()  # a database is told in a thread of its own
 
     threads = [threading.Thread(target=mark, args=(each,), daemon=True) for each in others]
@@ -199,10 +201,10 @@ def mark_interrupted(run: Any) -> None:
         Path(name).unlink(missing_ok=True)  # the output captured so far, in a temporary file
 
 
-def mark_all_interrupted(runs: Iterable[Any]) -> None:
-    """`mark_interrupted` for every run of the process."""
+def mark_all_ended(runs: Iterable[Any]) -> None:
+    """`mark_ended` for every run of the process."""
     for run in runs:
-        mark_interrupted(run)
+        mark_ended(run)
 
 
 def observers(results: Path, name: str, environment: str, mongo: str | None) -> list[Any]:

@@ -22,7 +22,7 @@ from tests.fork_server import run_script
 from tests.utils.small_disk import fill, small_disk
 from utils.errors import ConfigError, OutputError
 from utils.logging import ConsoleHandler, Logger, quiet_threads
-from utils.observers import RunDirectoryObserver, check_records, mark_interrupted, observers
+from utils.observers import RunDirectoryObserver, check_records, mark_ended, observers
 
 
 @pytest.fixture(autouse=True)
@@ -142,13 +142,13 @@ def test_a_record_is_marked_at_once_even_in_the_middle_of_a_write(tmp_path: Path
     def work(run: Any) -> None:
         (observer,) = run.observers
         with observer._lock:
-            mark_interrupted(run)
+            mark_ended(run)
         assert files(observer)["run.json"]["status"] == "INTERRUPTED"
         observer._lock.release()  # which the process would not come to
 
     recorded(tmp_path, work)
-    mark_interrupted(None)
-    mark_interrupted(run)
+    mark_ended(None)
+    mark_ended(run)
 
 
 def test_tensorboard_files_that_cannot_be_written_are_one_warning(
