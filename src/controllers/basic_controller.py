@@ -12,7 +12,7 @@ from torch import Tensor
 from components.action_selectors import REGISTRY as action_REGISTRY
 from components.action_selectors import ActionSelector
 from components.episode_buffer import EpisodeBatch
-from controllers.one_pass import one_pass, to_policy
+from controllers.one_pass import ask, one_pass, to_policy
 from modules.agents import REGISTRY as agent_REGISTRY
 from modules.layers.sizes import field_size
 from utils.errors import ConfigError
@@ -49,9 +49,9 @@ class BasicMAC:
     def forward(self, ep_batch: EpisodeBatch, t: int, test_mode: bool = False) -> Tensor:
         """Agent outputs at step `t`, (B, N, P), for `modules.policies`; for `pi_logits` they are probabilities."""
         inputs = self._build_inputs(ep_batch, t)  # (B*N, I)
-        outputs, self.hidden_states = self.agent(inputs, self.hidden_states)  # (B*N, P)
-        outputs = outputs.view(ep_batch.batch_size, self.n_agents, -1)
-        return to_policy(self, outputs, ep_batch["avail_actions"][:, t])
+        available = ep_batch["avail_actions"][:, t]  # (B, N, A)
+        outputs, self.hidden_states = ask(self.agent, inputs, self.hidden_states, available)  # (B*N, P)
+        return to_policy(self, outputs.view(ep_batch.batch_size, self.n_agents, -1), available)
 
     def forward_all(self, ep_batch: EpisodeBatch) -> Tensor:
         """Agent outputs at all steps, (B, T, N, A): one pass for feed-forward agents, an unroll for recurrent ones.

@@ -1,4 +1,4 @@
-"""Evaluation of feed-forward agents at all steps at once, for our controllers and those of stock EPyMARL."""
+"""Calls of agents, at one step or all at once, for our controllers, exported files and stock EPyMARL's controllers."""
 
 from typing import Any
 
@@ -12,9 +12,21 @@ from modules.layers.masks import FORBIDDEN
 def one_pass(mac: Any, ep_batch: EpisodeBatch) -> Tensor:
     """Outputs of a controller with feed-forward agents at all steps, (B, T, N, A), in one pass."""
     inputs = th.stack([mac._build_inputs(ep_batch, t) for t in range(ep_batch.max_seq_length)])  # (T, B*N, I)
-    outputs, _ = mac.agent(inputs.flatten(0, 1), mac.agent.init_hidden())  # (T*B*N, P)
+    available = ep_batch["avail_actions"]  # (B, T, N, A)
+    outputs, _ = ask(mac.agent, inputs.flatten(0, 1), mac.agent.init_hidden(), available.transpose(0, 1))  # (T*B*N, P)
     by_step = outputs.view(ep_batch.max_seq_length, ep_batch.batch_size, mac.n_agents, -1)
-    return to_policy(mac, by_step.transpose(0, 1), ep_batch["avail_actions"])  # (B, T, N, A)
+    return to_policy(mac, by_step.transpose(0, 1), available)  # (B, T, N, A)
+
+
+def ask(agent: Any, inputs: Tensor, hidden: Any, available: Tensor) -> tuple[Tensor, Any]:
+    """What agents put out, (R, P), and their hidden state.
+
+    inputs: (R, I). available: (..., A), R rows in the order of the inputs. Agents whose `takes_available` is set have
+    it as a third argument, for what they put out of one action depends on which others there are.
+    """
+    given = (available.reshape(-1, available.shape[-1]),) if getattr(agent, "takes_available", False) else ()
+    found: tuple[Tensor, Any] = agent(inputs, hidden, *given)
+    return found
 
 
 def to_policy(mac: Any, outputs: Tensor, avail_actions: Tensor) -> Tensor:

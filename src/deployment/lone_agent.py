@@ -9,7 +9,7 @@ from typing import Any
 import torch as th
 from torch import Tensor, nn
 
-from controllers.one_pass import to_policy
+from controllers.one_pass import ask, to_policy
 from deployment.loaded import LoadedPolicy
 from modules.policies import REGISTRY as policy_REGISTRY
 from modules.policies.base_policy import Policy
@@ -59,7 +59,7 @@ class LoneAgent(nn.Module):
         if self.identity is not None:
             inputs.append(self.identity.expand(obs.shape[0], -1))
         hidden = state.pop(0) if self.recurrent else self.start
-        outputs, hidden = self.agent(th.cat(inputs, dim=-1), hidden)  # (B, P), (B, H)
+        outputs, hidden = ask(self.agent, th.cat(inputs, dim=-1), hidden, avail_actions)  # (B, P), (B, H)
         outputs = to_policy(self, outputs, avail_actions)
         chosen = self.policy.mode(outputs, avail_actions)  # (B, A), one-hot where discrete
         results = [chosen if self.continuous else chosen.argmax(-1), outputs]

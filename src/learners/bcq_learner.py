@@ -96,7 +96,10 @@ class BCQLearner(MixedValuesLearner):
         return self.mean(rows.mean(0), batch), {}
 
     def surprise(self, batch: EpisodeBatch) -> Tensor:
-        """-log mu_i(a_i | o_i) over all actions, so that mu of unavailable ones falls too: (N, R)."""
+        """-log mu_i(a_i | o_i), mu over all actions: (N, R).
+
+        Those that use mu compare it among the available actions only (`often`).
+        """
         log_mu = self.over_time(self.agent, "behaviour", batch, NOW).log_softmax(-1)  # (N, R, A)
         return -(log_mu * rows_of(batch, "actions_onehot", NOW).transpose(0, 1)).sum(-1)
 

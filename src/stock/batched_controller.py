@@ -1,5 +1,7 @@
 """Stock's controllers with `forward_all`, which runs feed-forward agents on all steps of a batch in one pass.
 
+Agents that ask for the available actions (`takes_available`) get them, which stock's own `forward` does not do.
+
 They are registered in plugged checkouts only: in this repository every controller has `forward_all`.
 """
 
@@ -11,7 +13,7 @@ from torch import Tensor
 from components.episode_buffer import EpisodeBatch
 from controllers.basic_controller import BasicMAC
 from controllers.non_shared_controller import NonSharedMAC
-from controllers.one_pass import one_pass
+from controllers.one_pass import ask, one_pass, to_policy
 
 
 def forward_all(mac: Any, ep_batch: EpisodeBatch) -> Tensor:
@@ -31,6 +33,14 @@ class BatchedMAC(BasicMAC):
 
 class BatchedNonSharedMAC(NonSharedMAC):
     """`non_shared_mac` with `forward_all`."""
+
+    def forward(self, ep_batch: EpisodeBatch, t: int, test_mode: bool = False) -> Tensor:
+        if not getattr(self.agent, "takes_available", False):
+            return super().forward(ep_batch, t, test_mode=test_mode)
+        available = ep_batch["avail_actions"][:, t]  # (B, N, A)
+        inputs = self._build_inputs(ep_batch, t)  # (B*N, I)
+        outputs, self.hidden_states = ask(self.agent, inputs, self.hidden_states, available)  # (B*N, P)
+        return to_policy(self, outputs.view(ep_batch.batch_size, self.n_agents, -1), available)
 
     def forward_all(self, ep_batch: EpisodeBatch) -> Tensor:
         return forward_all(self, ep_batch)

@@ -36,16 +36,18 @@ class StackedMLP(nn.Module):
 class BCQNSAgent(nn.Module):
     """Networks of every agent's own; `agent_output_type` says which actions they are for.
 
-    Discrete (`pi_logits`): outputs are the values of actions that the behaviour takes often enough, and NOT_ALLOWED of
-    others. Continuous (`mean`): of `acting_candidates` actions that the decoder makes of fixed latents, changed a
-    little, the one that the first critic values most; before tanh. Actions are in half ranges, x in [-1, 1].
+    Discrete (`pi_logits`): outputs are the values of actions that the behaviour takes often enough among the available
+    ones, and NOT_ALLOWED of others. Continuous (`mean`): of `acting_candidates` actions that the decoder makes of fixed
+    latents, changed a little, the one that the first critic values most; before tanh. Actions are in half ranges, x in
+    [-1, 1].
 
-    forward: inputs (B*N, input_shape), the agent index fastest -> outputs (B*N, A). Raises ConfigError for
-    another learner, which would not know its networks.
+    forward: inputs (B*N, input_shape), the agent index fastest, and availability (B*N, A), which only discrete actions
+    need, None for all -> outputs (B*N, A). Raises ConfigError for another learner, which would not know its networks.
     """
 
     is_recurrent = False
     unshared = True
+    takes_available = True  # controllers hand over which actions are available (`controllers/one_pass.py`)
     whole = False  # take all observations at once, whatever their number
     own: Tensor
     latents: Tensor
@@ -86,10 +88,17 @@ class BCQNSAgent(nn.Module):
         own.n_agents, own.whole = 1, True  # an exported file takes any number of rows
         return own
 
-    def forward(self, inputs: Tensor, hidden_state: Tensor) -> tuple[Tensor, Tensor]:
-        seen = self.see(inputs.reshape(-1, self.n_agents, inputs.shape[-1]))  # (N, B, I)
-        outputs = self.best_candidate(seen) if self.continuous else self.allowed_values(seen)  # (N, B, A)
+    def forward(self, inputs: Tensor, hidden_state: Tensor, available: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        seen = self.see(self.by_agent(inputs))  # (N, B, I)
+        if self.continuous:
+            outputs = self.best_candidate(seen)  # (N, B, A)
+        else:
+            outputs = self.allowed_values(self.q[0](seen), self.behaviour[0](seen), available)
         return outputs.transpose(0, 1).flatten(0, 1), hidden_state
+
+    def by_agent(self, rows: Tensor) -> Tensor:
+        """Rows with the agent index fastest, (B*N, X) -> (B, N, X)."""
+        return rows.reshape(-1, self.n_agents, rows.shape[-1])
 
     def see(self, obs: Tensor) -> Tensor:
         """Observations as the networks take them, (R, N, I) -> (N, R, I)."""
@@ -98,10 +107,11 @@ class BCQNSAgent(nn.Module):
 
     # -- discrete actions --------------------------------------------------------------------------------------------
 
-    def allowed_values(self, seen: Tensor) -> Tensor:
-        """q_i of actions that are allowed, NOT_ALLOWED of others, (N, R, A)."""
-        values: Tensor = self.q[0](seen)
-        return values.masked_fill(~self.allowed(seen), NOT_ALLOWED)
+    def allowed_values(self, values: Tensor, logits: Tensor, available: Tensor | None) -> Tensor:
+        """q_i of actions that are allowed, NOT_ALLOWED of others, (N, R, A); available: (R*N, A), None for all."""
+        if available is not None:
+            available = self.by_agent(available).transpose(0, 1)  # (N, R, A)
+        return values.masked_fill(~self.often(logits, available), NOT_ALLOWED)
 
     def allowed(self, seen: Tensor, available: Tensor | None = None) -> Tensor:
         """mu_i(a | o_i) / max mu_i >= behaviour_threshold, (N, R, A) bool; available: (N, R, A), None for all."""
@@ -109,7 +119,10 @@ class BCQNSAgent(nn.Module):
         return self.often(logits, available)
 
     def often(self, logits: Tensor, available: Tensor | None = None) -> Tensor:
-        """The same of the behaviour's logits, (N, R, A)."""
+        """The same of the behaviour's logits, (N, R, A).
+
+        The likeliest action is that of the available ones: what is available need not follow from the observation.
+        """
         if available is not None:
             logits = logits.masked_fill(available == 0, FORBIDDEN)
         share = (logits - logits.amax(-1, keepdim=True)).exp()

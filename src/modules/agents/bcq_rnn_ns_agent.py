@@ -6,7 +6,7 @@ import torch as th
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modules.agents.bcq_ns_agent import NOT_ALLOWED, BCQNSAgent
+from modules.agents.bcq_ns_agent import BCQNSAgent
 from modules.layers.stacked_linear import StackedLinear
 from utils.errors import ConfigError
 
@@ -53,13 +53,13 @@ class BCQRNNNSAgent(BCQNSAgent):
     def init_hidden(self) -> Tensor:
         return self.normaliser.mean.new_zeros(self.n_agents, 2 * int(self.args.hidden_dim))  # (N, 2 H)
 
-    def forward(self, inputs: Tensor, hidden_state: Tensor) -> tuple[Tensor, Tensor]:
-        seen = self.see(inputs.reshape(-1, self.n_agents, inputs.shape[-1]))  # (N, B, I)
+    def forward(self, inputs: Tensor, hidden_state: Tensor, available: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        seen = self.see(self.by_agent(inputs))  # (N, B, I)
         states = hidden_state.reshape(-1, self.n_agents, hidden_state.shape[-1])  # (B or 1, N, 2 H)
         own, model = states.expand(seen.shape[1], -1, -1).transpose(0, 1).chunk(2, dim=-1)  # (N, B, H) each
         values, own = self.q[0](seen, own)
         logits, model = self.behaviour[0](seen, model)
-        outputs = values.masked_fill(~self.often(logits), NOT_ALLOWED)  # (N, B, A)
+        outputs = self.allowed_values(values, logits, available)  # (N, B, A)
         hidden = th.cat([own, model], dim=-1)  # (N, B, 2 H)
         return outputs.transpose(0, 1).flatten(0, 1), hidden.transpose(0, 1).flatten(0, 1)
 
