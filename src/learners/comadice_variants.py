@@ -39,7 +39,9 @@ def poster(learner: Any, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
 
 
 def official(learner: Any, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
-    """The released code's loss without its multiplier: (1 - gamma) mean_i nu_i(s_0) + mean_i (w_i e_i - alpha f(w_i)).
+    """The released code's loss without its multiplier lambda_v.
+
+    That is (1 - gamma) mean_i nu_i(s_0) + mean_i (w_i e_i - alpha f(w_i)).
 
     e_i = W_i(s) (q_i - nu_i) and w_i = w*(e_i / alpha). No gradient flows through f(w_i) and the factor e_i, so the
     gradient in e_i is x w*'(x) with x = e_i / alpha. The dual's would be w_i.
@@ -55,7 +57,7 @@ def official(learner: Any, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
 
 
 def official_policy_weight(learner: Any, batch: EpisodeBatch) -> Tensor:
-    """The sum of the agents' weights, from the targets of q and mixer, (R,)."""
+    """The sum of the agents' weights, from the targets of q and mixer, (R,); without the released code's lambda_e."""
     gaps = learner.gaps(batch, learner.local_nu(batch, NOW), "target_")  # (B, T-1, N)
     local = learner.weight(local_advantages(learner, batch, gaps, learner.target_mixer))  # (R, N)
     capped: Tensor = local if learner.continuous else local.clamp_max(LARGEST_DISCRETE_WEIGHT)

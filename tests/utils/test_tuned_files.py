@@ -87,6 +87,13 @@ def test_robots_have_the_sources_schedules() -> None:
 
 
 @pytest.mark.parametrize("alg", ["comadice", "optdice"])
+def test_robots_have_the_papers_discount(alg: str) -> None:
+    """ComaDICE's paper has 0.99 on robots; with other data `comadice.yaml` has its own."""
+    robots = layered_config(alg, "mpe", {"dataset": "mamujoco/Hopper-3x1/medium-replay"})
+    assert robots["gamma"] == 0.99
+
+
+@pytest.mark.parametrize("alg", ["comadice", "optdice"])
 def test_robots_values_of_the_dual_are_not_clipped(alg: str) -> None:
     """First transitions are rare in long episodes; clipped to other batches' norm they no longer hold nu(s_0)."""
     assert values(f"{alg}/mamujoco")["grad_norm_clip"] is None

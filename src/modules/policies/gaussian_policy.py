@@ -87,7 +87,11 @@ class TanhGaussianPolicy(BoxPolicy):
         return sum_over_own(density, available)
 
     def entropy(self, outputs: Tensor, available: Tensor) -> Tensor:
-        """The Gaussian's plus E[log(1 - tanh(x)^2)], by quadrature."""
+        """The Gaussian's plus E[log(1 - tanh(x)^2)], by quadrature.
+
+        Points of equal mass leave out the far tails, so a wide policy's entropy is too large: with mean 0 by 0.05 nats
+        at a standard deviation of 3.2 before tanh, by 0.11 at 7.3; by 0.002 at 0.2.
+        """
         points = self.quantiles(outputs)  # (..., NODES, A)
         slope = 2 * (math.log(2) - points - th.nn.functional.softplus(-2 * points))  # log(1 - tanh^2) without overflow
         return sum_over_own(self.mean_and_log_std(outputs)[1] + HALF_LOG_2PI + 0.5 + slope.mean(-2), available)
