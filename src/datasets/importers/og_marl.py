@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from datasets.importers.ends import check_finite, check_flags, copied_note, kept_rows, terminal_flags
-from datasets.importers.options import stated_bounds
+from datasets.importers.options import refuse_option, stated_bounds
 from datasets.importers.source import Episode, Source
 from datasets.importers.vault import REQUIRED, Vault, leaves, open_vault, read_metadata
 from utils.errors import DatasetError, printable
@@ -53,6 +53,7 @@ class OGMARL:
         card: dict[str, Any] = {"environment": None, "behaviour": _origin(path), "quality": path.resolve().name.lower()}
         card["reference"] = None
         if vault.discrete:
+            refuse_option(options, "bounds", f"the actions of {path} are discrete")
             if "infos.legals" not in vault.stores:
                 raise DatasetError(f"{path} lacks 'infos.legals', which tells how many actions there are")
             card |= {"action_space": "discrete", "n_actions": int(vault.stores["infos.legals"].shape[3])}

@@ -20,7 +20,7 @@ from utils.errors import DatasetError, printable
 CARD = "epymarl_offline_card"  # attribute of a file that `exporters.pymarl` wrote
 KNOWN = "last_action_known"  # attribute of its `actions`
 STATED = ("environment", "action_space", "n_actions", "action_low", "action_high", "behaviour", "quality", "reward",
-          "reference")  # fmt: skip
+          "reference", "obs_mask")  # fmt: skip
 _BLOCK = 1 << 25  # bytes read at once, where chunks allow it
 _LARGEST_BLOCK = 1 << 28
 
