@@ -89,7 +89,8 @@ def episode_numbers(episode_offsets: np.ndarray, start: int = 0, stop: int | Non
 
 def _encode(columns: np.ndarray, episode_offsets: np.ndarray, forced: set[int]) -> ColumnCode:
     def size_of(column: int) -> np.ndarray:
-        return np.abs(columns[column]).astype(np.float64)
+        size: np.ndarray = np.abs(columns[column]).astype(np.float64)
+        return size
 
     basis, outer = _combinations(columns, forced, size_of)  # columns = outer @ columns[basis]
     kept_columns = columns[basis].astype(np.float64)
@@ -101,7 +102,8 @@ def _encode(columns: np.ndarray, episode_offsets: np.ndarray, forced: set[int]) 
     centred = kept_columns - np.repeat(means, lengths, axis=1)
 
     def rounded(column: int) -> np.ndarray:  # float32 rounded the values and their means, not the small differences
-        return np.maximum(np.abs(kept_columns[column]), np.repeat(np.abs(means[column]), lengths))
+        size: np.ndarray = np.maximum(np.abs(kept_columns[column]), np.repeat(np.abs(means[column]), lengths))
+        return size
 
     inner_forced = {position for position, column in enumerate(basis) if column in forced}
     varying, inner = _combinations(centred, inner_forced, rounded)  # centred = inner @ centred[varying]
@@ -173,7 +175,8 @@ def _wrong_columns(code: ColumnCode, columns: np.ndarray, episode_offsets: np.nd
         n_stored = len(code.stored)
         of_episode = index >= n_stored
         series = code.per_episode[index - n_stored][episode_of_row] if of_episode else code.stored[index]
-        return np.abs(weight * series.astype(np.float64))
+        size: np.ndarray = np.abs(weight * series.astype(np.float64))
+        return size
 
     wrong: set[int] = set()
     for column, original in enumerate(columns):
