@@ -74,6 +74,14 @@ def open_parts(path: Path) -> list[Path]:
         raise input_error(path, error) from error
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a file is a dataset of this project. Raises DatasetError for a damaged HDF5 file."""
+    if not is_hdf5(path):
+        return False
+    with open_hdf5(path) as file:
+        return bool(plain_attribute(file, "format") == FORMAT)
+
+
 @contextmanager
 def open_padded(path: Path) -> Iterator[PaddedFile | None]:
     """Yield the arrays of numbers in a file, not read yet; None where it is neither HDF5 nor an npz archive, or ours.
