@@ -209,6 +209,9 @@ def _new_file(arguments: argparse.Namespace, sources: Sequence[Path]) -> Path:
 def _check_new(out: Path, force: bool, sources: Sequence[Path]) -> None:
     if out.resolve() in [source.resolve() for source in sources]:
         raise DatasetError(f"{out} is one of the sources; choose another name for the output")
+    for source in sources:
+        if source.is_dir() and source.resolve() in out.resolve().parents:
+            raise DatasetError(f"{out} is in the folder {source}, which is a source; choose a place outside of it")
     try:
         check_target(out, replace=force)
     except NameTakenError as error:

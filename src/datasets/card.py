@@ -121,15 +121,11 @@ def _check_moments(values: np.ndarray, mean: np.ndarray, std: np.ndarray, key: s
     """Raise DatasetError where the stated moments are not those of `values` (R, ...).
 
     One pass in float32: with the stated mean taken off, the mean is about 0 and the mean square about the variance.
-    Few rows are summed at a time, for each addition to a large float32 sum is rounded.
+    Values whose squares float32 cannot hold take a second one in float64.
     """
-    total, squares = np.zeros(mean.size), np.zeros(mean.size)
-    for start, stop in row_blocks(values):
-        for a in range(start, stop, _SUMMED_ROWS):
-            with np.errstate(over="ignore", invalid="ignore"):  # a wrong mean may be large
-                off = (values[a : min(a + _SUMMED_ROWS, stop)] - mean).reshape(-1, mean.size)  # (rows, M)
-                total += off.sum(axis=0)
-                squares += np.einsum("rm,rm->m", off, off)
+    total, squares = _sums(values, mean)
+    if not (np.isfinite(total).all() and np.isfinite(squares).all()):
+        total, squares = _sums(values, mean.astype(np.float64))
     with np.errstate(over="ignore", invalid="ignore"):
         shift = total / len(values)
         found = np.sqrt(np.maximum(squares / len(values) - shift**2, 0.0))
@@ -139,6 +135,21 @@ def _check_moments(values: np.ndarray, mean: np.ndarray, std: np.ndarray, key: s
         if columns.any():
             place = [int(index) for index in np.unravel_index(int(np.argmax(columns)), mean.shape)]
             raise DatasetError(f"its dataset card's {key}_{name} is not that of its arrays at {place}; {_ANEW}")
+
+
+def _sums(values: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of `values` (R, ...) minus `mean` and of their squares, (M,) float64 each, computed in the mean's type.
+
+    Few rows are summed at a time, for each addition to a large float32 sum is rounded.
+    """
+    total, squares = np.zeros(mean.size), np.zeros(mean.size)
+    for start, stop in row_blocks(values):
+        for a in range(start, stop, _SUMMED_ROWS):
+            with np.errstate(over="ignore", invalid="ignore"):  # a wrong mean may be large
+                off = (values[a : min(a + _SUMMED_ROWS, stop)] - mean).reshape(-1, mean.size)  # (rows, M)
+                total += off.sum(axis=0)
+                squares += np.einsum("rm,rm->m", off, off)
+    return total, squares
 
 
 def add_statistics(card: dict[str, Any], arrays: Stored, episode_offsets: np.ndarray) -> None:

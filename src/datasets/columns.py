@@ -7,20 +7,24 @@ environment. It searches for integers C and two sets of series such that
 
     column_m(row) = sum_k C[m, k] * stored_k(row) + sum_p C[m, K + p] * per_episode_p(episode of row)
 
-to within `max_error`, and stores only C and the series. Columns without such a relation are stored exactly.
+to within the float32 rounding of each row's own terms, and stores only C and the series. Columns without such a
+relation are stored exactly.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 MAX_ERROR = 1e-6  # absolute error of a value: about float32's rounding of values of a few units
-_ROUNDING = 2.0**-22  # the same for columns of larger values, relative to the largest
+_ROUNDING = 2.0**-22  # the same relative to a value
 MAX_COLUMNS = 256  # the search is cubic in the number of columns
 _MAX_COEFFICIENT = 8
 _SAMPLE = 2048
 _BLOCK_ROWS = 1 << 13  # decoded at a time, so that they stay in the cache
+
+
+_SizeOf = Callable[[int], np.ndarray]  # of a column: the magnitude (R,) of what float32 rounded, row by row
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,10 @@ class ColumnCode:
 
 
 def max_error(values: np.ndarray) -> float:
-    """Largest error of a column's values after decoding: about float32's rounding of its largest value."""
+    """Largest error of any of a column's values after decoding: about float32's rounding of its largest value.
+
+    Most rows are held to less, see `_fits`: a row of small values has no share in the rounding of a large one.
+    """
     return max(MAX_ERROR, _ROUNDING * float(np.abs(values).max(initial=0)))
 
 
@@ -81,7 +88,11 @@ def episode_numbers(episode_offsets: np.ndarray, start: int = 0, stop: int | Non
 
 
 def _encode(columns: np.ndarray, episode_offsets: np.ndarray, forced: set[int]) -> ColumnCode:
-    basis, outer = _combinations(columns, forced)  # columns = outer @ columns[basis]
+    def size_of(column: int) -> np.ndarray:
+        size: np.ndarray = np.abs(columns[column]).astype(np.float64)
+        return size
+
+    basis, outer = _combinations(columns, forced, size_of)  # columns = outer @ columns[basis]
     kept_columns = columns[basis].astype(np.float64)
     n_episodes, n_rows = len(episode_offsets) - 1, columns.shape[1]
     if 4 * n_episodes > n_rows:  # episodes so short that a value per episode saves nothing
@@ -89,8 +100,13 @@ def _encode(columns: np.ndarray, episode_offsets: np.ndarray, forced: set[int]) 
     lengths = np.diff(episode_offsets)
     means = np.add.reduceat(kept_columns, episode_offsets[:-1], axis=1) / lengths  # (K', E)
     centred = kept_columns - np.repeat(means, lengths, axis=1)
+
+    def rounded(column: int) -> np.ndarray:  # float32 rounded the values and their means, not the small differences
+        size: np.ndarray = np.maximum(np.abs(kept_columns[column]), np.repeat(np.abs(means[column]), lengths))
+        return size
+
     inner_forced = {position for position, column in enumerate(basis) if column in forced}
-    varying, inner = _combinations(centred, inner_forced)  # centred = inner @ centred[varying]
+    varying, inner = _combinations(centred, inner_forced, rounded)  # centred = inner @ centred[varying]
     derived = [position for position in range(len(basis)) if position not in set(varying)]
     per_episode = means[derived] - inner[derived] @ means[varying]  # (P, E)
     extended = np.zeros((len(basis), len(varying) + len(derived)), np.int64)
@@ -103,14 +119,14 @@ def _encode(columns: np.ndarray, episode_offsets: np.ndarray, forced: set[int]) 
     return ColumnCode(stored, per_episode.astype(np.float32), coefficients.astype(np.int8))
 
 
-def _combinations(columns: np.ndarray, forced: set[int]) -> tuple[list[int], np.ndarray]:
+def _combinations(columns: np.ndarray, forced: set[int], size_of: _SizeOf) -> tuple[list[int], np.ndarray]:
     """Indices of the columns (M, R) to keep, and the integers (M, kept) that give every column from those."""
     sample = np.random.default_rng(0).choice(columns.shape[1], min(_SAMPLE, columns.shape[1]), replace=False)
     gram = (rows := columns[:, np.sort(sample)].astype(np.float64)) @ rows.T
     kept: list[int] = []
     weights: dict[int, np.ndarray] = {}
     for column in range(len(columns)):
-        found = None if column in forced else _combination(columns, gram, kept, column)
+        found = None if column in forced else _combination(columns, gram, kept, column, size_of)
         if found is None:
             kept.append(column)
         else:
@@ -123,7 +139,9 @@ def _combinations(columns: np.ndarray, forced: set[int]) -> tuple[list[int], np.
     return kept, matrix
 
 
-def _combination(columns: np.ndarray, gram: np.ndarray, kept: Sequence[int], column: int) -> np.ndarray | None:
+def _combination(
+    columns: np.ndarray, gram: np.ndarray, kept: Sequence[int], column: int, size_of: _SizeOf
+) -> np.ndarray | None:
     """Integers that give `column` from the kept columns on every row; None where there are none."""
     weights = np.zeros(len(kept), np.int64)
     for position, index in enumerate(kept):  # a copy; where kept columns are nearly dependent, no solution finds it
@@ -138,19 +156,54 @@ def _combination(columns: np.ndarray, gram: np.ndarray, kept: Sequence[int], col
         if np.abs(solution - rounded).max() > 0.05 or np.abs(rounded).max() > _MAX_COEFFICIENT:
             return None
         weights = rounded.astype(np.int64)
+    used = [(index, int(weight)) for index, weight in zip(kept, weights, strict=True) if weight]
     residual = columns[column].astype(np.float64)
-    for index, weight in zip(kept, weights, strict=True):
-        if weight:
-            residual -= weight * columns[index].astype(np.float64)
+    for index, weight in used:
+        residual -= weight * columns[index].astype(np.float64)
+    own = size_of(column)
+    terms = (abs(weight) * size_of(index) for index, weight in used)
     # half the error, because the errors of two stages may add up
-    return weights if np.abs(residual).max() <= 0.5 * max_error(columns[column]) else None
+    return weights if _fits(np.abs(residual), own, terms, 0.5) else None
 
 
 def _wrong_columns(code: ColumnCode, columns: np.ndarray, episode_offsets: np.ndarray) -> set[int]:
-    decoded = decode(code.stored, code.per_episode, code.coefficients, episode_numbers(episode_offsets))
+    """Columns of which a row, decoded, differs by more than its terms' rounding."""
+    episode_of_row = episode_numbers(episode_offsets)
+    decoded = decode(code.stored, code.per_episode, code.coefficients, episode_of_row)
+
+    def term(index: int, weight: int) -> np.ndarray:
+        n_stored = len(code.stored)
+        of_episode = index >= n_stored
+        series = code.per_episode[index - n_stored][episode_of_row] if of_episode else code.stored[index]
+        size: np.ndarray = np.abs(weight * series.astype(np.float64))
+        return size
+
     wrong: set[int] = set()
     for column, original in enumerate(columns):
-        error = np.abs(decoded[:, column].astype(np.float64) - original.astype(np.float64)).max()
-        if error > max_error(original):
+        weights = code.coefficients[column]
+        terms = (term(int(index), int(weights[index])) for index in np.flatnonzero(weights))
+        own = original.astype(np.float64)
+        if not _fits(np.abs(decoded[:, column].astype(np.float64) - own), np.abs(own), terms, 1.0):
             wrong.add(column)
     return wrong
+
+
+def _fits(errors: np.ndarray, own: np.ndarray, terms: Iterable[np.ndarray], share: float) -> bool:
+    """Whether every row's error is at most `share` of about float32's rounding of what that row was made of.
+
+    errors, own: (R,), the error and the magnitude of the column's own value. terms: (R,) each, the magnitudes of the
+    series' terms, which are looked at only where the column's largest value does not settle it.
+
+    The largest value alone is no measure. A column that says 1e8 where there is nothing to say, and else a position,
+    would be free to differ by 24 everywhere, and a column in small units would be as good as zero.
+    """
+    largest, worst = float(own.max(initial=0)), float(errors.max(initial=0))
+    least, most = MAX_ERROR * min(1.0, largest), max(MAX_ERROR, _ROUNDING * largest)
+    if worst <= share * least:
+        return True
+    if not worst <= share * most:  # also where a value of nearly float32's largest is decoded as inf or NaN
+        return False
+    size = own.copy()
+    for term in terms:
+        np.maximum(size, term, out=size)
+    return bool((errors <= share * np.clip(_ROUNDING * size, least, most)).all())

@@ -11,7 +11,9 @@ from datasets.dataset import OfflineDataset, read_dataset, write_dataset
 from utils.errors import DatasetError
 from utils.memory import require_memory
 
-_SAME_IN_MERGED = ("action_space", "n_actions", "action_low", "action_high", "shapes", "reference", "reward")
+_SAME_IN_MERGED = ("action_space", "n_actions", "action_low", "action_high", "shapes", "reference", "reward",
+                   "obs_mask")  # fmt: skip
+_SHOWN = 200  # letters of an entry in a message; a mask may have thousands
 
 
 def merge_datasets(sources: Sequence[Path], out: Path, command: str = "", replace: bool = True) -> dict[str, Any]:
@@ -19,7 +21,7 @@ def merge_datasets(sources: Sequence[Path], out: Path, command: str = "", replac
 
     replace: whether a file at `out` is replaced; else it is refused, at whatever moment it came.
 
-    Raises DatasetError where environments, env_args, action spaces, shapes or reference returns differ.
+    Raises DatasetError where environments, env_args, action spaces, shapes, masks or reference returns differ.
     """
     if len(sources) < 2:
         raise DatasetError("merge needs at least two datasets; name another one")
@@ -104,9 +106,14 @@ def _check_alike(one: OfflineDataset, other: OfflineDataset) -> None:
     for name in dict.fromkeys((*first, *second)):
         if first.get(name) != second.get(name):
             raise DatasetError(
-                f"{one.path} and {other.path} cannot be merged: {name} is {first.get(name)} in the first and "
-                f"{second.get(name)} in the second; merge only datasets that agree in it"
+                f"{one.path} and {other.path} cannot be merged: {name} is {_shown(first.get(name))} in the first and "
+                f"{_shown(second.get(name))} in the second; merge only datasets that agree in it"
             )
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _stated(dataset: OfflineDataset) -> dict[str, Any]:

@@ -27,19 +27,21 @@ def mix_datasets(
 ) -> dict[str, Any]:
     """Write episodes of several datasets, of each its share, to `out`; return the new dataset card.
 
-    shares: positive, taken relative to their sum. episodes: of all together; None: as many as the sources allow.
-    Episodes are drawn without replacement, by `seed`, and stand in the sources' order. Raises DatasetError where a
-    source holds too few, and as `merge_datasets` does.
+    shares: positive, taken relative to their sum. episodes: of all together, no fewer; None: as many as the sources
+    allow. Episodes are drawn without replacement, by `seed`, and stand in the sources' order. Raises DatasetError where
+    a source holds too few, and as `merge_datasets` does.
     """
     if len(sources) < 2:
         raise DatasetError("mix needs at least two datasets; name another one, as NAME:SHARE")
     if not all(0 < share < float("inf") for share in shares):
         raise DatasetError(f"the shares are {', '.join(f'{share:g}' for share in shares)}; each must be above 0")
+    if sum(shares) == float("inf"):
+        raise DatasetError(f"the shares are {', '.join(f'{share:g}' for share in shares)}; their sum must be finite")
     datasets = [read_dataset(source) for source in sources]
     parts = np.asarray(shares) / sum(shares)
     most = int(min(dataset.n_episodes / part for dataset, part in zip(datasets, parts, strict=True)) + 1e-9)
     total = most if episodes is None else episodes
-    counts = [round(total * part) for part in parts]
+    counts = _shared_out(total, parts)
     for dataset, count in zip(datasets, counts, strict=True):
         if not 1 <= count <= dataset.n_episodes:
             raise DatasetError(
@@ -135,6 +137,17 @@ def _generator(seed: int) -> np.random.Generator:
     if seed < 0:
         raise DatasetError(f"--seed is {seed}; it must be 0 or more")
     return np.random.default_rng(seed)
+
+
+def _shared_out(total: int, parts: np.ndarray) -> list[int]:
+    """Whole numbers near `total` times the parts (P,), which sum to 1; they add up to `total`."""
+    exact = total * parts
+    counts = [round(each) for each in exact]
+    if sum(counts) != total:  # then the largest remainders are rounded up, the first of equal ones
+        counts = [int(each) for each in np.floor(exact)]
+        for index in np.argsort(np.asarray(counts) - exact, kind="stable")[: total - sum(counts)]:
+            counts[index] += 1
+    return counts
 
 
 def _drawn(rng: np.random.Generator, numbers: np.ndarray, count: int) -> np.ndarray:

@@ -181,3 +181,18 @@ def test_sums_of_many_rows_are_not_rounded_away() -> None:
     _check_moments(values, np.zeros(6, np.float32), np.full(6, 0.10711, np.float32), "obs")
     with pytest.raises(DatasetError, match="obs_std is not that of its arrays"):
         _check_moments(values, np.zeros(6, np.float32), np.full(6, 0.1075, np.float32), "obs")
+
+
+@pytest.mark.parametrize("mean", [0.0, 3e38])
+def test_moments_of_values_near_the_largest_float(mean: float, tmp_path: Path) -> None:
+    """Their squares are more than float32 holds, and with a mean of 3e38 so is the sum of a few."""
+    arrays, offsets = continuous_arrays([40, 30])
+    rng = np.random.default_rng(0)
+    arrays["obs"][..., 0] = mean + 3e37 * rng.uniform(-1, 1, arrays["obs"].shape[:2])
+    card = write_dataset(tmp_path / "d.h5", arrays, offsets, continuous_card())
+    np.testing.assert_array_equal(read_dataset(tmp_path / "d.h5").arrays["obs"], arrays["obs"])
+    wrong = np.asarray(card["obs_std"]).copy()
+    wrong[0, 0] *= 1.1
+    forge(tmp_path / "d.h5", {"obs_std": wrong.tolist()})
+    with pytest.raises(DatasetError, match="obs_std is not that of its arrays"):
+        read_dataset(tmp_path / "d.h5")

@@ -53,6 +53,33 @@ def test_a_combination_that_breaks_on_one_row_is_not_used():
     assert encode(values, offsets) is None
 
 
+def test_a_large_fill_value_does_not_join_columns_that_share_it():
+    """Two positions say 1e8 where the agent sees nothing: in all other rows they have nothing to do with each other."""
+    rng = np.random.default_rng(0)
+    values = rng.uniform(-1, 1, (1000, 2)).astype(np.float32)
+    values[rng.random(1000) < 0.1] = 1e8
+    assert encode(values, offsets_of([99] * 10)) is None
+    code = encode(np.concatenate([values, values[:, :1] + values[:, 1:]], axis=1), offsets_of([99] * 10))
+    assert len(code.stored) == 2  # what does follow in every row is found
+
+
+def test_columns_in_small_units_are_no_zeros():
+    rng = np.random.default_rng(0)
+    small = 1e-7 * rng.uniform(-1, 1, 1000)
+    values = np.stack([rng.normal(size=1000), small, np.zeros(1000)], axis=1).astype(np.float32)
+    code = encode(values, offsets_of([99] * 10))
+    assert len(code.stored) == 2  # only the zeros are left out
+    assert np.array_equal(decoded(code, offsets_of([99] * 10)), values)
+
+
+def test_a_difference_of_large_positions_is_held_to_its_own_rounding():
+    """`near` was computed before the positions were rounded, so that it holds more than their difference."""
+    rng = np.random.default_rng(0)
+    one, near = 1e6 * rng.normal(size=1000), rng.normal(size=1000)
+    values = np.stack([one, one + near, near], axis=1).astype(np.float32)
+    assert encode(values, offsets_of([99] * 10)) is None
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 8), st.integers(0, 6), st.integers(0, 3), st.integers(1, 12))
 def test_any_mixture_comes_back_within_the_bound(seed, n_free, n_derived, n_constant, max_steps):

@@ -10,6 +10,7 @@ import pytest
 from dataset import main
 from datasets.card import episode_returns
 from datasets.dataset import OfflineDataset, read_dataset, write_dataset
+from datasets.parts import _shared_out
 from tests.datasets.samples import continuous_arrays, continuous_card
 
 
@@ -46,6 +47,30 @@ def test_a_mixture_has_its_shares_and_its_recipe(two: tuple[Path, Path], tmp_pat
     assert recipe["episodes"].startswith("30 of 40 episodes and 10 of 10 episodes") and len(recipe["sources"]) == 2
     assert main(["mix", f"{two[0]}:1", f"{two[1]}:1", "--episodes", "8", "-o", str(out), "--force"]) == 0
     assert read_dataset(out).n_episodes == 8 and (returns(out) > 200).sum() == 4
+
+
+def test_a_mixture_has_as_many_episodes_as_asked(two: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out.h5"
+    for shares, episodes, second in (((1, 1), 5, 2), ((0.5, 0.5), 7, 3), ((2, 1), 10, 3), ((0.7, 0.3), 5, 1)):
+        words = [f"{path}:{share}" for path, share in zip(two, shares, strict=True)]
+        assert main(["mix", *words, "--episodes", str(episodes), "-o", str(out), "--force"]) == 0
+        assert read_dataset(out).n_episodes == episodes and (returns(out) > 200).sum() == second
+    three = np.full(3, 1 / 3)
+    assert [_shared_out(total, three) for total in (9, 10, 11)] == [[3, 3, 3], [4, 3, 3], [4, 4, 3]]
+
+
+def test_sets_of_other_masks_are_not_joined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    masked = {}
+    for name, first in (("a", 1), ("b", 0)):
+        arrays, offsets = continuous_arrays([4] * 10)
+        masked[name] = [[first] + [1] * (arrays["obs"].shape[2] - 1)] * arrays["obs"].shape[1]
+        write_dataset(tmp_path / f"{name}.h5", arrays, offsets, continuous_card() | {"obs_mask": masked[name]})
+    plain, one, other = (str(path) for path in (made(tmp_path / "c.h5", 10, 0), tmp_path / "a.h5", tmp_path / "b.h5"))
+    for files in ((one, other), (one, plain), (plain, one)):
+        assert main(["merge", *files, "-o", str(tmp_path / "out.h5")]) == 1
+        assert "cannot be merged: obs_mask is " in capsys.readouterr().err.replace("\n", " ")
+    assert main(["mix", f"{other}:1", f"{other}:1", "-o", str(tmp_path / "out.h5")]) == 0
+    assert read_dataset(tmp_path / "out.h5").card["obs_mask"] == masked["b"]
 
 
 def test_subsets_by_number_and_by_return(two: tuple[Path, Path], tmp_path: Path) -> None:
@@ -106,6 +131,7 @@ def test_a_split_keeps_every_episode_once(two: tuple[Path, Path], tmp_path: Path
         (["mix", "A:0.5"], "at least two"),
         (["mix", "A:0.5", "B"], "NAME:SHARE"),
         (["mix", "A:0.5", "B:-1"], "above 0"),
+        (["mix", "A:1e308", "B:1e308"], "their sum must be finite"),
         (["mix", "A:0.5", "B:0.5", "--episodes", "30"], "up to 20"),
         (["subset", "A", "--episodes", "41"], "1 to 40"),
         (["subset", "A", "--returns-above", "1"], "quantile"),

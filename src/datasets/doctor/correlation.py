@@ -43,7 +43,7 @@ _HELD_OUT, _STOPPING = 0.3, 0.1  # shares of episodes: judged on, and of the oth
 _SAMPLES = 32  # of the density per state, for its own idea of kappa(s)
 _TOP = 0.1
 _NOISE = 0.01  # of a dimension's range
-_EPISODES = 10  # fewest
+FEWEST_EPISODES = 10
 _MANY = 12  # agents, beyond which fewer rows are judged
 _NARROW = 0.08  # spread of an action given the state, in half ranges, below which fit errors may look like correlation
 _BOOTSTRAP = 1000
@@ -91,8 +91,9 @@ class Behaviour:
 class ExcessCorrelation:
     """Estimates of kappa, see this file's docstring. Intervals are of 95 %.
 
-    freedom: how little the state tells of an agent's action, 0 (all) to 1 (uniform actions).
-    spread: median standard deviation of a continuous action given the state, as fitted, in units of half its range.
+    freedom: how little the state tells of an agent's action, 0 (all) to 1 (uniform among those available).
+    spread: median standard deviation of a continuous action given the state, as fitted, in units of half its range;
+    dimensions that an agent lacks do not count.
     """
 
     mean: float
@@ -124,7 +125,7 @@ def excess_correlation(behaviour: Behaviour, seed: int = 0, effort: Effort | Non
     """Estimate kappa; None where fewer than 10 episodes or two agents are there."""
     effort = effort or Effort()
     names = np.unique(behaviour.episodes)
-    if len(names) < _EPISODES or behaviour.actions.shape[1] < 2:
+    if len(names) < FEWEST_EPISODES or behaviour.actions.shape[1] < 2:
         return None
     rng = np.random.default_rng(seed)
     order = rng.permutation(names)
@@ -210,7 +211,7 @@ def _judged(density: JointDensity, judged: Behaviour, n_train: int, effort: Effo
     own = th.zeros(len(states))  # (R,) what the density itself says of kappa(s)
     for sample in samples:
         own += (1 - (-_tied(density, situation, sample)).exp()).clamp_min(0) / _SAMPLES
-    spread = float(samples.std(0).median()) if samples.is_floating_point() else None
+    spread = _spread(samples, judged.width) if samples.is_floating_point() else None
     top = (own >= own.quantile(1 - _TOP)).numpy()
     rng = np.random.default_rng(seed)
     return ExcessCorrelation(
@@ -219,7 +220,7 @@ def _judged(density: JointDensity, judged: Behaviour, n_train: int, effort: Effo
         top=float(excess[top].mean()),
         top_interval=_interval(excess[top], judged.episodes[top], rng),
         p_value=float((1 + (shares >= float(real.float().mean())).sum()) / (1 + len(shares))),
-        freedom=_freedom(density, situation, spread, actions.shape[1], judged.n_actions),
+        freedom=_freedom(density, situation, spread, judged),
         spread=spread,
         held_out_rows=len(states),
         held_out_episodes=len(np.unique(judged.episodes)),
@@ -233,12 +234,28 @@ def _tied(density: JointDensity, situation: Tensor, actions: Tensor) -> Tensor:
     return density.log_joint(situation, actions) - product - 1e-5  # rounding is no excess
 
 
-def _freedom(density: JointDensity, situation: Tensor, spread: float | None, n_agents: int, n_actions: int) -> float:
-    """Spread against a uniform distribution's; for discrete actions the mean entropy of the marginals against its."""
+def _spread(samples: Tensor, width: np.ndarray | None) -> float:
+    """Median over rows and dimensions of the samples' (S, R, N, A) deviation; of those with a width (N, A) above 0."""
+    deviations = samples.std(0)  # (R, N, A)
+    if width is not None and (width > 0).any():
+        deviations = deviations[:, th.from_numpy(width > 0)]  # (R, dimensions)
+    return float(deviations.median())
+
+
+def _freedom(density: JointDensity, situation: Tensor, spread: float | None, judged: Behaviour) -> float:
+    """Spread against a uniform distribution's; for discrete actions the mean entropy of the marginals against its.
+
+    With masks an agent's row counts where it has a choice, against that of the actions available there.
+    """
     if spread is not None:
         return min(1.0, spread * 3**0.5)
-    chances = th.stack([density.place(situation, agent) for agent in range(n_agents)])  # (N, R, n)
-    return float(th.special.entr(chances).sum(-1).mean()) / max(math.log(n_actions), 1e-12)
+    chances = th.stack([density.place(situation, agent) for agent in range(judged.actions.shape[1])])  # (N, R, n)
+    entropies = th.special.entr(chances).sum(-1)  # (N, R)
+    if judged.available is None:
+        return float(entropies.mean()) / max(math.log(judged.n_actions), 1e-12)
+    counts = th.from_numpy(judged.available.sum(-1).T)  # (N, R)
+    free = counts > 1
+    return float((entropies[free] / counts[free].log()).mean()) if free.any() else 0.0
 
 
 def _interval(values: np.ndarray, episodes: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:

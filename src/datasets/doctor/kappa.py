@@ -6,7 +6,7 @@ import numpy as np
 
 from datasets.bounds import bounds_of
 from datasets.dataset import OfflineDataset
-from datasets.doctor.correlation import Behaviour, Effort, excess_correlation
+from datasets.doctor.correlation import FEWEST_EPISODES, Behaviour, Effort, excess_correlation
 from datasets.doctor.finding import Finding, step_episodes, step_rows
 
 _MOST_ROWS = 150_000  # that are copied from the dataset
@@ -39,12 +39,20 @@ def find_correlation(dataset: OfflineDataset, effort: Effort | None = None) -> F
 
 
 def behaviour_of(dataset: OfflineDataset) -> Behaviour:
-    """A dataset's steps, of some episodes where there are many: all that it holds of the state, and the actions."""
+    """A dataset's steps, or some of them where there are many: all that it holds of the state, and the actions.
+
+    Whole episodes are left out where at least 10 remain, else steps of all episodes.
+    """
     rows, episodes, arrays = step_rows(dataset), step_episodes(dataset), dataset.arrays
     if len(rows) > _MOST_ROWS:
         share = _MOST_ROWS / len(rows)
-        kept = np.random.default_rng(0).random(dataset.n_episodes) < share  # (E,)
-        rows, episodes = rows[kept[episodes]], episodes[kept[episodes]]
+        rng = np.random.default_rng(0)
+        whole = rng.random(dataset.n_episodes) < share  # (E,)
+        if whole.sum() >= FEWEST_EPISODES:
+            kept = np.flatnonzero(whole[episodes])
+        else:
+            kept = np.sort(rng.choice(len(rows), _MOST_ROWS, replace=False))
+        rows, episodes = rows[kept], episodes[kept]
     seen = [arrays["obs"][rows].reshape(len(rows), -1)]  # (T, N O)
     if "state" in arrays:
         seen.append(arrays["state"][rows])  # (T, S)

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from datasets.importers.ends import check_flags
 from datasets.importers.per_agent import (
     action_counts,
     agents_of,
+    array_of,
     bounds_of,
     checked_episode,
     flags_of,
@@ -45,7 +47,8 @@ def from_episodes(
     numbers; with L + 1 rows, the last is what the behaviour would have done next. reward: (L,) of the team, or (L,)
     for each agent. terminated: whether a terminal state ended the episode, False at a time limit. state (L + 1, S) and,
     for discrete actions, avail_actions for each agent (L + 1, n_i) may be there. "For each agent" is a list or a
-    dictionary of N arrays, or one array with the agents along axis 1.
+    dictionary of N arrays, or one array with the agents along axis 1. Where obs is a dictionary, its names
+    say which agent is which everywhere, in the first episode's order.
     action_low, action_high: of continuous actions: one number, a list for all agents, or a list of such lists.
     n_actions: of discrete ones: one number, or one per agent. environment: as in a dataset card; None for none.
 
@@ -92,7 +95,7 @@ class _Sizes:
     def of(cls, episode: Mapping[str, Any], n_actions: Any, where: str) -> _Sizes:
         names = list(map(str, episode["obs"])) if isinstance(episode["obs"], Mapping) else None
         obs = [matrix_of(part, where, "obs", i).shape[1] for i, part in enumerate(agents_of(episode, "obs", where))]
-        actions = agents_of(episode, "actions", where, len(obs))
+        actions = agents_of(episode, "actions", where, len(obs), names)
         kinds = {part.dtype.kind in "biu" for part in actions}
         if len(kinds) > 1 or any(part.dtype.kind not in "biuf" for part in actions):
             types = ", ".join(str(part.dtype) for part in actions)
@@ -104,7 +107,7 @@ class _Sizes:
                 raise DatasetError(f"{where}: avail_actions belong to discrete actions, and these are floats")
             return cls(names, obs, widths, False, False)
         if n_actions is None and masked:
-            masks = agents_of(episode, "avail_actions", where, len(obs))
+            masks = agents_of(episode, "avail_actions", where, len(obs), names)
             n_actions = [matrix_of(part, where, "avail_actions", i).shape[1] for i, part in enumerate(masks)]
         return cls(names, obs, action_counts(n_actions, len(obs)), True, masked)
 
@@ -136,7 +139,10 @@ class _Maker:
         """The episode of a dictionary. Raises DatasetError where it does not fit the first."""
         where, sizes = _named(self._origin, number), self.sizes
         checked_episode(given, where)
-        rewards = rewards_of(given, len(sizes.obs), where)  # (L, N)
+        if ("avail_actions" in given) != sizes.masked:
+            does = "lacks" if sizes.masked else "has"
+            raise DatasetError(f"{where} {does} avail_actions, unlike the first episode; give them in all or in none")
+        rewards = rewards_of(given, len(sizes.obs), where, sizes.names)  # (L, N)
         n_steps, n_agents = rewards.shape
         obs = np.zeros((n_steps + 1, n_agents, max(sizes.obs)), np.float64)  # (L+1, N, O)
         for i, part in enumerate(self._parts(given, "obs", where)):
@@ -149,7 +155,7 @@ class _Maker:
             "terminated": flags_of(given["terminated"], n_steps, where),
         }
         if "state" in given:
-            arrays["state"] = matrix_of(np.asarray(given["state"]), where, "state", None)
+            arrays["state"] = matrix_of(array_of(given["state"], where, "state"), where, "state", None)
         if self._mask:
             arrays["avail_actions"] = self._available(given, n_steps, where)
         return Episode(arrays, known, where)
@@ -188,7 +194,9 @@ class _Maker:
         if self.sizes.masked:
             for i, part in enumerate(self._parts(given, "avail_actions", where)):
                 own = self.sizes.actions[i]
-                available[:, i, :own] = rows_of(part, where, "avail_actions", i, (n_steps + 1,), own) != 0
+                rows = rows_of(part, where, "avail_actions", i, (n_steps + 1,), own)
+                check_flags(rows, "avail_actions", f"{where}, agent {i}")
+                available[:, i, :own] = rows
         return available
 
 

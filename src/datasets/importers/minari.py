@@ -17,7 +17,7 @@ from datasets.declared import check_expansion, plain_attribute
 from datasets.importers.foreign_hdf5 import check_sizes, is_hdf5, member, numbers, open_hdf5
 from datasets.importers.minari_episode import Layout, episode_arrays, layout_of
 from datasets.importers.minari_spaces import Space, shown_space, stated_space
-from datasets.importers.options import stated_bounds
+from datasets.importers.options import refuse_option, stated_bounds
 from datasets.importers.padded_files import CARD, PaddedFile, exported_card, natural
 from datasets.importers.source import Episode, Source
 from utils.bounds import shortest
@@ -79,6 +79,8 @@ class Minari:
             spaces = [_space(metadata, key, first, file) for key in _TEXTS]
             layout = layout_of(spaces[0], spaces[1], first, file)
             stated = exported_card(PaddedFile({}, plain_attribute(opened, CARD)))
+        if "action_low" in stated:
+            refuse_option(options, "bounds", f"{file} states its own")
         card = _card(layout, metadata, options, file)
         tally = _Tally(notes=list(layout.notes))
         return Source(card | stated, _episodes(file, names, layout, tally), tally.notes, exact=bool(stated))
@@ -154,6 +156,7 @@ def _card(layout: Layout, metadata: Mapping[str, Any], options: Mapping[str, Any
     if layout.reward_size == 1 and len(layout.names) > 1:
         card["reward"] = "the team's, the same number for each agent"
     if layout.discrete:
+        refuse_option(options, "bounds", f"the actions of {file} are discrete")
         return card | {"action_space": "discrete", "n_actions": layout.action_size}
     size = (len(layout.names), layout.action_size)
     low, high, has = (np.zeros(size) for _ in range(3))  # (N, A) each

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from datasets.importers.ends import check_finite, check_flags, copied_note, kept_rows, terminal_flags
-from datasets.importers.options import stated_bounds
+from datasets.importers.options import refuse_option, stated_bounds
 from datasets.importers.source import Episode, Source
 from datasets.importers.vault import REQUIRED, Vault, leaves, open_vault, read_metadata
 from utils.errors import DatasetError, printable
@@ -53,6 +53,7 @@ class OGMARL:
         card: dict[str, Any] = {"environment": None, "behaviour": _origin(path), "quality": path.resolve().name.lower()}
         card["reference"] = None
         if vault.discrete:
+            refuse_option(options, "bounds", f"the actions of {path} are discrete")
             if "infos.legals" not in vault.stores:
                 raise DatasetError(f"{path} lacks 'infos.legals', which tells how many actions there are")
             card |= {"action_space": "discrete", "n_actions": int(vault.stores["infos.legals"].shape[3])}
@@ -111,10 +112,25 @@ def _episodes(vault: Vault, tally: _Tally) -> Iterator[Episode]:
 
 def _ends(rows: Mapping[str, np.ndarray]) -> np.ndarray:
     """Whether an episode ends with a row, (rows,) bool."""
-    ended = rows["terminals"] != 0  # (rows, N): of each agent
-    if "truncations" in rows:
-        ended = ended | (rows["truncations"] != 0)
-    return np.asarray(ended.all(1))
+    return np.asarray(_ended(rows).all(1))
+
+
+def _ended(rows: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Whether an agent's flag of either kind is set, (rows, N) bool."""
+    ended: np.ndarray = rows["terminals"] != 0
+    return ended | (rows["truncations"] != 0) if "truncations" in rows else ended
+
+
+def _check_ended_stay(rows: Mapping[str, np.ndarray], origin: str) -> None:
+    """Raise DatasetError where an agent that has ended goes on within what would be one episode."""
+    ended = _ended(rows)
+    again = ended[:-1] & ~ended[1:]  # (rows - 1, N)
+    if again.any():
+        row, agent = (int(index) for index in np.argwhere(again)[0])
+        raise DatasetError(
+            f"{origin}: the flag of agent {agent} is 1 on row {row} and 0 on the next, and no row between has all "
+            "agents' flags, so two episodes would be joined; set every agent's flag on an episode's last row"
+        )
 
 
 def _episode(
@@ -125,6 +141,7 @@ def _episode(
     origin = f"rows {first + begin} to {first + end - 1}{of} of {vault.folder}"
     own = {key: array[begin:end] for key, array in rows.items()}
     check_finite(own["rewards"], "rewards", origin)
+    _check_ended_stay(own, origin)
     terminal = bool((own["terminals"][-1] != 0).all())
     if not terminal:
         tally.cut += 1

@@ -32,3 +32,9 @@ def whole_number(options: Mapping[str, Any], name: str) -> int | None:
     if not str(text).isdigit() or int(text) < 1:
         raise DatasetError(f"--{name.replace('_', '-')} is '{text}'; it must be a whole number of at least 1")
     return int(text)
+
+
+def refuse_option(options: Mapping[str, Any], name: str, why: str) -> None:
+    """Raise DatasetError where an option is given that the data leave no room for. why: a sentence about the data."""
+    if options.get(name) is not None:
+        raise DatasetError(f"--{name.replace('_', '-')} is '{options[name]}', and {why}; leave it out")

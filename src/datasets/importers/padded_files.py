@@ -20,7 +20,7 @@ from utils.errors import DatasetError, printable
 CARD = "epymarl_offline_card"  # attribute of a file that `exporters.pymarl` wrote
 KNOWN = "last_action_known"  # attribute of its `actions`
 STATED = ("environment", "action_space", "n_actions", "action_low", "action_high", "behaviour", "quality", "reward",
-          "reference")  # fmt: skip
+          "reference", "obs_mask")  # fmt: skip
 _BLOCK = 1 << 25  # bytes read at once, where chunks allow it
 _LARGEST_BLOCK = 1 << 28
 
@@ -72,6 +72,14 @@ def open_parts(path: Path) -> list[Path]:
         return [path] if is_npz(path) or is_hdf5(path) or path.suffix in (".h5", ".hdf5", ".npz") else []
     except OSError as error:
         raise input_error(path, error) from error
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is a dataset of this project. Raises DatasetError for a damaged HDF5 file."""
+    if not is_hdf5(path):
+        return False
+    with open_hdf5(path) as file:
+        return bool(plain_attribute(file, "format") == FORMAT)
 
 
 @contextmanager

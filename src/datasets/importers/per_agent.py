@@ -37,11 +37,11 @@ def agents_of(
         if names is not None and set(map(str, value)) != set(names):
             raise DatasetError(f"{where}: {key} has the agents {sorted(map(str, value))}, obs {sorted(names)}")
         by_name = {str(name): part for name, part in value.items()}
-        parts = [np.asarray(by_name[name]) for name in names or by_name]
+        parts = [array_of(by_name[name], where, key) for name in names or by_name]
     elif isinstance(value, list | tuple):
-        parts = [_array(part, where, key) for part in value]
+        parts = [array_of(part, where, key) for part in value]
     else:
-        whole = _array(value, where, key)
+        whole = array_of(value, where, key)
         if whole.ndim < 2:
             raise DatasetError(f"{where}: {key} has shape {whole.shape}; give one array for each agent")
         parts = [whole[:, i] for i in range(whole.shape[1])]
@@ -52,7 +52,8 @@ def agents_of(
     return parts
 
 
-def _array(value: Any, where: str, key: str) -> np.ndarray:
+def array_of(value: Any, where: str, key: str) -> np.ndarray:
+    """What was given as an array. Raises DatasetError for lists of unequal lengths."""
     try:
         return np.asarray(value)
     except ValueError as error:
@@ -83,16 +84,16 @@ def rows_of(part: np.ndarray, where: str, key: str, agent: int, n_rows: tuple[in
     return part
 
 
-def rewards_of(episode: Mapping[str, Any], n_agents: int, where: str) -> np.ndarray:
-    """Rewards (L, N); the team's is repeated."""
+def rewards_of(episode: Mapping[str, Any], n_agents: int, where: str, names: list[str] | None) -> np.ndarray:
+    """Rewards (L, N), in the order of the agents' names in obs; the team's is repeated."""
     value = episode["reward"]
     if isinstance(value, Mapping | list | tuple):
-        parts = agents_of(episode, "reward", where, n_agents)
+        parts = agents_of(episode, "reward", where, n_agents, names)
         if any(part.ndim != 1 for part in parts) or len({len(part) for part in parts}) > 1:
             shapes = ", ".join(str(part.shape) for part in parts)
             raise DatasetError(f"{where}: reward has the shapes {shapes}; each agent's must be (steps,), equally long")
         return np.stack(parts, axis=1)
-    reward = _array(value, where, "reward")
+    reward = array_of(value, where, "reward")
     if reward.ndim == 1:
         return np.repeat(reward[:, None], n_agents, axis=1)
     if reward.ndim != 2 or reward.shape[1] != n_agents:
@@ -102,7 +103,7 @@ def rewards_of(episode: Mapping[str, Any], n_agents: int, where: str) -> np.ndar
 
 def flags_of(value: Any, n_steps: int, where: str) -> np.ndarray:
     """Flags of the rows (L + 1,), from one for the episode or one for each step."""
-    given = np.asarray(value)
+    given = array_of(value, where, "terminated")
     if given.shape not in ((), (n_steps,)) or given.dtype.kind not in "biuf" or ((given != 0) & (given != 1)).any():
         raise DatasetError(f"{where}: terminated must be true or false, for the episode or for each of {n_steps} steps")
     flags = np.zeros(n_steps + 1, np.uint8)  # (L + 1,)
@@ -114,7 +115,7 @@ def flags_of(value: Any, n_steps: int, where: str) -> np.ndarray:
 
 
 def action_counts(n_actions: Any, n_agents: int) -> list[int]:
-    counts = np.asarray(n_actions if n_actions is not None else [])
+    counts = array_of(n_actions if n_actions is not None else [], "the arguments", "n_actions")
     if counts.shape not in ((), (n_agents,)) or counts.dtype.kind not in "iu" or (counts < 1).any():
         raise DatasetError(
             f"n_actions is {n_actions}; discrete actions need the number of them, or one for each of {n_agents} agents"

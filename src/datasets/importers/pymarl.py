@@ -6,14 +6,14 @@ row; their `corrected_terminated` ends an episode one step earlier, so that the 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from datasets.importers.ends import check_finite, check_flags, copied_note, kept_rows, terminal_flags
-from datasets.importers.options import stated_bounds, whole_number
+from datasets.importers.options import refuse_option, stated_bounds, whole_number
 from datasets.importers.padded_files import PaddedFile, blocks, exported_card, open_padded, open_parts
 from datasets.importers.source import Episode, Source
 from utils.errors import DatasetError
@@ -74,8 +74,9 @@ class PyMARL:
     def open(self, path: Path, options: Mapping[str, Any]) -> Source:
         """Read the headers of all parts, and what ends and rewards are.
 
-        options: `n_actions` of discrete actions where no array tells it; `bounds` of continuous ones. Raises
-        DatasetError for a file that lacks an array or whose arrays do not fit together.
+        options: `n_actions` of discrete actions where no array tells it, which makes whole numbers stored as floats
+        discrete; `bounds` of continuous ones. Raises DatasetError for a file that lacks an array or whose arrays do not
+        fit together, and for an option that contradicts them.
         """
         parts = open_parts(path)
         if not parts:
@@ -89,9 +90,8 @@ class PyMARL:
         for part, other in zip(parts, layouts, strict=True):
             if (other.keys, other.shapes, other.discrete) != (layout.keys, layout.shapes, layout.discrete):
                 raise DatasetError(f"{part} has other arrays, sizes or types than {parts[0]}; import them apart")
-        card = {"environment": None, "behaviour": "unknown", "reference": None} | _actions(
-            layout, options, path, stated
-        )
+        layout, actions = _actions(layout, options, path, stated)
+        card = {"environment": None, "behaviour": "unknown", "reference": None} | actions
         if not layout.own_rewards and layout.n_agents > 1:
             card["reward"] = "the team's, the same number for each agent"
         notes = _notes(layout)
@@ -103,7 +103,7 @@ IMPORTER = PyMARL()
 
 def _layout(path: Path, file: PaddedFile | None) -> _Layout:
     if file is None:
-        raise DatasetError(f"{path} is no HDF5 file and no npz archive, so it holds no episodes of PyMARL's")
+        raise DatasetError(f"{path} is a dataset of this project already, which needs no import; use it as it is")
     arrays = file.arrays
     for key in (*_REQUIRED, "terminated"):
         if key not in arrays and not (key == "terminated" and _ENDS[0] in arrays):
@@ -140,16 +140,32 @@ def _layout(path: Path, file: PaddedFile | None) -> _Layout:
     return _Layout(tuple(shapes), shapes, discrete, next(key for key in _ENDS if key in shapes))
 
 
-def _actions(layout: _Layout, options: Mapping[str, Any], path: Path, stated: Mapping[str, Any]) -> dict[str, Any]:
-    """The card's entries on actions. Raises DatasetError where an option must state them."""
+def _actions(
+    layout: _Layout, options: Mapping[str, Any], path: Path, stated: Mapping[str, Any]
+) -> tuple[_Layout, dict[str, Any]]:
+    """The layout, discrete where an option makes it so, and the card's entries on actions.
+
+    stated: what our exporter noted. Raises DatasetError where an option must state them, or contradicts the file.
+    """
+    given, size = whole_number(options, "n_actions"), layout.shapes["actions"][1]
+    told = [layout.shapes[key][1] for key in ("avail_actions", "actions_onehot") if key in layout.keys]
+    if "n_actions" in stated:
+        told = [stated["n_actions"]]
+    if given is not None:
+        if size != 1 or stated.get("action_space") == "continuous":
+            refuse_option(options, "n_actions", f"'actions' in {path} are continuous")
+        if told and told[0] != given:
+            refuse_option(options, "n_actions", f"{path} tells of {told[0]} actions")
+        layout = replace(layout, discrete=True)
     if layout.discrete:
-        offered = [layout.shapes[key][1] for key in ("avail_actions", "actions_onehot") if key in layout.keys]
-        n_actions = offered[0] if offered else whole_number(options, "n_actions")
-        if n_actions is None and "n_actions" not in stated:
+        refuse_option(options, "bounds", f"'actions' in {path} are discrete")
+        if not told and given is None:
             raise DatasetError(f"{path} has no 'avail_actions' that tells how many actions there are; add --n-actions")
-        return {"action_space": "discrete", "n_actions": n_actions}
-    low, high = stated_bounds(options, layout.shapes["actions"][1])
-    return {"action_space": "continuous", "action_low": low, "action_high": high}
+        return layout, {"action_space": "discrete", "n_actions": told[0] if told else given}
+    if "action_low" in stated:
+        refuse_option(options, "bounds", f"{path} states its own")
+    low, high = stated_bounds(options, size)
+    return layout, {"action_space": "continuous", "action_low": low, "action_high": high}
 
 
 def _notes(layout: _Layout) -> list[str]:
@@ -244,7 +260,9 @@ def _checked_actions(rows: Mapping[str, np.ndarray], n_filled: int, layout: _Lay
         return actions
     wrong = (actions != np.floor(actions)) | ~np.isfinite(actions)  # (rows, N, 1)
     if wrong.any():
-        raise DatasetError(f"{origin}: 'actions' is no whole number on row {int(np.argwhere(wrong)[0][0])}")
+        raise DatasetError(
+            f"{origin}: 'actions' is no whole number on row {int(np.argwhere(wrong)[0][0])}, as discrete actions are"
+        )
     return actions.astype(np.int64)
 
 

@@ -64,7 +64,8 @@ def checked_stream(
 ) -> Iterator[Episode]:
     """The same episodes; after the last one a sample of their steps is replayed, and the notes say so.
 
-    Nothing is replayed where the card names no particle task of ours, or the rows are not those of its learning agents.
+    Nothing is replayed where the card names no particle task of ours. Where it names one and the rows are not those of
+    its learning agents, which choose continuous actions, a note says why nothing was.
     Raises DatasetError where steps lead to other observations, pay otherwise, or end in terminals, which no such task
     has.
     """
@@ -74,10 +75,10 @@ def checked_stream(
     if environment.get("env") != "mpe" or key not in TASKS or arguments.get("control", "predators") != "predators":
         yield from episodes
         return
-    sample, judged = _Sample(), card.get("action_space") == "continuous"
+    sample, doubt = _Sample(), None if card.get("action_space") == "continuous" else "its actions are discrete"
     for episode in episodes:
-        judged = judged and episode.arrays["obs"].shape[1:] == (3, _width(key))
-        if judged:
+        doubt = doubt or _unlike(episode, str(key))
+        if doubt is None:
             flags = episode.arrays["terminated"]
             if flags.any():
                 raise DatasetError(
@@ -86,7 +87,10 @@ def checked_stream(
                 )
             sample.offer(episode)
         yield episode
-    if not judged or not sample.steps:
+    if doubt is None and not sample.steps:
+        doubt = "a step is judged by those before and after it, and no episode has three"
+    if doubt is not None:
+        notes.append(f"nothing was replayed, as {doubt}")
         return
     if prey is not None and not Path(prey).is_file():
         notes.append(f"nothing was replayed, as the prey's file {prey} is not here")
@@ -95,9 +99,13 @@ def checked_stream(
     notes.append(f"{len(sample.steps)} transitions were replayed in the simulator and lead to the logged ones")
 
 
-def _width(key: str) -> int:
-    """Numbers that a learning agent of the task sees."""
-    return next(task.obs for task in OMARS if task.key == key)
+def _unlike(episode: Episode, key: str) -> str | None:
+    """Why an episode's observations are not what the task's learning agents see; None where they may be."""
+    n_agents, width = episode.arrays["obs"].shape[1:]
+    wanted = next((task.n_agents, task.obs) for task in OMARS if task.key == key)
+    if (n_agents, width) == wanted:
+        return None
+    return f"observations are {width} numbers of {n_agents} agents, and {key} shows {wanted[1]} to {wanted[0]}"
 
 
 def _judge(sample: _Sample, key: str, prey: str | None, path: Path) -> None:

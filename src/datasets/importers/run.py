@@ -9,6 +9,7 @@ from typing import Any
 
 from datasets.faults import input_error
 from datasets.importers import FORMATS, REGISTRY
+from datasets.importers.padded_files import is_ours
 from datasets.importers.source import Source
 from datasets.stream import write_source
 from utils.errors import DatasetError, UserError, nearest
@@ -76,9 +77,17 @@ def open_source(name: str, path: Path, options: Mapping[str, Any]) -> Source:
 
 
 def probe(path: Path) -> list[str]:
-    """Lines that say which format the data at `path` are and what an import would make of them, or that none is."""
+    """Lines that say which format the data at `path` are and what an import would make of them.
+
+    Raises DatasetError where they are of none that is known.
+    """
     found: dict[str, str] = {}
     doubts: list[str] = []
+    try:
+        if is_ours(path):
+            return [f"{path} is a dataset of this project already; it needs no import"]
+    except (UserError, OSError):  # of which the formats that read such files speak below
+        pass
     for name, importer in REGISTRY.items():
         try:
             holds = importer.recognise(path)
@@ -88,8 +97,7 @@ def probe(path: Path) -> list[str]:
         if holds is not None:
             found[name] = holds
     if not found:
-        known = ", ".join(REGISTRY)
-        return [f"{path} is of no known format: {known}", *doubts]
+        raise DatasetError("; ".join([f"{path} is of no known format: {', '.join(REGISTRY)}", *doubts]))
     lines = [f"{path} is {name}: {holds}" for name, holds in found.items()]
     if len(found) > 1:
         return [*lines, "name the format that is meant: dataset.py import FORMAT SRC -o OUT", *doubts]

@@ -13,6 +13,7 @@ import pytest
 import torch as th
 
 from datasets.dataset import OfflineDataset
+from datasets.doctor import kappa
 from datasets.doctor.correlation import Behaviour, Effort, ExcessCorrelation, excess_correlation
 from datasets.doctor.densities import GaussianMixture, ProductMixture
 from datasets.doctor.kappa import find_correlation
@@ -135,6 +136,50 @@ def test_marginals_are_those_of_the_joint_density(model: Any) -> None:
 def test_actions_without_noise_are_doubtful() -> None:
     actions = np.tanh(STATES[:, :2])[..., None].astype(np.float32)
     assert estimate(actions, width=np.full((2, 1), 2.0)).doubtful
+
+
+QUICK = replace(EFFORT, train_rows=2000, judged_rows=500, updates=150, permutations=3, first_rounds=3)
+
+
+def test_dimensions_that_agents_lack_say_nothing_of_the_spread() -> None:
+    """Uniform actions of 1, 1, 1 and 4 dimensions: most of the array is padding, which does not vary."""
+    width = np.zeros((4, 4))
+    width[:, 0] = width[3] = 2.0
+    actions = np.where(width > 0, RNG.uniform(-1, 1, (N_ROWS, 4, 4)), 0).astype(np.float32)
+    found = estimate(actions, QUICK, width=width)
+    assert found.spread == pytest.approx(3**-0.5, rel=0.15) and found.freedom > 0.85 and not found.doubtful
+
+
+def test_freedom_is_that_among_the_available_actions() -> None:
+    """Uniform over 2 of 12 actions; in half of the rows there is no choice, which says nothing."""
+    available = np.zeros((N_ROWS, 2, 12), bool)
+    available[..., 0] = True
+    free = STATES[:, 0] > 0
+    available[free, :, 1] = True
+    actions = (RNG.random(available.shape) * available).argmax(-1)[..., None]
+    assert estimate(actions, QUICK, available=available, n_actions=12).freedom > 0.95
+    alone = np.zeros_like(available)
+    alone[..., 3] = True
+    assert estimate(np.full((N_ROWS, 2, 1), 3), QUICK, available=alone, n_actions=12).freedom == 0
+
+
+@pytest.mark.parametrize("n_episodes", [1, 20])
+def test_of_few_long_episodes_some_steps_of_all_are_taken(n_episodes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 40 times as many steps as are copied hardly an episode would remain whole."""
+    monkeypatch.setattr(kappa, "_MOST_ROWS", 100)
+    arrays, offsets = continuous_arrays([4000 // n_episodes] * n_episodes)
+    known = np.ones(n_episodes, bool)
+    found = kappa.behaviour_of(OfflineDataset(continuous_card(), arrays, offsets, known, Path("made.h5")))
+    assert len(found.states) == 100 and len(np.unique(found.episodes)) == n_episodes
+    assert (np.diff(found.episodes) >= 0).all()
+
+
+def test_of_many_episodes_whole_ones_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kappa, "_MOST_ROWS", 1000)
+    arrays, offsets = continuous_arrays([20] * 100)
+    found = kappa.behaviour_of(OfflineDataset(continuous_card(), arrays, offsets, np.ones(100, bool), Path("made.h5")))
+    kept = np.flatnonzero(np.random.default_rng(0).random(100) < 0.5)
+    assert np.unique(found.episodes).tolist() == kept.tolist() and len(found.states) == 20 * len(kept)
 
 
 @pytest.mark.parametrize(("lengths", "agents", "reason"), [([5] * 9, 3, "10 episodes"), ([5] * 12, 1, "one agent")])

@@ -57,6 +57,15 @@ def test_agents_of_unequal_actions(name: str, tmp_path: Path) -> None:
     assert arrays_checksum(imported(name, tmp_path / NAMES[name], tmp_path)) == arrays_checksum(dataset)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_mask_of_observations_is_kept(name: str, tmp_path: Path) -> None:
+    arrays, offsets = continuous_arrays([3, 2])
+    mask = [[1] * (arrays["obs"].shape[2] - 1) + [0]] * arrays["obs"].shape[1]
+    write_dataset(tmp_path / "a.h5", arrays, offsets, continuous_card() | {"obs_mask": mask})
+    export_dataset(name, read_dataset(tmp_path / "a.h5"), tmp_path / NAMES[name])
+    assert imported(name, tmp_path / NAMES[name], tmp_path).card["obs_mask"] == mask
+
+
 def written(dataset: OfflineDataset, tmp_path: Path) -> Path:
     export_dataset("pymarl", dataset, tmp_path / "out.h5")
     return tmp_path / "out.h5"

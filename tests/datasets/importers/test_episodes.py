@@ -116,6 +116,10 @@ def put(path: tuple, value: Any) -> Callable[[list[dict[str, Any]]], None]:
         (put((1, "reward"), [np.zeros(5), np.zeros(4)]), r"episode 1: reward has the shapes \(5,\), \(4,\)"),
         (put((1, "terminated"), 2), "episode 1: terminated must be true or false"),
         (put((1, "terminated"), [1, 0, 0, 0, 0]), "episode 1: terminated is 1 on row 0"),
+        (put((1, "reward"), {"x": np.zeros(5)}), r"episode 1: reward has the agents \['x'\], obs"),
+        (put((0, "obs", "arm"), [[1, 2], [3]]), "episode 0: obs cannot be made an array .* its rows differ in length"),
+        (put((1, "state"), [[1, 2], [3]]), "episode 1: state cannot be made an array .* its rows differ in length"),
+        (put((1, "terminated"), [[1, 2], [3]]), "episode 1: terminated cannot be made an array"),
         (put((1, "rewards"), 0), "episode 1 has the key 'rewards'; did you mean 'reward'"),
         (put((1,), 3), "episode 1 is of type int; it must be a dictionary"),
         (put((0, "obs", "arm"), np.zeros((4, 3), object)), "episode 0: obs of agent 0 has shape .* type object"),
@@ -140,6 +144,7 @@ def test_bounds_and_numbers_of_actions_are_needed(tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match=message):
             from_episodes(logged(), tmp_path / "out.h5", **arguments)
     for n_actions, message in ((None, "n_actions is None; discrete actions need"), ([3], r"n_actions is \[3\]"),
+                               ([[1, 2], [3]], "n_actions cannot be made an array"),
                                ([2, 2], "agent 0 is 2 on row . it has 2 actions|agent 0 is 2 on row")):  # fmt: skip
         with pytest.raises(DatasetError, match=message):
             from_episodes(logged(discrete=True), tmp_path / "out.h5", n_actions=n_actions)
@@ -196,8 +201,8 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         assert any(part in printed for part in message.split("|")), printed
         assert Path(out).read_bytes() == before
     (tmp_path / "text.txt").write_text("no data")
-    assert main(["import", "--probe", str(tmp_path / "text.txt")]) == 0
-    assert "is of no known format: " in " ".join(capsys.readouterr().out.split())
+    assert main(["import", "--probe", str(tmp_path / "text.txt")]) == 1
+    assert "is of no known format: " in " ".join(capsys.readouterr().err.split())
 
 
 def bomb(path: Path) -> None:
@@ -264,5 +269,5 @@ def test_a_bad_archive_is_one_sentence(write: Callable[[Path], None], message: s
 
 def test_a_probe_of_a_damaged_archive_says_so(tmp_path: Path) -> None:
     truncated(tmp_path / "log.npz")
-    lines = probe(tmp_path / "log.npz")
-    assert "is of no known format" in lines[0] and "cannot tell" in lines[1] and "truncated" in lines[1]
+    with pytest.raises(DatasetError, match="is of no known format: .*; .*: cannot tell .*truncated"):
+        probe(tmp_path / "log.npz")

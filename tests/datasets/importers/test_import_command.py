@@ -15,11 +15,13 @@ from datasets.importers.run import open_source, probe
 from datasets.importers.source import Source
 from envs.matrix_game import MatrixGameEnv
 from tests.datasets.games import write_buffer
+from tests.datasets.importers.foreign import set_on_disk
 from tests.datasets.importers.test_omar import cheetah
 from tests.datasets.importers.test_omar import save as save_npy
 from tests.datasets.importers.test_omiga_mujoco import logged as robots
 from tests.datasets.importers.test_omiga_mujoco import save as save_hdf5
-from utils.errors import EnvError
+from tests.datasets.importers.test_pymarl import batch, write_h5
+from utils.errors import DatasetError, EnvError
 
 
 class Claims:
@@ -42,13 +44,31 @@ def test_a_probe_names_several_formats(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_every_format_refuses_what_is_none_of_it(tmp_path: Path) -> None:
-    """An empty folder, a text and a dataset of ours are recognised by no importer, and none of them fails on it."""
+    """An empty folder and a text are recognised by no importer, and none of them fails on it."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "text.npz").write_text("text")
     (tmp_path / "text.h5").write_text("text")
     for name in ("folder", "text.npz", "text.h5"):
-        assert "is of no known format" in probe(tmp_path / name)[0]
+        with pytest.raises(DatasetError, match="is of no known format: omar, "):
+            probe(tmp_path / name)
     assert list(REGISTRY) == list(FORMATS)
+
+
+def test_a_probe_knows_our_own_datasets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = set_on_disk(tmp_path / "a.h5").path
+    assert main(["import", "--probe", str(path)]) == 0
+    assert "is a dataset of this project already; it needs no import" in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_output_inside_the_source_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--force` would replace one of the files that are imported."""
+    folder = tmp_path / "parts"
+    part = write_h5(folder / "part_0.h5", batch())
+    before = part.read_bytes()
+    for out in (part, folder / "new.h5", folder / "below" / "new.h5"):
+        assert main(["import", "pymarl", str(folder), "-o", str(out), "--force"]) == 1
+        assert "which is a source; choose a place outside of it" in " ".join(capsys.readouterr().err.split())
+    assert part.read_bytes() == before and list(folder.iterdir()) == [part]
 
 
 def test_the_old_word_is_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.importers.og_marl import IMPORTER
+from datasets.importers.og_marl import IMPORTER, _check_ended_stay
 from tests.datasets.importers.foreign import imported, refused
 from utils.errors import DatasetError
 
@@ -131,6 +131,10 @@ def test_long_vaults_are_read_in_blocks(ts: Any, tmp_path: Path, monkeypatch: py
             lambda a: a["rewards"].__setitem__((0, 4), np.nan),
             "rows 3 to 6 of .*: 'rewards' holds a value that is not",
         ),
+        (
+            lambda a: a["terminals"].__setitem__((0, 2, 1), False),
+            "rows 0 to 6 of .*: the flag of agent 0 is 1 on row 2 and 0 on the next, .* two episodes would be joined",
+        ),
         (lambda a: a["observations"].__setitem__((0, 4), np.inf), "rows 3 to 6 of .*: obs holds a value .* on row 1"),
         (lambda a: a["actions"].__setitem__((0, 4), 5), r"rows 3 to 6 of .*: actions is not in 0..4 on row 1"),
         (lambda a: a["infos.legals"].__setitem__((0, 4), 0), "rows 3 to 6 of .*: actions was not available"),
@@ -151,6 +155,17 @@ def test_malformed_vaults_are_one_sentence(
     arrays = smac()
     damage(arrays)
     refused("og-marl", write_vault(ts, tmp_path / "vault", arrays), tmp_path, message)
+
+
+def test_an_agent_that_ended_stays_so_to_the_end_of_its_episode() -> None:
+    flags = np.zeros((6, 2), np.uint8)
+    flags[2:, 0], flags[5] = 1, 1
+    _check_ended_stay({"terminals": flags}, "a")
+    halves = {"terminals": flags * (np.arange(6) < 4)[:, None], "truncations": flags * (np.arange(6) > 3)[:, None]}
+    _check_ended_stay(halves, "a")
+    flags[3, 0] = 0
+    with pytest.raises(DatasetError, match="^a: the flag of agent 0 is 1 on row 2 and 0 on the next"):
+        _check_ended_stay({"terminals": flags}, "a")
 
 
 def test_vaults_that_mislead(ts: Any, tmp_path: Path) -> None:

@@ -352,7 +352,8 @@ def test_what_the_system_refuses_is_one_sentence(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr("datasets.importers.padded_files.open_hdf5", refuse)
     refused("pymarl", source, tmp_path, "cannot read .* .permission denied.; give yourself permission to read it")
-    assert any("pymarl: cannot tell" in line for line in probe(source))
+    with pytest.raises(DatasetError, match="is of no known format: .*; pymarl: cannot tell"):
+        probe(source)
 
 
 def test_probe_says_what_it_is(tmp_path: Path) -> None:

@@ -39,8 +39,10 @@ def save(path: Path, found: Episodes) -> Path:
     }
     if found["reward"].ndim == 2:
         arrays["reward"] = found["reward"].reshape(-1)
-    np.savez(path, lengths=np.full(EPISODES, LENGTH), terminated=found["terminated"], action_low=-1.0, action_high=1.0,
-             **arrays)  # fmt: skip
+    n_actions = found.get("n_actions")
+    arrays |= {"action_low": -1.0, "action_high": 1.0} if n_actions is None else {"n_actions": n_actions}
+    lengths = np.full(EPISODES, found["actions"].shape[1])
+    np.savez(path, lengths=lengths, terminated=found["terminated"], **arrays)
     return path
 
 
@@ -92,3 +94,32 @@ def test_a_prey_that_is_not_here_is_not_replayed(tmp_path: Path) -> None:
     arguments["prey"] = str(tmp_path / "nowhere.safetensors")
     notes = imported("numpy", path, tmp_path, env="mpe", env_args=json.dumps(arguments)).card["made_by"]["notes"]
     assert notes == [f"nothing was replayed, as the prey's file {arguments['prey']} is not here"]
+
+
+def shortened(found: Episodes) -> None:
+    for key, rows in (("obs", 3), ("actions", 2), ("reward", 2)):
+        found[key] = found[key][:, :rows]
+
+
+def widened(found: Episodes) -> None:
+    found["obs"] = np.concatenate([found["obs"], found["obs"][..., :3]], axis=3)
+
+
+def made_discrete(found: Episodes) -> None:
+    found["actions"] = np.zeros((*found["actions"].shape[:3], 1), np.int64)
+    found["n_actions"] = np.array(5)
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (widened, "observations are 21 numbers of 3 agents, and simple_spread shows 18 to 3"),
+        (made_discrete, "its actions are discrete"),
+        (shortened, "a step is judged by those before and after it, and no episode has three"),
+    ],
+)
+def test_a_note_says_why_nothing_is_replayed(damage: Callable[[Episodes], None], why: str, tmp_path: Path) -> None:
+    found = episodes(logged("simple_spread"))
+    damage(found)
+    notes = imported("numpy", save(tmp_path / "log.npz", found), tmp_path, **SPREAD).card["made_by"]["notes"]
+    assert notes == [f"nothing was replayed, as {why}"]
