@@ -210,8 +210,8 @@ def _check_new(out: Path, force: bool, sources: Sequence[Path]) -> None:
     if out.resolve() in [source.resolve() for source in sources]:
         raise DatasetError(f"{out} is one of the sources; choose another name for the output")
     for source in sources:
-        if source.is_dir() and source.resolve() in out.resolve().parents:
-            raise DatasetError(f"{out} is in the folder {source}, which is a source; choose a place outside of it")
+        if out.exists() and source.is_dir() and source.resolve() in out.resolve().parents:
+            raise DatasetError(f"{out} is a file of the source {source}; choose another name for the output")
     try:
         check_target(out, replace=force)
     except NameTakenError as error:

@@ -72,20 +72,18 @@ LIES = {
 def test_headers_that_lie_are_refused_without_taking_memory(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "obs.npy").write_bytes(LIES[name])
+    (tmp_path / "obs.npy").write_bytes(LIES[name])
     tracemalloc.start()
     with pytest.raises(DatasetError, match="obs.npy is no array of numbers"):
-        NpyFile(tmp_path / "in" / "obs.npy")
+        NpyFile(tmp_path / "obs.npy")
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
-    assert main(["import-alberdice", str(tmp_path / "in"), "-o", str(tmp_path / "x.h5")]) == 1
+    assert main(["import-alberdice", str(tmp_path), "-o", str(tmp_path / "x.h5")]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and "obs.npy is no array of numbers" in error
 
 
 def test_a_named_pipe_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "in").mkdir()
-    os.mkfifo(tmp_path / "in" / "obs.npy")
-    assert main(["import-alberdice", str(tmp_path / "in"), "-o", str(tmp_path / "x.h5")]) == 1
+    os.mkfifo(tmp_path / "obs.npy")
+    assert main(["import-alberdice", str(tmp_path), "-o", str(tmp_path / "x.h5")]) == 1
     assert "obs.npy does not exist" in capsys.readouterr().err
