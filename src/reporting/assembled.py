@@ -75,7 +75,7 @@ def assemble(groups: list[Group], notes: Sequence[str], options: Options) -> Rep
     """The whole report of groups that were checked. Raises ReportError for what the options cannot have."""
     chosen = units(groups, options.raw)
     report = Report(groups, chosen, [], list(notes), labels=labels(groups))
-    report.tables += [_variants(report)] if any(len(label) == 1 for label in report.labels.values()) else []
+    report.tables += [_variants(report)] if _lettered(report) else []
     report.tables += [_final(report), _other_rules(report)]
     report.tables += [beside_paper(name, groups, chosen) for name in options.papers]
     report.tables += [beside_place(place, groups, chosen, others) for place, others in options.beside.items()]
@@ -121,14 +121,20 @@ def shortened(groups: list[Group]) -> dict[Task, str]:
 
 
 def base_of(report: Report, wanted: str | None) -> str:
-    """The method that others are compared with, by its name, its letter in the tables, or its algorithm.
+    """The method that others are compared with: by its name, its letter in the tables, both, or its algorithm.
 
-    Raises ReportError for one that is not there.
+    Raises ReportError for one that is not there, and for a letter of several algorithms.
     """
     methods = list(dict.fromkeys(group.method for group in report.groups))
-    lettered = {label: group.method for group, label in report.labels.items() if len(label) == 1}
     if wanted is None:
         return methods[0]
+    lettered: dict[str, str] = {}
+    for group, letter in _lettered(report).items():
+        lettered[f"{group.algorithm} {letter}"] = group.method
+        if letter == wanted and lettered.setdefault(letter, group.method) != group.method:
+            raise ReportError(
+                f"--baseline {letter}: several algorithms have this variant; write it as '{group.algorithm} {letter}'"
+            )
     name = lettered.get(wanted, wanted)
     named = [method for method in methods if method == name]
     named += [method for method in methods if method.partition(" ")[0] == name]
@@ -189,13 +195,15 @@ def _minutes(seconds: Iterable[float | None]) -> str:
     return f"{statistics.fmean(known):.1f}" if known else ""
 
 
+def _lettered(report: Report) -> dict[Group, str]:
+    return {group: label for group, label in report.labels.items() if len(label) == 1}
+
+
 def _variants(report: Report) -> Table:
-    keyed = {label: group for group, label in report.labels.items() if len(label) == 1}
-    columns = sorted({key for group in keyed.values() for key, _ in group.keys})
-    rows = [
-        (label, keyed[label].algorithm, *(dict(keyed[label].keys).get(key, "") for key in columns))
-        for label in sorted(keyed)
-    ]
+    """Each variant and algorithm once; algorithms with the same keys have the same letter."""
+    keyed = {(label, group.algorithm): dict(group.keys) for group, label in _lettered(report).items()}
+    columns = sorted({key for keys in keyed.values() for key in keys})
+    rows = [(*named, *(keys.get(key, "") for key in columns)) for named, keys in sorted(keyed.items())]
     return Table("Variants", ("variant", "algorithm", *columns), rows, keys=2)
 
 

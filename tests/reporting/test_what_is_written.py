@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import re
 import time
@@ -96,6 +97,21 @@ def test_a_report_fits_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[
     letter = rows(out, "Variants")[-1]["variant"]  # a method may be named by it
     status, out, _ = run_command(capsys, tmp_path, "--baseline", letter)
     assert status == 0 and letter not in {row["variant"] for row in rows(out, "Differences from")}
+
+
+def test_algorithms_with_the_same_keys_share_a_letter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, (name, value) in enumerate(itertools.product(("cfcql", "spacql"), ("a long value", "another one"))):
+        for seed in (1, 2):
+            make_run(tmp_path / f"{number}{seed}", seed, name=name, a_long_key_that_somebody_has_set=value)
+    out = run_command(capsys, tmp_path)[1]
+    named = [(row["variant"], row["algorithm"]) for row in rows(out, "Variants")]
+    assert named == [("A", "cfcql"), ("A", "spacql"), ("B", "cfcql"), ("B", "spacql")]
+    status, _, error = run_command(capsys, tmp_path, "--baseline", "A")
+    assert status == 1 and "several algorithms have this variant; write it as" in error
+    status, out, _ = run_command(capsys, tmp_path, "--baseline", "spacql A")
+    assert status == 0 and ("spacql", "A") not in {
+        (r["algorithm"], r["variant"]) for r in rows(out, "Differences from")
+    }
 
 
 def test_the_comparability_line_is_what_the_runs_declared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
