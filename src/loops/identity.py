@@ -99,10 +99,10 @@ def _unchanged(earlier: EarlierRun, config: Config, checksum: str | None) -> boo
     before = recorded_config(earlier, earlier.as_given, _names_of)
     # What a command asks for once, and is part of what the run is.
     once = {key: earlier.config[key] for key in ("load_weights", "replay_to") if key in earlier.config}
-    both = [with_outputs(earlier, each) for each in (config, {**before, **once})]
+    both: list[Config] = [with_outputs(earlier, each) for each in (config, before | once)]
     if config.get("policy_path"):  # what that sets is the policy's, which counts by its content
         both = [{key: value for key, value in each.items() if key not in POLICY_KEYS} for each in both]
-    now, then = ({**each, "checkpoint_path": config["checkpoint_path"]} for each in both)
+    now, then = (each | {"checkpoint_path": config["checkpoint_path"]} for each in both)
     return identity(now, checksum) == identity(then, (earlier.content["dataset"] or {}).get("checksum"))
 
 

@@ -17,7 +17,6 @@ from sweeps.places import Places
 from utils.description import read_description, write_description
 from utils.manifest import write_manifest
 
-
 BUNDLED = read_description(DATA_ROOT / "mpe/simple_spread/policies/expert/run.json")
 
 
