@@ -34,11 +34,7 @@ def check_run(settings: Settings) -> None:
 
 
 def check_start(settings: Settings) -> None:
-    """Raise ConfigError where there is no new training run that could start from `load_weights`."""
-    if settings.checkpoint_path:
-        raise ConfigError(
-            "load_weights starts a new run, checkpoint_path continues or plays an earlier one: give one of the two"
-        )
+    """Raise ConfigError where there is no training run that could start, or have started, from `load_weights`."""
     for mode in ("evaluate", "collect"):
         if getattr(settings, mode):
             raise ConfigError(f"{mode}=True trains nothing: give checkpoint_path instead of load_weights")

@@ -9,7 +9,7 @@ from typing import Any
 from datasets.names import dataset_name, dataset_path
 from envs.arguments import check_run_arguments
 from learners import REGISTRY as learner_REGISTRY
-from loops.earlier import check_same, described_layers, earlier_run
+from loops.earlier import check_same, described_layers, earlier_run, weights_before
 from utils.checkpoint import checkpoint_seed
 from utils.config import Config, layered_config, merge
 from utils.known_keys import keys_of_learner
@@ -64,6 +64,8 @@ def configured(alg: str | None, env: str | None, given: Config, force: bool, say
         if final[key] is not None:
             dataset_path(final[key], key)
     continues = final["checkpoint_path"] and not final["evaluate"] and not final["collect"]
+    if continues:
+        final["load_weights"] = weights_before(earlier, updates)
     if continues and "seed" not in updates:
         final["seed"] = checkpoint_seed(final["checkpoint_path"], final["load_step"])
     described = alg if earlier is None or by_flags else earlier.content["algorithm"]

@@ -16,6 +16,7 @@ from components.scheme import Scheme, build_scheme, extend_scheme
 from datasets.card import prey_of
 from loops.build import Parts
 from loops.declared import declarations
+from loops.described import POLICY_KEYS
 from loops.simulators import simulator_of
 from utils.checkpoint import find_checkpoint
 from utils.config import SOURCE
@@ -31,7 +32,8 @@ DERIVED = ("device", "unique_token", "results", "n_agents", "n_actions", "state_
 def describe(parts: Parts, sacred_run: Run, continues: Path | None = None) -> dict[str, Any]:
     """The description of a run whose parts are built; plain JSON values without credentials.
 
-    config: every key, with `auto` replaced by what it became. env_info, scheme: sizes, dtypes, action bounds and agent
+    config: every key, with `auto` replaced by what it became. given: the replaced ones as the command gave them, by
+    which the run is continued. env_info, scheme: sizes, dtypes, action bounds and agent
     count. input_statistics: what the networks' inputs are standardised by. dataset: name, path, checksum and card.
     environment: its arguments and the simulators' versions. declared: `declarations`. code: the commit, whether files
     differed from it, and the SHA-256 of every source file that was imported. versions: those of all imported packages.
@@ -43,6 +45,7 @@ def describe(parts: Parts, sacred_run: Run, continues: Path | None = None) -> di
         "name": args.unique_token,
         "algorithm": args.name,
         "config": configuration(args),
+        "given": given_keys(args, getattr(sacred_run, "config", {})),
         "env_info": plain_values(parts.env_info),
         "scheme": scheme_of(parts),
         "input_statistics": statistics_of(parts),
@@ -65,6 +68,16 @@ def configuration(args: Settings) -> dict[str, Any]:
     env_args = {key: value for key, value in args.env_args.items() if key != "seed"}
     found: dict[str, Any] = plain_values({**config, "env_args": env_args})
     return found
+
+
+def given_keys(args: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the command gave for keys that building the run has replaced: `auto`, and what a valued policy sets.
+
+    config: the configuration before that. `policy_step` is not among them: another newest step is another policy.
+    """
+    return {
+        key: plain_values(config[key]) for key in POLICY_KEYS if key in config and config[key] != getattr(args, key)
+    }
 
 
 def scheme_of(parts: Parts) -> dict[str, Any]:

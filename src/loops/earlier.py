@@ -61,6 +61,11 @@ class EarlierRun:
         found: Config = self.content["config"]
         return found
 
+    @property
+    def as_given(self) -> Config:
+        """The same with what the run replaced, such as `auto`, as it was given; earlier releases did not keep that."""
+        return {**self.config, **self.content.get("given", {})}
+
 
 def earlier_run(updates: Mapping[str, Any], alg: str | None) -> EarlierRun | None:
     """The run whose checkpoint the overrides name; None without a checkpoint, and where it has no description.
@@ -94,17 +99,10 @@ def described_layers(
     Raises ConfigError for an unknown --config or --env-config, CheckpointError for another algorithm and for a
     description whose configuration cannot be one.
     """
-    default = read_yaml(CONFIG / "default.yaml")
     if alg is not None:
         _check_algorithm(earlier, str(algorithm(alg).get("name", alg)), f"--config={alg}")
-    try:
-        learner = earlier.config.get("learner")
-        learner_class = choose(learner_REGISTRY, "learner", str(learner))
-        names = names_of(learner)
-        described = {key: value for key, value in names.stored(earlier.config).items() if key not in ONE_OFF}
-        config = names.completed(check_values({**default, **described}, keys_of(learner_class)))
-    except UserError as error:
-        raise CheckpointError(f"{earlier.path}: {error}; {ADVICE}") from error
+    plays = updates.get("evaluate") or updates.get("collect")
+    config = recorded_config(earlier, earlier.config if plays else earlier.as_given, names_of)
     if updates.get("collect"):
         config.pop("seed", None)  # the training run's episodes would be played again
     if config["env_args"].get("replay_path") is not None:  # the file is there already
@@ -119,6 +117,34 @@ def described_layers(
     return config
 
 
+def recorded_config(earlier: EarlierRun, own: Config, names_of: Callable[[Any], OldNames]) -> Config:
+    """A whole configuration of today from the run's `own`, as resolved or as given, without `ONE_OFF`.
+
+    names_of: as in `layered_config`. Raises CheckpointError where it cannot be one.
+    """
+    default = read_yaml(CONFIG / "default.yaml")
+    try:
+        learner = own.get("learner")
+        learner_class = choose(learner_REGISTRY, "learner", str(learner))
+        names = names_of(learner)
+        described = {key: value for key, value in names.stored(own).items() if key not in ONE_OFF}
+        return names.completed(check_values({**default, **described}, keys_of(learner_class)))
+    except UserError as error:
+        raise CheckpointError(f"{earlier.path}: {error}; {ADVICE}") from error
+
+
+def weights_before(earlier: EarlierRun | None, updates: Config) -> str:
+    """The `load_weights` of the run that is continued: they are part of what it is, and are not loaded again.
+
+    updates: the overrides. Raises ConfigError where they name weights to start from.
+    """
+    if updates.get("load_weights"):
+        raise ConfigError(
+            "load_weights starts a new run, checkpoint_path continues or plays an earlier one: give one of the two"
+        )
+    return "" if earlier is None else str(earlier.config.get("load_weights") or "")
+
+
 def check_same(earlier: EarlierRun, final: Config, updates: Config, flags: bool, warn: Callable[[str], None]) -> None:
     """Check a whole configuration against the run whose checkpoint it continues or plays.
 
@@ -129,7 +155,7 @@ def check_same(earlier: EarlierRun, final: Config, updates: Config, flags: bool,
     """
     plays = bool(final["evaluate"] or final["collect"])
     _check_algorithm(earlier, final["name"], f"name={shown(final['name'])}")
-    here, there = _completed(earlier, final), _completed(earlier, earlier.config)
+    here, there = with_outputs(earlier, final), with_outputs(earlier, earlier.config)
     if flags:
         compared: Iterable[str] = POLICIES if plays else NETWORKS
         if hasattr(learner_REGISTRY.get(final["learner"]), "FIXED_POLICY"):
@@ -163,7 +189,7 @@ def _check_algorithm(earlier: EarlierRun, name: str, said: str) -> None:
         )
 
 
-def _completed(earlier: EarlierRun, config: Config) -> Config:
+def with_outputs(earlier: EarlierRun, config: Config) -> Config:
     """A configuration with what `auto` stands for."""
     chosen = {key: str(config.get(key)) for key in ("agent_output_type", "action_selector")}
     return {**config, **resolved_outputs(**chosen, continuous=is_continuous(earlier.content["env_info"]))}

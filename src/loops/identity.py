@@ -5,16 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 from datasets.card import NOT_COMPARED
 from datasets.readings import Readings
 from datasets.references import prey_checksum
+from learners import REGISTRY as learner_REGISTRY
 from loops.continuation import FREE_TO_CHANGE
-from utils.checkpoint import find_checkpoint
+from loops.described import POLICY_KEYS
+from loops.earlier import EarlierRun, earlier_run, recorded_config, with_outputs
+from utils.checkpoint import STATE_FILE, SUFFIX, find_checkpoint
 from utils.config import Config
-from utils.description import find_description, plain_values, read_description
-from utils.errors import CheckpointError
+from utils.description import plain_values
+from utils.errors import CheckpointError, one_line
+from utils.manifest import Damage, fingerprint
+from utils.old_names import OldNames, old_names
 from utils.progress import FILE_VARIABLE
 from utils.redact import redacted
 
@@ -25,12 +31,18 @@ WITHOUT_EFFECT = frozenset({*FREE_TO_CHANGE, "save_model"}) - {"t_max", "load_we
 def identity(config: Config, checksum: str | None) -> str:
     """The hash of a resolved configuration; code, commit, folders, addresses and devices do not change it.
 
-    checksum: the dataset's, which stands for its name; None for a run without one.
+    checksum: the dataset's, which stands for its name; None for a run without one. Weights that the run begins with,
+    and the policy that it values, count by their content. Raises CheckpointError where they are not there.
     """
     kept = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT}
     kept["env_args"] = {key: value for key, value in config["env_args"].items() if key not in NOT_COMPARED}
     if kept["env_args"].get("prey") is not None and (prey := prey_checksum(config["env_args"])) is not None:
         kept["env_args"]["prey"] = prey  # which stands for the file's name
+    if kept.get("policy_path"):
+        step = kept.pop("policy_step", 0)
+        kept["policy_path"] = _content(find_checkpoint(config["policy_path"], step, "policy_path"))
+    if kept.get("load_weights") and not config["checkpoint_path"]:  # a continued run loads them no more
+        kept["load_weights"] = _content(find_checkpoint(config["load_weights"], config["load_step"], "load_weights"))
     text = json.dumps(plain_values(redacted({**kept, "dataset_checksum": checksum})), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -48,15 +60,21 @@ def dataset_checksum(config: Config, readings: Readings | None = None) -> str | 
 def run_identity(config: Config) -> str | None:
     """The identity of the training run that this configuration begins or continues; None where it trains nothing.
 
-    A run that continues another one is the same only where that one was of the same identity.
+    A run that continues another one is the same where that one was of the same identity, and where nothing that
+    matters has changed since: then it has the identity that is recorded of that one.
     """
     if config["collect"] or config["evaluate"]:
         return None
-    own = identity(config, dataset_checksum(config))
+    checksum = dataset_checksum(config)
+    own = identity(config, checksum)
     if not config["checkpoint_path"]:
         return own
-    before = _identity_at(config["checkpoint_path"], config["load_step"])
-    return own if before == own else hashlib.sha256(f"{own} after {before}".encode()).hexdigest()[:16]
+    directory, earlier = _continued(config)
+    recorded = None if earlier is None else earlier.content.get("identity")
+    if earlier is not None and recorded and (recorded == own or _unchanged(earlier, config, checksum)):
+        return str(recorded)
+    before = recorded or directory
+    return hashlib.sha256(f"{own} after {before}".encode()).hexdigest()[:16]
 
 
 def told(config: Config) -> dict[str, Any]:
@@ -64,12 +82,39 @@ def told(config: Config) -> dict[str, Any]:
     return {"identity": run_identity(config), "in_sweep": FILE_VARIABLE in os.environ}
 
 
-def _identity_at(checkpoint_path: str, load_step: int) -> str:
-    """The identity that the run of a checkpoint has written; its directory where it wrote none."""
-    directory = find_checkpoint(checkpoint_path, load_step)
+def _continued(config: Config) -> tuple[Path, EarlierRun | None]:
+    """The step directory that a configuration continues, and its run; None where that has no sound description."""
+    directory = find_checkpoint(config["checkpoint_path"], config["load_step"])
     try:
-        path = find_description(directory)
-        found = None if path is None else read_description(path).get("identity")
+        return directory, earlier_run({"checkpoint_path": str(directory)}, config["name"])
     except CheckpointError:  # a damaged description: the run itself says so where it matters
-        found = None
-    return str(found or directory)
+        return directory, None
+
+
+def _unchanged(earlier: EarlierRun, config: Config, checksum: str | None) -> bool:
+    """Whether a configuration is that of the run that it continues, but for what has no effect.
+
+    `auto` is compared by what it stands for, as releases before 0.2.0 kept nothing else.
+    """
+    before = recorded_config(earlier, earlier.as_given, _names_of)
+    # What a command asks for once, and is part of what the run is.
+    once = {key: earlier.config[key] for key in ("load_weights", "replay_to") if key in earlier.config}
+    both: list[Config] = [with_outputs(earlier, each) for each in (config, before | once)]
+    if config.get("policy_path"):  # what that sets is the policy's, which counts by its content
+        both = [{key: value for key, value in each.items() if key not in POLICY_KEYS} for each in both]
+    now, then = (each | {"checkpoint_path": config["checkpoint_path"]} for each in both)
+    return identity(now, checksum) == identity(then, (earlier.content["dataset"] or {}).get("checksum"))
+
+
+def _names_of(learner: Any) -> OldNames:
+    return old_names(learner_REGISTRY.get(str(learner)))
+
+
+def _content(directory: Path) -> str:
+    """The hash of a checkpoint's model files. Raises CheckpointError where they cannot be read."""
+    files = [file for file in sorted(directory.iterdir()) if file.suffix == SUFFIX and file.name != STATE_FILE]
+    try:
+        listed = "".join(f"{file.name} {fingerprint(file)['sha256']}\n" for file in files)
+    except (Damage, OSError) as error:
+        raise CheckpointError(f"{directory} cannot be read ({one_line(error)}); name another checkpoint") from error
+    return hashlib.sha256(listed.encode()).hexdigest()[:16]

@@ -228,9 +228,9 @@ def _start(
 ) -> None:
     """Load what the run starts from. check_buffer: called with the buffer's part of a state that is continued."""
     continuous = is_continuous(env_info)
-    if args.load_weights:
-        start_from_weights(learner, args, continuous, SILENT)
     if not args.checkpoint_path:
+        if args.load_weights:
+            start_from_weights(learner, args, continuous, SILENT)
         return
     directory = find_checkpoint(args.checkpoint_path, args.load_step)
     check_same_prey(directory, env_info)

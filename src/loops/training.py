@@ -228,12 +228,12 @@ class Training:
         return batch
 
     def start(self) -> None:
-        """Continue from `checkpoint_path`, or begin a new run from the weights in `load_weights`, where one is set.
+        """Continue from `checkpoint_path`, else begin a new run from the weights in `load_weights`, where one is set.
 
         Raises CheckpointError where what it names is missing, damaged, or does not fit this run.
         """
         self.resume()
-        if self.args.load_weights:
+        if self.args.load_weights and not self.args.checkpoint_path:
             continuation.start_from_weights(self.learner, self.args, self.continuous, self.log)
 
     def resume(self) -> None:

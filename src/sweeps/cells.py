@@ -20,7 +20,7 @@ from sweeps.job import continuing
 from sweeps.places import Places
 from utils.config import Config, config_names, environment, merge
 from utils.errors import ConfigError, UserError, shown
-from utils.paths import folder_name, place_of, results_folder
+from utils.paths import results_folder
 from utils.run_keys import RUN_KEYS
 
 # What a sweep does itself, and what trains nothing.
@@ -58,8 +58,8 @@ class Cell:
 
     @property
     def records(self) -> Path:
-        """Where Sacred keeps the runs of this algorithm and environment."""
-        return self.results / "sacred" / str(self.config["name"]) / folder_name(place_of(self.config))
+        """Where Sacred keeps the runs of this algorithm; a run's own folder there goes by the dataset's name."""
+        return self.results / "sacred" / str(self.config["name"])
 
     @property
     def shared_words(self) -> tuple[str, ...]:
@@ -69,7 +69,7 @@ class Cell:
 
 def command(words: Sequence[str], main: str, checkpoint: Path | None) -> str:
     """The command line that does a run with these words, as a shell reads it."""
-    return shlex.join(["python", main, *words, *continuing(checkpoint)])
+    return shlex.join(["python", main, *continuing(words, checkpoint)])
 
 
 def words_together(cells: Sequence[Cell]) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ def become(job: Job, parent: int) -> list[str]:
     if records.elsewhere(job.identity) is not None:
         os._exit(BUSY)
     step = checkpoint_to_continue(Path(job.results), job.name, job.seed, job.identity, job.t_max)
-    return [str(MAIN), *job.words, *continuing(step)]
+    return [str(MAIN), *continuing(job.words, step)]
 
 
 def _end_with(parent: int) -> None:

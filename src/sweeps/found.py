@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.checkpoint import check_checkpoint
-from utils.description import FILE
+from utils.description import FILE, read_description
 from utils.errors import CheckpointError
 from utils.finished_run import FINISHED
 
@@ -42,7 +42,9 @@ class Record:
 
 
 class Records:
-    """The records of one folder such as results/sacred/spacql/simple_spread, by their runs' identity.
+    """The records below one folder such as results/sacred/spacql, by their runs' identity.
+
+    Between the folder and its runs is one for each environment, or each name that a dataset has had.
 
     only: the one identity that is of interest, by which most files need not be parsed.
     """
@@ -50,16 +52,19 @@ class Records:
     def __init__(self, folder: Path, only: str = "") -> None:
         self.folder, self.only = folder, only
         self._by_folder: dict[Path, tuple[str, Record]] = {}
+        self._without: set[Path] = set()  # ended records without an identity, such as those of earlier releases
         self.refresh()
 
     def refresh(self) -> None:
         """Read what is new; a record that has ended stays as it is."""
-        for directory in _entries(self.folder):
-            if directory in self._by_folder and self._by_folder[directory][1].status in FINISHED:
+        for directory in (each for place in _entries(self.folder) for each in _entries(place)):
+            known = self._by_folder.get(directory)
+            if directory in self._without or (known is not None and known[1].status in FINISHED):
                 continue
-            info = _read(directory / "info.json", self.only).get("run")
-            entry = _read(directory / "run.json") if isinstance(info, dict) else {}
+            info, entry = _read(directory / "info.json", self.only).get("run"), _read(directory / "run.json")
             if not isinstance(info, dict) or not isinstance(info.get("identity"), str) or not entry:
+                if entry.get("status") in FINISHED:
+                    self._without.add(directory)
                 continue
             record = Record(directory, str(entry.get("status")), info.get("score"), info.get("score_is"),
                             not info.get("in_sweep"), entry.get("heartbeat"))  # fmt: skip
@@ -98,8 +103,19 @@ def checkpoint_to_continue(results: Path, name: str, seed: int, identity: str, t
 
 def _model_folders(results: Path, name: str, seed: int, identity: str) -> Iterator[Path]:
     for folder in _entries(results / "models"):
-        if folder.name.startswith(f"{name}_seed{seed}_") and _read(folder / FILE, identity).get("identity") == identity:
+        if folder.name.startswith(f"{name}_seed{seed}_") and _describes(folder / FILE, identity):
             yield folder
+
+
+def _describes(path: Path, identity: str) -> bool:
+    """Whether a description is of the run and is sound; continuing would refuse a damaged one."""
+    if _read(path, identity).get("identity") != identity:
+        return False
+    try:
+        read_description(path)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ BUSY = 75  # exit status where another process has the run; sysexits.h calls it 
 class Job:
     """What a process needs to know to do one run; plain values, for it goes to other machines.
 
-    records: Sacred's folder of such runs. environment: variables to set. mates: identities of further seeds' runs that
-    the same process does.
+    records: Sacred's folder of the algorithm's runs. environment: variables to set. mates: identities of further seeds'
+    runs that the same process does.
     """
 
     words: tuple[str, ...]
@@ -46,6 +46,12 @@ class Job:
         return asdict(self)
 
 
-def continuing(checkpoint: Path | None) -> list[str]:
-    """The further words with which a run goes on from a checkpoint."""
-    return [] if checkpoint is None else [f"checkpoint_path={str(checkpoint)!r}"]
+def continuing(words: Sequence[str], checkpoint: Path | None) -> list[str]:
+    """A run's words, with which it begins, or goes on from a checkpoint.
+
+    Weights that it began from are then left out: the description beside the checkpoint names them.
+    """
+    if checkpoint is None:
+        return list(words)
+    kept = [word for word in words if word.partition("=")[0] != "load_weights"]
+    return [*kept, f"checkpoint_path={str(checkpoint)!r}"]

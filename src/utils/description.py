@@ -24,6 +24,7 @@ _ENTRIES: dict[str, type | tuple[type, None]] = {
     "environment": (dict, None), "input_statistics": str, "code": dict, "versions": dict, "sacred": dict,
     "continues": (str, None),
 }  # fmt: skip
+_LATER: dict[str, Any] = {"given": {}}  # entries that earlier releases did not write, with what stands for them
 
 
 def write_description(folder: Path, description: dict[str, Any]) -> Path:
@@ -64,6 +65,9 @@ def read_description(path: Path) -> dict[str, Any]:
     content = _KIND.read(path)
     if CHECKSUM in content and content[CHECKSUM] != checksum(content):  # earlier releases wrote none
         raise CheckpointError(f"{path} is damaged or was edited (its content does not match its checksum); {ADVICE}")
+    for key, absent in _LATER.items():
+        if not isinstance(content.get(key, absent), type(absent)):
+            raise CheckpointError(f"{path}: its entry '{key}' is no {type(absent).__name__}; {ADVICE}")
     for key, kind in _ENTRIES.items():
         expected, null = (kind[0], True) if isinstance(kind, tuple) else (kind, False)
         value = content.get(key)

@@ -10,13 +10,21 @@ from typing import Any
 
 import pytest
 
+from datasets.names import DATA_ROOT
+from sweeps import found
 from sweeps.found import Records, checkpoint_to_continue
 from sweeps.places import Places
+from utils.description import read_description, write_description
 from utils.manifest import write_manifest
 
+BUNDLED = read_description(DATA_ROOT / "mpe/simple_spread/policies/expert/run.json")
 
-def record(folder: Path, number: int, status: str, identity: str = "abc", seconds: float = 0, **run: Any) -> None:
-    directory = folder / str(number)
+
+def record(
+    folder: Path, number: int, status: str, identity: str = "abc", seconds: float = 0, data: str = "d", **run: Any
+) -> None:
+    """A run's record below an algorithm's folder. data: what its dataset is called."""
+    directory = folder / data / str(number)
     directory.mkdir(parents=True)
     now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
     beat = (now - datetime.timedelta(seconds=seconds)).isoformat()
@@ -30,7 +38,7 @@ def checkpoint(results: Path, model: str, t: int, identity: str = "abc") -> Path
     (folder / str(t)).mkdir(parents=True)
     (folder / str(t) / "state.json").write_text("weights")
     write_manifest(folder / str(t))
-    (folder / "run.json").write_text(json.dumps({"identity": identity}))
+    write_description(folder, BUNDLED | {"identity": identity})
     return folder / str(t)
 
 
@@ -52,9 +60,29 @@ def test_damaged_records_are_passed_over(tmp_path: Path) -> None:
     record(tmp_path, 1, "COMPLETED")
     for number, text in enumerate(("{", "[]", '{"run": 3}', '{"run": {"identity": 3}}', "\xff"), start=2):
         record(tmp_path, number, "COMPLETED")
-        (tmp_path / str(number) / "info.json").write_bytes(text.encode("latin-1"))
-    (tmp_path / "1" / "run.json").write_text("{")
+        (tmp_path / "d" / str(number) / "info.json").write_bytes(text.encode("latin-1"))
+    (tmp_path / "d" / "1" / "run.json").write_text("{")
     assert Records(tmp_path).finished("abc") is None
+
+
+def test_records_are_found_under_every_name_of_the_dataset_and_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(tmp_path, 1, "COMPLETED", data="copy")
+    record(tmp_path, 1, "COMPLETED", identity="another", data="original")
+    record(tmp_path, 2, "FAILED", identity="", data="original")
+    (tmp_path / "original" / "2" / "info.json").write_text("{}")  # of an earlier release
+    records = Records(tmp_path)
+    assert records.finished("abc") is not None and records.finished("another") is not None
+    read: list[Path] = []
+
+    def reading(path: Path, holding: str = "") -> dict[str, Any]:
+        read.append(path)
+        return {}
+
+    monkeypatch.setattr(found, "_read", reading)
+    records.refresh()
+    assert not read
 
 
 def test_a_living_run_that_was_started_by_hand_is_left_to_itself(tmp_path: Path) -> None:
@@ -79,6 +107,16 @@ def test_the_furthest_whole_checkpoint_below_the_end_is_continued(tmp_path: Path
     assert found() == second and found(30) == first and found(20) is None
     (second / "state.json").write_text("other weights")
     assert found() == first
+
+
+def test_a_run_with_a_damaged_description_is_not_continued(tmp_path: Path) -> None:
+    """It would be refused at every call."""
+    checkpoint(tmp_path, "bc_seed1_x_1", 20)
+    last = checkpoint(tmp_path, "bc_seed1_x_2", 30)
+    path = last.parent / "run.json"
+    path.write_text(path.read_text().replace('"hidden_dim": ', '"hidden_dim": 1'))
+    step = checkpoint_to_continue(tmp_path, "bc", 1, "abc", 100)
+    assert step is not None and step.name == "20"
 
 
 def test_a_lock_is_held_by_one_and_goes_with_its_holder(tmp_path: Path) -> None:
