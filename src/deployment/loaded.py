@@ -13,6 +13,7 @@ from torch import Tensor
 
 from components.action_selectors import EpsilonGreedyActionSelector, PolicySelector
 from components.episode_buffer import EpisodeBatch
+from components.epsilon_schedules import exploration_step
 from components.scheme import build_scheme, is_continuous
 from controllers.basic_controller import BasicMAC
 from deployment.given import availability, joint_observations
@@ -37,6 +38,7 @@ class LoadedPolicy:
     def __init__(self, described: DescribedPolicy, seed: int = 0) -> None:
         self.directory, self.description, self.args = described.directory, described.description, described.args
         self.step = int(described.directory.name)
+        self._explores_as_at = exploration_step(self.args, self.step)
         self.mac: BasicMAC = described.mac
         _make_greedy(self.mac.action_selector)
         info = described.description["env_info"]
@@ -68,7 +70,9 @@ class LoadedPolicy:
         single = self._see(observations, avail_actions)
         assert self._batch is not None
         with th.no_grad(), self._own_randomness():
-            chosen = self.mac.select_actions(self._batch, t_ep=self._t, t_env=self.step, test_mode=not sample)
+            chosen = self.mac.select_actions(
+                self._batch, t_ep=self._t, t_env=self._explores_as_at, test_mode=not sample
+            )
         if self.stateful:
             self._batch.update({"actions": chosen.unsqueeze(1)}, ts=0)  # before the next step, which is at 1
             self._t = 1
