@@ -4,7 +4,7 @@ See docs/sweeps.md.
 """
 
 from utils import signals
-from utils.printing import Parser, open_closed_streams, put
+from utils.printing import Parser, open_closed_streams, printing, put
 
 if __name__ == "__main__":
     open_closed_streams()
@@ -15,6 +15,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # sacred imports it; nothing a user can mend
@@ -81,33 +82,49 @@ def _cells(arguments: argparse.Namespace, words: Sequence[str]) -> list[Cell]:
     if own and together:
         raise ConfigError("--together goes with --seeds, and here the grid sets seed; leave out one of the two")
     seeds = None if own else seeds_of(arguments.seeds or [DEFAULT_SEEDS])
-    return cells_of(choices, seeds, lambda sentence: None, together)
+    sentences: dict[str, None] = {}
+    cells = cells_of(choices, seeds, lambda sentence: sentences.setdefault(sentence), together)
+    for sentence in sentences:  # each once, however many runs it is about
+        with suppress(OSError, ValueError):  # stderr is closed or full
+            print(f"warning: {sentence}", file=sys.stderr, flush=True)
+    return cells
 
 
 def _run(arguments: argparse.Namespace, cells: list[Cell]) -> int:
     if arguments.dry_run:
         return _dry_run(cells, arguments.together)
-    results = cells[0].results
+    results, kind = cells[0].results, _backend_name(arguments)
+    with printing():  # before anything is made: a standard output that is closed
+        pass
     check_writable(results / "sweeps" / "locks", "local_results_path")
     stop = stop_file(results)
-    backend = _backend(arguments, stop)
+    backend = _backend(kind, arguments, stop)
     try:
-        return Sweep(cells, backend, View(sys.stdout, backend.capacity()), stop, arguments.together).run()
+        view = View(sys.stdout, backend.capacity())
+        status = Sweep(cells, backend, view, stop, arguments.together).run()
     finally:
         backend.close()
+    if view.refused is not None:
+        raise view.refused
+    return status
 
 
-def _backend(arguments: argparse.Namespace, stop: Path) -> Backend:
+def _backend_name(arguments: argparse.Namespace) -> str:
+    """Who does the runs. Raises ConfigError for a flag that does not go with it."""
     name = arguments.backend or ("ray" if installed() or arguments.address or arguments.gpus_per_run else "processes")
     if arguments.workers is not None and arguments.workers < 1:
         raise ConfigError(f"--workers {arguments.workers}: give at least 1")
     if not 0 <= arguments.gpus_per_run <= 64 or (arguments.gpus_per_run > 1 and arguments.gpus_per_run % 1):
         raise ConfigError(f"--gpus-per-run {arguments.gpus_per_run:g}: give a share of a card, such as 0.25, or 1")
+    for flag, value in (("--address", arguments.address), ("--gpus-per-run", arguments.gpus_per_run)):
+        if value and name != "ray":
+            raise ConfigError(f"{flag} needs --backend ray; leave it out, or install Ray: pip install -e '.[sweep]'")
+    return name
+
+
+def _backend(name: str, arguments: argparse.Namespace, stop: Path) -> Backend:
     if name == "ray":
         return OnRay(arguments.workers, stop, arguments.address, arguments.gpus_per_run)
-    for flag, value in (("--address", arguments.address), ("--gpus-per-run", arguments.gpus_per_run)):
-        if value:
-            raise ConfigError(f"{flag} needs --backend ray; leave it out, or install Ray: pip install -e '.[sweep]'")
     return Processes(arguments.workers, stop)
 
 

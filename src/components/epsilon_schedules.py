@@ -1,6 +1,7 @@
 """Exploration schedules over environment steps."""
 
 import math
+from types import SimpleNamespace
 
 
 class DecayThenFlatSchedule:
@@ -23,3 +24,12 @@ class DecayThenFlatSchedule:
         if self.decay == "linear":
             return self.start + (self.finish - self.start) * T / self.time_length
         return min(self.start, max(self.finish, math.exp(-T / self.exp_scaling)))
+
+
+def exploration_step(args: SimpleNamespace, step: int) -> int:
+    """The environment step whose exploration the policy of a checkpoint plays with. args: of the run that saved it.
+
+    step: the checkpoint's. Training from a dataset counts updates and explores nowhere: its policies play with
+    `epsilon_finish`, as after all annealing.
+    """
+    return max(step, args.epsilon_anneal_time) if args.offline else step

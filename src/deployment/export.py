@@ -6,7 +6,7 @@ import io
 import json
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ def export_policy(policy: LoadedPolicy, to: str, folder: Path, replace: bool = F
     write, read, suffix = FORMATS[to]
     files = [folder / f"agent_{i}.{suffix}" for i in range(policy.n_agents)]
     for file in files:
+        if file.is_dir():
+            raise PolicyError(f"{file} is a folder; choose another folder to export to")
         if file.exists() and not replace:
             raise PolicyError(f"{file} exists already; choose another folder, or add --force")
     tried, contents, lines = trial(policy), [], []
@@ -172,19 +174,29 @@ FORMATS: dict[str, tuple[Callable[[LoneAgent, dict[str, Any]], bytes], Callable[
 
 
 def _write_all(contents: dict[Path, bytes], replace: bool) -> None:
-    """Write every file, or none where the disk refuses one. Raises OutputError."""
-    written: list[Path] = []
+    """Write every file, or none where the disk refuses one: files of before stay. Raises OutputError."""
+    named: list[Path] = []
     try:
-        for file, content in contents.items():
-            with writing_file(file, replace) as temporary:
-                temporary.write_bytes(content)
-            written.append(file)
+        _write([*contents.items()], replace, named)
+    except OutputError:
+        if not replace:  # else what was named stands in an old file's place, and is whole
+            _remove(named)
+        raise
+
+
+def _write(pending: Sequence[tuple[Path, bytes]], replace: bool, named: list[Path]) -> None:
+    """Write the first file and all others; each gets its name when all are on the disk. named: those that have one."""
+    (file, content), *others = pending
+    try:
+        with writing_file(file, replace) as temporary:
+            temporary.write_bytes(content)
+            if others:
+                _write(others, replace, named)
     except FileExistsError as error:
-        _remove(written)
         raise OutputError(f"{file} cannot be written ({cause(error)}); choose another folder") from error
     except OSError as error:
-        _remove(written)
         raise output_error(file, error) from error
+    named.append(file)
 
 
 def _remove(files: list[Path]) -> None:

@@ -11,15 +11,17 @@ import numpy as np
 import torch as th
 from torch import Tensor
 
-from components.action_selectors import EpsilonGreedyActionSelector, PolicySelector
+from components.action_selectors import EpsilonGreedyActionSelector, GaussianActionSelector, PolicySelector
 from components.episode_buffer import EpisodeBatch
+from components.epsilon_schedules import exploration_step
 from components.scheme import build_scheme, is_continuous
 from controllers.basic_controller import BasicMAC
 from deployment.given import availability, joint_observations
 from loops.described import DescribedPolicy, described_policy
 from modules.layers.sizes import size_of
+from modules.policies.noisy_policy import NoisyPolicy
 from utils.bounds import per_agent
-from utils.checkpoint import find_checkpoint
+from utils.checkpoint import find_checkpoint, load_or_refuse
 from utils.description import find_description
 from utils.errors import CheckpointError, ConfigError, PolicyError, one_line
 
@@ -37,8 +39,10 @@ class LoadedPolicy:
     def __init__(self, described: DescribedPolicy, seed: int = 0) -> None:
         self.directory, self.description, self.args = described.directory, described.description, described.args
         self.step = int(described.directory.name)
+        self._explores_as_at = exploration_step(self.args, self.step)
         self.mac: BasicMAC = described.mac
         _make_greedy(self.mac.action_selector)
+        _take_learned_noise(described)
         info = described.description["env_info"]
         self.scheme, self._groups, self._preprocess = build_scheme(info, self.args)
         self.n_agents, self.n_actions = int(info["n_agents"]), int(info["n_actions"])
@@ -68,7 +72,9 @@ class LoadedPolicy:
         single = self._see(observations, avail_actions)
         assert self._batch is not None
         with th.no_grad(), self._own_randomness():
-            chosen = self.mac.select_actions(self._batch, t_ep=self._t, t_env=self.step, test_mode=not sample)
+            chosen = self.mac.select_actions(
+                self._batch, t_ep=self._t, t_env=self._explores_as_at, test_mode=not sample
+            )
         if self.stateful:
             self._batch.update({"actions": chosen.unsqueeze(1)}, ts=0)  # before the next step, which is at 1
             self._t = 1
@@ -216,3 +222,13 @@ def _make_greedy(selector: Any) -> None:
         selector.test_greedy = True
     if isinstance(selector, EpsilonGreedyActionSelector):
         selector.evaluation_epsilon = 0.0
+
+
+def _take_learned_noise(described: DescribedPolicy) -> None:
+    """Explore with the noise that MAPPO and IPPO have learned, where their checkpoint still holds it."""
+    file, selector = described.directory / "policy.th", described.mac.action_selector
+    if not isinstance(selector, GaussianActionSelector) or not file.exists():
+        return
+    noisy = NoisyPolicy(described.args, initial_std=1.0)
+    load_or_refuse(lambda: noisy.load_state_dict(th.load(file, map_location="cpu", weights_only=True)), file.parent)
+    selector.policy = noisy

@@ -16,6 +16,7 @@ import numpy as np
 from sacred.run import Run
 
 from components.episode_buffer import EpisodeBatch
+from components.epsilon_schedules import exploration_step
 from datasets.dataset import NameTakenError, write_dataset
 from datasets.endings import doubtful_ends
 from datasets.names import dataset_path
@@ -38,11 +39,14 @@ TEAM_REWARD = "the team's, the same number for each agent"  # the dataset card's
 def run(parts: Parts, logger: Logger, sacred_run: Run) -> dict[str, float]:
     """Play `collect_episodes` episodes, exploring as in training, and write them to `collect_to`.
 
+    All of them have the exploration of one step, which the card names: the checkpoint's, 0 without one.
     Raises NameTakenError or OutputError where they had to be kept elsewhere; the message says where.
     """
     args, runner = parts.args, parts.runner
+    runner.explores_as_at = 0
     if parts.weights is not None:
-        runner.t_env = int(parts.weights.name)  # annealed exploration is as it was at that step of training
+        runner.t_env = int(parts.weights.name)
+        runner.explores_as_at = exploration_step(args, runner.t_env)
         point_to(sacred_run, find_description(parts.weights))
     arrays, offsets = play(runner, args, logger)
     runner.close_env()

@@ -47,7 +47,15 @@ def described_policy(
     scheme, groups, preprocess = build_scheme(description["env_info"], args)
     mac = build_mac(extend_scheme(scheme, preprocess), groups, args)
     check_checkpoint(directory)
-    load_or_refuse(lambda: mac.load_models(str(directory)), directory)
+    try:
+        load_or_refuse(lambda: mac.load_models(str(directory)), directory)
+    except CheckpointError as error:
+        if not (valued := description["config"].get("policy_path")):
+            raise
+        raise CheckpointError(
+            f"{key}={checkpoint_path}: that run has only valued the policy of {valued}, whose networks have other "
+            "sizes; give that path"
+        ) from error
     if device != "cpu":
         mac.cuda()
     return DescribedPolicy(directory, description, args, mac)

@@ -39,6 +39,8 @@ class BaseRunner:
     Test episode number i of an evaluation starts from seed `evaluation_seed` + i, in an environment of its own: every
     evaluation plays the same episodes, and neither training nor evaluation disturbs the other's random stream.
     Training statistics are logged here, an evaluation's result is returned by `evaluate`.
+
+    explores_as_at: the step whose exploration every episode is played with; None: that of `t_env`, which grows.
     """
 
     def __init__(self, args: SimpleNamespace, logger: Logger, env: Any = None) -> None:
@@ -50,6 +52,7 @@ class BaseRunner:
         self.unstable: list[bool] = []  # of the newest rollout's episodes, whether the simulation gave up
         self.t = 0
         self.t_env = 0
+        self.explores_as_at: int | None = None
         self.train_episodes, self.test_episodes = EpisodeStore(), EpisodeStore()
         self.log_train_stats_t = -1000000  # log the first run
         # Collected episodes are looked at when they are written.
@@ -95,6 +98,10 @@ class BaseRunner:
             signals.check("during an evaluation, which is not kept")
             self.run(test_mode=True)
         return self.test_episodes.take()
+
+    def _exploration_step(self) -> int:
+        """The step by which exploration is annealed."""
+        return self.t_env if self.explores_as_at is None else self.explores_as_at
 
     def _next_test_episode(self) -> int:
         """The number of the evaluation's next episode; after its last one another evaluation begins."""

@@ -78,6 +78,7 @@ class EpisodeRunner(BaseRunner):
         self.batch.update(seen, ts=self.t)
 
     def _act(self, test_mode: bool) -> th.Tensor:
-        actions = self.mac.select_actions(self.batch, t_ep=self.t, t_env=self.t_env, test_mode=test_mode)
+        t_env = self._exploration_step()
+        actions = self.mac.select_actions(self.batch, t_ep=self.t, t_env=t_env, test_mode=test_mode)
         self.batch.update({"actions": actions}, ts=self.t)
         return actions

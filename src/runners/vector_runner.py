@@ -90,7 +90,7 @@ class VectorRunner(BaseRunner):
         return actions
 
     def _select(self, rows: Any, test_mode: bool) -> th.Tensor:
-        now: dict[str, Any] = {"t_ep": self.t, "t_env": self.t_env, "test_mode": test_mode}
+        now: dict[str, Any] = {"t_ep": self.t, "t_env": self._exploration_step(), "test_mode": test_mode}
         if self._selects_rows:
             chosen: th.Tensor = self.mac.select_actions(self.batch, bs=rows, **now)
             return chosen

@@ -15,6 +15,7 @@ from loops.configured import configured
 from loops.identity import dataset_checksum, identity
 from loops.rehearsal import rehearse
 from loops.tracking import run_name
+from loops.unread import unread_warning
 from sweeps.grid import Choice, with_arguments
 from sweeps.job import continuing
 from sweeps.places import Places
@@ -23,8 +24,8 @@ from utils.errors import ConfigError, UserError, shown
 from utils.paths import results_folder
 from utils.run_keys import RUN_KEYS
 
-# What a sweep does itself, and what trains nothing.
-NOT_IN_SWEEPS = ("collect", "evaluate", "render", "checkpoint_path", "load_step")
+# What a sweep does itself, what trains nothing, and what all seeds would write to one file.
+NOT_IN_SWEEPS = ("collect", "evaluate", "render", "checkpoint_path", "load_step", "replay_to")
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def words_together(cells: Sequence[Cell]) -> tuple[str, ...]:
 def cells_of(
     choices: Sequence[Choice], seeds: Sequence[int] | None, say: Callable[[str], None], together: bool = False
 ) -> list[Cell]:
-    """Every run of a grid. seeds: None where the choices hold them. say: called with sentences on old names.
+    """Every run of a grid. seeds: None where the choices hold them. say: called with sentences on old names
+    and on keys that are given and not read.
 
     together: whether the seeds of a choice are to be trained in one process.
     Raises UserError for a choice that `main.py` would refuse, for runs that occur twice, and where the runs have no
@@ -126,11 +128,16 @@ def _cells_of(
     config = configured(choice.alg, env, given, False, say, say).final
     for key in NOT_IN_SWEEPS:
         if config[key]:
-            raise ConfigError(f"{key}={shown(config[key])} has no place in a sweep, which trains; use main.py for it")
+            raise ConfigError(
+                f"{key}={shown(config[key])} has no place in a sweep, whose runs train and share no file; use main.py"
+            )
     trained = config
     if together and seeds is not None and len(seeds) > 1:
         trained = configured(choice.alg, env, choice.updates | {"seeds": list(seeds)}, False, say, say).final
     rehearse(trained, readings)
+    unread = unread_warning(config, words, choice.alg)
+    if unread is not None:
+        say(unread)
     checksum = dataset_checksum(config, readings)
     head = (f"--config={choice.alg}", f"--env-config={env}", "with", *words)
     found = []

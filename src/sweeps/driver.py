@@ -11,7 +11,7 @@ from typing import Protocol
 
 from sweeps.cells import Cell, words_together
 from sweeps.job import Job
-from sweeps.standing import ENDED, RUNNING, WAITING, Index, Standing, looked_up, trained_together
+from sweeps.standing import ENDED, RUNNING, WAITING, Index, Standing, looked_up, notice_of, trained_together
 from sweeps.table import View
 from sweeps.worker import DONE, ELSEWHERE, FAILED, LOST, STOPPED, Outcome
 from utils import signals
@@ -100,6 +100,7 @@ class Sweep:
             for standing in group:
                 standing.what, standing.began = RUNNING, now
                 standing.leader, standing.mates = group[0].cell, len(group)
+                standing.notice = notice_of(standing.cell)
             self.backend.submit(job_of([standing.cell for standing in group]))
 
     def _note(self, standing: Standing, outcome: Outcome) -> None:

@@ -20,6 +20,7 @@ FLAGS = {"--config": "alg", "--env-config": "env"}
 MOST_RUNS = 100_000
 DEFAULT_SEEDS = "3"  # as EPyMARL's search.py
 _MOST_SEEDS = 10_000
+_GIVEN = object()  # in place of a value of the file that the command line gives too
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,12 @@ def seeds_of(texts: Sequence[str]) -> list[int]:
 
 
 def short_form(configs: Sequence[str], datasets: Sequence[str], env: str | None, words: Sequence[str]) -> list[Choice]:
-    """Algorithms x datasets, each with the same overrides. Raises ConfigError where one is named twice."""
+    """Algorithms x datasets, each with the same overrides.
+
+    Raises ConfigError where one is named twice, and where the words name a dataset beside `datasets`.
+    """
+    if datasets and "dataset" in overrides(words):
+        raise ConfigError("--datasets and the key dataset are both given; give one of them")
     for flag, names in (("--configs", configs), ("--datasets", datasets)):
         for name in names:
             if names.count(name) > 1:
@@ -91,8 +97,11 @@ def grid_file(name: str, words: Sequence[str]) -> list[Choice]:
         number *= len(axis)
     if number > MOST_RUNS:
         raise ConfigError(f"{path}: it stands for {number} combinations, more than {MOST_RUNS}; make it smaller")
+    given = overrides(words)
     return [
-        _choice([*combination, *group], words, path) for combination in itertools.product(*axes) for group in groups
+        _choice([*combination, *group], words, given, path)
+        for combination in itertools.product(*axes)
+        for group in groups
     ]
 
 
@@ -124,7 +133,8 @@ def _groups(content: Any, path: Path) -> list[list[tuple[str, Any]]]:
     return found
 
 
-def _choice(entries: list[tuple[str, Any]], words: Sequence[str], path: Path) -> Choice:
+def _choice(entries: list[tuple[str, Any]], words: Sequence[str], given: Config, path: Path) -> Choice:
+    """One combination of a file. given: what the words stand for, which displaces the file's own values."""
     flags: dict[str, str | None] = {"alg": None, "env": None}
     own: list[str] = []
     names = [key for key, _ in entries]
@@ -133,13 +143,24 @@ def _choice(entries: list[tuple[str, Any]], words: Sequence[str], path: Path) ->
             raise ConfigError(f"{path}: {shown(key)} is given twice for one run; give it once")
         if key in FLAGS:
             flags[FLAGS[key]] = str(value)
-        else:
-            own.append(_word(key, value))
+        elif (left := _not_given(key.split("."), value, given)) is not _GIVEN:
+            own.append(_word(key, left))
     alg = flags["alg"]
     if alg is None:
         raise ConfigError(f'{path}: it names no algorithm; add "--config": spacql under {GRID}')
-    given = {word.partition("=")[0] for word in words}
-    return Choice(alg, flags["env"], (*(word for word in own if word.partition("=")[0] not in given), *words))
+    return Choice(alg, flags["env"], (*own, *words))
+
+
+def _not_given(names: Sequence[str], value: Any, given: Any) -> Any:
+    """What is left of a value, whose key consists of these names, where `given` has the last say; or `_GIVEN`."""
+    if not isinstance(given, dict):
+        return _GIVEN
+    if names:
+        return _not_given(names[1:], value, given[names[0]]) if names[0] in given else value
+    if not isinstance(value, dict):
+        return _GIVEN
+    left = {key: _not_given((key,), entry, given) for key, entry in value.items()}
+    return {key: entry for key, entry in left.items() if entry is not _GIVEN} or _GIVEN
 
 
 def _key(key: Any, path: Path) -> str:

@@ -23,7 +23,7 @@ class Standing:
     what: WAITING, RUNNING, DONE, ELSEWHERE (another process has it), STOPPED or FAILED. before: it was done before this
     sweep. why, lines: how it failed and what it last printed. losses: how often its worker was lost. not_before: when
     to look again, on the clock of `time.monotonic`. leader: the run whose process does this one, itself or that of
-    another seed. mates: how many runs that process does.
+    another seed. mates: how many runs that process does. notice: what is to be said as it goes on.
     """
 
     cell: Cell
@@ -38,6 +38,7 @@ class Standing:
     seconds: float = 0.0
     leader: Cell | None = None
     mates: int = 1
+    notice: str = ""
 
     @property
     def places(self) -> Places:
@@ -121,3 +122,11 @@ def told_from_outside(cells: Sequence[Cell]) -> list[Standing]:
 def stopped_at(cell: Cell) -> Path | None:
     """The checkpoint from which a run will go on; None where it will begin."""
     return checkpoint_to_continue(cell.results, str(cell.config["name"]), cell.seed, cell.identity, cell.t_max)
+
+
+def notice_of(cell: Cell) -> str:
+    """What a user should know of a run that goes on: an online one starts its environments anew. Empty otherwise."""
+    step = None if cell.config["offline"] else stopped_at(cell)
+    if step is None:
+        return ""
+    return f"continued from step {step.name}: online runs are continued, not repeated bit for bit"

@@ -10,7 +10,8 @@ from typing import IO
 
 from sweeps.standing import RUNNING, WAITING, Standing
 from sweeps.worker import DONE, ELSEWHERE, FAILED, STOPPED
-from utils.errors import printable
+from utils.errors import OutputError, cause, printable
+from utils.printing import discard
 
 WIDTH = 100
 REDRAW_SECONDS, LINE_SECONDS = 1.0, 60.0
@@ -21,11 +22,15 @@ _ENOUGH = 94  # columns of a terminal that has room
 
 
 class View:
-    """The sweep as it goes on. stream: where it is shown."""
+    """The sweep as it goes on. stream: where it is shown; when that cannot be written any more, nothing is.
+
+    refused: the error for a stream that cannot be written; None while it can, and where its reader has gone.
+    """
 
     def __init__(self, stream: IO[str], workers: int) -> None:
         self.stream, self.workers = stream, workers
         self.live = stream.isatty()
+        self.refused: OutputError | None = None
         self.began = time.monotonic()
         self._drawn = 0  # lines of the table on the terminal
         self._last = 0.0
@@ -40,7 +45,8 @@ class View:
 
     def show(self, standings: Sequence[Standing]) -> None:
         """Show how far the sweep is, if it is time for that."""
-        events = [self._event(each) for each in standings if self._whats[each.cell.identity] != each.what]
+        changed = [each for each in standings if self._whats[each.cell.identity] != each.what]
+        events, started = [self._event(each) for each in changed], [each for each in changed if each.what == RUNNING]
         self._whats |= {each.cell.identity: each.what for each in standings}
         now = time.monotonic()
         if not self.live:
@@ -48,7 +54,11 @@ class View:
                 self._last = now
                 events.append(self._summary(standings))
             self._print([event for event in events if event])
-        elif events or now - self._last >= REDRAW_SECONDS:
+            return
+        if notices := [f"{each.cell.name}: {each.notice}" for each in started if each.notice]:
+            self._redraw([])
+            self._print(notices)
+        if events or now - self._last >= REDRAW_SECONDS:
             self._last = now
             self._redraw(self._lines(standings))
 
@@ -64,8 +74,8 @@ class View:
 
     def _event(self, standing: Standing) -> str:
         """A line on a run that is now something else; empty where that is of no interest."""
-        said = {RUNNING: "begun", DONE: "done", ELSEWHERE: "is run by another process", FAILED: "FAILED",
-                STOPPED: "stopped"}.get(standing.what)  # fmt: skip
+        said = {RUNNING: standing.notice or "begun", DONE: "done", ELSEWHERE: "is run by another process",
+                FAILED: "FAILED", STOPPED: "stopped"}.get(standing.what)  # fmt: skip
         if said is None:
             return ""
         more = {DONE: standing.score, FAILED: standing.why}.get(standing.what, "")
@@ -109,14 +119,24 @@ class View:
         if not self.live:
             return
         back = f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
-        self.stream.write(back + "".join(f"{line}\n" for line in lines))
-        self.stream.flush()
+        self._write(back + "".join(f"{line}\n" for line in lines))
         self._drawn = len(lines)
 
     def _print(self, lines: Sequence[str]) -> None:
-        for line in lines:
-            print(line, file=self.stream)
-        self.stream.flush()
+        self._write("".join(f"{line}\n" for line in lines))
+
+    def _write(self, text: str) -> None:
+        """Write and flush. After the first refusal the null device stands behind the stream: the runs go on."""
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):
+                self.refused = OutputError(
+                    f"standard output cannot be written ({cause(error)}); the runs went on, and `search.py status` "
+                    "with the same words prints their table"
+                )
+            discard(self.stream)
 
 
 def final_table(standings: Sequence[Standing]) -> list[str]:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from utils.errors import OutputError, cause, printable
 from utils.redact import redacted
@@ -44,12 +44,12 @@ def printing() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        _discard()
+        discard(sys.stdout)
         sys.exit(1)
     except OSError as error:
         if error.filename is not None:  # of another file
             raise
-        _discard()
+        discard(sys.stdout)
         raise OutputError(
             f"standard output cannot be written ({cause(error)}); files that this command made are whole, redirect "
             "its output to a disk with space"
@@ -73,8 +73,8 @@ class Parser(argparse.ArgumentParser):
             super()._print_message(message, file)
 
 
-def _discard() -> None:
-    """Send what is left in stdout's buffer nowhere, as Python tries to write it once more when it ends."""
+def discard(stream: IO[str]) -> None:
+    """Send what is left in a stream's buffer nowhere, as Python tries to write it once more when it ends."""
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
+    os.dup2(null, stream.fileno())
     os.close(null)

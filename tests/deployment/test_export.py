@@ -19,13 +19,12 @@ from torch import Tensor, nn
 import policy as policy_command
 from deployment.exactness import difference, trial
 from deployment.export import TOLERANCE, export_policy
-from deployment.loaded import LoadedPolicy
 from deployment.lone_agent import LoneAgent
 from modules.agents import REGISTRY as agent_REGISTRY
 from modules.agents.mlp_agent import MLPAgent
 from modules.agents.mlp_ns_agent import MLPNSAgent
 from tests.deployment.made import EXPERT, KINDS, OWN_BOUNDS, kind_name, make_policy, make_run
-from utils.errors import OutputError, PolicyError
+from utils.errors import PolicyError
 from utils.logging import COLUMNS
 
 Agent = Callable[..., list[np.ndarray]]
@@ -224,41 +223,7 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not (tmp_path / "out").exists()
 
 
-# -- files -------------------------------------------------------------------------------------------------------------
-
-
-def exported(folder: Path) -> LoadedPolicy:
-    policy = make_policy(folder / "run", agent="mlp")
-    export_policy(policy, "torchscript", folder / "out")
-    return policy
-
-
-def test_files_are_replaced_only_by_force(tmp_path: Path) -> None:
-    policy = exported(tmp_path)
-    (tmp_path / "out" / "agent_1.pt").write_text("mine")
-    with pytest.raises(PolicyError, match="exists already; choose another folder, or add --force"):
-        export_policy(policy, "torchscript", tmp_path / "out")
-    assert (tmp_path / "out" / "agent_1.pt").read_text() == "mine"
-    export_policy(policy, "torchscript", tmp_path / "out", replace=True)
-    assert open_torchscript(tmp_path / "out" / "agent_1.pt")[1]["agent"] == 1
-
-
-def test_a_disk_that_refuses_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    policy = make_policy(tmp_path / "run", agent="mlp")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot write"):
-        export_policy(policy, "torchscript", tmp_path / "file" / "out")
-    write = Path.write_bytes
-
-    def full(self: Path, content: bytes) -> int:
-        if "agent_2" in self.name:
-            raise OSError(28, "No space left on device")
-        return write(self, content)
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OutputError, match="no space left on device"):
-        export_policy(policy, "torchscript", tmp_path / "out")
-    assert not list((tmp_path / "out").iterdir())
+# -- the command -----------------------------------------------------------------------------------------------------
 
 
 def test_the_command_prints_each_difference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

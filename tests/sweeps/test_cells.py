@@ -105,6 +105,12 @@ BAD: list[tuple[str, tuple[str, ...], type[UserError], str]] = [
     ("bc", ("t_max=0",), ConfigError, "t_max=0"),
     ("bc", ("evaluate=True", "checkpoint_path=x"), UserError, "checkpoint_path"),
     ("random", ("collect=True", "collect_to=/tmp/x.h5"), ConfigError, "collect=True has no place in a sweep"),
+    (
+        "bc",
+        ("replay_to=mine",),
+        ConfigError,
+        "replay_to=mine has no place in a sweep, whose runs train and share no file",
+    ),
     ("bc", ("agent=nothing",), UserError, "agent=nothing"),
 ]
 
@@ -116,6 +122,13 @@ def test_what_main_would_refuse_is_refused_beforehand(
     choice: Any = Choice(alg, None, ("dataset=mpe/simple_spread/random-100k", *words))
     with pytest.raises(error, match=message):
         cells_of([choice], [1], said)
+
+
+def test_keys_that_a_choice_does_not_read_are_named_once_per_choice() -> None:
+    heard: list[str] = []
+    words = ("dataset=mpe/simple_spread/random-100k", *SHORT, "epsilon_start=0.3")
+    cells_of([Choice(alg, None, words) for alg in ("bc", "matd3_bc")], [1, 2], heard.append)
+    assert heard == [f"epsilon_start=0.3 is given and not read by this run of {alg}" for alg in ("bc", "matd3_bc")]
 
 
 def test_a_refusal_names_the_choice_and_a_missing_dataset_its_recipe() -> None:

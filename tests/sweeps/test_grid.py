@@ -58,6 +58,20 @@ def test_words_after_with_replace_those_of_the_file(tmp_path: Path) -> None:
     assert choice == Choice("bc", None, ("lr=0.2",))
 
 
+def test_a_file_after_with_replaces_values_of_the_grid(tmp_path: Path) -> None:
+    """Entries of mappings one by one, in whichever form each of the two gives them."""
+    over = tmp_path / "over.yaml"
+    over.write_text("lr: 0.2\nenv_args: {key: b}\n")
+    for own in ("  env_args.key: a\n  env_args.time_limit: [9]", "  env_args: {key: a, time_limit: 9}"):
+        text = f'grid-search:\n  "--config": bc\n  lr: [0.1]\n  hidden_dim: [8, 16]\n{own}'
+        choices = grid.grid_file(write(tmp_path, text), [str(over)])
+        assert [choice.updates for choice in choices] == [
+            {"hidden_dim": size, "lr": 0.2, "env_args": {"key": "b", "time_limit": 9}} for size in (8, 16)
+        ]
+    (choice,) = grid.grid_file(write(tmp_path, 'grid-search:\n  "--config": bc\n  env_args: {key: a}'), [str(over)])
+    assert choice.words == (str(over),)
+
+
 def test_the_example_of_epymarl_is_read(tmp_path: Path) -> None:
     keys = "".join(f"  key_{i}:\n    - {i}\n    - {i}.5\n" for i in range(3))
     assert len(grid.grid_file(write(tmp_path, f'grid-search:\n  "--config": ["iql", "iql_ns"]\n{keys}'), [])) == 16
@@ -99,6 +113,9 @@ def test_the_short_form_is_every_algorithm_on_every_dataset() -> None:
     for configs, datasets in ((["bc", "bc"], ["a"]), (["bc"], ["a", "a"])):
         with pytest.raises(ConfigError, match="twice"):
             grid.short_form(configs, datasets, None, [])
+    with pytest.raises(ConfigError, match="--datasets and the key dataset are both given"):
+        grid.short_form(["bc"], ["a"], None, ["dataset=b"])
+    assert grid.short_form(["bc"], [], None, ["dataset=b"]) == [Choice("bc", None, ("dataset=b",))]
 
 
 @pytest.mark.parametrize(

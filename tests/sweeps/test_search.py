@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,9 +18,21 @@ from sweeps.job import MAIN, Job
 from sweeps.standing import Standing, trained_together
 from sweeps.table import View
 from sweeps.worker import DONE, FAILED, Outcome
-from tests.command_line import CommandLine, status
+from tests.command_line import ROOT, CommandLine, status
 from tests.fork_server import run_script
-from tests.sweeps.sweeping import LONG, SHORT, arguments, begin, kill_all, same, search, steps, wait_for, weights
+from tests.sweeps.sweeping import (
+    LONG,
+    SEARCH,
+    SHORT,
+    arguments,
+    begin,
+    kill_all,
+    same,
+    search,
+    steps,
+    wait_for,
+    weights,
+)
 
 END = 1000  # updates, enough to be stopped in the middle
 
@@ -143,6 +158,32 @@ def test_bad_input_is_one_sentence(words: list[str], message: str, tmp_path: Pat
     result = search(words)
     assert result.returncode == 1 and message in result.stderr, result.stderr
     assert len(result.stderr.splitlines()) == 1 and not result.stdout
+    assert not list(tmp_path.iterdir()), "nothing is made before all flags are checked"
+
+
+def test_what_no_run_reads_is_said_once(tmp_path: Path) -> None:
+    flags = ("--dry-run", "--seeds", "2")
+    words = arguments(tmp_path / "r", Path("mpe/simple_spread/random-100k"), *flags, keys=("epsilon_start=0.3",))
+    result = search(words)
+    assert result.stderr == "warning: epsilon_start=0.3 is given and not read by this run of bc\n"
+    assert len(result.stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_runs_go_on_where_nobody_can_see_them(tmp_path: Path, tiny_dataset: Path, full: bool) -> None:
+    results = tmp_path / "r"
+    words = arguments(results, tiny_dataset, "--backend", "processes", "--workers", "1", "--seeds", "1-1")
+    read, write = os.pipe()
+    os.close(read)
+    with open("/dev/full" if full else write, "wb") as closed:
+        result = subprocess.run([sys.executable, str(SEARCH), *words], stdout=closed, stderr=subprocess.PIPE, text=True,
+                                cwd=ROOT)  # fmt: skip
+    (run,) = CommandLine(results, tiny_dataset).runs()
+    assert status(run) == "COMPLETED"
+    assert (result.returncode, result.stderr.count("\n")) == ((1, 1) if full else (0, 0)), result.stderr
+    if full:
+        os.close(write)
+        assert result.stderr.startswith("error: standard output cannot be written (no space left on device); the runs")
 
 
 def test_one_signal_lets_runs_save_and_the_same_command_goes_on(tmp_path: Path, tiny_dataset: Path) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from sweeps.cells import Cell
-from sweeps.standing import RUNNING, WAITING, Standing
+from sweeps.standing import RUNNING, WAITING, Standing, notice_of
 from sweeps.table import View, duration, final_table
 from sweeps.worker import DONE, FAILED
+from tests.sweeps.test_found import checkpoint
 
 
 class Terminal(io.StringIO):
@@ -77,6 +78,26 @@ def test_elsewhere_lines_say_what_changes(tmp_path: Path) -> None:
     assert lines.count("bc on d, seed 1: done, 3.00 return") == 1
     assert "failed: bc on d, seed 2 (exit status 1); it last printed:" in lines
     assert r"  | error: no\x1b[2J memory" in lines and "\x1b" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", [Terminal, io.StringIO])
+def test_an_online_run_that_goes_on_says_what_that_means(tmp_path: Path, kind: type[io.StringIO]) -> None:
+    """On a terminal above the table, which stays in its place."""
+    fresh, going = (standing(tmp_path, seed) for seed in (1, 2))
+    for each in (fresh, going):
+        each.cell.config["offline"] = False
+    checkpoint(tmp_path, "bc_seed2_x", 400, going.cell.identity)
+    fresh.notice, going.notice = notice_of(fresh.cell), notice_of(going.cell)
+    stream = kind()
+    view = View(stream, 2)
+    view.begin([fresh, going])
+    fresh.what = going.what = RUNNING
+    view.show([fresh, going])
+    view.show([fresh, going])
+    said = "bc on d, seed 2: continued from step 400: online runs are continued, not repeated bit for bit"
+    assert stream.getvalue().splitlines().count(said) == 1 and fresh.notice == ""
+    going.cell.config["offline"] = True
+    assert notice_of(going.cell) == ""
 
 
 def test_the_last_table_has_a_row_per_run_within_100_columns(tmp_path: Path) -> None:
