@@ -53,8 +53,7 @@ def described_policy(
         if not (valued := description["config"].get("policy_path")):
             raise
         raise CheckpointError(
-            f"{key}={checkpoint_path}: that run has only valued the policy of {valued}, whose networks have other "
-            "sizes; give that path"
+            f"{key}={checkpoint_path}: that run has only valued the policy of {valued}; give that path ({error})"
         ) from error
     if device != "cpu":
         mac.cuda()

@@ -63,7 +63,7 @@ class EarlierRun:
 
     @property
     def as_given(self) -> Config:
-        """The same with what the run replaced, such as `auto`, as it was given; earlier releases did not keep that."""
+        """The same with what the run replaced, such as `auto`, as it was given, which older `run.json` lack."""
         return {**self.config, **self.content.get("given", {})}
 
 

@@ -94,9 +94,13 @@ def _continued(config: Config) -> tuple[Path, EarlierRun | None]:
 def _unchanged(earlier: EarlierRun, config: Config, checksum: str | None) -> bool:
     """Whether a configuration is that of the run that it continues, but for what has no effect.
 
-    `auto` is compared by what it stands for, as releases before 0.2.0 kept nothing else.
+    `auto` is compared by what it stands for, as earlier commits of 0.2.0 kept nothing else. False for a description
+    that is no configuration of today: with flags, such a run is continued all the same.
     """
-    before = recorded_config(earlier, earlier.as_given, _names_of)
+    try:
+        before = recorded_config(earlier, earlier.as_given, _names_of)
+    except CheckpointError:
+        return False
     # What a command asks for once, and is part of what the run is.
     once = {key: earlier.config[key] for key in ("load_weights", "replay_to") if key in earlier.config}
     both: list[Config] = [with_outputs(earlier, each) for each in (config, before | once)]

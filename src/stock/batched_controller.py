@@ -16,31 +16,35 @@ from controllers.non_shared_controller import NonSharedMAC
 from controllers.one_pass import ask, one_pass, to_policy
 
 
-def forward_all(mac: Any, ep_batch: EpisodeBatch) -> Tensor:
-    """Run a controller on every step, (B, T, N, A): one pass, or an unroll where its agents are recurrent."""
-    if getattr(mac.agent, "is_recurrent", True):
-        mac.init_hidden(ep_batch.batch_size)
-        return th.stack([mac.forward(ep_batch, t) for t in range(ep_batch.max_seq_length)], dim=1)
-    return one_pass(mac, ep_batch)
+class _Batched:
+    """What is added to a controller of stock's."""
 
-
-class BatchedMAC(BasicMAC):
-    """`basic_mac` with `forward_all`."""
-
-    def forward_all(self, ep_batch: EpisodeBatch) -> Tensor:
-        return forward_all(self, ep_batch)
-
-
-class BatchedNonSharedMAC(NonSharedMAC):
-    """`non_shared_mac` with `forward_all`."""
+    agent: Any
+    hidden_states: Any
+    n_agents: int
+    init_hidden: Any
+    _build_inputs: Any
 
     def forward(self, ep_batch: EpisodeBatch, t: int, test_mode: bool = False) -> Tensor:
         if not getattr(self.agent, "takes_available", False):
-            return super().forward(ep_batch, t, test_mode=test_mode)
+            outputs: Tensor = super().forward(ep_batch, t, test_mode=test_mode)  # type: ignore[misc]
+            return outputs
         available = ep_batch["avail_actions"][:, t]  # (B, N, A)
         inputs = self._build_inputs(ep_batch, t)  # (B*N, I)
         outputs, self.hidden_states = ask(self.agent, inputs, self.hidden_states, available)  # (B*N, P)
         return to_policy(self, outputs.view(ep_batch.batch_size, self.n_agents, -1), available)
 
     def forward_all(self, ep_batch: EpisodeBatch) -> Tensor:
-        return forward_all(self, ep_batch)
+        """Outputs at every step, (B, T, N, A): one pass, or an unroll where the agents are recurrent."""
+        if getattr(self.agent, "is_recurrent", True):
+            self.init_hidden(ep_batch.batch_size)
+            return th.stack([self.forward(ep_batch, t) for t in range(ep_batch.max_seq_length)], dim=1)
+        return one_pass(self, ep_batch)
+
+
+class BatchedMAC(_Batched, BasicMAC):
+    """`basic_mac` with `forward_all`."""
+
+
+class BatchedNonSharedMAC(_Batched, NonSharedMAC):
+    """`non_shared_mac` with `forward_all`."""

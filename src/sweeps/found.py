@@ -61,7 +61,8 @@ class Records:
             known = self._by_folder.get(directory)
             if directory in self._without or (known is not None and known[1].status in FINISHED):
                 continue
-            info, entry = _read(directory / "info.json", self.only).get("run"), _read(directory / "run.json")
+            # In this order: what is said of a run that has ended is written before that it has.
+            entry, info = _read(directory / "run.json"), _read(directory / "info.json", self.only).get("run")
             if not isinstance(info, dict) or not isinstance(info.get("identity"), str) or not entry:
                 if entry.get("status") in FINISHED:
                     self._without.add(directory)
@@ -99,6 +100,12 @@ def checkpoint_to_continue(results: Path, name: str, seed: int, identity: str, t
             continue  # damaged: an earlier one will do
         return step
     return None
+
+
+def has_checkpoints(results: Path, name: str, seed: int, identity: str, t_max: int) -> bool:
+    """Whether the run has checkpoints below `t_max`, whole or not: their files, which may be large, are not read."""
+    steps = (step for folder in _model_folders(results, name, seed, identity) for step in _entries(folder))
+    return any(step.name.isdecimal() and int(step.name) < t_max for step in steps)
 
 
 def _model_folders(results: Path, name: str, seed: int, identity: str) -> Iterator[Path]:

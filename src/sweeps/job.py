@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.places import Places
+from utils.overrides import overrides
 
 MAIN = Path(__file__).resolve().parents[1] / "main.py"
 BUSY = 75  # exit status where another process has the run; sysexits.h calls it a temporary failure
@@ -49,9 +50,12 @@ class Job:
 def continuing(words: Sequence[str], checkpoint: Path | None) -> list[str]:
     """A run's words, with which it begins, or goes on from a checkpoint.
 
-    Weights that it began from are then left out: the description beside the checkpoint names them.
+    Weights that it began from are then left out: the description beside the checkpoint names them. Where a file of
+    overrides has them, a word after it says none.
     """
     if checkpoint is None:
         return list(words)
     kept = [word for word in words if word.partition("=")[0] != "load_weights"]
+    if "with" in kept and overrides(kept[kept.index("with") + 1 :]).get("load_weights"):
+        kept.append("load_weights=''")
     return [*kept, f"checkpoint_path={str(checkpoint)!r}"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.cells import Cell
-from sweeps.found import Record, Records, checkpoint_to_continue
+from sweeps.found import Record, Records, checkpoint_to_continue, has_checkpoints
 from sweeps.places import Places
 from sweeps.worker import DONE, ELSEWHERE, FAILED, STOPPED
 
@@ -121,12 +121,16 @@ def told_from_outside(cells: Sequence[Cell]) -> list[Standing]:
 
 def stopped_at(cell: Cell) -> Path | None:
     """The checkpoint from which a run will go on; None where it will begin."""
-    return checkpoint_to_continue(cell.results, str(cell.config["name"]), cell.seed, cell.identity, cell.t_max)
+    return checkpoint_to_continue(*_of_run(cell))
+
+
+def _of_run(cell: Cell) -> tuple[Path, str, int, str, int]:
+    """What its checkpoints are found by."""
+    return cell.results, str(cell.config["name"]), cell.seed, cell.identity, cell.t_max
 
 
 def notice_of(cell: Cell) -> str:
     """What a user should know of a run that goes on: an online one starts its environments anew. Empty otherwise."""
-    step = None if cell.config["offline"] else stopped_at(cell)
-    if step is None:
+    if cell.config["offline"] or not has_checkpoints(*_of_run(cell)):
         return ""
-    return f"continued from step {step.name}: online runs are continued, not repeated bit for bit"
+    return "goes on from its checkpoint: online runs are continued, not repeated bit for bit"

@@ -24,7 +24,7 @@ _ENTRIES: dict[str, type | tuple[type, None]] = {
     "environment": (dict, None), "input_statistics": str, "code": dict, "versions": dict, "sacred": dict,
     "continues": (str, None),
 }  # fmt: skip
-_LATER: dict[str, Any] = {"given": {}}  # entries that earlier releases did not write, with what stands for them
+_LATER: dict[str, Any] = {"given": {}}  # entries that earlier commits of 0.2.0 did not write, with what stands for them
 
 
 def write_description(folder: Path, description: dict[str, Any]) -> Path:

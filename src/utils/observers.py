@@ -20,7 +20,7 @@ from sacred.serializer import flatten
 
 from utils.errors import ConfigError, OutputError, cause
 from utils.files import check_writable, output_error, writing_file
-from utils.mongo import mongo_observer, snapshot
+from utils.mongo import RunDatabaseObserver, mongo_observer, snapshot
 from utils.redact import redacted
 
 LOG = logging.getLogger(__name__)
@@ -184,11 +184,15 @@ def mark_ended(run: Any) -> None:
             others.append(observer)
     # What the signal has interrupted may hold a lock of theirs, and a server may not answer: they get two seconds.
     now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
-    arguments = {"interrupt_time": now, "status": "INTERRUPTED"}
 
     def mark(observer: Any) -> None:
         if run.status in ("RUNNING", "INTERRUPTED"):
-            observer.interrupted_event(**arguments)
+            observer.interrupted_event(interrupt_time=now, status="INTERRUPTED")
+        elif isinstance(observer, RunDatabaseObserver):  # telling it again changes nothing; others post messages
+            if run.status == "COMPLETED":
+                observer.completed_event(stop_time=run.stop_time, result=run.result)
+            elif run.status == "FAILED":
+                observer.failed_event(fail_time=now, fail_trace=run.fail_trace or [])
         observer.join()  # a database is told in a thread of its own
 
     threads = [threading.Thread(target=mark, args=(each,), daemon=True) for each in others]

@@ -11,11 +11,10 @@ import torch as th
 from torch import Tensor, nn
 
 from components.episode_buffer import EpisodeBatch
-from controllers.non_shared_controller import NonSharedMAC
 from controllers.one_pass import to_policy
 from deployment.export import export_policy
 from learners.losses import NEXT
-from stock.batched_controller import BatchedNonSharedMAC
+from stock.batched_controller import BatchedMAC, BatchedNonSharedMAC
 from tests.deployment.made import make_policy
 from tests.deployment.test_export import open_onnx, open_torchscript, play
 from tests.learners.learner_tester import F64, N_AGENTS, make_batch, make_learner
@@ -94,7 +93,8 @@ def test_where_all_actions_are_available_nothing_changes(agent: str) -> None:
     assert all(th.equal(*pair) for pair in zip(told, untold, strict=True))
 
 
-def test_the_controller_for_stock_hands_availability_over(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("controller", [BatchedMAC, BatchedNonSharedMAC])
+def test_controllers_for_stock_hand_availability_over(controller: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stock's own `forward` calls agents without it; ours in stock plays what ours plays."""
     learner, batch = case("bcq_ns", 5, behaviour_threshold=0.9)
     withhold(batch, 0.6)
@@ -105,8 +105,8 @@ def test_the_controller_for_stock_hands_availability_over(monkeypatch: pytest.Mo
         return to_policy(mac, outputs.view(ep_batch.batch_size, N_AGENTS, -1), ep_batch["avail_actions"][:, t])
 
     assert not th.equal(stocks(learner.mac, batch, 0), expected)
-    monkeypatch.setattr(NonSharedMAC, "forward", stocks)
-    learner.mac.__class__ = BatchedNonSharedMAC
+    monkeypatch.setattr(controller.__bases__[1], "forward", stocks)
+    learner.mac.__class__ = controller
     assert th.equal(learner.mac.forward(batch, 0), expected)
 
 

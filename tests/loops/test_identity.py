@@ -46,7 +46,7 @@ def begun(cli: CommandLine, alg: str, **updates: Any) -> str | None:
 
 
 def older(folder: Path, **entries: Any) -> None:
-    """Make a description one of a release that kept no keys as they were given."""
+    """Make a description one of an earlier commit, which kept no keys as they were given."""
     content = {key: value for key, value in read_description(folder / "run.json").items() if key != CHECKSUM}
     content.pop("given", None)
     write_description(folder, content | entries)
@@ -67,7 +67,7 @@ def test_a_run_continued_as_its_last_line_says_is_the_same_run(case: str, cli: C
     assert continued(folder, label="mine") == told(run)
 
 
-def test_a_description_of_an_earlier_release_keeps_its_identity_where_nothing_changed(cli: CommandLine) -> None:
+def test_a_description_of_an_earlier_commit_keeps_its_identity_where_nothing_changed(cli: CommandLine) -> None:
     assert cli.run().returncode == 0
     [run], [folder] = cli.runs(), cli.checkpoints()
     older(folder)

@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 
 from sweeps.cells import command
+from sweeps.job import continuing
 from tests.command_line import CommandLine, status
 from tests.sweeps.sweeping import arguments, same, search, steps, weights
+from utils.overrides import overrides
 
 
 def break_off(results: Path, run: Path, step: str) -> None:
@@ -45,6 +47,9 @@ def test_the_words_of_a_continued_run_leave_out_its_weights(tmp_path: Path) -> N
     further = command(words, "main.py", tmp_path)
     assert further.startswith("python main.py --config=bc with label=load_weights=y ")
     assert "checkpoint_path=" in further and "load_weights=x" not in further
+    (tmp_path / "over.yaml").write_text("load_weights: x\n")
+    words = ("--config=bc", "with", str(tmp_path / "over.yaml"))
+    assert overrides(continuing(words, tmp_path)[2:])["load_weights"] == "" and continuing(words, None) == [*words]
 
 
 def test_a_dataset_under_another_name_is_the_same_data(tmp_path: Path, tiny_dataset: Path) -> None:

@@ -85,6 +85,27 @@ def test_records_are_found_under_every_name_of_the_dataset_and_read_once(
     assert not read
 
 
+def test_a_run_that_ends_while_it_is_looked_at_is_found_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(tmp_path, 1, "RUNNING")
+    place = tmp_path / "d" / "1"
+    whole = (place / "info.json").read_text()
+    (place / "info.json").write_text("{}")
+    read = found._read
+
+    def ending(path: Path, holding: str = "") -> dict[str, Any]:
+        content = read(path, holding)
+        (place / "info.json").write_text(whole)
+        (place / "run.json").write_text('{"status": "COMPLETED"}')
+        return content
+
+    monkeypatch.setattr(found, "_read", ending)
+    records = Records(tmp_path)
+    records.refresh()
+    assert records.finished("abc") is not None
+
+
 def test_a_living_run_that_was_started_by_hand_is_left_to_itself(tmp_path: Path) -> None:
     record(tmp_path, 1, "RUNNING", seconds=500)
     record(tmp_path, 2, "RUNNING", in_sweep=True)

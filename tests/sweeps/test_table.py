@@ -94,7 +94,7 @@ def test_an_online_run_that_goes_on_says_what_that_means(tmp_path: Path, kind: t
     fresh.what = going.what = RUNNING
     view.show([fresh, going])
     view.show([fresh, going])
-    said = "bc on d, seed 2: continued from step 400: online runs are continued, not repeated bit for bit"
+    said = "bc on d, seed 2: goes on from its checkpoint: online runs are continued, not repeated bit for bit"
     assert stream.getvalue().splitlines().count(said) == 1 and fresh.notice == ""
     going.cell.config["offline"] = True
     assert notice_of(going.cell) == ""

@@ -8,13 +8,15 @@ import json
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.command_line import CommandLine, status
 from tests.fork_server import run_script
-from utils.observers import RunDirectoryObserver
+from utils.mongo import RunDatabaseObserver
+from utils.observers import RunDirectoryObserver, mark_ended
 
 NOW = datetime.datetime(2026, 1, 1)
 
@@ -51,6 +53,20 @@ def observer(tmp_path: Path) -> RunDirectoryObserver:
     made = RunDirectoryObserver(str(tmp_path))
     made.started_event({"base_dir": str(tmp_path), "sources": []}, "main", {}, NOW, {}, {}, None)
     return made
+
+
+@pytest.mark.parametrize("status", ["COMPLETED", "FAILED"])
+def test_a_database_is_told_how_the_run_ended(status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory is told first, and may have taken its time; who posts messages is told nothing twice."""
+    told: list[tuple[str, dict[str, Any]]] = []
+    database = object.__new__(RunDatabaseObserver)
+    for event in ("completed_event", "failed_event", "interrupted_event", "join"):
+        monkeypatch.setattr(database, event, lambda event=event, **given: told.append((event, given)))
+    poster = SimpleNamespace(join=lambda: None)
+    run = SimpleNamespace(status=status, observers=[database, poster], stop_time=NOW, result=3, fail_trace=["trace"])
+    mark_ended(run)
+    assert [event for event, _ in told] == [f"{status.lower()}_event", "join"]
+    assert told[0][1].get("result", 3) == 3 and told[0][1].get("fail_trace", ["trace"]) == ["trace"]
 
 
 def test_an_older_state_is_not_written_after_a_newer_one(tmp_path: Path, observer: RunDirectoryObserver) -> None:
