@@ -103,10 +103,15 @@ def _spacing(curve: Curve) -> float:
 
 
 def _code(group: Group) -> tuple[list[str], list[str]]:
-    """What is wrong with the group's code, and what is only worth naming: commits whose files are the same."""
+    """What is wrong with the group's code, and what is only worth naming: commits whose files are the same.
+
+    Digests are of the files that a run had imported, which are others in a sweep than by hand. So they say nothing more
+    where all runs are of one commit, unchanged.
+    """
     digests = {run.sources for run in group.runs}
     commits = {run.commit for run in group.runs}
-    if len(commits) == 1 and (len(digests) == 1 or None in digests):
+    unchanged = not any((commit or "+").endswith("+") for commit in commits)
+    if len(commits) == 1 and (len(digests) == 1 or None in digests or unchanged):
         return [], []
     listed = ", ".join(
         f"{commit or 'unknown'} (seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)})"

@@ -110,6 +110,20 @@ def test_other_commits_of_the_same_files_are_only_named(tmp_path: Path, capsys: 
     assert status == 0 and "of which this program's files are the same" in " ".join(out.split())
 
 
+@pytest.mark.parametrize(("repositories", "expected"), [("false", 0), ("true", 1), (None, 1)])
+def test_files_count_where_the_commit_does_not_say_them(
+    repositories: str | None, expected: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A sweep imports others than a run by hand. Files that differ from their commit may be any."""
+    for seed, sources in ((1, "s"), (2, "t")):
+        file = make_run(tmp_path / f"{seed}", seed, sources=sources) / "run.json"
+        dirty = '"dirty": false'
+        entry = file.read_text().replace(dirty, f'"dirty": {repositories}' if repositories else dirty)
+        file.write_text(entry if repositories else entry.replace('"repositories"', '"elsewhere"'))
+    status, _, error = run_command(capsys, tmp_path)
+    assert status == expected and ("different code" in error) == bool(expected)
+
+
 def test_one_run_read_twice_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_run(tmp_path / "sacred" / "1", 1)
     assert run_command(capsys, tmp_path / "sacred", "--to", "json", "-o", tmp_path / "kept.json")[0] == 0
