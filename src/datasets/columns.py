@@ -198,9 +198,10 @@ def _fits(errors: np.ndarray, own: np.ndarray, terms: Iterable[np.ndarray], shar
     would be free to differ by 24 everywhere, and a column in small units would be as good as zero.
     """
     largest, worst = float(own.max(initial=0)), float(errors.max(initial=0))
-    least, most = MAX_ERROR * min(1.0, largest), max(MAX_ERROR, _ROUNDING * largest)
+    least = MAX_ERROR * min(1.0, largest)
     if worst <= share * least:
         return True
+    most = max_error(own)
     if not worst <= share * most:  # also where a value of nearly float32's largest is decoded as inf or NaN
         return False
     size = own.copy()

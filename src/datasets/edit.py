@@ -8,12 +8,11 @@ import numpy as np
 
 from datasets.card import NOT_COMPARED, prey_of
 from datasets.dataset import OfflineDataset, read_dataset, write_dataset
-from utils.errors import DatasetError
+from utils.errors import DatasetError, shown
 from utils.memory import require_memory
 
 _SAME_IN_MERGED = ("action_space", "n_actions", "action_low", "action_high", "shapes", "reference", "reward",
                    "obs_mask")  # fmt: skip
-_SHOWN = 200  # letters of an entry in a message; a mask may have thousands
 
 
 def merge_datasets(sources: Sequence[Path], out: Path, command: str = "", replace: bool = True) -> dict[str, Any]:
@@ -106,14 +105,9 @@ def _check_alike(one: OfflineDataset, other: OfflineDataset) -> None:
     for name in dict.fromkeys((*first, *second)):
         if first.get(name) != second.get(name):
             raise DatasetError(
-                f"{one.path} and {other.path} cannot be merged: {name} is {_shown(first.get(name))} in the first and "
-                f"{_shown(second.get(name))} in the second; merge only datasets that agree in it"
+                f"{one.path} and {other.path} cannot be merged: {name} is {shown(first.get(name))} in the first and "
+                f"{shown(second.get(name))} in the second; merge only datasets that agree in it"
             )
-
-
-def _shown(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _stated(dataset: OfflineDataset) -> dict[str, Any]:

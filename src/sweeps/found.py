@@ -89,11 +89,7 @@ def checkpoint_to_continue(results: Path, name: str, seed: int, identity: str, t
     A checkpoint at `t_max` is of a run that was killed after its last step: it goes on from the one before, so that its
     closing evaluation is the same.
     """
-    steps = [step for folder in _model_folders(results, name, seed, identity) for step in _entries(folder)]
-    numbered = sorted(((int(step.name), step) for step in steps if step.name.isdecimal()), reverse=True)
-    for t, step in numbered:
-        if t >= t_max:
-            continue
+    for _, step in sorted(_steps(results, name, seed, identity, t_max), reverse=True):
         try:
             check_checkpoint(step, warn=False)
         except CheckpointError:
@@ -104,8 +100,14 @@ def checkpoint_to_continue(results: Path, name: str, seed: int, identity: str, t
 
 def has_checkpoints(results: Path, name: str, seed: int, identity: str, t_max: int) -> bool:
     """Whether the run has checkpoints below `t_max`, whole or not: their files, which may be large, are not read."""
-    steps = (step for folder in _model_folders(results, name, seed, identity) for step in _entries(folder))
-    return any(step.name.isdecimal() and int(step.name) < t_max for step in steps)
+    return any(_steps(results, name, seed, identity, t_max))
+
+
+def _steps(results: Path, name: str, seed: int, identity: str, t_max: int) -> Iterator[tuple[int, Path]]:
+    """The run's checkpoints below `t_max`, with their steps."""
+    for folder in _model_folders(results, name, seed, identity):
+        yield from ((int(step.name), step) for step in _entries(folder)
+                    if step.name.isdecimal() and int(step.name) < t_max)  # fmt: skip
 
 
 def _model_folders(results: Path, name: str, seed: int, identity: str) -> Iterator[Path]:

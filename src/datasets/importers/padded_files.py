@@ -79,7 +79,11 @@ def is_ours(path: Path) -> bool:
     if not is_hdf5(path):
         return False
     with open_hdf5(path) as file:
-        return bool(plain_attribute(file, "format") == FORMAT)
+        return _says_so(file)
+
+
+def _says_so(file: h5py.File) -> bool:
+    return bool(plain_attribute(file, "format") == FORMAT)
 
 
 @contextmanager
@@ -93,7 +97,7 @@ def open_padded(path: Path) -> Iterator[PaddedFile | None]:
             yield PaddedFile(arrays)
         return
     with open_hdf5(path) as file:
-        if plain_attribute(file, "format") == FORMAT:
+        if _says_so(file):
             yield None
             return
         entries = {name: member(file, name, path) for name in file if isinstance(name, str)}
