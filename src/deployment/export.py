@@ -174,13 +174,20 @@ FORMATS: dict[str, tuple[Callable[[LoneAgent, dict[str, Any]], bytes], Callable[
 
 
 def _write_all(contents: dict[Path, bytes], replace: bool) -> None:
-    """Write every file, or none where the disk refuses one: files of before stay. Raises OutputError."""
+    """Write every file, or none where the disk refuses one: files of before stay. Raises OutputError.
+
+    Where the disk takes all contents and then refuses a name, files of before may have been replaced; the error names
+    them.
+    """
     named: list[Path] = []
     try:
         _write([*contents.items()], replace, named)
-    except OutputError:
-        if not replace:  # else what was named stands in an old file's place, and is whole
+    except OutputError as error:
+        if not replace:
             _remove(named)
+        elif named:
+            new = ", ".join(sorted(file.name for file in named))
+            raise OutputError(f"{error}; {new} are the new policy's already: export again") from error
         raise
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import chain
 
 from reporting.groups import Group
@@ -53,7 +53,7 @@ def check(groups: list[Group], allowed: Iterable[str]) -> tuple[list[Group], lis
     (notes if "dataset" in allowed else reasons).extend(_data(groups))
     if reasons:
         raise Refusal(reasons)
-    return kept, notes
+    return kept, notes + _between_rows(kept)
 
 
 def _is_finite(run: Run) -> bool:
@@ -84,17 +84,38 @@ def _repeated(group: Group, drop: bool) -> tuple[Group, list[str]]:
 
 
 def _lengths(group: Group) -> list[str]:
-    """Runs that ended at another evaluation: online runs end within one evaluation's distance of each other."""
+    """Runs that ended at another evaluation."""
     ends = {run: run.evaluations(sorted(run.units())[0]) for run in group.runs}
     counts = {len(curve.steps) for curve in ends.values()}
-    last = [curve.steps[-1] for curve in ends.values()]
-    if len(counts) == 1 and max(last) - min(last) <= min(map(_spacing, ends.values())):
+    if len(counts) == 1 and not _ends_apart(ends.values()):
         return []
     listed = ", ".join(f"seed {run.seed}: {curve.steps[-1]:g}" for run, curve in ends.items())
     return [
         f"{_title(group)}: runs have different lengths ({listed}); leave some out with --without, or take them as they "
         "are with --allow length"
     ]
+
+
+def _between_rows(groups: Iterable[Group]) -> list[str]:
+    """Rows of one task that end at different evaluations. They are compared all the same, so this is only named."""
+    by_task: dict[str, dict[str, Curve]] = defaultdict(dict)
+    for group in groups:
+        run = group.runs[0]
+        by_task[group.task.name()][group.method] = run.evaluations(sorted(run.units())[0])
+    tasks: dict[str, list[str]] = defaultdict(list)
+    for task, rows in by_task.items():
+        if _ends_apart(rows.values()):
+            by_end: dict[float, list[str]] = defaultdict(list)
+            for method, curve in rows.items():
+                by_end[curve.steps[-1]].append(method)
+            tasks["; ".join(f"{end:g}: {', '.join(by_end[end])}" for end in sorted(by_end))].append(task)
+    return [f"{', '.join(names)}: rows end at different steps ({listed})" for listed, names in tasks.items()]
+
+
+def _ends_apart(curves: Collection[Curve]) -> bool:
+    """Whether they end at other evaluations: online runs end within one evaluation's distance of each other."""
+    last = [curve.steps[-1] for curve in curves]
+    return max(last) - min(last) > min(map(_spacing, curves))
 
 
 def _spacing(curve: Curve) -> float:

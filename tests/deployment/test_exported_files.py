@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,25 @@ def test_files_of_before_stay_where_the_new_ones_cannot_be_written(
     with pytest.raises(PolicyError, match=r"agent_0.pt is a folder; choose another folder"):
         export_policy(policy, "torchscript", out, replace=True)
     assert all((out / f"agent_{i}.pt").read_text() == "old" for i in (1, 2))
+
+
+def test_files_that_are_new_already_are_named_where_a_name_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = exported(tmp_path)
+    (tmp_path / "out" / "agent_0.pt").write_text("old")
+    replace = os.replace
+
+    def refusing(source: Path, target: Path) -> None:
+        if target.name == "agent_0.pt":
+            raise OSError(5, "Input/output error")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refusing)
+    with pytest.raises(OutputError, match="agent_0.*; agent_1.pt, agent_2.pt are the new policy's already: export"):
+        export_policy(policy, "torchscript", tmp_path / "out", replace=True)
+    assert (tmp_path / "out" / "agent_0.pt").read_text() == "old"
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [f"agent_{i}.pt" for i in range(3)]
 
 
 def _full_disk(agent: int, write: Callable[[Path, bytes], int]) -> Callable[[Path, bytes], int]:
