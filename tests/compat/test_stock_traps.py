@@ -26,9 +26,9 @@ from envs import REGISTRY as env_REGISTRY
 from learners.losses import transition_mask
 from loops.evaluator import Evaluator
 from tests.command_line import ROOT, CommandLine, status
-from tests.components.test_offline_buffer import make as make_offline_buffer
+from tests.components.buffers import make as make_offline_buffer
 from tests.learners.learner_tester import assert_same, make_batch, make_learner, train
-from tests.runners.test_runners import build
+from tests.runners.made import build
 
 ENV_INFO = {"state_shape": 4, "obs_shape": 3, "n_actions": 5, "n_agents": 2, "episode_limit": 6}
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from components.offline_buffer import EXTRAS
 from learners.losses import transition_mask
-from tests.components.test_offline_buffer import make, stock_mask
+from tests.components.buffers import make, stock_mask
 from utils.errors import DatasetError
 
 LENGTHS = st.lists(st.integers(1, 7), min_size=1, max_size=4)

@@ -80,6 +80,13 @@ def forge(path: Path, card: dict[str, Any], arrays: dict[str, np.ndarray | None]
         file.attrs["card"] = json.dumps(changed | {"checksum": checksum(stored, changed)})
 
 
+def flip(file: Path) -> None:
+    """Change one bit near the end of a file."""
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    file.write_bytes(content)
+
+
 def particle_world(n_episodes: int, n_steps: int = 25, seed: int = 0) -> tuple[Arrays, np.ndarray]:
     """Three agents and three landmarks that move at random, observed as in Cooperative Navigation (18 values each)."""
     rng = np.random.default_rng(seed)

@@ -16,7 +16,7 @@ from loops.collect import card_fields, play, write
 from loops.recording import Recording
 from tests.command_line import MAIN
 from tests.fork_server import run_script
-from tests.runners.test_runners import DISCRETE, build
+from tests.runners.made import DISCRETE, build
 
 GYMMA = {"env": "gymma", "env_args": {"key": "x", "time_limit": 9}}
 

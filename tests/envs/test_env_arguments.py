@@ -15,7 +15,7 @@ from envs.arguments import check_run_arguments, own_copy
 from envs.process_env import ProcessVectorEnv
 from tests.command_line import CommandLine
 from tests.envs.test_gymma import FORAGING, make
-from tests.runners.test_runners import AT_ONCE, DISCRETE, RUNNERS, build
+from tests.runners.made import AT_ONCE, DISCRETE, RUNNERS, build
 from utils.errors import EnvError
 
 ENDS = "tests.envs.toy_ends"

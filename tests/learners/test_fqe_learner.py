@@ -14,7 +14,7 @@ from datasets.outline import read_outline
 from learners.fqe_learner import ALWAYS_GREEDY, AS_CONFIGURED, NEVER_GREEDY, is_greedy
 from loops.describe import statistics_of
 from modules.layers.normaliser import Normaliser
-from tests.components.test_offline_buffer import make as make_buffer
+from tests.components.buffers import make as make_buffer
 from tests.datasets.samples import continuous_arrays, continuous_card, discrete_arrays
 from tests.learners.learner_tester import F64, make_batch, make_learner, statistics, train
 from tests.loops.in_process import parts_of, save

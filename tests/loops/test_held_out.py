@@ -14,7 +14,7 @@ import torch as th
 from loops.checks import check_online
 from loops.validation import Validation, split
 from tests.command_line import CommandLine
-from tests.components.test_offline_buffer import make as make_buffer
+from tests.components.buffers import make as make_buffer
 from tests.learners.learner_tester import ALGORITHMS, assert_same, is_discrete, is_recurrent, make_learner
 from utils.errors import ConfigError
 from utils.settings import Settings

@@ -20,7 +20,7 @@ from loops.offline import OfflineTraining
 from loops.training import Training
 from runners.episodes import Episodes
 from tests.command_line import CommandLine, status
-from tests.components.test_offline_buffer import make as make_buffer
+from tests.components.buffers import make as make_buffer
 from tests.fork_server import run_script
 from tests.learners.learner_tester import assert_same, make_learner, train
 from utils.checkpoint import STATE_FILE, load_state

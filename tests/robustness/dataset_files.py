@@ -1,4 +1,4 @@
-"""Inputs for the readers of dataset files: damaged bytes, odd places, arrays of other kinds and sizes, false cards."""
+"""Inputs for the readers of dataset files: damaged bytes, odd places, arrays of other kinds and sizes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 from datasets.dataset import write_dataset
 from datasets.hdf5 import checksum
 from tests.datasets.samples import continuous_arrays, continuous_card, discrete_arrays, particle_world
-from tests.robustness.damage import BYTES, edited, misplaced, number, text, value
+from tests.robustness.damage import BYTES, misplaced, text
 from tests.robustness.harness import Call, Generator, Target
 
 TYPES = ("f2", "f4", "f8", ">f4", "g", "i1", "i2", "i4", "i8", ">i8", "u1", "u2", "u8", "?", "c8", "S3", "V5")
@@ -252,53 +252,6 @@ EDITS = (other_type, other_type, odd_type, other_shape, other_shape, other_value
          others, attributes)  # fmt: skip
 
 
-# -- cards -------------------------------------------------------------------------------------------------------------
-
-
-def card_values(rng: random.Random, folder: Path) -> list[Call]:
-    """A card with other values, whose checksum fits."""
-    path = put_sound(rng, folder)
-    with h5py.File(path, "r+") as file:
-        card = json.loads(file.attrs["card"])
-        if rng.random() < 0.5:  # a value of an entry of its own, for lists of moments have most of the places
-            key = rng.choice(sorted(card))
-            card[key] = edited(rng, {key: card[key]}).get(key, value(rng))
-        else:
-            edited(rng, card)
-        stamp(file, card)
-    return uses(rng, path)
-
-
-def card_numbers(rng: random.Random, folder: Path) -> list[Call]:
-    """A card whose computed part is false: counts, returns, moments, shapes and sizes."""
-    path = put_sound(rng, folder)
-    with h5py.File(path, "r+") as file:
-        card = json.loads(file.attrs["card"])
-        computed = [key for key in ("counts", "returns", "shapes", "obs_mean", "obs_std", "state_mean", "state_std",
-                                    "n_actions", "action_low", "action_high", "reference", "format_version")
-                    if key in card]  # fmt: skip
-        key = rng.choice(computed)
-        part = {key: card[key]}
-        edited(rng, part, number)
-        card.pop(key)
-        card |= part
-        stamp(file, card)
-    return uses(rng, path)
-
-
-def card_text(rng: random.Random, folder: Path) -> list[Call]:
-    """A card whose JSON is damaged as text."""
-    path = put_sound(rng, folder)
-    with h5py.File(path, "r+") as file:
-        card = file.attrs["card"]
-        position = rng.randrange(len(card))
-        pieces = ("NaN", "Infinity", "1e999", "9" * 5000, "[" * 50_000, '"\\ud800"', "\\u0000", "{", "}", '"', ",",
-                  '"checksum": 1, ', "\x1b[2J", "0.1", "-", "é")  # fmt: skip
-        kept = position + rng.choice((0, 1, 1, 10))
-        file.attrs["card"] = card[:position] + rng.choice(pieces) + card[kept:]
-    return uses(rng, path)
-
-
 def named_oddly(rng: random.Random, folder: Path) -> list[Call]:
     """Names that lead nowhere, or that no file can have."""
     name = rng.choice((text(rng), f"{text(rng)}.h5", "a" * 5000 + ".h5", "~nosuchuser/x.h5", "", ".", "/"))
@@ -315,4 +268,3 @@ FILES = Target(
     {**{name: damaged(change) for name, change in BYTES.items()}, "places": elsewhere, "arrays": structure,
      "full disk": full_disk, "names": named_oddly},
 )  # fmt: skip
-CARDS = Target("dataset card", {"values": card_values, "numbers": card_numbers, "text": card_text})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tests.robustness.checkpoints import CHECKPOINTS
-from tests.robustness.dataset_files import CARDS, FILES
+from tests.robustness.dataset_cards import CARDS
+from tests.robustness.dataset_files import FILES
 from tests.robustness.foreign import BUFFERS, RECORDS
 from tests.robustness.harness import Target
 from tests.robustness.imports import IMPORTS

@@ -13,7 +13,7 @@ from envs import VECTOR_REGISTRY
 from envs.matrix_game import MatrixGameEnv
 from loops.evaluator import Evaluator
 from tests.envs.test_own_limits import Own
-from tests.runners.test_runners import DISCRETE, build
+from tests.runners.made import DISCRETE, build
 from utils.errors import EnvError
 
 WRONG, JOINS = "tests.envs.toy_ends:Wrong-v0", "tests.envs.toy_joins"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch as th
 
-from tests.runners.test_runners import RUNNERS, build
+from tests.runners.made import RUNNERS, build
 
 
 @pytest.mark.parametrize("runner", RUNNERS)

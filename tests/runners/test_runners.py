@@ -1,58 +1,16 @@
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch as th
 
-from components.scheme import build_scheme, extend_scheme
-from controllers import REGISTRY as mac_REGISTRY
-from loops.evaluator import Evaluator, Reference
-from loops.resolve import resolve
-from runners import REGISTRY
+from loops.evaluator import Evaluator
+from tests.runners.made import AT_ONCE, DISCRETE, FORAGING, RUNNERS, build, closed, foraging
 from utils.errors import ConfigError
-from utils.logging import Logger
-from utils.settings import Settings
 
-RUNNERS = ("episode", "parallel", "vector")
-AT_ONCE = {"episode": 1, "parallel": 2, "vector": 4}  # five episodes of an evaluation are no multiple of 2 or 4
-FORAGING = "lbforaging:Foraging-5x5-2p-1f-v3"
-DISCRETE = {"action_selector": "epsilon_greedy", "agent_output_type": "q"}
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    """Processes of the parallel runner end with the test that started them."""
-    yield
-    while MADE:
-        MADE.pop().close_env()
-
-
-MADE: list[Any] = []
-
-
-def build(runner: str, key: str = "simple_spread", **keys: Any) -> tuple[Any, Settings, Logger]:
-    settings = Settings(
-        env="mpe", env_args={"key": key, "seed": 5, "continuous_actions": True}, common_reward=True,
-        reward_scalarisation="mean", batch_size_run=AT_ONCE[runner], test_nepisode=5, device="cpu",
-        evaluation_seed=100, runner_log_interval=50, render=False, agent="mlp_ns", mac="non_shared_mac", hidden_dim=8,
-        agent_output_type="mean", action_selector="deterministic", obs_agent_id=False, obs_last_action=False,
-        epsilon_start=1.0, epsilon_finish=0.1, epsilon_anneal_time=100, evaluation_epsilon=0.0,
-    )  # fmt: skip
-    settings = settings.extended(**keys)
-    env = REGISTRY[runner].make_env(settings)
-    args = resolve(settings, env.get_env_info())
-    logger = Logger(logging.getLogger("test"))
-    made = REGISTRY[runner](args, logger, env)
-    MADE.append(made)
-    scheme, groups, preprocess = build_scheme(made.get_env_info(), args)
-    th.manual_seed(0)
-    mac = mac_REGISTRY[args.mac](extend_scheme(scheme, preprocess), groups, args)
-    made.setup(scheme, groups, preprocess, mac)
-    return made, args, logger
+__all__ = ["closed"]
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
@@ -65,74 +23,6 @@ def test_a_batch_has_stocks_layout(runner: str) -> None:
     assert batch["actions"][:, 25].ne(0).any()  # the extra action chosen in the final state
     assert th.equal(batch["state"], batch["obs"].flatten(2))
     assert made.t_env == 25 * args.batch_size_run
-
-
-def test_all_runners_play_the_same_evaluation() -> None:
-    returns = {}
-    for runner in RUNNERS:
-        made, args, logger = build(runner)
-        evaluation = Evaluator(made, args, Reference(0.0, 50.0, "here")).evaluate(7)
-        assert evaluation.t == 7 and evaluation.normalised_score == 2 * evaluation.return_mean
-        assert not logger.stats
-        returns[runner] = evaluation.episodes.returns  # (E,)
-    assert returns["episode"] == pytest.approx(returns["vector"], abs=1e-3)  # the wrapper speaks float32
-    assert returns["episode"] == pytest.approx(returns["parallel"], abs=1e-3)
-
-
-@pytest.mark.parametrize("runner", RUNNERS)
-def test_an_evaluation_is_one_value_over_exactly_its_episodes_and_repeats(runner: str) -> None:
-    """Stock's runner logs in the middle of an offline evaluation and leaves returns for the next one."""
-    made, args, logger = build(runner, runner_log_interval=1)
-    evaluator = Evaluator(made, args, None)
-    found = [evaluator.evaluate(t) for t in (0, 1000, 2000)]
-    for evaluation in found:
-        assert evaluation.episodes.returns.shape == (5,) and evaluation.episodes.lengths.tolist() == [25] * 5
-        assert (evaluation.episodes.returns == found[0].episodes.returns).all()
-        evaluation.log(logger)
-    assert evaluator.history == [(t, found[0].return_mean) for t in (0, 1000, 2000)]
-    assert logger.stats["test_return_mean"] == evaluator.history
-    assert len(made.test_episodes) == 0 and logger.stats["test_ep_length_mean"][0][1] == 25
-
-
-@pytest.mark.parametrize("runner", RUNNERS)
-def test_an_evaluation_begins_at_its_first_episode_whatever_was_played_before(runner: str) -> None:
-    made, args, _ = build(runner)
-    expected = Evaluator(made, args, None).evaluate(0).episodes.returns
-    made.run(test_mode=True)
-    assert (Evaluator(made, args, None).evaluate(0).episodes.returns == expected).all()
-
-
-@pytest.mark.parametrize("runner", RUNNERS)
-def test_test_episodes_begin_again_after_the_last(runner: str) -> None:
-    made, _, _ = build(runner, test_nepisode=1)
-    first, second = made.run(test_mode=True), made.run(test_mode=True)
-    assert th.equal(first["obs"], second["obs"])
-
-
-@pytest.mark.parametrize("runner", RUNNERS)
-def test_evaluation_and_training_do_not_disturb_each_other(runner: str) -> None:
-    undisturbed, _, _ = build(runner)
-    first = [undisturbed.run()["state"] for _ in range(2)]
-    disturbed, args, _ = build(runner)
-    state = th.get_rng_state()
-    one = disturbed.run()["state"]
-    Evaluator(disturbed, args, None).evaluate(0)
-    assert th.equal(th.get_rng_state(), state)
-    assert th.equal(one, first[0]) and th.equal(disturbed.run()["state"], first[1])
-
-
-@pytest.mark.parametrize("selector", ["epsilon_greedy", "multinomial"])
-def test_evaluations_that_draw_disturb_no_training_and_repeat(selector: str) -> None:
-    keys = {"action_selector": selector, "evaluation_epsilon": 0.5, "test_greedy": False,
-            "env_args": {"key": "simple_spread", "seed": 5, "continuous_actions": False},
-            "agent_output_type": "q" if selector == "epsilon_greedy" else "pi_logits"}  # fmt: skip
-    made, args, _ = build("vector", **keys)
-    evaluator = Evaluator(made, args, None)
-    state = th.get_rng_state()
-    first = evaluator.evaluate(0)
-    assert th.equal(th.get_rng_state(), state)
-    made.run()
-    assert (evaluator.evaluate(1).episodes.returns == first.episodes.returns).all()
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
@@ -171,13 +61,6 @@ def test_the_episode_runner_plays_one_at_a_time() -> None:
         build("episode", batch_size_run=3)
 
 
-def foraging(runner: str, **keys: Any) -> tuple[Any, Settings, Logger]:
-    """Level-based foraging on a tiny field, where a random policy ends some episodes early and leaves others cut."""
-    env_args = {"key": FORAGING, "seed": 3, "time_limit": 40}
-    settings = {"epsilon_finish": 0.99, "epsilon_start": 1.0, **DISCRETE, **keys}
-    return build(runner, env="gymma", env_args=env_args, reward_scalarisation="sum", **settings)
-
-
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_episodes_that_end_early_are_filled_to_their_end_and_terminated_there(runner: str) -> None:
     made, _, logger = foraging(runner, runner_log_interval=10**6)
@@ -200,19 +83,6 @@ def test_episodes_that_end_early_are_filled_to_their_end_and_terminated_there(ru
             kinds.add(ended)
             steps += length
     assert kinds == {True, False} and made.t_env == steps
-
-
-@pytest.mark.parametrize("runner", RUNNERS)
-def test_an_evaluation_of_unequal_episodes_is_logged_once(runner: str) -> None:
-    made, args, logger = foraging(runner, runner_log_interval=1, evaluation_epsilon=1.0)
-    evaluator = Evaluator(made, args, None)
-    for t in (0, 10):
-        evaluator.evaluate(t).log(logger)
-    for key in ("test_return_mean", "test_return_std", "test_ep_length_mean", "test_episode_limit_mean"):
-        assert [t for t, _ in logger.stats[key]] == [0, 10]
-    # Each episode pays 1 or is cut without.
-    cut = logger.stats["test_episode_limit_mean"][0][1]
-    assert logger.stats["test_return_mean"][0][1] == pytest.approx(1 - cut)
 
 
 @pytest.mark.parametrize("env", ["gymma", "mpe"])

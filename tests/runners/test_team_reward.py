@@ -17,7 +17,7 @@ from loops import rehearsal
 from loops.collect import TEAM_REWARD, card_fields, flat_rows, join, write
 from loops.evaluator import Evaluator
 from tests.envs import toy_env
-from tests.runners.test_runners import DISCRETE, RUNNERS, build, closed
+from tests.runners.made import DISCRETE, RUNNERS, build, closed
 from utils.config import layered_config, merge
 from utils.errors import EnvError
 

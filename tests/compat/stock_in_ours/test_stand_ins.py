@@ -20,7 +20,7 @@ from components.standarize_stream import RunningMeanStd
 from learners import REGISTRY as learner_REGISTRY
 from loops.build import build_learner, check_learner
 from tests.compat.stock_in_ours.overlay import SHORT, STAND_INS, Copy, copy_of_ours, overlaid, register
-from tests.runners.test_runners import build
+from tests.runners.made import build
 from utils import config
 from utils.errors import ConfigError
 

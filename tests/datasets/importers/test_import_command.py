@@ -16,11 +16,11 @@ from datasets.importers.source import Source
 from envs.matrix_game import MatrixGameEnv
 from tests.datasets.games import write_buffer
 from tests.datasets.importers.foreign import set_on_disk
+from tests.datasets.importers.padded import batch, write_h5
 from tests.datasets.importers.test_omar import cheetah
 from tests.datasets.importers.test_omar import save as save_npy
 from tests.datasets.importers.test_omiga_mujoco import logged as robots
 from tests.datasets.importers.test_omiga_mujoco import save as save_hdf5
-from tests.datasets.importers.test_pymarl import batch, write_h5
 from utils.errors import DatasetError, EnvError
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from datasets.exporters import export_dataset
 from tests.datasets.importers.foreign import imported, refused, set_on_disk
-from tests.datasets.importers.test_pymarl import batch, write_h5
+from tests.datasets.importers.padded import batch, write_h5
 
 OFFERED = ("avail_actions", "actions_onehot")
 
