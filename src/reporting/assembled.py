@@ -28,6 +28,7 @@ from reporting.published import beside_paper
 from reporting.runs import ReportError
 from reporting.tables import Table, slim
 from reporting.uncertainty import uncertainty
+from sweeps.table import counted
 from utils.errors import nearest
 
 LONGEST_VARIANT = 34  # characters of a variant in a table; a longer one gets a letter
@@ -249,8 +250,9 @@ def _over_tasks(report: Report, base: str) -> list[Table]:
         chance = "" if method not in better else "{:.2f} [{:.2f}, {:.2f}]".format(*better[method])
         rows.append((method, str(len(values)), f"{point:.1f}", f"[{low:.1f}, {high:.1f}]", chance))
     head = ("method", "n", "IQM", "95 %", f"P(better than {base})")
+    tasks = counted(len(scores.tasks), "task")
     notes = [
-        f"Over {len(scores.tasks)} tasks: interquartile mean of seeds and tasks; stratified bootstrap (rliable).",
+        f"Over {tasks}: interquartile mean of seeds and tasks; stratified bootstrap (rliable).",
         *(f"{note}." for note in scores.notes),
     ]
     if min(map(len, scores.by_method.values())) == 1:
