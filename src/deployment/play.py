@@ -93,7 +93,7 @@ def _picture(env: MultiAgentEnv) -> np.ndarray:
     frame = env.render()
     if frame is None:
         raise EnvError("the environment draws in a window of its own and gives no pictures")
-    return np.array(frame)
+    return np.asarray(frame)  # no copy: the environment keeps the same array
 
 
 # -- MP4 ---------------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import numpy as np
 from envs.arguments import own_arguments
 from envs.multiagentenv import MultiAgentEnv, as_array
 from envs.vector_env import VectorEnv, episode_end, stack_infos
-from utils.errors import EnvError, one_line
+from utils.errors import EnvError, cause, one_line
 from utils.signals import outlive_signals
 
 SRC = Path(__file__).resolve().parents[1]
@@ -47,10 +47,14 @@ class ProcessVectorEnv(VectorEnv):
         seed = env_args.get("seed")
         self._workers: list[Worker] = []
         self._finalizer = weakref.finalize(self, _close_all, self._workers)
-        for i in range(n_envs):
-            own = {**env_args, "seed": None if seed is None else seed + i, "common_reward": False}
-            self._workers.append(Worker(i))
-            self._workers[-1].send("make", (env, own))
+        try:
+            for i in range(n_envs):
+                own = {**env_args, "seed": None if seed is None else seed + i, "common_reward": False}
+                self._workers.append(Worker(i))
+                self._workers[-1].send("make", (env, own))
+        except EnvError:
+            self.close()
+            raise
         self._env_info, self.OBSERVATIONS = [self._answer(worker) for worker in self._workers][0]
         self.n_agents = int(self._env_info["n_agents"])
         self.episode_limit = int(self._env_info["episode_limit"])
@@ -121,23 +125,14 @@ class Worker:
     """Handle of one process and the connection to it."""
 
     def __init__(self, number: int) -> None:
+        """Start the process. Raises `EnvError` where the system has no room for one more."""
         self.number = number
-        ours, theirs = socket.socketpair()
-        with theirs:
-            environment = {
-                **os.environ,
-                "OMP_NUM_THREADS": "1",  # the processes already fill the cores
-                "PYTHONPATH": os.pathsep.join([str(SRC), *(path or os.getcwd() for path in sys.path)]),
-            }
-            command = [sys.executable, "-P", "-m", "envs.process_env", str(theirs.fileno())]
-            # A new session, so that Ctrl-C in the terminal reaches only the parent, which then closes the workers.
-            # Output is dropped, because Sacred waits until every process that holds its captured stream has closed it.
-            nothing = subprocess.DEVNULL
-            self.process = subprocess.Popen(
-                command, env=environment, pass_fds=[theirs.fileno()], stdin=nothing, stdout=nothing, stderr=nothing,
-                start_new_session=True,
-            )  # fmt: skip
-        self._connection = Connection(ours.detach())
+        try:
+            self.process, self._connection = _started()
+        except OSError as error:
+            raise EnvError(
+                f"process {number} of the environments cannot be started ({cause(error)}): lower batch_size_run"
+            ) from error
 
     def send(self, command: str, payload: Any) -> None:
         try:
@@ -174,6 +169,26 @@ class Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def _started() -> tuple["subprocess.Popen[bytes]", Connection]:
+    """A new process that serves, and the connection to it. Raises OSError."""
+    ours, theirs = socket.socketpair()
+    with theirs, ours:
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",  # the processes already fill the cores
+            "PYTHONPATH": os.pathsep.join([str(SRC), *(path or os.getcwd() for path in sys.path)]),
+        }
+        command = [sys.executable, "-P", "-m", "envs.process_env", str(theirs.fileno())]
+        # A new session, so that Ctrl-C in the terminal reaches only the parent, which then closes the workers.
+        # Output is dropped, because Sacred waits until every process that holds its captured stream has closed it.
+        nothing = subprocess.DEVNULL
+        process = subprocess.Popen(
+            command, env=environment, pass_fds=[theirs.fileno()], stdin=nothing, stdout=nothing, stderr=nothing,
+            start_new_session=True,
+        )  # fmt: skip
+        return process, Connection(ours.detach())
 
 
 def _close_all(workers: list[Worker]) -> None:

@@ -19,8 +19,8 @@ from utils.memory import memory_errors, require_memory
 from utils.shown_config import keys_read
 
 # The least that anything of the kind takes: an environment that is stepped in this process, one in its own, and one
-# episode's return.
-_EPISODE, _PROCESS, _RETURN = 1000, 4_000_000, 50
+# episode's return. A process of its own is a Python with NumPy: 16 MB that it shares with none, without a simulator.
+_EPISODE, _PROCESS, _RETURN = 1000, 16_000_000, 50
 _SHORTEST = 2  # rows of an episode of one step
 _COPIES = 2  # collected episodes are joined into one dataset, beside their parts
 _TRAINED = 3  # weights in training have a gradient and at least one average of it beside them
@@ -32,10 +32,15 @@ _BY_LIKENESS = {"clone", "empty_like", "zeros_like", "ones_like", "full_like", "
 
 
 def check_environments(settings: SimpleNamespace) -> None:
-    """Raise MemoryShortage where so many environments cannot be there at once, or so many returns be kept."""
+    """Raise MemoryShortage where so many environments cannot be there at once, or so many returns be kept.
+
+    Evaluations have environments of their own beside the others, and only a collection has no evaluations.
+    """
     each = _PROCESS if settings.runner == "parallel" else _EPISODE
-    what = f"batch_size_run={settings.batch_size_run} environments at once"
-    require_memory(settings.batch_size_run * each, what, "lower batch_size_run")
+    what, sets = f"batch_size_run={settings.batch_size_run} environments at once", 1
+    if not settings.collect:
+        what, sets = f"{what}, and as many for evaluations,", 2
+    require_memory(settings.batch_size_run * each * sets, what, "lower batch_size_run")
     what = f"test_nepisode={settings.test_nepisode} episodes per evaluation"
     require_memory(settings.test_nepisode * _RETURN, what, "lower test_nepisode")
 

@@ -13,9 +13,9 @@ from abc import ABC, abstractmethod
 import torch as th
 from torch import Tensor
 
-# Largest exponent of KL. As E[w] = 1, an exact ratio reaches e^20 = 4.9e8 only on pairs of probability below 2.1e-9.
-# The cap therefore acts only while nu is far from its solution. There it keeps values finite in float32, and also the
-# squared gradients in clipping and Adam.
+# Largest exponent of KL. As E[w] is at most 1, an exact ratio reaches e^20 = 4.9e8 only on pairs of probability below
+# 2.1e-9. The cap therefore acts only while nu is far from its solution. There it keeps values finite in float32, and
+# also the squared gradients in clipping and Adam.
 KL_CAP = 20.0
 
 
@@ -47,9 +47,10 @@ class Divergence(ABC):
 class KL(Divergence):
     """KL: f(w) = w log w - w + 1, f'(w) = log w, (f')^-1(x) = w*(x) = e^x, f*(x) = e^x - 1.
 
-    The released code uses w log w, which differs by w - 1. The flow constraints make this 0 in expectation, so optimum
-    and weights are the same and nu is higher by a constant. Above c = KL_CAP, w* = e^c and f*(x) = e^c (x - c + 1) - 1,
-    the conjugate over 0 <= w <= e^c.
+    The released code uses w log w, which differs by w - 1. Where nothing terminates, the flow constraints make this 0
+    in expectation, so optimum and weights are the same and nu is higher by a constant. After a terminal nu(s') = 0 is
+    fixed, and the two have different weights. Above c = KL_CAP, w* = e^c and f*(x) = e^c (x - c + 1) - 1, the conjugate
+    over 0 <= w <= e^c.
     """
 
     def f(self, w: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 
 from reporting.groups import Group, Task
 from reporting.runs import LAST, ReportError, Run
+from utils.student import student_quantile
 
 REPETITIONS = 2000  # of a bootstrap
 SEED = 20260101  # of every bootstrap: a report says the same whenever it is made
@@ -198,20 +199,3 @@ def student_interval(mean: float, deviation: float | None, seeds: int) -> tuple[
         return None
     half = student_quantile(seeds - 1) * deviation / math.sqrt(seeds)
     return mean - half, mean + half
-
-
-def student_quantile(freedom: int) -> float:
-    """Quantile 0.975 of Student's t; above nine degrees of freedom by Fisher's expansion, to 0.0002."""
-    if freedom <= len(STUDENT):
-        return STUDENT[freedom - 1]
-    z = statistics.NormalDist().inv_cdf((1 + SHARE) / 2)
-    terms = (
-        z,
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-    )
-    return math.fsum(term / freedom**power for power, term in enumerate(terms))
-
-
-STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622)  # of 1 to 9 degrees of freedom

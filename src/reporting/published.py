@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def beside_paper(name: str, groups: list[Group], units: dict[Task, str]) -> Tabl
         mean, deviation = row["scores"][group.algorithm]
         ours = by_rule(group, "final", paper["unit"])
         limits = student_interval(ours.mean, ours.std, ours.n)
-        theirs = student_interval(mean, deviation, paper["seeds"])
+        theirs = student_interval(mean, sample_deviation(paper, deviation), paper["seeds"])
         overlap = "not known"
         if limits is not None and theirs is not None:
             overlap = "yes" if limits[0] <= theirs[1] and theirs[0] <= limits[1] else "no"
@@ -50,14 +51,27 @@ def beside_paper(name: str, groups: list[Group], units: dict[Task, str]) -> Tabl
             + (", or --raw" if paper["unit"] != "return" else ", or add --raw")
         )
     head = ("data", "method", "n", "ours", "paper", "difference", "overlap", "best known")
+    of_seeds = "the standard deviation of its seeds"
+    if paper.get("population"):
+        of_seeds += f" as a population (divided by {paper['seeds']}), and the interval takes that of a sample"
     notes = [
         f"{paper['title']}, {paper['source']}, {paper['seeds']} seeds. Overlap: of the 95 % intervals of both means by "
-        "Student's t; the paper's ± is taken for the standard deviation of its seeds.",
+        f"Student's t; the paper's ± is taken for {of_seeds}.",
         *paper["notes"],
         "Best known: the highest published number that we know of, of policies that act on their own observations; on "
         "the published files, and not checked by us.",
     ]
     return Table(f"Beside the paper, {paper['unit']}", head, rows, keys=2, notes=notes)
+
+
+def sample_deviation(paper: dict[str, Any], deviation: float | None) -> float | None:
+    """The sample standard deviation of a paper's seeds, from its ±.
+
+    Where the paper's file says `population`, the ± divides by the number of seeds and not by one less.
+    """
+    if deviation is None or not paper.get("population"):
+        return deviation
+    return deviation * math.sqrt(paper["seeds"] / (paper["seeds"] - 1))
 
 
 def row_of(paper: dict[str, Any], task: Task) -> dict[str, Any] | None:

@@ -9,6 +9,8 @@ import numpy as np
 
 from utils.logging import Logger
 
+_OURS = {"return", "total_return", "return_per_agent", "ep_length"}  # names that runs log, whoever is paid
+
 
 @dataclass(frozen=True, eq=False)
 class Episodes:
@@ -23,15 +25,21 @@ class Episodes:
     infos: dict[str, float]
 
     def log(self, logger: Logger, prefix: str, t: int) -> None:
-        """Log means and standard deviations over the episodes at step `t`, under stock's keys after `prefix`."""
-        if self.returns.ndim == 1:
-            _log_mean_std(logger, f"{prefix}return", self.returns, t)
-        else:
-            for i, own in enumerate(self.returns.T):
-                _log_mean_std(logger, f"{prefix}agent_{i}_return", own, t)
-            _log_mean_std(logger, f"{prefix}total_return", self.returns.sum(axis=-1), t)
-        for key, value in (self.infos | {"ep_length": self.lengths.mean()}).items():
-            logger.log_stat(f"{prefix}{key}_mean", value, t)
+        """Log means and standard deviations over the episodes at step `t`, under stock's keys after `prefix`.
+
+        What the environment reports under a name of ours, such as `return`, is logged as `env_return`.
+        """
+        returns = {"return": self.returns}
+        if self.returns.ndim > 1:
+            returns = {f"agent_{i}_return": own for i, own in enumerate(self.returns.T)}
+            returns["total_return"] = self.returns.sum(axis=-1)
+        for key, values in returns.items():
+            logger.log_stat(f"{prefix}{key}_mean", values.mean(), t)
+            logger.log_stat(f"{prefix}{key}_std", values.std(), t)
+        taken = _OURS | returns.keys()
+        for key, value in self.infos.items():
+            logger.log_stat(f"{prefix}{f'env_{key}' if key in taken else key}_mean", value, t)
+        logger.log_stat(f"{prefix}ep_length_mean", self.lengths.mean(), t)
 
 
 class EpisodeStore:
@@ -63,8 +71,3 @@ class EpisodeStore:
         episodes = Episodes(np.array(self._returns), np.array(self._lengths), means)
         self.clear()
         return episodes
-
-
-def _log_mean_std(logger: Logger, key: str, values: np.ndarray, t: int) -> None:
-    logger.log_stat(f"{key}_mean", values.mean(), t)
-    logger.log_stat(f"{key}_std", values.std(), t)

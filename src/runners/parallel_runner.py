@@ -10,8 +10,9 @@ from runners.vector_runner import VectorRunner
 class ParallelRunner(VectorRunner):
     """One process per environment, `batch_size_run` of them stepped together (stock's `parallel` runner).
 
-    It plays the same episodes as `vector`; it is the faster one where a step of the simulator takes a millisecond or
-    more. The evaluation's environments are as many processes again, started by the first evaluation.
+    It plays the same episodes as `vector`, except in training on `simple_spread`, `simple_tag` and `simple_world`,
+    which the vectorised environment starts elsewhere. It is the faster one where a step of the simulator takes a
+    millisecond or more. The evaluation's environments are as many processes again, started by the first evaluation.
     """
 
     @staticmethod

@@ -41,12 +41,7 @@ class Address:
     url: str = field(repr=False)
     database: str
     shown: str
-    options: dict[str, Any] = field(default_factory=dict)  # what else Sacred's syntax may say: collection, overwrite
-
-    @property
-    def runs(self) -> str:
-        """The name of the collection of runs."""
-        return str(self.options.get("collection", "runs"))
+    options: dict[str, Any] = field(default_factory=dict)  # what else Sacred's syntax may say: its priority
 
     def client(self, answer_ms: int = ANSWER_MS) -> pymongo.MongoClient[Any]:
         """A client whose every request ends within `answer_ms`."""
@@ -54,28 +49,46 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """The database of `[host:port:]db_name[.collection]`, Sacred's syntax, or of `mongodb://.../db_name`.
+    """The database of `[host:port:]db_name`, Sacred's syntax, or of `mongodb://.../db_name`.
 
-    Raises ConfigError for another syntax; the message shows no password.
+    Raises ConfigError for another syntax, and for a collection of its own or a run to overwrite; the message shows no
+    password.
     """
     shown = str(redacted(text))
     if text.startswith(("mongodb://", "mongodb+srv://")):
         try:
-            database = pymongo.uri_parser.parse_uri(text)["database"]
+            uri = pymongo.uri_parser.parse_uri(text)
         except (pymongo.errors.PyMongoError, ValueError) as error:  # whose words may hold the password
             reason = type(error).__name__
             raise ConfigError(
                 f"'{shown}' is no MongoDB address ({reason}); write mongodb://user:password@host:port/db_name, with "
                 "special characters of the password as %XX"
             ) from None
-        if database is None:
+        if uri["database"] is None:
             raise ConfigError(f"'{shown}' names no database; end it in /db_name, such as /sacred")
-        return Address(text, database, shown)
+        _check_collection(shown, uri["collection"], None)
+        return Address(text, uri["database"], shown)
     if re.match(get_pattern(), text) is None:
         raise ConfigError(f"'{shown}' is no MongoDB address; write host:port:db_name, such as localhost:27017:sacred")
     found = parse_mongo_db_arg(text)
     url, database = found.pop("url", "localhost:27017"), found.pop("db_name", "sacred")
+    _check_collection(shown, found.pop("collection", None), found.pop("overwrite", None))
     return Address(url, database, f"{url}:{database}", found)
+
+
+def _check_collection(shown: str, collection: str | None, overwrite: str | None) -> None:
+    """Raise ConfigError for another collection of runs than `runs`, and where a run is to be overwritten.
+
+    Run numbers begin at 1 in each collection of runs, but a database has one collection of metrics, by run number: runs
+    of two collections would mix and delete each other's curves.
+    """
+    remedy = "give another database name instead, such as localhost:27017:mine"
+    if overwrite is not None:
+        raise ConfigError(f"'{shown}' would overwrite run {overwrite} of the database: {remedy}")
+    if collection not in (None, "runs"):
+        raise ConfigError(
+            f"'{shown}' names the collection {collection}, whose curves would mix with those of `runs`: {remedy}"
+        )
 
 
 def check_mongo(address: Address) -> None:
@@ -84,7 +97,7 @@ def check_mongo(address: Address) -> None:
         with address.client() as client:
             client.admin.command("ping")
             # changes nothing, as there is no such run, but needs the right to write
-            client[address.database][address.runs].update_one({"_id": "none"}, {"$set": {"status": "none"}})
+            client[address.database]["runs"].update_one({"_id": "none"}, {"$set": {"status": "none"}})
     except pymongo.errors.PyMongoError as error:
         refusal = f"{why(address, error)}; leave out -m and the key `mongo`, as a directory keeps the run anyway"
         raise ConfigError(refusal) from error

@@ -39,9 +39,10 @@ _SECRET_KEY = re.compile(rf"(?:.*[_.-])?{_SECRET}", re.IGNORECASE)
 
 
 def redacted(value: Any) -> Any:
-    """`value` with credentials in its texts, and texts under keys such as `password`, replaced by `***`.
+    """`value` with credentials in its texts, and whatever keys such as `password` hold, replaced by `***`.
 
-    Mappings, lists and tuples are copied; whatever is no text in them stays as it is.
+    Under such a key only None, booleans and an empty text stay, which say that there is none, or whether. Mappings,
+    lists and tuples are copied; whatever else is no text in them stays as it is.
     """
     if isinstance(value, str):
         lower = value.lower()
@@ -69,4 +70,6 @@ def _redacted_word(word: str) -> str:
 
 
 def _is_secret(key: Any, value: Any) -> bool:
-    return isinstance(key, str) and isinstance(value, str) and value != "" and _SECRET_KEY.fullmatch(key) is not None
+    if value is None or isinstance(value, bool) or (isinstance(value, str) and not value):
+        return False
+    return isinstance(key, str) and _SECRET_KEY.fullmatch(key) is not None

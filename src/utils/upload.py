@@ -29,7 +29,7 @@ class Uploader:
     def __init__(self, client: pymongo.MongoClient[Any], address: Address) -> None:
         """Make sure that two uploads at a time cannot add one run twice. Raises PyMongoError."""
         database = client[address.database]
-        self.runs, self.metrics, self.files = database[address.runs], database["metrics"], gridfs.GridFS(database)
+        self.runs, self.metrics, self.files = database["runs"], database["metrics"], gridfs.GridFS(database)
         self.runs.create_index(KEY, unique=True, sparse=True)
 
     def push(self, run: FinishedRun) -> tuple[int, bool]:

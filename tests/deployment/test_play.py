@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import policy as policy_command
-from deployment.loaded import load_policy
-from deployment.play import film
+from deployment.loaded import LoadedPolicy, load_policy
+from deployment.play import _play, film
+from envs import make_env
+from envs.mpe.replay import save_gif
 from envs.mpe.spread_twin import SpreadTwin
 from tests.deployment.made import EXPERT, make_run
 from utils.description import write_description
@@ -49,6 +55,45 @@ def _milliseconds(picture: Image.Image) -> list[int]:
         picture.seek(frame)
         shown.append(int(picture.info["duration"]))
     return shown
+
+
+@pytest.mark.parametrize(
+    ("name", "env_args"),
+    [
+        ("mpe", {"key": "simple_spread", "time_limit": 3}),
+        ("mamujoco", {"key": "Hopper", "partition": "3x1", "time_limit": 3}),
+    ],
+)
+def test_a_state_is_drawn_and_kept_once(name: str, env_args: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    env: Any = make_env(name, {**env_args, "render_mode": "rgb_array"}, True, "mean")
+    simulator = env._simulator.env if name == "mpe" else env.robot
+    drawn: list[None] = []
+    blank = np.zeros((4, 4, 3), np.uint8)
+    monkeypatch.setattr(simulator, "render", lambda: drawn.append(None) or blank.copy())  # needs no graphics
+    idle = SimpleNamespace(reset=lambda: None, act=lambda *_: np.zeros((3, env.get_total_actions()), np.float32))
+    frames: list[np.ndarray] = []
+    _play(cast(LoadedPolicy, idle), env, 1, False, frames)
+    assert len(drawn) == len(frames) == 4
+    assert all(np.shares_memory(*pair) for pair in zip(frames, env._frames, strict=True))
+    env.close()
+
+
+def test_a_gif_takes_its_pictures_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is a copy, which all together took as much memory as the frames."""
+    made: list[Any] = []
+    alive = 0
+
+    def count(frame: np.ndarray) -> Image.Image:
+        nonlocal alive
+        image = fromarray(frame)
+        made.append(weakref.ref(image))
+        alive = max(alive, sum(reference() is not None for reference in made))
+        return image
+
+    fromarray = Image.fromarray
+    monkeypatch.setattr(Image, "fromarray", count)
+    save_gif(tmp_path / "film.gif", [np.full((8, 8, 3), value, np.uint8) for value in range(20)])
+    assert len(made) == 20 and alive < 5
 
 
 def test_an_mp4_is_as_long(tmp_path: Path) -> None:

@@ -111,8 +111,8 @@ def refused(message: str, alg: str, layer: str, tmp_path: Path, **updates: Any) 
         ({"buffer_size": 2**62}, "buffer_size=4611686018427387904 episodes"),
         ({"batch_size": 10**10, "window": 1, "use_rnn": False}, "batch_size=10000000000, window=1, hidden_dim="),
         ({"window": 10**12, "use_rnn": False}, "window=1000000000000"),
-        ({"batch_size_run": HUGE, "runner": "vector"}, "batch_size_run=1000000000 environments at once needs"),
-        ({"batch_size_run": HUGE, "runner": "parallel"}, "batch_size_run=1000000000 environments at once needs"),
+        ({"batch_size_run": HUGE, "runner": "vector"}, "batch_size_run=1000000000 environments at once, and as"),
+        ({"batch_size_run": HUGE, "runner": "parallel"}, "batch_size_run=1000000000 environments at once, and as"),
         ({"test_nepisode": 10**12}, "test_nepisode=1000000000000 episodes per evaluation needs"),
         ({"hidden_dim": HUGE}, "hidden_dim=1000000000 needs"),
         ({"mixing_embed_dim": 10**11}, "mixing_embed_dim=100000000000 needs"),
@@ -151,3 +151,18 @@ def test_episodes_that_are_too_long_for_one_name_the_time_limit(monkeypatch: pyt
     args = SimpleNamespace(batch_size_run=1, device="cpu", collect=False)
     with pytest.raises(MemoryShortage, match="lower batch_size_run or the environment's time limit"):
         needs.check_play(args, {"episode_limit": 10**12}, {}, {})
+
+
+@pytest.mark.parametrize(
+    "runner, collect, need",
+    [("parallel", False, 320_000_000), ("parallel", True, 160_000_000), ("vector", False, 20_000)],
+)
+def test_environments_count_as_processes_and_once_more_for_evaluations(
+    runner: str, collect: bool, need: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = SimpleNamespace(runner=runner, collect=collect, batch_size_run=10, test_nepisode=1)
+    monkeypatch.setattr("utils.memory.free_memory", lambda swap=False: need)
+    needs.check_environments(settings)
+    monkeypatch.setattr("utils.memory.free_memory", lambda swap=False: need - 1)
+    with pytest.raises(MemoryShortage, match="batch_size_run=10 environments at once"):
+        needs.check_environments(settings)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.coverage import coverage
-from reporting import numbers
 from tests.reporting.made import make_run, rows, run_command
+from utils.student import student_quantile
 
 
 def test_differences_are_paired_by_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,7 +32,7 @@ def test_differences_have_student_s_interval_too(tmp_path: Path, capsys: pytest.
     assert row["t 95 %"] == "[-0.5, +4.5]"  # 2 +- 4.303 / sqrt(3)
     quantiles = {1: 12.7062, 2: 4.3027, 9: 2.2622, 10: 2.2281, 29: 2.0452, 200: 1.9719}  # of a printed table
     for freedom, quantile in quantiles.items():
-        assert numbers.student_quantile(freedom) == pytest.approx(quantile, abs=2e-4)
+        assert student_quantile(freedom) == pytest.approx(quantile, abs=2e-4)
 
 
 def test_intervals_of_few_seeds_hold_the_mean_as_often_as_the_docs_say() -> None:

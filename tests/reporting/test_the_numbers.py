@@ -200,10 +200,30 @@ def test_published_numbers_stand_beside_ours(tmp_path: Path, capsys: pytest.Capt
     assert (row["ours"], row["paper"], row["overlap"]) == ("2100.0", "1813.9 ± 68.4", "not known")
 
 
+@pytest.mark.parametrize(("ours", "overlap"), [(1901.5, "yes"), (1911.5, "no")])
+def test_a_paper_s_population_standard_deviation_is_made_a_sample_s(
+    ours: float, overlap: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """1813.9 ± 68.4 of five seeds reaches to 1908.9, and to 1898.8 were it a sample's; ours reach 1.2 down."""
+    for seed, more in enumerate((-0.5, 0.0, 0.5)):
+        score = (ours + more - 100) / 2  # `made` turns scores into returns
+        make_run(
+            tmp_path / f"{seed}", seed, [0.0, score], raw=True, checksum="d", name="comadice", env="x",
+            dataset="mamujoco/Ant-2x4/medium-expert",
+        )  # fmt: skip
+    out = run_command(capsys, tmp_path, "--paper", "comadice")[1]
+    (row,) = rows(out, "Beside the paper")
+    assert (row["paper"], row["overlap"]) == ("1813.9 ± 68.4", overlap)
+    assert "as a population (divided by 5), and the interval takes that of a sample" in " ".join(out.split())
+
+
 def test_the_files_of_published_numbers_are_whole() -> None:
     from reporting.published import PAPERS, paper_names
 
-    counts = {name: json.loads((PAPERS / f"{name}.json").read_text())["rows"] for name in paper_names()}
+    papers = {name: json.loads((PAPERS / f"{name}.json").read_text()) for name in paper_names()}
+    keys = {"paper", "title", "source", "seeds", "unit", "notes", "rows"}
+    assert {name: set(paper) - keys for name, paper in papers.items()} == {"comadice": {"population"}, "spacql": set()}
+    counts = {name: paper["rows"] for name, paper in papers.items()}
     assert {name: len(rows) for name, rows in counts.items()} == {"comadice": 39, "spacql": 16}
     assert sum("best" in row for row in counts["comadice"]) == 12 and all("best" in row for row in counts["spacql"])
     hopper = next(row for row in counts["comadice"] if (row["task"], row["quality"]) == ("Hopper", "medium-replay"))

@@ -159,18 +159,18 @@ def test_an_artifact_that_is_gone_is_a_warning(database: Any, tmp_path: Path, ca
 
 
 @pytest.mark.parametrize(
-    ("text", "shown", "database", "runs"),
+    ("text", "shown", "database"),
     [
-        ("localhost:27017:sacred", "localhost:27017:sacred", "sacred", "runs"),
-        ("sacred", "localhost:27017:sacred", "sacred", "runs"),
-        ("host:1:db.mine", "host:1:db", "db", "mine"),
-        (f"mongodb://me:{PASSWORD}@host:1/db", "mongodb://me:***@host:1/db", "db", "runs"),
-        ("mongodb://host/db?authSource=admin", "mongodb://host/db?authSource=admin", "db", "runs"),
+        ("localhost:27017:sacred", "localhost:27017:sacred", "sacred"),
+        ("sacred", "localhost:27017:sacred", "sacred"),
+        ("host:1:db.runs", "host:1:db", "db"),
+        (f"mongodb://me:{PASSWORD}@host:1/db", "mongodb://me:***@host:1/db", "db"),
+        ("mongodb://host/db?authSource=admin", "mongodb://host/db?authSource=admin", "db"),
     ],
 )
-def test_addresses(text: str, shown: str, database: str, runs: str) -> None:
+def test_addresses(text: str, shown: str, database: str) -> None:
     address = parse_address(text)
-    assert (address.shown, address.database, address.runs) == (shown, database, runs)
+    assert (address.shown, address.database, address.options) == (shown, database, {})
     assert "hush" not in repr(address)
 
 
@@ -182,6 +182,9 @@ def test_addresses(text: str, shown: str, database: str, runs: str) -> None:
         (f"mongodb://me:{PASSWORD}@host", "'mongodb://me:***@host' names no database"),
         ("mongodb://me:hush@@host/db", "is no MongoDB address (InvalidURI)"),
         ("mongodb://me:hu:sh@host:x/db", "is no MongoDB address"),
+        ("host:1:db.mine", "'host:1:db.mine' names the collection mine"),  # its curves would mix with those of `runs`
+        ("host:1:db.runs:99", "would overwrite run 99 of the database: give another database name instead"),
+        (f"mongodb://me:{PASSWORD}@host/db.mine", "'mongodb://me:***@host/db.mine' names the collection mine"),
     ],
 )
 def test_refused_addresses_show_no_password(text: str, words: str) -> None:

@@ -51,9 +51,10 @@ def test_what_is_no_credential_stays(text: str) -> None:
     assert redacted(text) == text and redacted({"key": text}) == {"key": text}
 
 
-def test_texts_under_telling_keys_are_hidden() -> None:
-    told = {"password": SECRET, "wandb_token": SECRET, "api_key": SECRET, "key": "mine", "tokens": 3, "token": 4}
-    assert redacted(told) == {**told, "password": "***", "wandb_token": "***", "api_key": "***"}
+def test_whatever_stands_under_telling_keys_is_hidden() -> None:
+    secret = {"password": SECRET, "wandb_token": 123456, "api_key": {"v": [SECRET]}, "token": [SECRET], "pwd": (1.5,)}
+    harmless = {"key": "mine", "tokens": 3, "passwd": None, "secret": "", "credentials": True, "db_password": False}
+    assert redacted({"env_args": secret | harmless}) == {"env_args": dict.fromkeys(secret, "***") | harmless}
 
 
 @given(st.text("abcXYZ0123456789!$%^&()_-+;,.~#", min_size=6, max_size=40))

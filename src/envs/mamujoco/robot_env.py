@@ -136,9 +136,14 @@ class RobotEnv(SeededEnv):
         return {**super().get_env_info(), "simulator": fingerprint(self.robot)}
 
     def render(self) -> np.ndarray | None:
-        """The current frame, uint8 (height, width, 3); None where render_mode is human, which draws in a window."""
+        """The current frame, uint8 (height, width, 3); None where render_mode is human, which draws in a window.
+
+        It is the one kept for `save_replay`, not to be written to.
+        """
         if self.render_mode is None:
             raise EnvError("rendering is off: set env_args.render_mode=rgb_array")
+        if self._frames:
+            return self._frames[-1]
         frame: np.ndarray | None = self.robot.render()
         return frame
 

@@ -29,13 +29,13 @@ def write_gif(path: str | Path, frames: Sequence[np.ndarray]) -> None:
 
 def save_gif(path: Path, frames: Sequence[np.ndarray]) -> None:
     """Write at least one uint8 frame (height, width, 3) to `path`. Raises OSError where it cannot be written."""
-    images = [Image.fromarray(frame) for frame in frames]
+    images = map(Image.fromarray, frames)  # one at a time: each is a copy of its frame
     with writing_file(path) as temporary:
-        images[0].save(
+        next(images).save(
             temporary,
             format="GIF",
             save_all=True,
-            append_images=images[1:],
+            append_images=images,
             duration=1000 // FRAMES_PER_SECOND,
             loop=0,
         )

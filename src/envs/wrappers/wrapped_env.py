@@ -157,7 +157,10 @@ class WrappedEnv(SeededEnv):
         masks = [None if over and mask is not None and not np.any(mask) else mask for mask in seen.masks]
         self._avail_actions = self._actions.masked(masks, acting)
         if self.render_mode == "rgb_array":
-            self._frames.append(self._simulator.env.render())
+            frame: Any = self._simulator.env.render()
+            if frame is not None:
+                frame = np.array(frame)  # a copy, as a simulator may draw the next one into the same array
+            self._frames.append(frame)
         self._info = {**dict.fromkeys(self._info, 0.0), **seen.info}
         return dict(self._info)
 
@@ -184,9 +187,14 @@ class WrappedEnv(SeededEnv):
         return self._actions.size
 
     def render(self) -> np.ndarray | None:
-        """The current frame, uint8 (height, width, 3); None where render_mode is human, which draws in a window."""
+        """The current frame, uint8 (height, width, 3); None where render_mode is human, which draws in a window.
+
+        It is the one kept for `save_replay`, not to be written to.
+        """
         if self.render_mode is None:
             raise EnvError("rendering is off: set env_args.render_mode=rgb_array")
+        if self._frames:
+            return self._frames[-1]
         frame: np.ndarray | None = self._simulator.env.render()
         return frame
 

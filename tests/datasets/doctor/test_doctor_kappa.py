@@ -14,7 +14,7 @@ import torch as th
 
 from datasets.dataset import OfflineDataset
 from datasets.doctor import kappa
-from datasets.doctor.correlation import Behaviour, Effort, ExcessCorrelation, excess_correlation
+from datasets.doctor.correlation import Behaviour, Effort, ExcessCorrelation, _interval, excess_correlation
 from datasets.doctor.densities import GaussianMixture, ProductMixture
 from datasets.doctor.kappa import find_correlation
 from tests.datasets.samples import continuous_arrays, continuous_card
@@ -187,3 +187,19 @@ def test_what_cannot_be_estimated_says_why(lengths: list[int], agents: int, reas
     arrays, offsets = continuous_arrays(lengths, agents)
     dataset = OfflineDataset(continuous_card(), arrays, offsets, np.ones(len(lengths), bool), Path("made.h5"))
     assert reason in find_correlation(dataset).lines[0]
+
+
+@pytest.mark.parametrize("episodes", [3, 6, 30])
+def test_intervals_hold_the_truth_however_few_episodes_there_are(episodes: int) -> None:
+    """A bootstrap alone holds it in 73, 86 and 93 cases of 100."""
+    rng = np.random.default_rng(1)
+    names = np.repeat(np.arange(episodes), 4)
+    limits = [_interval(rng.normal(0.1, 0.1, episodes).repeat(4), names, rng) for _ in range(1000)]
+    assert 0.92 < np.mean([low <= 0.1 <= high for low, high in limits]) < 0.97
+
+
+def test_one_episode_tells_nothing_of_the_mean_over_episodes() -> None:
+    rng = np.random.default_rng(0)
+    assert _interval(np.full(9, 0.3), np.zeros(9), rng) == (-1.0, 1.0)
+    low, high = _interval(np.array([0.9, -0.9]), np.arange(2), rng)
+    assert (low, high) == (-1.0, 1.0)  # wider would be nonsense
