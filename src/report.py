@@ -17,11 +17,12 @@ from pathlib import Path
 
 from reporting.assembled import Options, Report, assemble
 from reporting.conditions import check_ignored, chosen
+from reporting.from_data import check_form, from_data
 from reporting.groups import grouped
 from reporting.marl_eval import marl_eval_text
 from reporting.page import page
 from reporting.pictures import pictures
-from reporting.places import read_places
+from reporting.places import nothing_at, read_places
 from reporting.rows import rows_text
 from reporting.runs import ReportError
 from reporting.soundness import ALLOWED, Refusal, check
@@ -79,8 +80,14 @@ def make(arguments: argparse.Namespace) -> Report:
     for text in arguments.without:
         if not any(text in reading.dropped for reading in readings):
             raise ReportError(f"--without {text}: there is no such run at these places")
-    wanted = chosen(found.runs, arguments.where)
-    check_ignored(arguments.ignore, [*wanted, *chain.from_iterable(reading.runs for reading in aside.values())])
+    for place, reading in aside.items():
+        if not reading.runs:
+            raise ReportError(nothing_at([place], reading))
+    by_data = set(found.by_data)
+    every_run = chosen([*found.runs, *found.by_data], arguments.where)
+    wanted = [run for run in every_run if run not in by_data]
+    shown_by_data = from_data([run for run in every_run if run in by_data], arguments.ignore)
+    check_ignored(arguments.ignore, [*every_run, *chain.from_iterable(reading.runs for reading in aside.values())])
     groups, newer = grouped(wanted, arguments.ignore)
     beside = {}
     for place, reading in aside.items():
@@ -93,10 +100,16 @@ def make(arguments: argparse.Namespace) -> Report:
     beside = {place: [checked[group] for group in others] for place, others in beside.items()}
     left_out = [f"Not counted: {reason}" for reading in readings for reason in reading.left_out]
     ignored = [f"Keys in which runs may differ: {', '.join(arguments.ignore)}"] if arguments.ignore else []
+    notes = [*passed, *newer, *ignored, *left_out]
+    if not groups:
+        check_form(arguments.to, arguments.figures is not None)
+        return Report([], {}, shown_by_data, notes)
     options = Options(
         arguments.raw, arguments.baseline, arguments.paper, arguments.budget, arguments.uncertainty, beside
     )
-    return assemble(groups, [*passed, *newer, *ignored, *left_out], options)
+    report = assemble(groups, notes, options)
+    report.tables += shown_by_data
+    return report
 
 
 def write(path: Path, content: bytes) -> None:

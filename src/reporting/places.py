@@ -22,12 +22,15 @@ class Reading:
     """What was found: the runs, and of everything else that was one, what it is."""
 
     runs: list[Run] = field(default_factory=list)
+    by_data: list[Run] = field(default_factory=list)  # runs without scores, of which their data tell something
     left_out: list[str] = field(default_factory=list)
     dropped: set[str] = field(default_factory=set)  # what of `without` left something out
 
 
 def read_places(places: Iterable[str], without: Iterable[str] = ()) -> Reading:
-    """All runs at these places but those in `without`, each once. Raises ReportError where there are none.
+    """All runs at these places but those in `without`, each once.
+
+    Raises ReportError where there are none with scores and none of which their data tell something.
 
     without: directories of runs, files, or what a stored run says it was read from.
     """
@@ -45,10 +48,18 @@ def read_places(places: Iterable[str], without: Iterable[str] = ()) -> Reading:
             raise ReportError(f"{text}: there is no such file or directory; give one that holds runs")
     found.runs = _once(found)
     _drop_sources(found, paths)
-    if not found.runs:
-        seen = f"; found there: {', '.join(found.left_out[:5])}" if found.left_out else ""
-        raise ReportError(f"{', '.join(places)}: no completed training run with scores is there{seen}")
+    if not found.runs and not found.by_data:
+        raise ReportError(nothing_at(places, found))
     return found
+
+
+def nothing_at(places: Iterable[str], found: Reading) -> str:
+    """That no run with scores is at these places, and what is there."""
+    seen = f"; found there: {', '.join(found.left_out[:5])}" if found.left_out else ""
+    way = ""
+    if any(reason.startswith("training without scores") for reason in found.left_out):
+        way = "; without a simulator, --config=fqe and validation_share judge from data (docs/your-data.md)"
+    return f"{', '.join(places)}: no completed training run with scores is there{seen}{way}"
 
 
 def _leaves_out(path: Path, excluded: Mapping[Path, str], found: Reading) -> bool:
@@ -82,7 +93,10 @@ def _search(top: Path, excluded: Mapping[Path, str], found: Reading) -> None:
             try:
                 found.runs.append(read_sacred(path))
             except NotCountedError as reason:
-                found.left_out.append(str(reason))
+                if reason.by_data is not None:
+                    found.by_data.append(reason.by_data)
+                else:
+                    found.left_out.append(str(reason))
             continue
         for name in sorted(files):
             file = path / name

@@ -13,6 +13,7 @@ SCORE, RETURN = "test_normalised_score", "test_return_per_agent_mean"  # curves 
 UNITS = {"normalised score": SCORE, "return": RETURN}
 KEPT = ("w_max", "k_eff", "u_target", "q_data", "q_policy", "actor_saturation", "nu_start", "q_error_abs", "weight")
 KEPT_NUMBERED = ("w", "u", "weight_bin")  # with _1, _2, ...
+HELD_OUT, FITTED_VALUE = "validation_", "fqe_value"  # of runs with validation_share, and of fitted Q evaluations
 MOST_SIZES = 10  # of replaced agents in Figures 2 and 3
 LAST = 10  # evaluations of the averaged score
 
@@ -101,6 +102,11 @@ def is_kept(metric: str) -> bool:
     """Whether a report reads a metric's curve."""
     stem, _, number = metric.rpartition("_")
     return metric in (SCORE, RETURN, *KEPT) or (stem in KEPT_NUMBERED and number.isdigit())
+
+
+def is_of_data(metric: str) -> bool:
+    """Whether a metric is what data alone tell of a run: a loss on held-out episodes, or a fitted value."""
+    return metric.startswith(HELD_OUT) or metric == FITTED_VALUE
 
 
 def sizes_of(runs: Sequence[Run], name: str) -> list[int]:

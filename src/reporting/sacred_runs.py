@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from datasets.names import dataset_name
 from datasets.references import BUNDLED_PREYS
-from reporting.runs import RETURN, SCORE, UNITS, Curve, ReportError, Run, is_kept
+from reporting.runs import RETURN, SCORE, UNITS, Curve, ReportError, Run, is_kept, is_of_data
 from utils.config import config_names
 from utils.finished_run import FinishedRun, RunError, read_finished
 from utils.paths import place_of
 
+FITTED = "fitted Q evaluation"
 FINALS = {"normalised score": "final_normalised_score", "return": "final_return"}
 # Set by hand, these say which run it is, where it runs and what it keeps, not how it learns.
 BOOKKEEPING = frozenset({
@@ -27,7 +29,12 @@ BOOKKEEPING = frozenset({
 
 
 class NotCountedError(ReportError):
-    """A run that is no completed training run; the message begins with what it is."""
+    """A run that is no completed training run with scores; the message begins with what it is.
+
+    by_data: the run with what its data tell of it, where they do.
+    """
+
+    by_data: Run | None = None
 
 
 def read_sacred(folder: Path) -> Run:
@@ -40,14 +47,19 @@ def read_sacred(folder: Path) -> Run:
     if status != "COMPLETED":
         raise NotCountedError(f"{status.lower()}: {folder}")
     kind = kind_of(config)
-    if kind != "training":
+    if kind not in ("training", FITTED):
         raise NotCountedError(f"{kind}: {folder}")
     try:
-        return _run(folder, found)
+        if kind == "training" and (run := _run(folder, found)).final:
+            return run
+        by_data = _run(folder, found, is_of_data)
     except (KeyError, TypeError, ValueError) as error:
         raise NotCountedError(
             f"damaged or unfinished: {folder} is no record of this program's ({type(error).__name__}: {error})"
         ) from error
+    uncounted = NotCountedError(f"{'training without scores' if kind == 'training' else kind}: {folder}")
+    uncounted.by_data = by_data if by_data.curves else None
+    raise uncounted
 
 
 def kind_of(config: dict[str, Any]) -> str:
@@ -56,24 +68,24 @@ def kind_of(config: dict[str, Any]) -> str:
         return "collecting"
     if config.get("evaluate"):
         return "evaluation"
-    return "fitted Q evaluation" if config.get("policy_path") else "training"
+    return FITTED if config.get("policy_path") else "training"
 
 
-def _run(folder: Path, found: FinishedRun) -> Run:
+def _run(folder: Path, found: FinishedRun, kept: Callable[[str], bool] = is_kept) -> Run:
+    """The run with the curves that `kept` is true of, and with scores where those of evaluations are among them."""
     config, told = found.config, found.info.get("run") or {}
     curves = {
         name: Curve(tuple(series["steps"]), tuple(_number(value) for value in series["values"]))
         for name, series in found.metrics.items()
-        if is_kept(name) and series["steps"]
+        if kept(name) and series["steps"]
     }
     final = {unit: _number(found.metrics[name]["values"][-1]) for unit, name in FINALS.items() if name in found.metrics}
     final = {unit: value for unit, value in final.items() if UNITS[unit] in curves}
-    if not final:
-        raise NotCountedError(f"training without scores: {folder}")
     start, stop = found.entry["start_time"], found.entry.get("stop_time")
     whole = not config.get("checkpoint_path")  # a continued run logs the earlier one's values again at its start
-    scores = found.metrics[SCORE if SCORE in curves else RETURN]
-    kept = found.info.get("final_returns") or {}
+    scores = next((found.metrics[name] for name in (SCORE, RETURN) if name in curves), None)
+    moments = scores["timestamps"] if scores is not None and whole else None
+    returns = found.info.get("final_returns") or {}
     given = (found.entry["meta"].get("options") or {}).get("UPDATE") or []
     return Run(
         source=str(folder),
@@ -92,9 +104,9 @@ def _run(folder: Path, found: FinishedRun) -> Run:
         command=told.get("command") or command_of(config, given),
         by_hand=tuple(sorted({key for key in (word.partition("=")[0] for word in given) if key not in BOOKKEEPING})),
         declared=told.get("declared"),
-        times=tuple(round((time - start).total_seconds(), 1) for time in scores["timestamps"]) if whole else None,
-        episodes=tuple(_number(value) for value in kept["returns"]) if kept.get("returns") else None,
-        reference=kept.get("reference"),
+        times=None if moments is None else tuple(round((time - start).total_seconds(), 1) for time in moments),
+        episodes=tuple(_number(value) for value in returns["returns"]) if returns.get("returns") else None,
+        reference=returns.get("reference"),
         cpu_seconds=told.get("cpu_seconds") if whole else None,
     )
 
