@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.arguments import check_flag
 from envs.mamujoco.division import OBSERVATIONS, Division
 from envs.mamujoco.robots import check_names, fingerprint, is_unstable, make_robot
 from envs.mpe.keys import check_time_limit
@@ -168,7 +169,6 @@ def check_observations(observations: Any, agent_obsk: Any, observe_torso: Any) -
         raise EnvError(f"env_args.observations must be {' or '.join(OBSERVATIONS)}, not {observations!r}")
     if isinstance(agent_obsk, bool) or not isinstance(agent_obsk, int) or agent_obsk < 0:
         raise EnvError(f"env_args.agent_obsk must be a whole number of at least 0, not {agent_obsk!r}")
-    if not isinstance(observe_torso, bool):
-        raise EnvError(f"env_args.observe_torso must be True or False, not {observe_torso!r}")
+    check_flag("observe_torso", observe_torso)
     if observations == "full" and not observe_torso:
         raise EnvError("env_args.observe_torso=False has no meaning for observations=full: set observations=local")
