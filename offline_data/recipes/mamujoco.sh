@@ -28,7 +28,7 @@ Ant-2x4)
     expert=1000 expert_part=20 medium=1000 medium_part=20 replay_part=34
     ;;
 HalfCheetah-6x1)
-    learning="ratio=team batch_size_run=4 batch_size=4 buffer_size=4 seed=1" walk="t_max=700000"
+    learning="ratio=team batch_size_run=4 batch_size=4 buffer_size=4 seed=1" walk="t_max=800000"
     replay="epochs=3 t_max=1000000" noise=0.15
     expert=1000 expert_part=20 medium=1000 medium_part=20 replay_part=20
     ;;

@@ -15,7 +15,8 @@ from datasets.references import reference_returns
 from utils.bounds import shortest
 from utils.errors import DatasetError
 
-NOT_COMPARED = ("seed", "render_mode", "replay_path")  # env_args that may differ in the same environment
+# env_args that may differ in the same environment: they change no number of an episode that begins from the same seed.
+NOT_COMPARED = ("seed", "render_mode", "replay_path", "threads")
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _ANEW = "collect the file anew"
 _RETURN_ERROR = 1e-6  # relative to the largest return

@@ -38,10 +38,10 @@ BUNDLED_PREYS = frozenset(prey for (_, prey), entry in _PREDATORS.items() if ent
 _OMARS_CHEETAH: Entry = (3568.8, -284.0, _OMAR)
 # Arguments with which the returns of the particle environments were measured; others change the returns.
 _MPE_ARGUMENTS = {"time_limit": 25, "continuous_actions": True, "control": "predators"}
-# Arguments that change no return of a robot: who sees what, and pictures. Of all others, any value but None counts.
+# Arguments that change no return of a robot: who sees what, pictures, threads. Any other value but None counts.
 _ROBOT_ARGUMENTS = frozenset(
     ("key", "partition", "observations", "agent_obsk", "observe_torso", "include_cfrc_ext_in_observation", "seed",
-     "render_mode", "replay_path")
+     "render_mode", "replay_path", "threads")
 )  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def mpe_vector_fn(
 ) -> VectorEnv:
     """Make the vectorised environment of OMAR's tasks, without rendering, else a loop over ordinary ones."""
     key = env_args.get("key")
-    if key in TWINS and env_args.get("render_mode") is None:
+    if isinstance(key, str) and key in TWINS and env_args.get("render_mode") is None:
         twin = getattr(importlib.import_module(TWINS[key][0]), TWINS[key][1])
         accepted = set(inspect.signature(twin).parameters)
         given = {name: value for name, value in env_args.items() if name not in UNUSED_BY_TWINS - accepted}

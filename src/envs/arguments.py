@@ -1,14 +1,17 @@
 """What may be given to an environment as `env_args`, and in which form it gets it."""
 
 import copy
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from utils.errors import EnvError, nearest
+from utils.errors import EnvError, nearest, one_line, shown
 from utils.run_keys import RUN_KEYS
 
 # Keywords that the run gives to every environment; a user sets them outside of env_args.
 GIVEN_BY_THE_RUN = ("common_reward", "reward_scalarisation", "seed")
+# What a constructor raises for values that it cannot take; a missing package is another matter.
+REFUSALS = (TypeError, ValueError, AssertionError, LookupError, ArithmeticError)
 
 
 def own_copy(value: Any) -> Any:
@@ -68,3 +71,34 @@ def refuse_limit(name: str, given: Iterable[str]) -> None:
     """Raise `EnvError` where `given` holds the simulator's time limit `name`, which `time_limit` sets."""
     if name in given:
         raise EnvError(f"env_args.{name} is set by env_args.time_limit: give time_limit instead")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise `EnvError` unless `env_args.<name>` is True or False: `false` in lower case is a text, and as such true."""
+    if not isinstance(value, bool):
+        raise EnvError(f"env_args.{name} must be True or False, not {value!r}")
+
+
+def check_flags(given: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
+    """Raise `EnvError` for a text in `given` where another library's default is True or False.
+
+    Anything else passes, such as a number, and so does a text where the annotation names more than a flag.
+    """
+    for name, value in given.items():
+        parameter = parameters.get(name)
+        if parameter is None or not isinstance(parameter.default, bool) or not isinstance(value, str):
+            continue
+        if parameter.annotation in (parameter.empty, bool, "bool"):
+            check_flag(name, value)
+
+
+def refusal(key: str, given: Mapping[str, Any], error: Exception) -> EnvError:
+    """The sentence for what the environment `key` raised as it was made with the keywords `given`."""
+    # After these words Gymnasium repeats every keyword.
+    said = one_line(error).partition(" was raised from the environment creator")[0]
+    if not said or isinstance(error, LookupError):  # whose text is the missing name alone
+        said = f"{type(error).__name__} {said}".rstrip()
+    named = ", ".join(
+        f"{name}={shown(repr(value) if isinstance(value, str) else value)}" for name, value in given.items()
+    )
+    return EnvError(f"{key} refuses its env_args{f' {named}' if named else ''}: {said}")

@@ -10,6 +10,7 @@ from itertools import product
 
 import numpy as np
 
+from envs.arguments import check_flag
 from envs.game_env import GameEnv
 
 Cell = tuple[int, int]  # row, column
@@ -120,9 +121,10 @@ class BridgeEnv(GameEnv):
         common_reward: bool = True,
         reward_scalarisation: str = "sum",
     ) -> None:
+        check_flag("start_adjacent", start_adjacent)
         super().__init__(N_ACTIONS, seed, episode_limit, common_reward, reward_scalarisation)
         self._tables = bridge_tables()
-        self._first = state_index(STARTS[bool(start_adjacent)])
+        self._first = state_index(STARTS[start_adjacent])
         self._start()
 
     def _start(self) -> None:

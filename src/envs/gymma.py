@@ -5,13 +5,15 @@ import importlib
 import inspect
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import load_env_creator
 
-from envs.arguments import check_arguments, refuse_limit
+from envs.arguments import REFUSALS, check_arguments, check_flag, check_flags, refusal, refuse_limit
 from envs.mpe.keys import check_time_limit
 from envs.wrappers.limits import OwnLimits
 from envs.wrappers.simulators import GymnasiumSimulator, PettingZooSimulator, Simulator
@@ -53,6 +55,7 @@ class GymmaEnv(WrappedEnv):
         check_render_mode(render_mode)
         if time_limit is not None:
             check_time_limit(time_limit)
+        check_flag("use_env_state", use_env_state)
         if not isinstance(key, str) or not key:
             raise EnvError(f"env_args.key={key!r} names no environment: {KEY_FORMS}")
         if render_mode != "human":
@@ -103,12 +106,22 @@ def _make_pettingzoo(
     if not _takes_anything(parameters):
         own = set(inspect.signature(GymmaEnv).parameters) - {"key", "own_args"}
         check_arguments(key, own_args, own | set(parameters) - {PETTINGZOO_LIMIT})
-    try:
+    check_flags(own_args, parameters)
+    with _making(key, own_args):
         simulator = PettingZooSimulator(key, module.parallel_env(**taken))
-    except (TypeError, ValueError, AssertionError) as error:
-        raise EnvError(f"{key} refuses its env_args: {_sentence(error)}") from error
     constructors = [module.raw_env] if hasattr(module, "raw_env") else []
     return simulator, time_limit, OwnLimits(simulator.env, taken, [module.parallel_env, *constructors])
+
+
+@contextmanager
+def _making(key: str, own_args: dict[str, Any]) -> Iterator[None]:
+    """A context that makes an environment. Raises `EnvError` for what it refuses and for a package that it lacks."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise EnvError(f"{key} needs the package {error.name}, which is not installed: pip install it") from error
+    except (gymnasium.error.Error, *REFUSALS) as error:
+        raise refusal(key, own_args, error) from error
 
 
 def _parameters(constructor: Any) -> dict[str, inspect.Parameter]:
@@ -119,8 +132,9 @@ def _takes_anything(parameters: dict[str, inspect.Parameter]) -> bool:
     return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
 
 
-def _default(parameter: inspect.Parameter) -> int | None:
-    return parameter.default if isinstance(parameter.default, int) else None
+def _default(parameter: inspect.Parameter | None) -> int | None:
+    """The whole number that a limit is by default; None where it is none, or there is no such argument."""
+    return None if parameter is None or type(parameter.default) is not int else parameter.default
 
 
 def _pettingzoo_module(key: str) -> ModuleType:
@@ -143,7 +157,7 @@ def _import(key: str, path: str) -> ModuleType:
     except ModuleNotFoundError as error:
         missing = error.name or path
     except Exception as error:  # a retired version, an invalid module path, or an error inside the module
-        raise EnvError(f"env_args.key={key!r} cannot be imported: {_sentence(error)}; {KEY_FORMS}") from error
+        raise EnvError(f"env_args.key={key!r} cannot be imported: {one_line(error)}; {KEY_FORMS}") from error
     package, _, leaf = missing.rpartition(".")
     own = path.startswith(missing)  # otherwise the environment imports the missing package
     if own and package:
@@ -161,27 +175,45 @@ def _import(key: str, path: str) -> ModuleType:
 def _make_gymnasium(
     key: str, time_limit: int | None, render_mode: str | None, own_args: dict[str, Any]
 ) -> tuple[Simulator, int | None, OwnLimits]:
-    """The simulator, the time limit and its own ones.
-
-    Some environments report their own limit as a terminal state (level-based foraging does). Their limit is therefore
-    set one step beyond `time_limit`, so that the wrapper truncates first.
-    """
+    """The simulator, the time limit and its own ones."""
     spec = copy.deepcopy(_gymnasium_spec(key))
     refuse_limit(GYMNASIUM_LIMIT, own_args)
-    own_limits = [known for known in (spec.kwargs.get(GYMNASIUM_LIMIT), spec.max_episode_steps) if known is not None]
-    limit = time_limit or min(own_limits, default=None)
-    if GYMNASIUM_LIMIT in spec.kwargs and limit is not None:
-        spec.kwargs[GYMNASIUM_LIMIT] = limit + 1
+    registered = {} if spec.max_episode_steps is None else {GYMNASIUM_LIMIT: spec.max_episode_steps}
     taken = own_args if render_mode is None else {**own_args, "render_mode": render_mode}
-    try:
+    with _making(key, own_args):
+        creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
+        parameters = _registered_parameters(creator, spec.kwargs)
+        check_flags(own_args, parameters)
+        limit = _move_limits(spec, parameters.get(GYMNASIUM_LIMIT), time_limit)
         env = gymnasium.make(spec, disable_env_checker=True, **taken)
-    except ModuleNotFoundError as error:
-        raise EnvError(f"{key} needs the package {error.name}, which is not installed: pip install it") from error
-    except (gymnasium.error.Error, TypeError, ValueError, AssertionError) as error:
-        raise EnvError(f"{key} refuses its env_args: {_sentence(error)}") from error
-    creator = spec.entry_point if callable(spec.entry_point) else load_env_creator(spec.entry_point)
-    given = {GYMNASIUM_LIMIT: spec.max_episode_steps, **spec.kwargs, **own_args}
-    return GymnasiumSimulator(key, env), limit, OwnLimits(env, given, [creator])
+    return GymnasiumSimulator(key, env), limit, OwnLimits(env, registered | spec.kwargs | own_args, [creator])
+
+
+def _registered_parameters(creator: Any, registered: dict[str, Any]) -> dict[str, inspect.Parameter]:
+    """The arguments of an environment's constructor, with the defaults of its registration."""
+    try:
+        parameters = _parameters(creator)
+    except (TypeError, ValueError):  # not written in Python
+        parameters = {}
+    return {name: own.replace(default=registered.get(name, own.default)) for name, own in parameters.items()}
+
+
+def _move_limits(spec: Any, parameter: inspect.Parameter | None, time_limit: int | None) -> int | None:
+    """Move the limits in a registration behind the one in force; return that, None where there is none.
+
+    parameter: the constructor's argument for it, if it has one. Some environments report this limit as a terminal state
+    (level-based foraging does). One step further away, the wrapper truncates first.
+    """
+    argument = spec.kwargs.get(GYMNASIUM_LIMIT, _default(parameter))
+    own_limits = [known for known in (argument, spec.max_episode_steps) if known is not None]
+    limit = time_limit or min(own_limits, default=None)
+    if limit is None:
+        return None
+    if GYMNASIUM_LIMIT in spec.kwargs or (argument is not None and argument <= limit):
+        spec.kwargs[GYMNASIUM_LIMIT] = limit + 1
+    if spec.max_episode_steps is not None and spec.max_episode_steps < limit:
+        spec.max_episode_steps = limit + 1
+    return limit
 
 
 def _gymnasium_spec(key: str) -> Any:
@@ -199,8 +231,3 @@ def _near(module: str, name: str) -> str:
     if not module:
         return f"if a package registers it, {KEY_FORMS}"
     return nearest(name, gymnasium.registry)
-
-
-def _sentence(error: Exception) -> str:
-    said = one_line(error).partition(" was raised from the environment creator")
-    return said[0]  # after this Gymnasium repeats every keyword

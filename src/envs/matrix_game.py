@@ -43,7 +43,7 @@ class MatrixGameEnv(GameEnv):
         common_reward: bool = True,
         reward_scalarisation: str = "sum",
     ) -> None:
-        if key not in PAYOFFS:
+        if not isinstance(key, str) or key not in PAYOFFS:
             raise EnvError(f"env_args.key={key!r} is no matrix game; {nearest(str(key), PAYOFFS)}")
         self.key = key
         self._payoffs = PAYOFFS[key]

@@ -24,7 +24,7 @@ BOOKKEEPING = frozenset({
     "learner_log_interval", "runner_log_interval", "label", "hypergroup", "repeat_id", "render",
     "save_replay_buffer", "replay_to", "use_cuda", "buffer_cpu_only", "memory_map", "threads", "name", "env", "offline",
     "evaluate", "collect", "collect_to", "collect_episodes", "collect_quality", "tuned", "env_args.key",
-    "env_args.map_name", "env_args.seed", "env_args.render_mode", "env_args.replay_path",
+    "env_args.map_name", "env_args.seed", "env_args.render_mode", "env_args.replay_path", "env_args.threads",
 })  # fmt: skip
 
 

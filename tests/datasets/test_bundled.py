@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -143,3 +145,32 @@ def test_the_page_tells_what_the_bundled_files_hold() -> None:
             assert row in page, row
             checked.add(name)
     assert len(checked) == 12
+
+
+def test_shares_are_of_the_expert_set_of_the_same_size() -> None:
+    """Here and as published; HalfCheetah 2x3 has one expert set in the table, which stands for both sizes."""
+    page = (DATA / "README.md").read_text()
+    found = re.findall(
+        r"^\| `mamujoco/(\S+)/(\S+)` \| [^|]* \| ([^|]*) \| ([^|]*) ?\| ([^|]*) \| ([^|]*) ?\|", page, re.M
+    )
+    number = {(robot, name): [float(re.sub(r" ?\+-.*|\s", "", text)) for text in (ours, published)]
+              for robot, name, ours, _, published, _ in found}  # fmt: skip
+    for robot, name, _, own, _, theirs in found:
+        expert = "expert-20k" if name.endswith("-20k") or (robot, "expert") not in number else "expert"
+        for mean, whole, said in zip(number[robot, name], number[robot, expert], (own, theirs), strict=True):
+            share = float(said or "nan")
+            assert mean < 0 if share != share else abs(share - mean / whole) < 0.0051, (robot, name)
+    assert len(found) == 22
+
+
+@pytest.mark.parametrize("robot", ["Ant-2x4", "HalfCheetah-2x3", "HalfCheetah-6x1", "Hopper-3x1"])
+def test_the_recipe_of_a_robots_policies_is_what_trained_its_expert(robot: str) -> None:
+    words = ["sh", str(DATA / "recipes" / "mamujoco.sh"), f"{robot}/policies", "--dry-run"]
+    printed = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    config = json.loads((DATA / "mamujoco" / robot / "policies" / "expert" / "run.json").read_text())["config"]
+    values = dict(word.split("=", 1) for word in printed.partition(" with ")[2].split())
+    for key, value in values.items():
+        trained = config["env_args"].get(key.removeprefix("env_args."), config.get(key))
+        if key not in ("local_results_path", "save_model_interval"):  # they change no number
+            assert value == str(trained), (key, value, trained)
+    assert {"seed", "t_max", "env_args.key"} <= values.keys()

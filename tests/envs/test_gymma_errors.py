@@ -31,7 +31,7 @@ from utils.errors import EnvError
         ("Foraging-5x5-2p-1f-v77", {}, "is no Gymnasium environment"),
         ("lbforaging:Foraging-5x5-2p-1f-v77", {}, "did you mean 'Foraging-5x5-2p-1f-v3'"),
         (FORAGING, {"max_episode_steps": 3}, "set by env_args.time_limit"),
-        (FORAGING, {"sigth": 3}, "refuses its env_args: .*'sigth'$"),
+        (FORAGING, {"sigth": 3}, "refuses its env_args sigth=3: .*'sigth'$"),
         (FORAGING, {"time_limit": 0}, "at least 1"),
         (FORAGING, {"render_mode": "rgb_array"}, "draws in the modes human"),
         ("mpe2.simple_spread_v3", {"max_cycles": 3}, "set by env_args.time_limit"),

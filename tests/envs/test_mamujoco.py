@@ -15,6 +15,7 @@ from envs.mamujoco.robot_env import RobotEnv
 from envs.mamujoco.robot_vector import RobotVector
 from envs.mamujoco.robots import PARTITIONS
 from utils import cores
+from utils.config import CONFIG
 from utils.errors import EnvError
 
 pytest.importorskip("gymnasium_robotics")
@@ -237,3 +238,11 @@ def test_local_cheetahs_without_torso_are_those_of_the_papers() -> None:
     joint = env.division.joint_action(np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]))
     order = ["bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot"]  # of actions, which is not that of observations
     assert [motors[i] for i in np.argsort(joint)] == order
+
+
+@pytest.mark.parametrize("name", ["ant", "hopper", "halfcheetah_2x3", "mamujoco"])
+def test_configurations_say_how_long_an_evaluation_is(name: str) -> None:
+    """HalfCheetah alone never ends early, and `mamujoco` is for every robot."""
+    text = (CONFIG / "envs" / f"{name}.yaml").read_text()
+    assert ("; 10 are at most 10 000 steps\n" in text) == (name != "halfcheetah_2x3")
+    assert "; 10 are 10 000 steps\n" in text or name != "halfcheetah_2x3"

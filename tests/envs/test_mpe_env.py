@@ -10,8 +10,10 @@ import torch as th
 from PIL import Image
 
 from envs import REGISTRY
+from envs.mpe.keys import OWN_KEYS, environment_keys
 from envs.mpe.replay import write_gif
 from envs.multiagentenv import MultiAgentEnv
+from utils.config import CONFIG
 from utils.errors import EnvError
 
 # key: (N, O, widths of discrete actions, widths of continuous actions)
@@ -222,3 +224,13 @@ def test_bad_use_is_one_sentence() -> None:
         speaker.step(np.array([4, 4]))
     with pytest.raises(EnvError, match="must be integers"):
         speaker.step(np.array([0.5, 1.0]))
+
+
+def test_the_configuration_says_which_actions_there_are() -> None:
+    widths = []
+    for continuous in (True, False):
+        made = [make(key, continuous_actions=continuous) for key in environment_keys() if key not in OWN_KEYS]
+        widths.append([sum(own) for env in made for own in env.get_avail_actions()])
+    (fewest, most), (least, largest) = ((min(own), max(own)) for own in widths)
+    said = f"mpe2's own keys: {fewest} to {most} numbers in [0, 1] or one of {least} to {largest} choices"
+    assert said in (CONFIG / "envs" / "mpe.yaml").read_text()

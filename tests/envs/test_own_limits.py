@@ -133,6 +133,28 @@ def test_a_limit_that_every_episode_chooses_is_known() -> None:
     ]
 
 
+@pytest.mark.parametrize("place", ["argument", "argument and registration", "registration"])
+@pytest.mark.parametrize("time_limit", [None, 2, LIMIT, LIMIT + 1, 50])
+def test_time_limit_lengthens_what_gymnasium_calls_the_limit(place: str, time_limit: int | None) -> None:
+    """By either way in which an environment may have `max_episode_steps`; an argument's limit is called a terminal."""
+
+    def __init__(self: Any, max_episode_steps: int = LIMIT) -> None:
+        self.hidden = max_episode_steps
+
+    own = {"__init__": __init__} if "argument" in place else {"hidden": 99}
+    registered: dict[str, Any] = {"max_episode_steps": LIMIT} if "registration" in place else {}
+    gymnasium.register("Long-v0", entry_point=type("Long", (Team,), own), **registered)
+    try:
+        length = LIMIT if time_limit is None else time_limit
+        env = make("Long-v0", **({} if time_limit is None else {"time_limit": time_limit}))
+        assert env.episode_limit == length and end(env) == (length, False, True)
+        solved = make("Long-v0", time_limit=50)
+        solved._simulator.env.unwrapped.solved = 20  # type: ignore[attr-defined]
+        assert end(solved) == (20, True, False)
+    finally:
+        del gymnasium.registry["Long-v0"]
+
+
 def test_a_true_end_stays_a_terminal() -> None:
     for solved in (1, 2, 3):
         assert end(make(f"{TOY}:Rware-v0", solved=solved, time_limit=500)) == (solved, True, False)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.arguments import check_flag
 from envs.mamujoco.division import OBSERVATIONS, Division
 from envs.mamujoco.robots import check_names, fingerprint, is_unstable, make_robot
 from envs.mpe.keys import check_time_limit
@@ -22,6 +23,7 @@ class RobotEnv(SeededEnv):
     get the robot's reward, so `team_reward` is True. Actions are moved into each agent's bounds. Episodes terminate
     where the robot's do, and are truncated after `time_limit` steps (None: Gymnasium's limit), with
     `info["episode_limit"]` True. Further keywords go to Gymnasium's robot.
+    `threads` is for `RobotVector`, which moves several robots; a single one needs no more than one.
 
     Where MuJoCo finds the simulation unstable it puts the robot back to its first pose. Such a step ends the episode as
     a truncation, with reward 0, the state before it, and `info["unstable"]` 1.
@@ -45,12 +47,14 @@ class RobotEnv(SeededEnv):
         reward_scalarisation: str = "sum",
         render_mode: str | None = None,
         replay_path: str | None = "results/replay.gif",
+        threads: int | None = None,
         **robot_args: Any,
     ) -> None:
         check_render_mode(render_mode)
         check_reward_scalarisation(reward_scalarisation)
         check_names(key, partition)
         check_observations(observations, agent_obsk, observe_torso)
+        check_threads(threads)
         if time_limit is not None:
             check_time_limit(time_limit)
         known = set(inspect.signature(RobotEnv).parameters) - {"robot_args"}
@@ -158,13 +162,18 @@ class RobotEnv(SeededEnv):
         self.robot.close()
 
 
+def check_threads(threads: Any) -> None:
+    """Raise EnvError unless the number of threads is whole and at least 1, or None."""
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise EnvError(f"env_args.threads must be a whole number of at least 1, not {threads!r}")
+
+
 def check_observations(observations: Any, agent_obsk: Any, observe_torso: Any) -> None:
     """Raise EnvError for an unknown observation setting, and for values that mean nothing in it."""
     if observations not in OBSERVATIONS:
         raise EnvError(f"env_args.observations must be {' or '.join(OBSERVATIONS)}, not {observations!r}")
     if isinstance(agent_obsk, bool) or not isinstance(agent_obsk, int) or agent_obsk < 0:
         raise EnvError(f"env_args.agent_obsk must be a whole number of at least 0, not {agent_obsk!r}")
-    if not isinstance(observe_torso, bool):
-        raise EnvError(f"env_args.observe_torso must be True or False, not {observe_torso!r}")
+    check_flag("observe_torso", observe_torso)
     if observations == "full" and not observe_torso:
         raise EnvError("env_args.observe_torso=False has no meaning for observations=full: set observations=local")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.mamujoco.robot_env import RobotEnv
+from envs.mamujoco.robot_env import RobotEnv, check_threads
 from envs.multiagentenv import as_array
 from envs.vector_env import VectorEnv, stack_infos
 from utils.cores import update_threads
@@ -31,8 +31,7 @@ class RobotVector(VectorEnv):
         **env_args: Any,
     ) -> None:
         super().__init__(n_envs, common_reward, reward_scalarisation)
-        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-            raise EnvError(f"env_args.threads must be a whole number of at least 1, not {threads!r}")
+        check_threads(threads)
         self.envs = [RobotEnv(**env_args, seed=None if seed is None else seed + i) for i in range(n_envs)]
         self.team_reward = True
         self.OBSERVATIONS = self.envs[0].OBSERVATIONS

@@ -5,6 +5,7 @@ import importlib.metadata
 import inspect
 import math
 import os
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import gymnasium
 import mujoco
 from gymnasium.envs.registration import load_env_creator
 
-from envs.arguments import check_arguments, refuse_limit
+from envs.arguments import REFUSALS, check_arguments, check_flag, refusal, refuse_limit
 from utils.errors import EnvError, nearest
 
 # Robot: its partitions in gymnasium-robotics' notation. "2x3": two agents with three joints each.
@@ -56,24 +57,33 @@ def make_robot(key: str, own_args: dict[str, Any], render_mode: str | None, know
     parameters = inspect.signature(creator).parameters
     check_arguments(key, own_args, known | (set(parameters) - set(_NOT_OFFERED)))
     for name, value in own_args.items():
-        if name != "main_body":  # a number or a text, which the robot checks
+        if name != "main_body":  # a number or a text
             _check_value(name, value, parameters[name].default)
     mujoco.set_mju_user_warning(_tell)
-    if render_mode == "rgb_array" and not os.environ.get("DISPLAY"):
-        os.environ.setdefault("MUJOCO_GL", "egl")  # the default draws through a window
+    if render_mode == "rgb_array":
+        draw_without_window()
     try:
-        robot = creator(**{**spec.kwargs, **own_args}, render_mode=render_mode)
-    except (TypeError, ValueError, AssertionError) as error:
-        raise EnvError(f"{key} refuses its env_args: {' '.join(str(error).split())}") from error
+        robot: Any = creator(**{**spec.kwargs, **own_args}, render_mode=render_mode)
+        if "main_body" in own_args:  # which the robot itself looks for in its steps only
+            robot.data.body(own_args["main_body"])
+    except REFUSALS as error:
+        raise refusal(key, own_args, error) from error
     assert spec.max_episode_steps is not None
     return robot, spec.max_episode_steps
+
+
+def draw_without_window() -> None:
+    """Choose the renderer where there is no display, as the default one draws in a window. EGL is Linux's alone."""
+    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        os.environ.setdefault("MUJOCO_GL", "egl")
 
 
 def _check_value(name: str, value: Any, default: Any) -> None:
     """Raise EnvError for a value of another kind than the default's, which some robots notice in mid-episode only."""
     if isinstance(default, bool):
-        fits, kind = isinstance(value, bool), "True or False"
-    elif isinstance(default, tuple):
+        check_flag(name, value)
+        return
+    if isinstance(default, tuple):
         fits = isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value))
         kind = "two numbers"
     else:

@@ -5,12 +5,11 @@ import inspect
 import os
 from typing import Any
 
-from envs.arguments import check_arguments, refuse_limit
+from envs.arguments import REFUSALS, check_arguments, check_flag, check_flags, refusal, refuse_limit
 from envs.mpe.keys import OWN_KEYS, check_key, check_time_limit
 from envs.wrappers.limits import OwnLimits
 from envs.wrappers.simulators import PettingZooSimulator
 from envs.wrappers.wrapped_env import WrappedEnv, check_render_mode
-from utils.errors import EnvError
 
 # Set by the wrapper; env_args must not give them.
 RESERVED = ("max_cycles", "continuous_actions", "render_mode")
@@ -42,6 +41,7 @@ class MPEEnv(WrappedEnv):
     ) -> None:
         check_render_mode(render_mode)
         check_time_limit(time_limit)
+        check_flag("continuous_actions", continuous_actions)
         env = _make_simulator(key, time_limit, continuous_actions, render_mode, scenario_args)
         if render_mode is None:
             env.unwrapped.screen = None  # mpe2 allocates a canvas of 2 MB per environment
@@ -67,11 +67,12 @@ def _make_simulator(
     module = importlib.import_module(f"envs.mpe.{key}" if key in OWN_KEYS else f"mpe2.{key}")
     refuse_limit("max_cycles", scenario_args)
     own_args = set(inspect.signature(MPEEnv).parameters) - {"key", "scenario_args"}
-    simulator_args = set(inspect.signature(module.raw_env).parameters) - set(RESERVED)
-    check_arguments(key, scenario_args, own_args | simulator_args)
+    parameters = inspect.signature(module.raw_env).parameters
+    check_arguments(key, scenario_args, own_args | set(parameters) - set(RESERVED))
+    check_flags(scenario_args, parameters)
     try:
         return module.parallel_env(
             max_cycles=time_limit, continuous_actions=continuous_actions, render_mode=render_mode, **scenario_args
         )
-    except AssertionError as error:
-        raise EnvError(f"mpe2 refuses the env_args of {key}: {error}") from error
+    except REFUSALS as error:
+        raise refusal(key, scenario_args, error) from error

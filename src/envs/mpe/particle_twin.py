@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.arguments import check_flag
 from envs.mpe import tasks as c
 from envs.mpe.keys import check_time_limit
 from envs.mpe.tasks import Task
@@ -22,6 +23,7 @@ from utils.errors import EnvError
 MOVES = np.array(c.MOVES)  # (5, 2)
 # Smallest distance that a contact force is divided by; at distance 0 the force is 0, as in the mpe2 scenarios.
 TINY = 1e-30
+DTYPES = ("float64", "float32")
 
 
 class ParticleTwin(VectorEnv):
@@ -49,6 +51,9 @@ class ParticleTwin(VectorEnv):
     ) -> None:
         super().__init__(n_envs, common_reward, reward_scalarisation)
         check_time_limit(time_limit)
+        check_flag("continuous_actions", continuous_actions)
+        if dtype not in DTYPES:
+            raise EnvError(f"env_args.dtype must be {' or '.join(DTYPES)}, not {dtype!r}")
         self.task = task
         self.n_bodies, self.n_marks = len(task.sizes), len(task.landmark_sizes)
         self.acting = slice(0, self.n_bodies)

@@ -1,6 +1,6 @@
 """Spaces of other libraries as our arrays: flat, padded to the agent with the largest space, and masked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,25 +113,37 @@ class Actions:
 
 
 def without_mask(space: Any) -> Any:
-    """The observed part of an {"observation", "action_mask"} space; other spaces unchanged."""
-    if isinstance(space, spaces.Dict) and "observation" in space.spaces:
-        return space["observation"]
-    return space
+    """The observed part of a `Dict` space: all but its `action_mask`, as `_observed` says."""
+    if not isinstance(space, spaces.Dict):
+        return space
+    rest = _observed(space.spaces)
+    return spaces.Dict(rest) if isinstance(rest, dict) else rest
 
 
 def split_mask(observation: Any, info: Any) -> tuple[Any, Any]:
     """An agent's observation and its action mask (None without one), which PettingZoo puts in either of two places."""
     mask = info.get("action_mask") if isinstance(info, dict) else None
-    if isinstance(observation, dict) and "observation" in observation:
-        return observation["observation"], observation.get("action_mask", mask)
+    if isinstance(observation, dict):
+        return _observed(observation), observation.get("action_mask", mask)
     return observation, mask
+
+
+def _observed(parts: Mapping[str, Any]) -> Any:
+    """What an agent sees of named parts, spaces or values: all but the mask; an `observation` alone is not wrapped."""
+    rest = {name: part for name, part in parts.items() if name != "action_mask"}
+    return rest["observation"] if rest.keys() == {"observation"} else rest or parts
 
 
 def _action_kind(key: str, name: str, space: Any) -> ActionSpace:
     if isinstance(space, spaces.Discrete):
         return "discrete"
     if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
-        if not space.is_bounded():
-            raise EnvError(f"agent {name} of {key} has unbounded actions: wrap the environment to have a finite Box")
+        with np.errstate(over="ignore", invalid="ignore"):
+            span = space.high.astype(np.float32) - space.low.astype(np.float32)
+        if not np.isfinite(span).all():  # inf in a bound, or between two that float32 just holds
+            raise EnvError(
+                f"agent {name} of {key} has unbounded actions, or bounds too far apart for float32: wrap the "
+                "environment to have a finite Box"
+            )
         return "continuous"
     raise EnvError(f"agent {name} of {key} has {space} actions: wrap it to have Discrete or real-valued Box actions")
