@@ -28,8 +28,8 @@ from reporting.published import beside_paper
 from reporting.runs import ReportError
 from reporting.tables import Table, slim
 from reporting.uncertainty import uncertainty
-from sweeps.table import counted
 from utils.errors import nearest
+from utils.printing import counted
 
 LONGEST_VARIANT = 34  # characters of a variant in a table; a longer one gets a letter
 EPISODES = "Intervals of 95 %: bootstrap of seeds and of the last evaluation's episodes."

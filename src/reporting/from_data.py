@@ -17,7 +17,10 @@ OF_LOSSES = (
     "Losses on held-out episodes (validation_share), over n seeds. They say whether a run learns its data by heart or "
     "diverges; but for cloning, not which policy is better."
 )
-OF_VALUES = "Fitted Q evaluation: discounted return from first steps, in the reward's units, over n fits."
+OF_VALUES = (
+    "Fitted Q evaluation: discounted return from first steps, in the reward's units, over n fits. A dataset's highest "
+    "stands first."
+)
 
 
 def from_data(runs: Sequence[Run], ignored: Sequence[str] = ()) -> list[Table]:
@@ -29,7 +32,9 @@ def from_data(runs: Sequence[Run], ignored: Sequence[str] = ()) -> list[Table]:
     if losses:
         tables.append(slim(Table("Without a simulator: losses on held-out episodes", LOSSES, losses, 4, [OF_LOSSES])))
     if values:
-        tables.append(slim(Table("Without a simulator: values of policies", VALUES, values, 3, [OF_VALUES])))
+        rows = [row for _, row in sorted(values)]
+        table = Table("Without a simulator: values of policies", VALUES, rows, 3, [OF_VALUES])
+        tables.append(slim(slim(table), "by seed"))
     return tables
 
 
@@ -57,15 +62,14 @@ def _losses(group: Group) -> list[tuple[str, ...]]:
     return rows
 
 
-def _value(group: Group) -> tuple[str, ...]:
-    """The row of one policy."""
+def _value(group: Group) -> tuple[tuple[str, float], tuple[str, ...]]:
+    """One policy's place and its row."""
     values = [run.curves[FITTED_VALUE].values[-1] for run in group.by_seed().values() if FITTED_VALUE in run.curves]
     policy = PurePath(str(group.runs[0].config["policy_path"])).name
     variant = " ".join(f"{key}={value}" for key, value in group.keys if key != "policy_path")
-    return (
-        group.task.name(), policy, variant, str(len(values)), _spread(values),
-        " / ".join(f"{value:.4g}" for value in values),
-    )  # fmt: skip
+    singly = " / ".join(f"{value:.4g}" for value in values) if len(values) > 1 else ""
+    row = (group.task.name(), policy, variant, str(len(values)), _spread(values), singly)
+    return (group.task.name(), -statistics.fmean(values)), row
 
 
 def _step_of(value: float, curve: Curve) -> str:

@@ -11,7 +11,7 @@ from typing import IO
 from sweeps.standing import RUNNING, WAITING, Standing
 from sweeps.worker import DONE, ELSEWHERE, FAILED, STOPPED
 from utils.errors import OutputError, cause, printable
-from utils.printing import discard
+from utils.printing import counted, discard
 
 WIDTH = 100
 REDRAW_SECONDS, LINE_SECONDS = 1.0, 60.0
@@ -184,10 +184,6 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def counted(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _parts(name: str, width: int) -> list[str]:

@@ -56,6 +56,11 @@ def printing() -> Iterator[None]:
         ) from error
 
 
+def counted(number: int, thing: str) -> str:
+    """`1 task`, `2 tasks`."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that refuses in one line, without the usage and without a password that a word holds.
 
