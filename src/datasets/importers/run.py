@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets.faults import input_error
+from datasets.faults import OWN_ARRAYS, input_error
 from datasets.importers import FORMATS, REGISTRY
 from datasets.importers.padded_files import is_ours
 from datasets.importers.source import Source
@@ -97,7 +97,8 @@ def probe(path: Path) -> list[str]:
         if holds is not None:
             found[name] = holds
     if not found:
-        raise DatasetError("; ".join([f"{path} is of no known format: {', '.join(REGISTRY)}", *doubts]))
+        own = f"a layout of your own is converted as {OWN_ARRAYS} shows"
+        raise DatasetError("; ".join([f"{path} is of no known format: {', '.join(REGISTRY)}", *doubts, own]))
     lines = [f"{path} is {name}: {holds}" for name, holds in found.items()]
     if len(found) > 1:
         return [*lines, "name the format that is meant: dataset.py import FORMAT SRC -o OUT", *doubts]
@@ -126,6 +127,7 @@ def _outcome(name: str, path: Path) -> list[str]:
         f"environment: {env} {arguments}; {card.get('action_space')} actions; "
         f"behaviour: {card.get('behaviour', 'unknown')}; quality: {card.get('quality', 'unknown')}",
         *source.notes,
+        "a probe reads headers and samples; all values (NaN, an action out of range) are checked by the import",
         f"import it with: python src/dataset.py import {name} {path} -o OUT",
     ]
 
