@@ -15,6 +15,7 @@ from datasets.stream import write_source
 from utils.errors import DatasetError, UserError, nearest
 from utils.paths import user_path
 
+_OF_STOCK = ("sc2", "sc2v2", "smaclite")  # environments of stock EPyMARL, where datasets are used too
 _STATED = ("behaviour", "quality", "env", "env_args")
 
 
@@ -145,4 +146,11 @@ def _environment(card: Mapping[str, Any], options: Mapping[str, Any]) -> dict[st
         raise DatasetError(f'--env-args is no JSON ({error}); write it as \'{{"key": "..."}}\'') from error
     if not isinstance(arguments, dict):
         raise DatasetError('--env-args must be a mapping in JSON, such as \'{"key": "..."}\'')
+    from envs import REGISTRY as ENVIRONMENTS  # names only; no simulator is imported
+
+    if options["env"] not in {*ENVIRONMENTS, *_OF_STOCK}:
+        raise DatasetError(
+            f"--env: '{options['env']}' is no environment; {nearest(str(options['env']), {*ENVIRONMENTS, *_OF_STOCK})} "
+            "(one of Gymnasium's or PettingZoo's is gymma, with its key in --env-args); leave --env out for another"
+        )
     return {"env": options["env"], "env_args": arguments}

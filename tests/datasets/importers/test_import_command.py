@@ -63,6 +63,15 @@ def test_a_probe_knows_our_own_datasets(tmp_path: Path, capsys: pytest.CaptureFi
     assert "is a dataset of this project already; it needs no import" in " ".join(capsys.readouterr().out.split())
 
 
+def test_an_environment_that_nobody_has_is_refused(tmp_path: Path) -> None:
+    path = write_h5(tmp_path / "a.h5", batch())
+    with pytest.raises(DatasetError, match="'nonsense' is no environment; known: bridge, gymma, .*sc2"):
+        open_source("pymarl", path, {"env": "nonsense"})
+    for name in ("gymma", "sc2"):  # ours, and stock's
+        card = open_source("pymarl", path, {"env": name, "env_args": '{"key": "mine-v0"}'}).card
+        assert card["environment"] == {"env": name, "env_args": {"key": "mine-v0"}}
+
+
 def test_files_of_other_layouts_are_pointed_to_the_probe(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", obs_0=np.zeros((2, 3)))
     with h5py.File(tmp_path / "b.h5", "w") as file:
