@@ -13,6 +13,7 @@ if __name__ == "__main__":
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
 def _findings(found: Inspection, full: bool) -> list[Finding]:
     if not full:
         return quick_findings(found.dataset)
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # sacred imports it; nothing to mend
     import torch as th  # seconds, which the other commands do without
 
     from loops.refusals import refusals_of

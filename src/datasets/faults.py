@@ -23,6 +23,8 @@ _NUMBER = re.compile(r"errno = (\d+)")  # HDF5 names the error of a system call 
 _ALLOCATION = re.compile(r"memory allocation failed|no space available|(can't|unable to) allocate", re.IGNORECASE)
 HDF5_NEEDS = 1 << 21  # bytes of memory without which HDF5 ends the process while it opens a file
 _ENOUGH = 1 << 25  # bytes of memory with which no filter of HDF5 fails for lack of it
+OWN_ARRAYS = "docs/your-data.md#your-own-arrays"
+SIGNATURE = b"\x89HDF\r\n\x1a\n"  # the first bytes of an HDF5 file
 _MARKED = re.compile("file is already open for write")  # by a mark in the file, not by a lock
 _LONGEST = 200  # characters of a library's own words
 _KINDS = (
@@ -64,6 +66,23 @@ def reading_error(path: Path, error: Exception) -> DatasetError:
         f"{path} cannot be read as HDF5, so it is truncated, damaged or of another kind; fetch or collect it anew"
         f" ({words})"
     )
+
+
+def container_error(path: Path, error: Exception) -> DatasetError:
+    """The sentence for an exception of h5py on what should be a dataset; a file of another kind may be convertible."""
+    try:
+        with open(path, "rb") as file:
+            begins = file.read(len(SIGNATURE))
+    except OSError:
+        begins = b""
+    if SIGNATURE.startswith(begins):  # also a file that was cut that early
+        return reading_error(path, error)
+    return DatasetError(f"{path} cannot be read as HDF5, as it is of another kind or damaged; {convertible(path)}")
+
+
+def convertible(path: Path) -> str:
+    """What to do with a file that is no dataset of this project."""
+    return f"'python src/dataset.py import --probe {path}' says whether it can be converted, else see {OWN_ARRAYS}"
 
 
 def has_memory(size: int) -> bool:

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from datasets.declared import FORMAT, declared_arrays, read_card
-from datasets.faults import HDF5_NEEDS, check_plain_file, has_memory, memory_error, reading_error
+from datasets.faults import HDF5_NEEDS, check_plain_file, container_error, has_memory, memory_error
 from datasets.output import check_target, clear_datasets, new_hdf5
 from datasets.spill import SpilledArray
 from utils import signals
@@ -64,7 +64,7 @@ def open_container(path: Path) -> Iterator[tuple[dict[str, h5py.Dataset], dict[s
             card = read_card(file, path)
             yield declared_arrays(file, path), card
     except (OSError, RuntimeError, KeyError, MemoryError) as error:
-        raise reading_error(path, error) from error
+        raise container_error(path, error) from error
 
 
 def checksum(stored: Stored, card: Mapping[str, Any]) -> str:

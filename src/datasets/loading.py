@@ -27,6 +27,7 @@ from utils.redact import redacted
 DIMENSIONS = ("n_agents", "obs_shape", "n_actions", "action_space")
 _MOST_TEXT = 100
 _WINDOW_BYTES = 37  # per row: the tables of windows, and the flags of next actions
+_HOW = "docs/your-data.md#with-the-environment"
 ADVICE = "make them agree, or train without evaluation: --env-config=none"
 
 
@@ -73,6 +74,8 @@ def environment_mismatch(
         for name, there, here in pairs
         if there != here
     ]
+    if different and environment["env"] is None:
+        different.append(f"{_HOW} tells how a file states its environment")
     return "; ".join(different) or None
 
 
@@ -87,7 +90,7 @@ def check_environment(args: SimpleNamespace, dataset: OfflineDataset | Outline, 
     if dataset.card["environment"]["env"] is None:
         raise DatasetError(
             f"dataset {args.dataset} states that it has no environment (env: null), so nothing can be scored in "
-            f"{args.env}; train with --env-config=none, or write the environment into its card"
+            f"{args.env}; train with --env-config=none, or state the environment in its card ({_HOW})"
         )
     different = environment_mismatch(args, dataset.card, env_info)
     if different:

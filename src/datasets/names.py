@@ -23,6 +23,8 @@ BUNDLED = (
     *(f"mpe/simple_spread/{name}" for name in ("medium-100k", "medium-replay", "random-100k")),
     *(f"mpe/{task}/medium-replay" for task in ("simple_tag", "simple_world")),
 )
+_ENDINGS = (".h5", ".hdf5")  # of what is a path and no name
+_SIMILAR = 0.7  # of a path to a dataset's name, for a suggestion
 _FAMILY = re.compile(r'^FOLDER="(.+)"\nSETS="(.+)"$', re.MULTILINE)
 
 
@@ -45,7 +47,7 @@ def dataset_path(name_or_path: str | Path, key: str = "dataset") -> Path:
     """
     text = str(name_or_path)
     path = user_path(text, key)
-    if text.endswith((".h5", ".hdf5")) or _is_file(path):
+    if text.endswith(_ENDINGS) or _is_file(path):
         return path
     named = DATA_ROOT / f"{text}.h5"
     if not Path(os.path.normpath(named)).is_relative_to(DATA_ROOT):  # links are not followed: the file may be one
@@ -81,6 +83,11 @@ def resolve_dataset(name_or_path: str | Path) -> Path:
     # in a checkout of stock EPyMARL, which has neither the folder nor the learners of the recipes
     if not DATA_ROOT.is_dir():
         raise DatasetError(f"there is no dataset '{said}': give {accepted()}, relative to {Path.cwd()}")
+    if text.endswith(_ENDINGS):
+        near = close_matches(text.rpartition(".")[0], dataset_names(), n=3, cutoff=_SIMILAR)
+        listed = "give the path of an existing file, or a name that 'python src/dataset.py list' shows"
+        hint = f"did you mean {' or '.join(near)}?" if near else listed
+        raise DatasetError(f"there is no dataset file {printable(os.path.abspath(path))}; {hint}")
     commands = recipes()
     if text in commands:
         raise DatasetError(f"the dataset '{text}' has not been made yet; make it with: {commands[text]}")

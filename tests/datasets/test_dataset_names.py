@@ -28,6 +28,12 @@ def test_names(tmp_path, monkeypatch):
     assert str(refusal.value).count("simple_spread/random ") == 1  # made, and with a recipe
     with pytest.raises(DatasetError, match="no dataset"):
         resolve_dataset(tmp_path / "absent.h5")
+    for name in ("absent.h5", "mpe/simple_spread/expert.h5"):  # a recipe's set is not there either
+        listed = f"there is no dataset file .*{name}; give the path of an existing file, or a name that .* list' shows"
+        with pytest.raises(DatasetError, match=listed):
+            resolve_dataset(str(tmp_path / name))
+    with pytest.raises(DatasetError, match="random-10k.h5; did you mean mpe/simple_spread/random-100k or"):
+        resolve_dataset("mpe/simple_spread/random-10k.h5")
     with pytest.raises(DatasetError, match="neither a dataset name nor a path"):
         resolve_dataset("../../etc/nothing-like-it")
 

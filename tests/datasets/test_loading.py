@@ -10,7 +10,14 @@ import pytest
 
 from components.scheme import build_scheme
 from datasets.dataset import OfflineDataset, read_dataset
-from datasets.loading import build_buffer, check_environment, data_statistics, load_dataset, scaled_reward
+from datasets.loading import (
+    build_buffer,
+    check_environment,
+    data_statistics,
+    environment_mismatch,
+    load_dataset,
+    scaled_reward,
+)
 from loops.resolve import dimensions
 from utils.errors import ConfigError, DatasetError
 
@@ -123,6 +130,11 @@ def test_a_dataset_is_scored_in_its_own_environment_only(dataset: OfflineDataset
     longer = SPREAD | {"time_limit": 50, "render_mode": "rgb_array"}
     with pytest.raises(DatasetError, match="env_args.time_limit is 25 there and 50 here"):
         check_environment(settings(env_args=longer), dataset, info)
+    dataset.card["environment"] = {"env": None, "env_args": {}}
+    with pytest.raises(DatasetError, match="state the environment in its card .docs/your-data.md#with-the-environment"):
+        check_environment(settings(), dataset, info)
+    assert "#with-the-environment tells how a file" in str(environment_mismatch(settings(), dataset.card))
+    dataset.card["environment"] = {"env": "mpe", "env_args": SPREAD}
     with pytest.raises(DatasetError, match="has n_actions 2, the environment 5"):
         check_environment(settings(), dataset, info | {"n_actions": 5})
     with pytest.raises(DatasetError, match="action_low"):

@@ -46,7 +46,9 @@ def _task(dataset: OfflineDataset) -> Task:
     task = next((task for task in TASKS if (task.env, task.key) == (environment["env"], key)), None)
     if task is None:
         known = ", ".join(f"{task.env} {task.key}" for task in TASKS)
-        raise DatasetError(f"{dataset.path} is of {environment['env']} {key}; OMAR's files are of {known}")
+        env = environment["env"]
+        own = "states no environment" if env is None else f"is of {env}" + (f" {key}" if key is not None else "")
+        raise DatasetError(f"{dataset.path} {own}; OMAR's files are of {known}")
     lengths = np.diff(dataset.episode_offsets)
     if dataset.arrays["terminated"].any() or len(set(lengths.tolist())) > 1:
         raise DatasetError(

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from datasets.importers.options import BOUNDS
+from datasets.importers.options import BOUNDS, N_ACTIONS
 from datasets.importers.source import Importer, Source
 
 
@@ -48,9 +48,13 @@ FORMATS: dict[str, Format] = {
     "pymarl": Format(
         "pymarl",
         "padded episodes of PyMARL, EPyMARL, ICQ, OffPyMARL or CFCQL in .h5, .npz or a folder of parts",
-        {"n_actions": "number of discrete actions, where the file does not tell it", "bounds": BOUNDS},
+        {"n_actions": N_ACTIONS, "bounds": BOUNDS},
     ),
-    "minari": Format("minari", "a Minari dataset in HDF5, an entry an agent in its spaces", {"bounds": BOUNDS}),
+    "minari": Format(
+        "minari",
+        "a Minari dataset in HDF5, an entry an agent in its spaces",
+        {"n_actions": N_ACTIONS, "bounds": BOUNDS},
+    ),
     "og-marl": Format("og_marl", "a folder of OG-MARL's vaults with metadata.json in it", {"bounds": BOUNDS}),
     "omiga-smac": Format(
         "omiga_smac",

@@ -16,8 +16,11 @@ from datasets.importers.per_agent import (
     agents_of,
     array_of,
     bounds_of,
+    check_kind,
     checked_episode,
     flags_of,
+    indices_of,
+    is_team,
     matrix_of,
     rewards_of,
     rows_of,
@@ -47,8 +50,8 @@ def from_episodes(
     numbers; with L + 1 rows, the last is what the behaviour would have done next. reward: (L,) of the team, or (L,)
     for each agent. terminated: whether a terminal state ended the episode, False at a time limit. state (L + 1, S) and,
     for discrete actions, avail_actions for each agent (L + 1, n_i) may be there. "For each agent" is a list or a
-    dictionary of N arrays, or one array with the agents along axis 1. Where obs is a dictionary, its names
-    say which agent is which everywhere, in the first episode's order.
+    dictionary of N arrays, or one array with the agents along axis 1; a flat list of rewards is the team's. Where obs
+    is a dictionary, its names say which agent is which everywhere, in the first episode's order.
     action_low, action_high: of continuous actions: one number, a list for all agents, or a list of such lists.
     n_actions: of discrete ones: one number, or one per agent. environment: as in a dataset card; None for none.
 
@@ -74,9 +77,11 @@ def episodes_source(
     first = next(remaining, None)
     if first is None:
         raise DatasetError(f"{origin or 'the list'} holds no episode; nothing is written")
-    maker = _Maker(_Sizes.of(checked_episode(first, _named(origin, 0)), n_actions, _named(origin, 0)), origin)
-    card = {**stated, **maker.sizes.card(action_low, action_high)}
-    if not isinstance(first["reward"], Mapping | list | tuple) and np.ndim(first["reward"]) == 1:
+    where = _named(origin, 0)
+    sizes = _Sizes.of(checked_episode(first, where), n_actions, where, (action_low, action_high))
+    maker = _Maker(sizes, origin)
+    card = {**stated, **sizes.card(action_low, action_high)}
+    if is_team(first["reward"]):
         card["reward"] = "the team's, the same number for each agent"
     return Source(card, (maker.episode(each, number) for number, each in enumerate(chain([first], remaining))))
 
@@ -92,7 +97,7 @@ class _Sizes:
     masked: bool
 
     @classmethod
-    def of(cls, episode: Mapping[str, Any], n_actions: Any, where: str) -> _Sizes:
+    def of(cls, episode: Mapping[str, Any], n_actions: Any, where: str, bounds: tuple[Any, Any]) -> _Sizes:
         names = list(map(str, episode["obs"])) if isinstance(episode["obs"], Mapping) else None
         obs = [matrix_of(part, where, "obs", i).shape[1] for i, part in enumerate(agents_of(episode, "obs", where))]
         actions = agents_of(episode, "actions", where, len(obs), names)
@@ -100,8 +105,9 @@ class _Sizes:
         if len(kinds) > 1 or any(part.dtype.kind not in "biuf" for part in actions):
             types = ", ".join(str(part.dtype) for part in actions)
             raise DatasetError(f"{where}: actions are of the types {types}; all must be floats, or all whole numbers")
-        masked = "avail_actions" in episode
-        if not kinds.pop():
+        masked, discrete = "avail_actions" in episode, kinds.pop()
+        check_kind(discrete, where, n_actions, *bounds)
+        if not discrete:
             widths = [matrix_of(part, where, "actions", i).shape[1] for i, part in enumerate(actions)]
             if masked:
                 raise DatasetError(f"{where}: avail_actions belong to discrete actions, and these are floats")
@@ -174,8 +180,8 @@ class _Maker:
                 raise DatasetError(
                     f"{where}: actions of agent {i} are of type {part.dtype}, unlike the first episode's"
                 )
-            if sizes.discrete and part.ndim == 1:
-                part = part[:, None]
+            if sizes.discrete:
+                part = indices_of(part, where, i)
             own = 1 if sizes.discrete else sizes.actions[i]
             rows = rows_of(part, where, "actions", i, (n_steps, n_steps + 1), own)
             if sizes.discrete and ((rows < 0) | (rows >= sizes.actions[i])).any():

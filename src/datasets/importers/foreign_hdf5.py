@@ -8,12 +8,11 @@ import h5py
 import numpy as np
 
 from datasets.declared import check_stored, size_in_memory
-from datasets.faults import HDF5_NEEDS, check_plain_file, has_memory, memory_error, reading_error
+from datasets.faults import HDF5_NEEDS, SIGNATURE, check_plain_file, has_memory, memory_error, reading_error
 from datasets.heap import check_heaps
 from utils.errors import DatasetError, printable
 
 _NUMBERS = (h5py.h5t.INTEGER, h5py.h5t.FLOAT)
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def is_hdf5(path: Path) -> bool:
@@ -21,7 +20,7 @@ def is_hdf5(path: Path) -> bool:
     if not path.is_file():
         return False
     with open(path, "rb") as file:
-        return file.read(len(_SIGNATURE)) == _SIGNATURE
+        return file.read(len(SIGNATURE)) == SIGNATURE
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from datasets.declared import check_expansion, plain_attribute
 from datasets.importers.foreign_hdf5 import check_sizes, is_hdf5, member, numbers, open_hdf5
 from datasets.importers.minari_episode import Layout, episode_arrays, layout_of
 from datasets.importers.minari_spaces import Space, shown_space, stated_space
-from datasets.importers.options import refuse_option, stated_bounds
+from datasets.importers.options import refuse_option, stated_bounds, whole_number
 from datasets.importers.padded_files import CARD, PaddedFile, exported_card, natural
 from datasets.importers.source import Episode, Source
 from utils.bounds import shortest
@@ -41,21 +41,26 @@ class Minari:
     """The importer."""
 
     def recognise(self, path: Path) -> str | None:
-        file = _main_file(path)
-        if file is None or not is_hdf5(file):
+        file = _main_file(path) or path
+        if not is_hdf5(file):
             return None
         with open_hdf5(file) as opened:
             if "episode_0" not in opened:
                 return None
+            if file.name != _FILE:
+                raise DatasetError(f"{file} has the group 'episode_0' as Minari's {_FILE} has; rename it to {_FILE}")
             return f"a Minari dataset of {len(_names(opened))} episodes"
 
     def open(self, path: Path, options: Mapping[str, Any]) -> Source:
         """Read the metadata and what the first episode holds.
 
-        options: `bounds` of continuous actions where the spaces do not tell them. Raises DatasetError for another
-        storage than HDF5, for spaces that cannot become observations and actions, and for missing arrays.
+        options: where the spaces do not tell them, `bounds` of continuous actions and `n_actions` of discrete ones.
+        Raises DatasetError for another storage than HDF5, for spaces that cannot become observations and actions, and
+        for missing arrays.
         """
         file = _main_file(path)
+        if file is None and is_hdf5(path):
+            raise DatasetError(f"{path} is not named {_FILE}, as a Minari dataset's file must be; rename it")
         if file is None:
             raise DatasetError(
                 f"{path} is no Minari dataset in HDF5: there is no {_FILE} in it or in its folder data; one stored as "
@@ -76,7 +81,8 @@ class Minari:
             first = member(opened, names[0], file)
             if not isinstance(first, h5py.Group):
                 raise DatasetError(f"'{names[0]}' in {file} is no group; fetch the dataset anew")
-            spaces = [_space(metadata, key, first, file) for key in _TEXTS]
+            n_actions = whole_number(options, "n_actions")
+            spaces = [_space(metadata, key, first, file, n_actions) for key in _TEXTS]
             layout = layout_of(spaces[0], spaces[1], first, file)
             stated = exported_card(PaddedFile({}, plain_attribute(opened, CARD)))
         if "action_low" in stated:
@@ -117,7 +123,7 @@ def _metadata(file: Path) -> dict[str, Any]:
     return found
 
 
-def _space(metadata: Mapping[str, Any], key: str, first: h5py.Group, file: Path) -> Space:
+def _space(metadata: Mapping[str, Any], key: str, first: h5py.Group, file: Path, n_actions: int | None) -> Space:
     text = metadata.get(key)
     place = f"{key} of {file.with_name('metadata.json')}"
     if text is None:
@@ -129,7 +135,7 @@ def _space(metadata: Mapping[str, Any], key: str, first: h5py.Group, file: Path)
     try:
         if text is not None:
             return stated_space(json.loads(text) if isinstance(text, str) else text)
-        return shown_space(entry, lambda group: _members(group, file), key == "action_space")
+        return shown_space(entry, lambda group: _members(group, file), key == "action_space", n_actions)
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{place} {printable(str(error))[:200]}") from error
     except DatasetError as error:
@@ -157,7 +163,10 @@ def _card(layout: Layout, metadata: Mapping[str, Any], options: Mapping[str, Any
         card["reward"] = "the team's, the same number for each agent"
     if layout.discrete:
         refuse_option(options, "bounds", f"the actions of {file} are discrete")
+        if whole_number(options, "n_actions") not in (None, layout.action_size):
+            refuse_option(options, "n_actions", f"{file} tells of {layout.action_size} actions")
         return card | {"action_space": "discrete", "n_actions": layout.action_size}
+    refuse_option(options, "n_actions", f"the actions of {file} are continuous")
     size = (len(layout.names), layout.action_size)
     low, high, has = (np.zeros(size) for _ in range(3))  # (N, A) each
     for agent, space in enumerate(layout.actions):

@@ -70,18 +70,23 @@ def stated_space(value: Any, level: int = 0) -> Space:
     raise ValueError(f"has a space of type {shown(kind)}; Box, Discrete, MultiDiscrete, MultiBinary can be read")
 
 
-def shown_space(entry: h5py.Group | h5py.Dataset, members: Any, actions: bool) -> Space:
+def shown_space(entry: h5py.Group | h5py.Dataset, members: Any, actions: bool, n_actions: int | None = None) -> Space:
     """The space that a file's arrays show, where no metadata states one.
 
-    members: gives an entry's members by their names, in order. Raises ValueError as `stated_space` does.
+    members: gives an entry's members by their names, in order. n_actions: of each agent, where actions are discrete.
+    Raises ValueError as `stated_space` does.
     """
     if isinstance(entry, h5py.Group):
-        parts = {name: shown_space(part, members, actions) for name, part in members(entry).items()}
+        parts = {name: shown_space(part, members, actions, n_actions) for name, part in members(entry).items()}
         if not parts:
             raise ValueError("is an empty group")
         return Space("Dict", sum(part.size for part in parts.values()), parts)
     if actions and entry.dtype.kind in "biu":
-        raise ValueError("are whole numbers, and no metadata say how many there are")
+        if math.prod(entry.shape[1:]) != 1:
+            raise ValueError(f"has the shape {shown(entry.shape)}; an agent's discrete action is one number a step")
+        if n_actions is None:
+            raise ValueError("are whole numbers, and no metadata say how many there are; add --n-actions")
+        return Space("Discrete", n_actions, {}, (n_actions,), (0,))
     return Space("Box", _size(entry.shape[1:]))
 
 

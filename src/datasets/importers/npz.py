@@ -34,10 +34,11 @@ class Npz:
         if not is_npz(path):
             return None
         with open_npz(path) as arrays:
-            if "lengths" not in arrays or "obs_0" not in arrays:
+            if "obs_0" not in arrays:  # enough, so that `open` can say what else is missing
                 return None
             agents = sum(name.startswith("obs_") for name in arrays)
-            return f"{math.prod(arrays['lengths'].shape)} episodes of {agents} agents, with arrays of its own for each"
+            counted = f"{math.prod(arrays['lengths'].shape)} episodes" if "lengths" in arrays else "episodes"
+            return f"{counted} of {agents} agents, with arrays of its own for each"
 
     def open(self, path: Path, options: Mapping[str, Any]) -> Source:
         """Check names and numbers of rows; the episodes are read one after another."""
@@ -77,8 +78,13 @@ def _checked_names(arrays: Arrays, path: Path) -> tuple[list[str], int]:
         if name not in arrays:
             raise DatasetError(f"{path} lacks the array '{name}'; it must hold {', '.join(dict.fromkeys(needed))}")
     over = [f"{key}_{i}" for key, numbers in agents.items() for i in sorted(numbers) if i >= n_agents]
-    if over or ("reward" in agents and "reward" in arrays):
-        raise DatasetError(f"{path} holds '{(over or ['reward'])[0]}' beside obs of {n_agents} agents; leave it out")
+    if over:
+        raise DatasetError(f"{path} holds '{over[0]}' beside obs of {n_agents} agents; leave it out")
+    if "reward" in agents and "reward" in arrays:
+        raise DatasetError(
+            f"{path} holds 'reward' and 'reward_0'; leave one out: 'reward' is the team's, 'reward_0', ... are one for "
+            "each agent"
+        )
     return names, n_agents
 
 

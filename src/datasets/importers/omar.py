@@ -46,8 +46,9 @@ class Omar:
         """
         found = folders_of(path)
         if not found:
+            fault = "holds no obs_0.npy, acs_0.npy and no seed_0_data" if path.is_dir() else "is no folder"
             raise DatasetError(
-                f"{path} is no folder; give one with obs_0.npy, acs_0.npy, ..., or with seed_0_data, ..."
+                f"{path} {fault}; give a folder with obs_0.npy, acs_0.npy, ..., or with seed_0_data, ..."
             )
         folders = [open_folder(folder) for folder in found]
         task, length = folders[0].task, whole_number(options, "length") or folders[0].task.length

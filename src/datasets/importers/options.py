@@ -7,6 +7,7 @@ import numpy as np
 
 from utils.errors import DatasetError
 
+N_ACTIONS = "number of discrete actions, where the file does not tell it"
 BOUNDS = "bounds of continuous actions as LOW,HIGH (-1,1)"
 
 

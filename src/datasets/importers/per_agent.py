@@ -11,6 +11,7 @@ from utils.errors import DatasetError, nearest
 
 _KEYS = ("obs", "actions", "reward", "terminated", "state", "avail_actions")
 _NEEDED = _KEYS[:4]
+_LISTS = "a list is one entry per agent; for one entry per step use np.array(...)"
 
 
 def checked_episode(episode: Any, where: str) -> Mapping[str, Any]:
@@ -39,6 +40,7 @@ def agents_of(
         by_name = {str(name): part for name, part in value.items()}
         parts = [array_of(by_name[name], where, key) for name in names or by_name]
     elif isinstance(value, list | tuple):
+        _check_list(value, where, key)
         parts = [array_of(part, where, key) for part in value]
     else:
         whole = array_of(value, where, key)
@@ -46,10 +48,41 @@ def agents_of(
             raise DatasetError(f"{where}: {key} has shape {whole.shape}; give one array for each agent")
         parts = [whole[:, i] for i in range(whole.shape[1])]
     if not parts or (n_agents is not None and len(parts) != n_agents):
+        hint = f" ({_LISTS})" if _may_be_steps(episode, key) or _may_be_steps(episode, "obs") else ""
         raise DatasetError(
-            f"{where}: {key} has {len(parts)} agents; it must be {n_agents or 'at least one'}, as in obs"
+            f"{where}: {key} has {len(parts)} agents; it must be {n_agents or 'at least one'}, as in obs{hint}"
         )
     return parts
+
+
+def is_flat(value: Any) -> bool:
+    """Whether this is a list of numbers."""
+    return isinstance(value, list | tuple) and len(value) > 0 and all(np.isscalar(part) for part in value)
+
+
+def _check_list(value: list[Any] | tuple[Any, ...], where: str, key: str) -> None:
+    """Raise DatasetError for numbers in place of agents, and for lists in which agents and steps look alike."""
+    if is_flat(value):
+        raise DatasetError(f"{where}: {key} is a list of numbers; {_LISTS}")
+    n = len(value)
+    # of arrays the list itself says that its entries are agents; a table of numbers reads either way
+    if n > 1 and all(isinstance(part, list | tuple) and len(part) == n for part in value):
+        raise DatasetError(
+            f"{where}: {key} is a list of {n} lists of {n}, which may be agents or steps: {_LISTS}, for one per agent "
+            "a list of arrays"
+        )
+
+
+def _may_be_steps(episode: Mapping[str, Any], key: str) -> bool:
+    """Whether a key holds a list that is as long as the episode has steps or rows."""
+    value, obs = episode.get(key), episode["obs"]
+    if not isinstance(value, list | tuple):
+        return False
+    first = list(obs.values())[:1] if isinstance(obs, Mapping) else [obs]
+    if isinstance(obs, list | tuple):  # which may itself be of steps
+        first += obs[:1]
+    rows = {len(part) for part in first if isinstance(part, list | tuple) or np.ndim(part)}
+    return any(len(value) in (n_rows - 1, n_rows) for n_rows in rows)
 
 
 def array_of(value: Any, where: str, key: str) -> np.ndarray:
@@ -84,10 +117,41 @@ def rows_of(part: np.ndarray, where: str, key: str, agent: int, n_rows: tuple[in
     return part
 
 
+def check_kind(discrete: bool, where: str, n_actions: Any, low: Any, high: Any) -> None:
+    """Raise DatasetError where the arguments are those of the other kind of actions."""
+    if not discrete and n_actions is not None:
+        raise DatasetError(
+            f"{where}: actions are floats and n_actions is given; discrete actions are whole numbers: .astype(int), or "
+            "leave n_actions out"
+        )
+    given = [key for key, value in (("action_low", low), ("action_high", high)) if value is not None]
+    if discrete and given:
+        raise DatasetError(
+            f"{where}: actions are whole numbers and {given[0]} is given; continuous actions are floats: "
+            ".astype(float), or leave action_low and action_high out"
+        )
+
+
+def indices_of(part: np.ndarray, where: str, agent: int) -> np.ndarray:
+    """Discrete actions (rows, 1). Raises DatasetError for those that are no index, such as one-hot codes."""
+    column = part[:, None] if part.ndim == 1 else part
+    if column.ndim != 2 or column.shape[1] != 1:
+        raise DatasetError(
+            f"{where}: actions of agent {agent} has shape {part.shape}; expected one column (an index, not one-hot: "
+            ".argmax(-1))"
+        )
+    return column
+
+
+def is_team(reward: Any) -> bool:
+    """Whether rewards are one number per step, for the team."""
+    return is_flat(reward) or (not isinstance(reward, Mapping | list | tuple) and np.ndim(reward) == 1)
+
+
 def rewards_of(episode: Mapping[str, Any], n_agents: int, where: str, names: list[str] | None) -> np.ndarray:
     """Rewards (L, N), in the order of the agents' names in obs; the team's is repeated."""
     value = episode["reward"]
-    if isinstance(value, Mapping | list | tuple):
+    if isinstance(value, Mapping | list | tuple) and not is_flat(value):
         parts = agents_of(episode, "reward", where, n_agents, names)
         if any(part.ndim != 1 for part in parts) or len({len(part) for part in parts}) > 1:
             shapes = ", ".join(str(part.shape) for part in parts)

@@ -13,7 +13,7 @@ from datasets.importers.omar_files import TASKS as OMARS
 from datasets.importers.replay import Transitions, replayed, too_many, wrong_observations, wrong_rewards
 from datasets.importers.source import Episode
 from envs.mpe.tasks import TASKS
-from utils.errors import DatasetError
+from utils.errors import DatasetError, printable
 
 _SAMPLE = 500
 _PER_EPISODE = 8
@@ -64,15 +64,20 @@ def checked_stream(
 ) -> Iterator[Episode]:
     """The same episodes; after the last one a sample of their steps is replayed, and the notes say so.
 
-    Nothing is replayed where the card names no particle task of ours. Where it names one and the rows are not those of
-    its learning agents, which choose continuous actions, a note says why nothing was.
+    Nothing is replayed where the card is of another environment. Where it is of `mpe` and names no task of ours, or the
+    rows are not those of its learning agents, which choose continuous actions, a note says why nothing was.
     Raises DatasetError where steps lead to other observations, pay otherwise, or end in terminals, which no such task
     has.
     """
     environment = card.get("environment") or {}
     arguments = environment.get("env_args") or {}
     key, prey = arguments.get("key"), arguments.get("prey")
-    if environment.get("env") != "mpe" or key not in TASKS or arguments.get("control", "predators") != "predators":
+    if environment.get("env") != "mpe":
+        yield from episodes
+        return
+    unknown = _unknown(arguments)
+    if unknown is not None:
+        notes.append(f"nothing was replayed, as {unknown}")
         yield from episodes
         return
     sample, doubt = _Sample(), None if card.get("action_space") == "continuous" else "its actions are discrete"
@@ -97,6 +102,17 @@ def checked_stream(
         return
     _judge(sample, str(key), prey, path)
     notes.append(f"{len(sample.steps)} transitions were replayed in the simulator and lead to the logged ones")
+
+
+def _unknown(arguments: Mapping[str, Any]) -> str | None:
+    """Why the arguments of `mpe` are of no task that can be replayed; None where they are of one."""
+    key, control = arguments.get("key"), arguments.get("control", "predators")
+    if key not in TASKS:
+        named = "env_args name no key" if key is None else f"the key {printable(str(key))[:40]} is another task's"
+        return f"{named}; those of {', '.join(TASKS)} are replayed"
+    return (
+        None if control == "predators" else f"control is {printable(str(control))[:40]}, where predators are replayed"
+    )
 
 
 def _unlike(episode: Episode, key: str) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets.faults import input_error
+from datasets.faults import OWN_ARRAYS, input_error
 from datasets.importers import FORMATS, REGISTRY
 from datasets.importers.padded_files import is_ours
 from datasets.importers.source import Source
@@ -15,6 +15,7 @@ from datasets.stream import write_source
 from utils.errors import DatasetError, UserError, nearest
 from utils.paths import user_path
 
+_OF_STOCK = ("sc2", "sc2v2", "smaclite")  # environments of stock EPyMARL, where datasets are used too
 _STATED = ("behaviour", "quality", "env", "env_args")
 
 
@@ -97,7 +98,8 @@ def probe(path: Path) -> list[str]:
         if holds is not None:
             found[name] = holds
     if not found:
-        raise DatasetError("; ".join([f"{path} is of no known format: {', '.join(REGISTRY)}", *doubts]))
+        own = f"a layout of your own is converted as {OWN_ARRAYS} shows"
+        raise DatasetError("; ".join([f"{path} is of no known format: {', '.join(REGISTRY)}", *doubts, own]))
     lines = [f"{path} is {name}: {holds}" for name, holds in found.items()]
     if len(found) > 1:
         return [*lines, "name the format that is meant: dataset.py import FORMAT SRC -o OUT", *doubts]
@@ -126,6 +128,7 @@ def _outcome(name: str, path: Path) -> list[str]:
         f"environment: {env} {arguments}; {card.get('action_space')} actions; "
         f"behaviour: {card.get('behaviour', 'unknown')}; quality: {card.get('quality', 'unknown')}",
         *source.notes,
+        "a probe reads headers and samples; all values (NaN, an action out of range) are checked by the import",
         f"import it with: python src/dataset.py import {name} {path} -o OUT",
     ]
 
@@ -143,4 +146,11 @@ def _environment(card: Mapping[str, Any], options: Mapping[str, Any]) -> dict[st
         raise DatasetError(f'--env-args is no JSON ({error}); write it as \'{{"key": "..."}}\'') from error
     if not isinstance(arguments, dict):
         raise DatasetError('--env-args must be a mapping in JSON, such as \'{"key": "..."}\'')
+    from envs import REGISTRY as ENVIRONMENTS  # names only; no simulator is imported
+
+    if options["env"] not in {*ENVIRONMENTS, *_OF_STOCK}:
+        raise DatasetError(
+            f"--env: '{options['env']}' is no environment; {nearest(str(options['env']), {*ENVIRONMENTS, *_OF_STOCK})} "
+            "(one of Gymnasium's or PettingZoo's is gymma, with its key in --env-args); leave --env out for another"
+        )
     return {"env": options["env"], "env_args": arguments}

@@ -52,6 +52,9 @@ def test_what_omars_files_cannot_hold(tmp_path: Path) -> None:
     dataset = set_on_disk(tmp_path / "b.h5", "discrete")
     with pytest.raises(DatasetError, match="is of gymma x; OMAR's files are of mpe simple_spread"):
         export_dataset("omar", dataset, tmp_path / "out")
+    dataset.card["environment"] = {"env": None, "env_args": {}}
+    with pytest.raises(DatasetError, match="b.h5 states no environment; OMAR's files are of mpe simple_spread"):
+        export_dataset("omar", dataset, tmp_path / "out")
     dataset = set_on_disk(tmp_path / "c.h5", "continuous")
     with pytest.raises(DatasetError, match="has terminals or episodes of several lengths"):
         export_dataset("omar", dataset, tmp_path / "out")

@@ -179,6 +179,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["import", "--probe", path]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "is numpy: 3 episodes of 2 agents" in printed and "continuous actions" in printed
+    assert "a probe reads headers and samples; all values" in printed
     assert "environment: none (state it with --env and --env-args)" in printed and f"import numpy {path} -o" in printed
     words = ["--env", "gymma", "--env-args", '{"key": "x-v0"}', "--quality", "expert", "--behaviour", "a controller"]
     assert main(["import", "numpy", path, "-o", out, *words]) == 0
@@ -246,6 +247,7 @@ def rewritten(**changes: Any) -> Callable[[Path], None]:
         (pickled, "'obs_0' in .*log.npz is of type object; arrays of numbers are read, and no pickle"),
         (rewritten(obs_1=None), "log.npz holds 'actions_1' beside obs of 1 agents"),
         (rewritten(actions_1=None), "log.npz lacks the array 'actions_1'"),
+        (rewritten(reward_0=np.zeros(9), reward_1=np.zeros(9)), "log.npz holds 'reward' and 'reward_0'; leave one out"),
         (rewritten(lengths=None), "log.npz lacks the array 'lengths'"),
         (rewritten(observations=np.zeros(3)), "log.npz holds the array 'observations'; "),
         (rewritten(reward=np.zeros(8)), r"log.npz: reward has shape \(8,\); by lengths it must have 9 rows"),
@@ -271,3 +273,9 @@ def test_a_probe_of_a_damaged_archive_says_so(tmp_path: Path) -> None:
     truncated(tmp_path / "log.npz")
     with pytest.raises(DatasetError, match="is of no known format: .*; .*: cannot tell .*truncated"):
         probe(tmp_path / "log.npz")
+
+
+def test_a_probe_says_what_an_archive_lacks(tmp_path: Path) -> None:
+    lines = probe(archive(tmp_path / "log.npz", lengths=None))
+    assert lines[0].endswith("is numpy: episodes of 2 agents, with arrays of its own for each")
+    assert "lacks the array 'lengths'; it must hold lengths, terminated" in lines[1]

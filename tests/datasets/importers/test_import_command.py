@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -49,7 +50,9 @@ def test_every_format_refuses_what_is_none_of_it(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("text")
     (tmp_path / "text.h5").write_text("text")
     for name in ("folder", "text.npz", "text.h5"):
-        with pytest.raises(DatasetError, match="is of no known format: omar, "):
+        with pytest.raises(
+            DatasetError, match="is of no known format: omar, .*; a layout of your own .*#your-own-arrays"
+        ):
             probe(tmp_path / name)
     assert list(REGISTRY) == list(FORMATS)
 
@@ -58,6 +61,32 @@ def test_a_probe_knows_our_own_datasets(tmp_path: Path, capsys: pytest.CaptureFi
     path = set_on_disk(tmp_path / "a.h5").path
     assert main(["import", "--probe", str(path)]) == 0
     assert "is a dataset of this project already; it needs no import" in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_environment_that_nobody_has_is_refused(tmp_path: Path) -> None:
+    path = write_h5(tmp_path / "a.h5", batch())
+    with pytest.raises(DatasetError, match="'nonsense' is no environment; known: bridge, gymma, .*sc2"):
+        open_source("pymarl", path, {"env": "nonsense"})
+    for name in ("gymma", "sc2"):  # ours, and stock's
+        card = open_source("pymarl", path, {"env": name, "env_args": '{"key": "mine-v0"}'}).card
+        assert card["environment"] == {"env": name, "env_args": {"key": "mine-v0"}}
+
+
+def test_files_of_other_layouts_are_pointed_to_the_probe(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", obs_0=np.zeros((2, 3)))
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["observations"] = np.zeros(3)
+    for name in ("a.npz", "b.h5"):
+        path = tmp_path / name
+        pointer = f"'python src/dataset.py import --probe {path}' says whether it can be converted, else see docs/your-"
+        with pytest.raises(DatasetError, match=pointer):
+            read_dataset(path)
+    cut = set_on_disk(tmp_path / "c.h5").path
+    for size in (0, 6, 100):  # our own, cut short
+        cut.write_bytes(cut.read_bytes()[:size] if size else b"")
+        with pytest.raises(DatasetError, match="truncated, damaged or of another kind; fetch or collect it anew"):
+            read_dataset(cut)
+        cut = set_on_disk(tmp_path / f"{size}.h5").path
 
 
 def test_no_file_of_the_source_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ import pytest
 from datasets.importers.minari import IMPORTER
 from datasets.importers.run import probe
 from tests.datasets.importers.foreign import imported, refused
+from utils.errors import DatasetError
 
 LENGTHS = (3, 5)
 Tree = dict[str, Any]
@@ -175,6 +176,19 @@ def test_files_of_earlier_releases_without_metadata(tmp_path: Path) -> None:
     assert imported("minari", folder, tmp_path).card["action_high"] == [[1, 1], [3, 0]]
 
 
+def test_discrete_actions_without_metadata(tmp_path: Path) -> None:
+    """Nothing in the file says how many there are, so the command does."""
+    folder, written = write(tmp_path / "set", joined(a=box(4), b=box(4)), joined(a=discrete(3), b=discrete(3)))
+    refused("minari", folder, tmp_path, "--n-actions is '4', and .* tells of 3 actions; leave it out", n_actions="4")
+    (folder / "data" / "metadata.json").unlink()
+    refused("minari", folder, tmp_path, "are whole numbers, and no metadata say how many there are; add --n-actions")
+    found = imported("minari", folder, tmp_path, n_actions="3")
+    assert found.card["n_actions"] == 3
+    np.testing.assert_array_equal(found.arrays["actions"][:, 1, 0], rows(written, "actions", "b"))
+    continuous, _ = write(tmp_path / "continuous", joined(**SPACE), joined(**ACTION))
+    refused("minari", continuous, tmp_path, "--n-actions is '3', and the actions of .* are continuous", n_actions="3")
+
+
 def in_file(change: Callable[[h5py.File], Any]) -> Callable[[Path], None]:
     def apply(folder: Path) -> None:
         with h5py.File(folder / "data" / "main_data.hdf5", "r+") as file:
@@ -261,6 +275,14 @@ def test_truncated_files_and_other_folders(tmp_path: Path) -> None:
     file.unlink()
     refused("minari", folder, tmp_path, "is no Minari dataset in HDF5: there is no main_data.hdf5")
     assert IMPORTER.recognise(folder) is None
+
+
+def test_a_file_of_another_name_is_told_the_one_it_needs(tmp_path: Path) -> None:
+    folder, _ = write(tmp_path / "set", joined(**SPACE), joined(**ACTION))
+    other = (folder / "data" / "main_data.hdf5").rename(tmp_path / "mine.hdf5")
+    with pytest.raises(DatasetError, match="minari: cannot tell .*rename it to main_data.hdf5"):
+        probe(other)
+    refused("minari", other, tmp_path, "mine.hdf5 is not named main_data.hdf5, as a Minari dataset's file must be")
 
 
 def test_probe(tmp_path: Path) -> None:

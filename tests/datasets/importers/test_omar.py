@@ -222,7 +222,7 @@ def test_a_truncated_file_and_other_tasks_beside(tmp_path: Path) -> None:
     save(tmp_path / "both" / "seed_1_data", logged("simple_tag"))
     with pytest.raises(DatasetError, match="seed_1_data holds Predator-Prey, .*seed_0_data Cooperative Navigation"):
         imported(tmp_path / "both", tmp_path)
-    with pytest.raises(DatasetError, match="is no folder; give one with obs_0.npy"):
+    with pytest.raises(DatasetError, match="holds no obs_0.npy, acs_0.npy and no seed_0_data; give a"):
         imported(tmp_path, tmp_path)
     with pytest.raises(DatasetError, match="is of no known format"):
         probe(tmp_path)

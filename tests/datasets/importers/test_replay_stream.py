@@ -123,3 +123,15 @@ def test_a_note_says_why_nothing_is_replayed(damage: Callable[[Episodes], None],
     damage(found)
     notes = imported("numpy", save(tmp_path / "log.npz", found), tmp_path, **SPREAD).card["made_by"]["notes"]
     assert notes == [f"nothing was replayed, as {why}"]
+
+
+def test_a_note_says_where_no_task_is_named(tmp_path: Path) -> None:
+    path = save(tmp_path / "log.npz", episodes(logged("simple_spread")))
+    for arguments, why in (
+        (None, "env_args name no key; those of simple_spread, "),
+        ({"key": "simple_adversary"}, "the key simple_adversary is another task's"),
+        ({"key": "simple_tag", "control": "all"}, "control is all, where predators are replayed"),
+    ):
+        given = {} if arguments is None else {"env_args": json.dumps(arguments)}
+        (note,) = imported("numpy", path, tmp_path, env="mpe", **given).card["made_by"]["notes"]
+        assert note.startswith(f"nothing was replayed, as {why}")
