@@ -5,6 +5,7 @@
 Replace `recorded_episodes` by your recordings; docs/your-data.md explains every array.
 """
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,11 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from datasets.dataset import write_dataset  # noqa: E402
 
-FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else "results/my_data").resolve()
+parser = argparse.ArgumentParser(description="Train on episodes of your own, without a simulator.")
+parser.add_argument(
+    "folder", nargs="?", default="results/my_data", help="where dataset and checkpoints go (%(default)s)"
+)
+FOLDER = Path(parser.parse_args().folder).resolve()
 AGENTS, OBSERVED, ACTIONS = 2, 4, 1
 
 
@@ -32,8 +37,7 @@ def recorded_episodes():
         yield obs, actions, reward, terminated
 
 
-rows = {"obs": [], "actions": [], "reward": [], "terminated": []}
-offsets = [0]
+rows, offsets = {"obs": [], "actions": [], "reward": [], "terminated": []}, [0]
 for obs, actions, reward, terminated in recorded_episodes():
     rows["obs"].append(obs)
     rows["actions"].append(np.concatenate([actions, np.zeros((1, AGENTS, ACTIONS))]))  # the final row holds no step
@@ -51,8 +55,7 @@ FOLDER.mkdir(parents=True, exist_ok=True)
 dataset = FOLDER / "my_data.h5"
 write_dataset(dataset, {key: np.concatenate(parts) for key, parts in rows.items()}, np.array(offsets), card)
 
-keys = [f"dataset={dataset}", "reward_scaling=none"]
-short = ["batch_size=256", "t_max=100", f"local_results_path={FOLDER}"]
+keys = [f"dataset={dataset}", "reward_scaling=none", "batch_size=256", "t_max=100", f"local_results_path={FOLDER}"]
 main = [sys.executable, str(ROOT / "src" / "main.py"), "--config=spacql", "--env-config=none", "with"]
-subprocess.run([*main, *keys, *short], check=True)
+subprocess.run([*main, *keys], check=True)
 print("checkpoints:", *sorted(map(str, FOLDER.glob("models/*/[0-9]*"))), sep="\n  ")

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from learners import REGISTRY
 from tests import learner_table
 from utils.config import CONFIG, algorithm, flattened_yaml, read_yaml
+from utils.errors import UserError
 from utils.keys import Keys, inherited
 from utils.run_keys import RUN_KEYS
 
@@ -69,6 +70,10 @@ def pages() -> list[Path]:
 if __name__ == "__main__":
     if sys.argv[1:] != ["--write"]:
         sys.exit("usage: python tests/key_tables.py --write")
-    for path in pages():
-        path.write_text(rewritten(path.read_text()))
+    try:
+        texts = {path: rewritten(path.read_text()) for path in pages()}
+    except UserError as error:
+        sys.exit(str(error))
+    for path, text in texts.items():
+        path.write_text(text)
         print(path.relative_to(ROOT))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 from learners import REGISTRY
@@ -20,29 +22,10 @@ HEAD = (
     "| `--config=` | learns from | actions | recurrent agents | parameters | critics | checked against |\n"
     "|---|---|---|---|---|---|---|"
 )
-# What a learner's tests hold it against, beside the shared tester. Configurations of one learner share
-# an entry, unless they have their own.
-CHECKED = {
-    "bc_learner": "frequencies of actions on tables",
-    "spacql_learner": "the paper's theorems on exact examples; targets, weights and penalties by brute force",
-    "alberdice_learner": "the XOR game on four datasets; Bridge, two seeds of four; a continuous game of two modes",
-    "omar_learner": "the largest value of known functions; its own CQL, where the search counts nothing",
-    "comadice_learner": "the exact solution of the regularised problem",
-    "implicit_q_learner": "the best logged action's value on tables, as the expectile approaches 1",
-    "omiga_learner": "E[exp z] = 1 in every state on tables; (B, B) in the XOR game",
-    "icq_learner": "both softmaxes, targets and losses by brute force; (B, B) in the XOR game",
-    "q_learner": "its targets by brute force; learning curves of stock EPyMARL",
-    "matd3_learner": "its losses by brute force; returns of Cooperative Navigation",
-    "matd3_bc_learner": "cloning, where its weight is infinite; gradients by any chunks",
-    "ppo_learner": "advantages, ratios and clipping by brute force",
-    "b3c_learner": "a clip at infinity that never acts, at 0 that always does",
-    "macql_learner": "a penalised value below the true one on tables",
-    "iql_cql": "its penalty by brute force; on tables of one and two agents, values below true ones by the derived gap",
-    "qmix_cql": "its penalty by brute force; on tables of two agents, values mixed by vdn below true ones by that gap",
-    "optdice_learner": "the exact solution of the regularised problem",
-    "bcq_learner": "no action outside of the data on tables",
-    "fqe_learner": "exact values of policies on tables",
-}
+# On a page of docs/learners: what a learner's tests hold it against, beside the shared tester. Configurations of one
+# learner share an entry, unless they have their own.
+PAGES = Path(__file__).resolve().parents[1] / "docs" / "learners"
+ENTRY = re.compile(r"^<!-- checked (\S+): (.+) -->$", re.MULTILINE)
 
 
 def table() -> str:
@@ -63,9 +46,20 @@ def table() -> str:
             actions, recurrent = sorted(learner.action_types), "-"
         source = "data" if config["offline"] else "the environment"
         cells = (f"`{name}`", source, " and ".join(actions), recurrent, parameters(name, config),
-                 critics(name, config), CHECKED.get(name) or CHECKED[config["learner"]])  # fmt: skip
+                 critics(name, config), checked(name, config["learner"]))  # fmt: skip
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"
+
+
+def checked(name: str, learner: str) -> str:
+    """What tests hold a configuration's learner against. Raises UserError where no page says it."""
+    found = dict(entry for page in sorted(PAGES.glob("*.md")) for entry in ENTRY.findall(page.read_text()))
+    if name not in found and learner not in found:
+        raise UserError(
+            f"no page in docs/learners says what the tests of learner={learner} hold it against; add to its page a "
+            f"line such as <!-- checked {learner}: its losses by brute force -->"
+        )
+    return found.get(name) or found[learner]
 
 
 def parameters(name: str, config: dict[str, Any]) -> str:

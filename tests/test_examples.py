@@ -54,3 +54,10 @@ def test_evaluating_a_checkpoint(tmp_path: Path) -> None:
 def test_the_documentation_names_them(name: str) -> None:
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     assert any(f"examples/{name}" in page.read_text() for page in pages)
+
+
+def test_help_trains_nothing(tmp_path: Path) -> None:
+    asked = [sys.executable, str(ROOT / "examples" / "train_from_numpy.py"), "--help"]
+    printed = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert printed.startswith("usage: train_from_numpy.py") and "results/my_data" in printed
+    assert not any(tmp_path.iterdir())

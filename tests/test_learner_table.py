@@ -6,6 +6,7 @@ import pytest
 
 from tests import learner_table
 from utils.config import layered_config
+from utils.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,10 @@ def test_learners_of_the_environment_alone_are_tried_in_one() -> None:
 )
 def test_whose_values_judge_actions(name: str, critics: str) -> None:
     assert learner_table.critics(name, layered_config(name, "none", {})) == critics
+
+
+def test_a_learner_without_an_entry_is_one_sentence() -> None:
+    assert learner_table.checked("iql_cql", "q_cql_learner") != learner_table.checked("qmix_cql", "q_cql_learner")
+    assert learner_table.checked("vdn", "q_learner") == learner_table.checked("iql", "q_learner")
+    with pytest.raises(UserError, match="<!-- checked mine_learner: its losses"):
+        learner_table.checked("mine", "mine_learner")

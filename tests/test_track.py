@@ -139,6 +139,18 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "queued": (edit("run.json", status="QUEUED"), "has not ended (status QUEUED)"),
     "no run": (lambda run: shutil.rmtree(run), "is no run; give a directory such as"),
     "no file run.json": (remove("run.json"), "is no run"),
+    "checkpoints": (
+        write("run.json", '{"format": "epymarl-offline run", "sacred": {"directory": "/r/sacred/bc/1"}}'),
+        "holds a run's checkpoints; give its record, /r/sacred/bc/1",
+    ),
+    "checkpoints of a run in a database": (
+        write("run.json", '{"format": "epymarl-offline run", "sacred": {"directory": "", "databases": ["a.runs"]}}'),
+        "it has no record on this disk, for a database keeps it",
+    ),
+    "checkpoints of an unknown run": (
+        write("run.json", '{"format": "epymarl-offline run", "sacred": 3}'),
+        "give its record, a directory such as",
+    ),
     "half a file": (write("run.json", '{"status": "COMP'), "run.json is damaged: it is no JSON"),
     "a list": (write("config.json", "[1]"), "config.json is damaged: it holds no mapping"),
     "no configuration": (remove("config.json"), "is incomplete: config.json cannot be read"),

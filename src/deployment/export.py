@@ -92,6 +92,7 @@ def _tracing(name: str) -> Iterator[None]:
 
 
 def _torchscript(agent: LoneAgent, about: dict[str, Any]) -> bytes:
+    agent.requires_grad_(False)  # the agent's networks are copies; its answers are plain tensors then
     with th.no_grad():
         traced = th.jit.trace(agent, agent.example(), check_trace=False)  # `_checked` checks more
     stream = io.BytesIO()

@@ -78,14 +78,21 @@ def _padded(entry: np.ndarray, size: int) -> np.ndarray:
     return np.pad(entry, [(0, 0)] * (entry.ndim - 1) + [(0, size - entry.shape[-1])])
 
 
-def availability(given: Any, lead: tuple[int, int], n_actions: int, single: bool) -> np.ndarray:
-    """Available actions as zeros and ones (B, N, A); all ones for None. lead: (B, N).
+def availability(
+    given: Any, lead: tuple[int, int], default: np.ndarray | None, n_actions: int, single: bool
+) -> np.ndarray:
+    """Available actions as zeros and ones (B, N, A). lead: (B, N). default: (N, A), what None stands for.
 
-    Raises PolicyError for another shape, another value, and for an agent without any action.
+    Raises PolicyError for another shape or value, for an agent without any action, and for None without a default.
     """
     shape = (*lead, n_actions)
     if given is None:
-        return np.ones(shape, np.int32)
+        if default is None:
+            raise PolicyError(
+                "the agents of this policy did not always have the same actions in training; give avail_actions, 1 for "
+                f"each action that an agent has now and 0 for others, of shape {shape[1:] if single else shape}"
+            )
+        return np.broadcast_to(default, shape).astype(np.int32)
     masks = _numbers(given, "avail_actions")
     masks = masks[None] if single else masks
     if masks.shape != shape:

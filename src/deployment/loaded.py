@@ -32,7 +32,8 @@ class LoadedPolicy:
     n_agents, obs_size, n_actions: N, O, and A, the number of actions or of action dimensions. continuous: whether
     actions are real vectors. action_low, action_high: each agent's own bounds, (N, A), None where actions are discrete.
     environment: `env` and `env_args` of the run, None where it had none. obs_mean, obs_std: (N, O), of the dataset that
-    the run learned from, zeros and ones without one.
+    the run learned from, zeros and ones without one. available: (N, A) zeros and ones, what agents have where no
+    mask is given; None where that changed in training, and ones for a run that is older than its description of it.
     stateful: whether an action depends on earlier steps; then `act` carries that state and `reset` starts anew.
     """
 
@@ -52,6 +53,7 @@ class LoadedPolicy:
         ]
         self.action_low, self.action_high = bounds
         self.environment, (self.obs_mean, self.obs_std) = _environment(described), self._moments()
+        self.available = self._available()
         self.recurrent = bool(getattr(self.mac.agent, "is_recurrent", True))
         self.stateful = self.recurrent or bool(self.args.obs_last_action)
         self._batch: EpisodeBatch | None = None
@@ -63,11 +65,12 @@ class LoadedPolicy:
 
         observations: (N, O) for one step, (B, N, O) for one step of B episodes side by side; or a list with one entry
         per agent, whose shorter observations are padded with zeros (`joint_observations`).
-        avail_actions: (N, A) or (B, N, A) zeros and ones; None: every agent has every action.
+        avail_actions: (N, A) or (B, N, A) zeros and ones; None: every agent has the actions that it had in training.
         sample: draw the action as in training, exploration included, instead of taking the best one.
 
         Returns (N,) or (B, N) int64 where actions are discrete, (N, A) or (B, N, A) float32 where they are continuous.
-        Raises PolicyError for input of another shape, and where the number of episodes changes without a `reset`.
+        Raises PolicyError for input of another shape, where the number of episodes changes without a `reset`, and where
+        None is given though the available actions changed in training.
         """
         single = self._see(observations, avail_actions)
         assert self._batch is not None
@@ -132,7 +135,7 @@ class LoadedPolicy:
     def _see(self, observations: Any, avail_actions: Any) -> bool:
         """Write what the agents see into the batch, a new one where there is none; returns whether B is left out."""
         obs, single = joint_observations(observations, self.n_agents, self.obs_size)  # (B, N, O)
-        available = availability(avail_actions, obs.shape[:2], self.n_actions, single)  # (B, N, A)
+        available = availability(avail_actions, obs.shape[:2], self.available, self.n_actions, single)  # (B, N, A)
         if self._batch is not None and self._batch.batch_size != len(obs) and self.stateful:
             raise PolicyError(
                 f"the policy remembers {self._batch.batch_size} episodes and is given {len(obs)}; call reset() before "
@@ -156,6 +159,16 @@ class LoadedPolicy:
         if mean.shape != shape or std.shape != shape or not np.isfinite([mean, std]).all():
             raise ValueError(f"the card's obs_mean and obs_std must be finite and of shape {shape}")
         return mean, std
+
+    def _available(self) -> np.ndarray | None:
+        """`available`. Raises ValueError for a damaged description."""
+        found, shape = self.description.get("available", "all"), (self.n_agents, self.n_actions)
+        if found == "varies":
+            return None
+        own = np.ones(shape, np.int32) if found == "all" else np.asarray(found)
+        if own.shape != shape or not np.isin(own, (0, 1)).all() or not own.any(-1).all():
+            raise ValueError(f"its available actions must be zeros and ones of shape {shape}")
+        return own
 
     def _cuda(self) -> tuple[str, ...]:
         return () if self.args.device == "cpu" else (self.args.device,)

@@ -134,7 +134,7 @@ def metadata(policy: LoadedPolicy, agent: LoneAgent) -> dict[str, Any]:
     if policy.action_low is not None and policy.action_high is not None:
         low, high = policy.action_low[agent.index].tolist(), policy.action_high[agent.index].tolist()
         bounds = {"action_low": low, "action_high": high}
-    names = [*agent.inputs()][2:]
+    names, own = [*agent.inputs()][2:], None if policy.available is None else policy.available[agent.index]
     return {
         "format": FORMAT,
         "format_version": VERSION,
@@ -146,6 +146,9 @@ def metadata(policy: LoadedPolicy, agent: LoneAgent) -> dict[str, Any]:
         "environment": policy.environment,
         "action_space": "continuous" if policy.continuous else "discrete",
         "n_actions": policy.n_actions,
+        # files take any mask: these say which one, and whether all ones may be given. null: not known
+        "avail_actions": own if own is None else own.tolist(),
+        "mask_required": own is None or not own.all() if "available" in policy.description else None,
         **bounds,
         "outputs_are": agent.agent_output_type,
         "inputs": {name: {"shape": shape, "dtype": "float32"} for name, shape in agent.inputs().items()},

@@ -269,6 +269,11 @@ def check_learner(args: SimpleNamespace, env_info: dict[str, Any]) -> Any:
         check_on_policy(args)
     space = env_info.get("action_space", "discrete")
     able = getattr(learner, "action_types", frozenset({"discrete"}))
+    if not able:
+        raise ConfigError(
+            f"learner={args.learner} declares no action_types; write in its class which it handles, such as "
+            'action_types = frozenset({"continuous", "discrete"})'
+        )
     if space not in able:
         raise ConfigError(
             f"learner={args.learner} handles {' and '.join(sorted(able))} actions, this environment or dataset has "

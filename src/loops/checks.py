@@ -98,7 +98,8 @@ def check_evaluation(settings: Settings) -> None:
 def check_online(settings: Settings) -> None:
     """Raise ConfigError where training in an environment could not learn, or not record what it plays."""
     if settings.env is None:
-        raise ConfigError(f"--config={settings.name} learns in an environment, and env is None; give one")
+        other = f", or set offline=True to learn from dataset={shown(settings.dataset)}" if settings.dataset else ""
+        raise ConfigError(f"--config={settings.name} learns in an environment, and env is None; give one{other}")
     if settings.validation_share:
         raise ConfigError(f"validation_share={settings.validation_share} holds out episodes of a dataset; set it to 0")
     if settings.burn_in:

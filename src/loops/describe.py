@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sacred.run import Run
 
 from components.scheme import Scheme, build_scheme, extend_scheme
 from datasets.card import prey_of
+from datasets.hdf5 import row_blocks
 from loops.build import Parts
 from loops.declared import declarations
 from loops.described import POLICY_KEYS
@@ -33,10 +35,11 @@ def describe(parts: Parts, sacred_run: Run, continues: Path | None = None) -> di
     """The description of a run whose parts are built; plain JSON values without credentials.
 
     config: every key, with `auto` replaced by what it became. given: the replaced ones as the command gave them, by
-    which the run is continued. env_info, scheme: sizes, dtypes, action bounds and agent
-    count. input_statistics: what the networks' inputs are standardised by. dataset: name, path, checksum and card.
-    environment: its arguments and the simulators' versions. declared: `declarations`. code: the commit, whether files
-    differed from it, and the SHA-256 of every source file that was imported. versions: those of all imported packages.
+    which the run is continued. env_info, scheme: sizes, dtypes, action bounds and agent count. available:
+    `available_of`. input_statistics: what the networks' inputs are standardised by. dataset: name, path, checksum
+    and card. environment: its arguments and the simulators' versions. declared: `declarations`. code: the commit,
+    whether files differed from it, and the SHA-256 of every source file that was imported. versions: those of all
+    imported packages.
     sacred: where Sacred keeps the run. continues: the step directory that the run goes on from. identity: by which a
     sweep knows the run again.
     """
@@ -46,8 +49,9 @@ def describe(parts: Parts, sacred_run: Run, continues: Path | None = None) -> di
         "algorithm": args.name,
         "config": configuration(args),
         "given": given_keys(args, getattr(sacred_run, "config", {})),
-        "env_info": plain_values(parts.env_info),
+        "env_info": plain_values({key: value for key, value in parts.env_info.items() if key != "available"}),
         "scheme": scheme_of(parts),
+        "available": available_of(parts),
         "input_statistics": statistics_of(parts),
         "dataset": dataset_of(parts),
         "environment": environment_of(args, {} if parts.runner is None else parts.runner.get_env_info()),
@@ -118,6 +122,23 @@ def _own_statistics(parts: Parts) -> str:
     if parts.args.input_norm == "none" or parts.dataset is None:
         return "none"
     return f"dataset {parts.dataset.card['checksum']}"
+
+
+def available_of(parts: Parts) -> str | list[list[int]]:
+    """Which actions agents had in training: "all", N lists of A zeros and ones if always the same, else "varies"."""
+    if parts.dataset is None:
+        found = parts.env_info.get("available", "all")
+        return found if isinstance(found, str) else [[int(own) for own in agent] for agent in found]
+    masks, offsets = parts.dataset.arrays.get("avail_actions"), parts.dataset.episode_offsets
+    if masks is None:
+        return "all"
+    acted = np.ones(int(offsets[-1]), bool)  # (R,)
+    acted[offsets[1:] - 1] = False  # nobody acts on final rows, where an environment may leave one action
+    first: np.ndarray = np.asarray(masks[:1] != 0)  # (1, N, A)
+    for start, stop in row_blocks(masks):
+        if ((masks[start:stop] != 0) != first)[acted[start:stop]].any():
+            return "varies"
+    return "all" if first.all() else first[0].astype(int).tolist()
 
 
 def dataset_of(parts: Parts) -> dict[str, Any] | None:

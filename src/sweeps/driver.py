@@ -11,7 +11,17 @@ from typing import Protocol
 
 from sweeps.cells import Cell, words_together
 from sweeps.job import Job
-from sweeps.standing import ENDED, RUNNING, WAITING, Index, Standing, looked_up, notice_of, trained_together
+from sweeps.standing import (
+    ENDED,
+    RUNNING,
+    WAITING,
+    Index,
+    Standing,
+    looked_up,
+    notice_of,
+    stopped_at,
+    trained_together,
+)
 from sweeps.table import View
 from sweeps.worker import DONE, ELSEWHERE, FAILED, LOST, STOPPED, Outcome
 from utils import signals
@@ -60,10 +70,11 @@ class Sweep:
         self.view.begin(self.standings)
         with signals.StopSignals() as stopping:
             try:
-                while not all(standing.what in ENDED for standing in self.standings):
+                while self._goes_on(stopping.received is not None):
                     if stopping.received is not None:
                         self._stop()
-                    self._hand_out()
+                    else:
+                        self._hand_out()
                     for job, outcome in self.backend.ended(TICK_SECONDS):
                         for identity in (job.identity, *job.mates):
                             self._note(self._by_identity[identity], outcome)
@@ -73,17 +84,24 @@ class Sweep:
             self.view.end(self.standings)
             whats = {standing.what for standing in self.standings}
             if STOPPED in whats:
-                raise signals.Interrupted("the runs were stopped and have saved; the same command goes on with them")
+                but = ", but for those that wait" if WAITING in whats else ""
+                raise signals.Interrupted(
+                    f"the runs were stopped and have saved{but}; the same command goes on with them"
+                )
+            if not whats <= {*ENDED}:
+                raise signals.Interrupted("there was nothing to save; the same command goes on with what is not done")
         return FAILED_STATUS if FAILED in whats else 0
 
+    def _goes_on(self, stopping: bool) -> bool:
+        """Whether there is something to wait for: runs at work, and without a signal those that wait for a worker."""
+        ended = (*ENDED, WAITING, ELSEWHERE) if stopping else ENDED
+        return not all(standing.what in ended for standing in self.standings)
+
     def _stop(self) -> None:
-        """Tell the workers to stop, and begin nothing more."""
+        """Tell the workers to stop."""
         if not self.stop.exists():
             self.stop.parent.mkdir(parents=True, exist_ok=True)
             self.stop.touch()
-        for standing in self.standings:
-            if standing.what in (WAITING, ELSEWHERE):
-                standing.what, standing.why = STOPPED, ""
 
     def _hand_out(self) -> None:
         """Have as many processes begun as workers are free."""
@@ -116,6 +134,12 @@ class Sweep:
         if outcome.what == LOST:
             standing.losses += 1
             outcome = Outcome(WAITING if standing.losses < MOST_LOSSES else FAILED, outcome.why, outcome.lines)
+        if outcome.what == STOPPED:
+            if (step := stopped_at(standing.cell)) is not None:
+                standing.stop_at(step)
+            else:  # before its first checkpoint, or before it began
+                standing.what, standing.why = WAITING, ""
+            return
         if outcome.what == ELSEWHERE:
             standing.not_before = now + AGAIN_SECONDS
         standing.what, standing.why, standing.lines = outcome.what, outcome.why, outcome.lines

@@ -50,6 +50,10 @@ class Standing:
         self.what = DONE
         self.score = score_of(record)
 
+    def stop_at(self, step: Path) -> None:
+        """Note that the run has stopped, and its last checkpoint."""
+        self.what, self.why = STOPPED, f"at {step.name} of {self.cell.t_max}"
+
     def progress(self) -> dict[str, Any]:
         """What the run last told, empty where it is not running."""
         return self.places.read_progress() if self.what in (RUNNING, ELSEWHERE) else {}
@@ -115,7 +119,7 @@ def told_from_outside(cells: Sequence[Cell]) -> list[Standing]:
         if cell.places.taken() or index.elsewhere(cell):
             standing.what = RUNNING
         elif (step := stopped_at(cell)) is not None:
-            standing.what, standing.why = STOPPED, f"at {step.name} of {cell.t_max}"
+            standing.stop_at(step)
     return standings
 
 
@@ -130,7 +134,13 @@ def _of_run(cell: Cell) -> tuple[Path, str, int, str, int]:
 
 
 def notice_of(cell: Cell) -> str:
-    """What a user should know of a run that goes on: an online one starts its environments anew. Empty otherwise."""
-    if cell.config["offline"] or not has_checkpoints(*_of_run(cell)):
+    """What a user should know of a run that goes on: from where; an online one starts its environments anew.
+
+    Empty for a run that begins.
+    """
+    if cell.config["offline"]:
+        step = stopped_at(cell)
+        return "" if step is None else f"goes on at update {step.name}"
+    if not has_checkpoints(*_of_run(cell)):
         return ""
     return "goes on from its checkpoint: online runs are continued, not repeated bit for bit"

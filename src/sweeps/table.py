@@ -78,7 +78,7 @@ class View:
                 FAILED: "FAILED", STOPPED: "stopped"}.get(standing.what)  # fmt: skip
         if said is None:
             return ""
-        more = {DONE: standing.score, FAILED: standing.why}.get(standing.what, "")
+        more = {DONE: standing.score, FAILED: standing.why, STOPPED: standing.why}.get(standing.what, "")
         return f"{standing.cell.name}: {said}{', ' if more else ''}{more}"
 
     def _lines(self, standings: Sequence[Standing]) -> list[str]:

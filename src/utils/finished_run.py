@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from utils.description import FORMAT
 from utils.errors import UserError, cause, printable
 from utils.manifest import Damage, regular_file
 from utils.memory import size_text
@@ -52,6 +53,8 @@ def read_finished(folder: Path) -> FinishedRun:
     if not _is_there(folder / "run.json"):
         raise RunError(f"{folder} is no run; give a directory such as results/sacred/spacql/simple_spread/1")
     entry = _mapping(folder, "run.json")
+    if entry.get("format") == FORMAT:
+        raise RunError(f"{folder} holds a run's checkpoints; {_record(entry.get('sacred'))}")
     for key, kind in _ENTRIES.items():
         if not isinstance(entry.get(key), kind):
             raise RunError(f"{folder}/run.json is damaged: its entry '{key}' is missing or no {kind.__name__}")
@@ -67,6 +70,16 @@ def read_finished(folder: Path) -> FinishedRun:
     metrics = _metrics(folder, info)
     return FinishedRun(folder, entry, _mapping(folder, "config.json"), info, metrics, _text(folder, "cout.txt"),
                        _artifacts(folder, entry["artifacts"]), _sources(folder, entry["experiment"]))  # fmt: skip
+
+
+def _record(sacred: Any) -> str:
+    """Where the record is of a run whose description holds `sacred`, for a message."""
+    sacred = sacred if isinstance(sacred, dict) else {}
+    if isinstance(directory := sacred.get("directory"), str) and directory:
+        return f"give its record, {printable(directory[-200:])}"
+    if sacred.get("databases"):
+        return "it has no record on this disk, for a database keeps it"
+    return "give its record, a directory such as results/sacred/spacql/simple_spread/1"
 
 
 def _mapping(folder: Path, name: str, absent: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -36,9 +36,7 @@ def open_torchscript(file: Path) -> tuple[Agent, dict[str, Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         agent = th.jit.load(str(file), _extra_files=about)
-    return lambda *inputs: [out.detach().numpy() for out in agent(*map(th.tensor, inputs))], json.loads(
-        about["policy.json"]
-    )
+    return lambda *inputs: [out.numpy() for out in agent(*map(th.tensor, inputs))], json.loads(about["policy.json"])
 
 
 def open_onnx(file: Path) -> tuple[Agent, dict[str, Any]]:

@@ -27,4 +27,4 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exec(reading, names)
-    assert names["about"]["action_low"] == [-1, -1] and names["action"].shape == (1, 2)
+    assert names["about"]["action_low"] == [-1, -1] and names["action"].numpy().shape == (1, 2)

@@ -100,6 +100,7 @@ def test_unequal_agents_are_padded_and_masked() -> None:
     env = make(TOY, time_limit=9, common_reward=False)
     assert env.get_env_info() == {
         "state_shape": 8, "obs_shape": 4, "n_actions": 3, "n_agents": 2, "episode_limit": 9, "action_space": "discrete",
+        "available": "varies",  # b's space has a mask
     }  # fmt: skip
     env.reset()
     assert [row.tolist() for row in env.get_obs()] == [[1, 1, 1, 1], [1, 0, 0, 0]]  # a flat box; one-hot, then padding

@@ -104,6 +104,7 @@ def test_training_episodes_become_a_dataset(cli: CommandLine, tmp_path: Path) ->
         (("runner=episode", "batch_size_run=1", "replay_to=x"), "recording needs runner=vector"),
         (("burn_in=3",), "set window=None instead"),
         (("env=None",), "learns in an environment, and env is None"),
+        (("env=None", "dataset=mine.h5"), "give one, or set offline=True to learn from dataset=mine.h5"),
         (("window=None", "buffer_size=8"), "batch_size=16 episodes never fit buffer_size=8"),
         (("env_args.continuous_actions=False",), "learner=matd3_learner handles continuous actions"),
     ],

@@ -189,7 +189,7 @@ def test_runs_go_on_where_nobody_can_see_them(tmp_path: Path, tiny_dataset: Path
 def test_one_signal_lets_runs_save_and_the_same_command_goes_on(tmp_path: Path, tiny_dataset: Path) -> None:
     results = tmp_path / "r"
     keys = (f"t_max={END}", *(key for key in LONG if not key.startswith("t_max=")))
-    words = arguments(results, tiny_dataset, "--backend", "processes", "--workers", "1", "--seeds", "5-5", keys=keys)
+    words = arguments(results, tiny_dataset, "--backend", "processes", "--workers", "1", "--seeds", "5-6", keys=keys)
     sweep = begin(words, tmp_path / "out")
     try:
         wait_for(lambda: steps(results))
@@ -199,11 +199,15 @@ def test_one_signal_lets_runs_save_and_the_same_command_goes_on(tmp_path: Path, 
         kill_all(sweep.pid)
     (run,) = CommandLine(results, tiny_dataset).runs()
     assert status(run) == "INTERRUPTED"
-    assert "interrupted: the runs were stopped" in (tmp_path / "out").read_text()
-    stopped = max(int(step.name) for step in steps(results))
+    said, stopped = (tmp_path / "out").read_text(), max(int(step.name) for step in steps(results))
+    assert "interrupted: the runs were stopped and have saved, but for those that wait; the same" in said
+    assert f"seed 5: stopped, at {stopped} of {END}" in said and "seed 6: stopped" not in said
+    assert "1 stopped, 1 waiting of 2" in said
     told = search(["status", *words[words.index("--seeds") :]])
     assert f"at {stopped} of {END}" in told.stdout
-    assert search(words).returncode == 0
+    again = search(words)
+    assert again.returncode == 0 and f"seed 5: goes on at update {stopped}" in again.stdout
+    assert "seed 5: begun" not in again.stdout and "seed 6: begun" in again.stdout
     whole = tmp_path / "whole"
     assert search([word.replace(str(results), str(whole)) for word in words]).returncode == 0
     assert same(weights(results, 5, END), weights(whole, 5, END))

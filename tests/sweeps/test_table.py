@@ -97,7 +97,8 @@ def test_an_online_run_that_goes_on_says_what_that_means(tmp_path: Path, kind: t
     said = "bc on d, seed 2: goes on from its checkpoint: online runs are continued, not repeated bit for bit"
     assert stream.getvalue().splitlines().count(said) == 1 and fresh.notice == ""
     going.cell.config["offline"] = True
-    assert notice_of(going.cell) == ""
+    whole = checkpoint(tmp_path, "bc_seed2_x", 500, going.cell.identity)
+    assert notice_of(going.cell) == f"goes on at update {whole.name}" and notice_of(fresh.cell) == ""
 
 
 def test_the_last_table_has_a_row_per_run_within_100_columns(tmp_path: Path) -> None:

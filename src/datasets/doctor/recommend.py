@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from datasets.doctor.finding import Finding
+from utils.config import algorithm
 
 TIED = 0.1  # mean kappa above which agents' actions belong together; errors of the fit reach about half of it
 WIDE = 0.3  # freedom of an action given the state from which on the data try alternatives; 1 is uniform
@@ -61,8 +62,12 @@ def _choice(tied: bool, wide: bool, partial: str, clone: str, weighted: str) -> 
 
 
 def find_refusals(refusals: Mapping[str, str | None]) -> Finding:
-    """What each algorithm's configuration would refuse this dataset for; None: it would train."""
+    """What each algorithm's configuration would refuse this dataset for; None: it would train, with offline=True."""
     able = [name for name, reason in refusals.items() if reason is None]
-    lines = [f"would train on it: {', '.join(able) or 'none'}"]
+    online = [
+        name for name in able if not algorithm(name).get("offline")
+    ]  # without the key they ask for an environment
+    lines = [f"would train on it: {', '.join(name for name in able if name not in online) or 'none'}"]
+    lines += [f"would train on it with offline=True: {', '.join(online)}"] if online else []
     lines += [f"{name} would not: {reason}" for name, reason in refusals.items() if reason is not None]
     return Finding("refusals", dict(refusals), tuple(lines))

@@ -120,6 +120,11 @@ def without_mask(space: Any) -> Any:
     return spaces.Dict(rest) if isinstance(rest, dict) else rest
 
 
+def has_mask(space: Any) -> bool:
+    """Whether observations hold an action mask; those in `info` are not known before they come."""
+    return isinstance(space, spaces.Dict) and {"observation", "action_mask"} <= space.spaces.keys()
+
+
 def split_mask(observation: Any, info: Any) -> tuple[Any, Any]:
     """An agent's observation and its action mask (None without one), which PettingZoo puts in either of two places."""
     mask = info.get("action_mask") if isinstance(info, dict) else None

@@ -10,7 +10,7 @@ from envs.mpe.replay import write_gif
 from envs.multiagentenv import MultiAgentEnv, as_array, check_reward_scalarisation, scalarise
 from envs.wrappers.limits import OwnLimits
 from envs.wrappers.simulators import Seen, Simulator
-from envs.wrappers.spaces import Actions, Observations
+from envs.wrappers.spaces import Actions, Observations, has_mask
 from utils.errors import EnvError
 
 RENDER_MODES = (None, "rgb_array", "human")
@@ -92,6 +92,7 @@ class WrappedEnv(SeededEnv):
         if self.action_space == "continuous":
             self.action_low, self.action_high = self._actions.low, self._actions.high
         self._avail_actions = self._actions.available
+        self._masks = any(map(has_mask, simulator.observation_spaces))
         self._obs: list[np.ndarray] | None = None
         self._acting = [True] * self.n_agents
         self._info: dict[str, float] = {}
@@ -176,6 +177,12 @@ class WrappedEnv(SeededEnv):
 
     def get_avail_actions(self) -> list[list[int]]:
         return [list(own) for own in self._avail_actions]
+
+    def get_env_info(self) -> dict[str, Any]:
+        """As the base class; `available` where agents lack discrete actions: which they have, or that it varies."""
+        own = "varies" if self._masks else self._actions.available
+        lacking = self.action_space == "discrete" and (self._masks or not np.all(own))
+        return super().get_env_info() | ({"available": own} if lacking else {})
 
     def get_obs_size(self) -> int:
         return self._observations.size

@@ -87,4 +87,6 @@ def test_refusals_of_each_learner(tmp_path: Path) -> None:
     discrete = refusals_of(str(tmp_path / "d.h5"))
     assert discrete["qmix"] is None and discrete["spacql_discrete"] is None and "matd3" in str(discrete["matd3"])
     lines = find_refusals(discrete).lines
-    assert "qmix" in lines[0] and any(line.startswith("matd3 would not: ") for line in lines)
+    assert " bc_discrete," in lines[0] and " qmix," not in lines[0]
+    assert lines[1].startswith("would train on it with offline=True: ") and " qmix," in lines[1]
+    assert any(line.startswith("matd3 would not: ") for line in lines)
