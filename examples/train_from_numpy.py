@@ -44,7 +44,6 @@ for obs, actions, reward, terminated in recorded_episodes():
     rows["reward"].append(np.concatenate([reward, np.zeros((1, AGENTS))]))
     rows["terminated"].append(np.eye(len(obs))[-2] * terminated)  # 1 on the last step, 0 elsewhere
     offsets.append(offsets[-1] + len(obs))
-
 card = {
     "environment": {"env": None},  # no simulator, so no scores
     "action_space": "continuous", "action_low": [-1.0], "action_high": [1.0],
@@ -54,7 +53,6 @@ card = {
 FOLDER.mkdir(parents=True, exist_ok=True)
 dataset = FOLDER / "my_data.h5"
 write_dataset(dataset, {key: np.concatenate(parts) for key, parts in rows.items()}, np.array(offsets), card)
-
 keys = [f"dataset={dataset}", "reward_scaling=none", "batch_size=256", "t_max=100", f"local_results_path={FOLDER}"]
 main = [sys.executable, str(ROOT / "src" / "main.py"), "--config=spacql", "--env-config=none", "with"]
 subprocess.run([*main, *keys], check=True)
