@@ -17,7 +17,7 @@ from pathlib import Path
 
 from reporting.assembled import Options, Report, assemble
 from reporting.conditions import check_ignored, chosen
-from reporting.from_data import check_form, from_data
+from reporting.from_data import check_asked, from_data
 from reporting.groups import grouped
 from reporting.marl_eval import marl_eval_text
 from reporting.page import page
@@ -25,7 +25,7 @@ from reporting.pictures import pictures
 from reporting.places import nothing_at, read_places
 from reporting.rows import rows_text
 from reporting.runs import ReportError
-from reporting.soundness import ALLOWED, Refusal, check
+from reporting.soundness import ALLOWED, Refusal, between_rows, check
 from reporting.stored import stored_text
 from reporting.tables import latex, markdown
 from utils.errors import UserError, nearest
@@ -41,6 +41,7 @@ FORMS: dict[str, Callable[[Report], str]] = {
     "marl-eval": lambda report: marl_eval_text(report.groups, report.units),
     "html": lambda report: page(report, pictures(report)),
 }
+OF_SCORES = ("raw", "baseline", "paper", "beside", "budget", "uncertainty", "figures")  # options of scores alone
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,32 +84,32 @@ def make(arguments: argparse.Namespace) -> Report:
     for place, reading in aside.items():
         if not reading.runs:
             raise ReportError(nothing_at([place], reading))
-    by_data = set(found.by_data)
-    every_run = chosen([*found.runs, *found.by_data], arguments.where)
-    wanted = [run for run in every_run if run not in by_data]
-    shown_by_data = from_data([run for run in every_run if run in by_data], arguments.ignore)
-    check_ignored(arguments.ignore, [*every_run, *chain.from_iterable(reading.runs for reading in aside.values())])
-    groups, newer = grouped(wanted, arguments.ignore)
+    wanted = chosen([*found.runs, *found.by_data], arguments.where)
+    check_ignored(arguments.ignore, [*wanted, *chain.from_iterable(reading.runs for reading in aside.values())])
+    groups, newer = grouped([run for run in wanted if run not in found.by_data], arguments.ignore)
+    by_data, said = grouped([run for run in wanted if run in found.by_data], arguments.ignore)
+    newer += said
     beside = {}
     for place, reading in aside.items():
         beside[place], said = grouped(reading.runs, arguments.ignore)
         newer += said
-    every = [*groups, *chain.from_iterable(beside.values())]
+    every = [*groups, *by_data, *chain.from_iterable(beside.values())]
     kept, passed = check(every, arguments.allow)
     checked = dict(zip(every, kept, strict=True))
-    groups = [checked[group] for group in groups]
+    groups, by_data = [checked[group] for group in groups], [checked[group] for group in by_data]
     beside = {place: [checked[group] for group in others] for place, others in beside.items()}
     left_out = [f"Not counted: {reason}" for reading in readings for reason in reading.left_out]
+    left_out += [f"Not counted: {reason}" for reading in aside.values() for reason in reading.by_data.values()]
     ignored = [f"Keys in which runs may differ: {', '.join(arguments.ignore)}"] if arguments.ignore else []
-    notes = [*passed, *newer, *ignored, *left_out]
+    notes = [*passed, *between_rows(groups), *newer, *ignored, *left_out]
     if not groups:
-        check_form(arguments.to, arguments.figures is not None)
-        return Report([], {}, shown_by_data, notes)
+        check_asked(arguments.to, [f"--{name}" for name in OF_SCORES if getattr(arguments, name)])
+        return Report([], {}, from_data(by_data), notes)
     options = Options(
         arguments.raw, arguments.baseline, arguments.paper, arguments.budget, arguments.uncertainty, beside
     )
     report = assemble(groups, notes, options)
-    report.tables += shown_by_data
+    report.tables += from_data(by_data)
     return report
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
-from reporting.groups import Group, grouped
+from reporting.groups import Group
 from reporting.runs import FITTED_VALUE, HELD_OUT, Curve, ReportError, Run
 from reporting.tables import Table, slim
 
@@ -23,28 +23,43 @@ OF_VALUES = (
 )
 
 
-def from_data(runs: Sequence[Run], ignored: Sequence[str] = ()) -> list[Table]:
-    """The tables that these runs without scores have."""
-    groups, _ = grouped(runs, ignored)
+def from_data(groups: Sequence[Group]) -> list[Table]:
+    """The tables that these groups of runs without scores have."""
     losses = [row for group in groups for row in _losses(group)]
-    values = [_value(group) for group in groups if any(FITTED_VALUE in run.curves for run in group.runs)]
+    fitted = [group for group in groups if any(FITTED_VALUE in run.curves for run in group.runs)]
+    names = _names({policy_of(run) for group in fitted for run in group.runs})
     tables = []
     if losses:
         tables.append(slim(Table("Without a simulator: losses on held-out episodes", LOSSES, losses, 4, [OF_LOSSES])))
-    if values:
-        rows = [row for _, row in sorted(values)]
+    if fitted:
+        rows = [row for _, row in sorted(_value(group, names) for group in fitted)]
         table = Table("Without a simulator: values of policies", VALUES, rows, 3, [OF_VALUES])
         tables.append(slim(slim(table), "by seed"))
     return tables
 
 
-def check_form(form: str, figures: bool) -> None:
-    """Raise ReportError where runs without scores are asked for in a form that shows only scores."""
-    if form not in FORMS or figures:
+def check_asked(form: str, others: Sequence[str]) -> None:
+    """Raise ReportError where runs without scores are asked for in a form, or with options, of scores alone."""
+    wrong = [f"--to {form}"] if form not in FORMS else []
+    if wrong := [*wrong, *others]:
         raise ReportError(
-            f"{'--figures' if figures else f'--to {form}'}: these runs have no scores; what their data tell of them is "
-            f"shown by --to {' and --to '.join(FORMS)}"
+            f"{', '.join(wrong)}: these runs have no scores; what their data tell of them is shown by "
+            f"--to {' and --to '.join(FORMS)}, without options of scores"
         )
+
+
+def policy_of(run: Run) -> str:
+    """The path of the policy that a fitted Q evaluation values."""
+    return str(run.config["policy_path"])
+
+
+def _names(paths: set[str]) -> dict[str, str]:
+    """The last parts of each path that tell it from the others; a step's number alone is no name."""
+    for depth in range(1, max((len(PurePath(path).parts) for path in paths), default=0) + 1):
+        names = {path: "/".join(PurePath(path).parts[-depth:]) for path in paths}
+        if len({*names.values()}) == len(paths) and not any(name.isdigit() for name in names.values()):
+            return names
+    return {path: path for path in paths}
 
 
 def _losses(group: Group) -> list[tuple[str, ...]]:
@@ -62,13 +77,14 @@ def _losses(group: Group) -> list[tuple[str, ...]]:
     return rows
 
 
-def _value(group: Group) -> tuple[tuple[str, float], tuple[str, ...]]:
+def _value(group: Group, names: Mapping[str, str]) -> tuple[tuple[str, float], tuple[str, ...]]:
     """One policy's place and its row."""
-    values = [run.curves[FITTED_VALUE].values[-1] for run in group.by_seed().values() if FITTED_VALUE in run.curves]
-    policy = PurePath(str(group.runs[0].config["policy_path"])).name
+    runs = [run for run in group.by_seed().values() if FITTED_VALUE in run.curves]
+    values = [run.curves[FITTED_VALUE].values[-1] for run in runs]
+    policies = ", ".join(dict.fromkeys(names[policy_of(run)] for run in runs))
     variant = " ".join(f"{key}={value}" for key, value in group.keys if key != "policy_path")
     singly = " / ".join(f"{value:.4g}" for value in values) if len(values) > 1 else ""
-    row = (group.task.name(), policy, variant, str(len(values)), _spread(values), singly)
+    row = (group.task.name(), policies, variant, str(len(values)), _spread(values), singly)
     return (group.task.name(), -statistics.fmean(values)), row
 
 

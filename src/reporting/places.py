@@ -22,7 +22,7 @@ class Reading:
     """What was found: the runs, and of everything else that was one, what it is."""
 
     runs: list[Run] = field(default_factory=list)
-    by_data: list[Run] = field(default_factory=list)  # runs without scores, of which their data tell something
+    by_data: dict[Run, str] = field(default_factory=dict)  # runs without scores of which data tell, with what they are
     left_out: list[str] = field(default_factory=list)
     dropped: set[str] = field(default_factory=set)  # what of `without` left something out
 
@@ -94,7 +94,7 @@ def _search(top: Path, excluded: Mapping[Path, str], found: Reading) -> None:
                 found.runs.append(read_sacred(path))
             except NotCountedError as reason:
                 if reason.by_data is not None:
-                    found.by_data.append(reason.by_data)
+                    found.by_data[reason.by_data] = str(reason)
                 else:
                     found.left_out.append(str(reason))
             continue

@@ -70,6 +70,11 @@ class Run:
         """The scores of all evaluations."""
         return self.curves[UNITS[unit]]
 
+    def shown(self) -> Curve:
+        """The scores of all evaluations; of a run without any, the first curve of what its data tell."""
+        units = sorted(self.units())
+        return self.evaluations(units[0]) if units else next(iter(self.curves.values()))
+
     def trained(self, unit: str) -> tuple[float, ...]:
         """The scores of all evaluations but that before the first update; of that where there is no other."""
         curve = self.evaluations(unit)

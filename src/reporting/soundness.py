@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from itertools import chain
 
-from reporting.groups import Group
+from reporting.groups import Group, Task
 from reporting.runs import Curve, ReportError, Run
 from utils.errors import nearest
 
@@ -53,11 +53,13 @@ def check(groups: list[Group], allowed: Iterable[str]) -> tuple[list[Group], lis
     (notes if "dataset" in allowed else reasons).extend(_data(groups))
     if reasons:
         raise Refusal(reasons)
-    return kept, notes + _between_rows(kept)
+    return kept, notes
 
 
 def _is_finite(run: Run) -> bool:
     evaluated = chain.from_iterable(run.evaluations(unit).values for unit in run.units())
+    if not run.final:
+        evaluated = chain.from_iterable(curve.values for curve in run.curves.values())
     return all(map(math.isfinite, chain(run.final.values(), evaluated)))
 
 
@@ -85,7 +87,7 @@ def _repeated(group: Group, drop: bool) -> tuple[Group, list[str]]:
 
 def _lengths(group: Group) -> list[str]:
     """Runs that ended at another evaluation."""
-    ends = {run: run.evaluations(sorted(run.units())[0]) for run in group.runs}
+    ends = {run: run.shown() for run in group.runs}
     counts = {len(curve.steps) for curve in ends.values()}
     if len(counts) == 1 and not _ends_apart(ends.values()):
         return []
@@ -96,19 +98,19 @@ def _lengths(group: Group) -> list[str]:
     ]
 
 
-def _between_rows(groups: Iterable[Group]) -> list[str]:
+def between_rows(groups: Iterable[Group]) -> list[str]:
     """Rows of one task that end at different evaluations. They are compared all the same, so this is only named."""
-    by_task: dict[str, dict[str, Curve]] = defaultdict(dict)
+    by_task: dict[Task, list[Group]] = defaultdict(list)
     for group in groups:
-        run = group.runs[0]
-        by_task[group.task.name()][group.method] = run.evaluations(sorted(run.units())[0])
+        by_task[group.task].append(group)
     tasks: dict[str, list[str]] = defaultdict(list)
     for task, rows in by_task.items():
-        if _ends_apart(rows.values()):
+        ends = {group: group.runs[0].shown() for group in rows}
+        if _ends_apart(ends.values()):
             by_end: dict[float, list[str]] = defaultdict(list)
-            for method, curve in rows.items():
-                by_end[curve.steps[-1]].append(method)
-            tasks["; ".join(f"{end:g}: {', '.join(by_end[end])}" for end in sorted(by_end))].append(task)
+            for group, curve in ends.items():
+                by_end[curve.steps[-1]].append(group.method)
+            tasks["; ".join(f"{end:g}: {', '.join(by_end[end])}" for end in sorted(by_end))].append(task.name())
     return [f"{', '.join(names)}: rows end at different steps ({listed})" for listed, names in tasks.items()]
 
 

@@ -59,15 +59,57 @@ def test_they_stand_below_scores_and_obey_conditions(tmp_path: Path, capsys: pyt
     assert "Final scores" not in out and "Without a simulator" in out
 
 
-def test_forms_of_scores_alone_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_forms_and_options_of_scores_alone_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cloning(tmp_path / "runs" / "1", 1, [1.0, 2.0])
     make_run(tmp_path / "scored" / "1", name="bc")
-    for words in (("--to", "csv"), ("--to", "html"), ("--figures", tmp_path / "pictures")):
+    for words in (
+        ("--to", "csv"),
+        ("--to", "html"),
+        ("--figures", tmp_path / "pictures"),
+        ("--baseline", "bc"),
+        ("--raw",),
+    ):
         status, _, err = run_command(capsys, tmp_path / "runs", *words)
-        assert status == 1 and f"{words[0]}" in err
+        assert status == 1 and f"error: {words[0]}" in err
         assert "these runs have no scores; what their data tell of them is shown by --to markdown" in err
     status, _, err = run_command(capsys, tmp_path / "scored", "--beside", tmp_path / "runs")
     assert status == 1 and "no completed training run with scores is there" in err
+
+
+def test_what_spoils_a_mean_is_refused_as_among_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A seed twice, data that changed under their name, a loss that is no number."""
+    for name, first, second, said in (
+        ("seed", {"seed": 1}, {"seed": 1}, "seed 1 occurs 2 times"),
+        ("data", {"seed": 1}, {"seed": 2, "checksum": "d"}, "learned from different data of this name"),
+        ("nan", {"seed": 1}, {"seed": 2, "losses": [1.0, float("nan")]}, "a score is no finite number"),
+    ):
+        for number, how in enumerate((first, second)):
+            losses = how.pop("losses", [1.0, 2.0])
+            metrics = {"validation_bc_loss": losses}
+            without_scores(tmp_path / name / str(number), name="bc", metrics=metrics, minute=number, **how)
+        status, _, err = run_command(capsys, tmp_path / name)
+        assert status == 1 and said in err
+
+
+def test_policies_are_named_by_what_tells_them_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A step's number alone is no name."""
+    for number, policy in enumerate(("models/a/1000", "models/b/1000")):
+        how = {"name": "fqe", "policy_path": policy, "metrics": {"fqe_value": [float(number)]}}
+        without_scores(tmp_path / "two" / str(number), **how)
+        if number == 0:
+            without_scores(tmp_path / "one" / "0", **how)
+    _, out, _ = run_command(capsys, tmp_path / "two")
+    assert [row["policy"] for row in rows(out, "Without a simulator: values")] == ["b/1000", "a/1000"]
+    _, out, _ = run_command(capsys, tmp_path / "one")
+    assert [row["policy"] for row in rows(out, "Without a simulator: values")] == ["a/1000"]
+
+
+def test_those_of_another_place_are_named_as_not_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path / "own" / "1")
+    make_run(tmp_path / "other" / "1")
+    cloning(tmp_path / "other" / "2", 1, [1.0, 2.0])
+    status, out, _ = run_command(capsys, tmp_path / "own", "--beside", tmp_path / "other")
+    assert status == 0 and "Not counted: training without scores" in " ".join(out.split())
 
 
 def test_runs_of_which_data_tell_nothing_are_told_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

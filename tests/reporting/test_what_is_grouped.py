@@ -96,18 +96,6 @@ def test_what_spoils_a_mean_is_refused_with_the_way_out(
     assert run_command(capsys, tmp_path, "--without", tmp_path / "b")[0] == 0
 
 
-def test_rows_that_end_apart_are_compared_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Not those within one evaluation's distance, as online runs end."""
-    make_run(tmp_path / "1", name="bc")
-    make_run(tmp_path / "2", name="cfcql", scores=[0.0, 1.0])
-    make_run(tmp_path / "3", name="bc", dataset="mpe/simple_tag/random")
-    make_run(tmp_path / "4", name="cfcql", dataset="mpe/simple_tag/random", scores=[0.0, 1.0, 2.0])
-    status, out, _ = run_command(capsys, tmp_path)
-    said = [line for line in " ".join(out.split()).split("- ") if "rows end at" in line]
-    assert status == 0 and len(said) == 1
-    assert "mpe/simple_spread/random-100k: rows end at different steps (100: cfcql; 300: bc)" in said[0]
-
-
 def test_of_a_repeated_seed_the_newest_run_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_run(tmp_path / "1", 1, [0.0, 5.0], minute=7)
     make_run(tmp_path / "2", 1, [0.0, 9.0], minute=3)
