@@ -126,7 +126,7 @@ def without_mask(space: Any) -> Any:
 
 def has_mask(space: Any) -> bool:
     """Whether observations hold an action mask; those in `info` are not known before they come."""
-    return isinstance(space, spaces.Dict) and {"observation", "action_mask"} <= space.spaces.keys()
+    return isinstance(space, spaces.Dict) and "action_mask" in space.spaces
 
 
 def split_mask(observation: Any, info: Any) -> tuple[Any, Any]:
