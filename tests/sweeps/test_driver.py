@@ -48,4 +48,4 @@ def test_a_run_that_is_lost_after_a_signal_is_as_far_as_its_checkpoint(saved: bo
     stream = io.StringIO()
     with pytest.raises(Interrupted, match=says):
         Sweep([cell], LosesItsWorker(), View(stream, 1), tmp_path / "stop").run()
-    assert ("stopped at 500 of 1000" in stream.getvalue()) is saved
+    assert ("stopped, at 500 of 1000" in stream.getvalue()) is saved
