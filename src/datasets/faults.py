@@ -23,6 +23,7 @@ _NUMBER = re.compile(r"errno = (\d+)")  # HDF5 names the error of a system call 
 _ALLOCATION = re.compile(r"memory allocation failed|no space available|(can't|unable to) allocate", re.IGNORECASE)
 HDF5_NEEDS = 1 << 21  # bytes of memory without which HDF5 ends the process while it opens a file
 _ENOUGH = 1 << 25  # bytes of memory with which no filter of HDF5 fails for lack of it
+_COMMAND = Path(__file__).resolve().parents[1] / "dataset.py"  # not in a checkout of stock EPyMARL
 OWN_ARRAYS = "docs/your-data.md#your-own-arrays"
 SIGNATURE = b"\x89HDF\r\n\x1a\n"  # the first bytes of an HDF5 file
 _MARKED = re.compile("file is already open for write")  # by a mark in the file, not by a lock
@@ -82,6 +83,8 @@ def container_error(path: Path, error: Exception) -> DatasetError:
 
 def convertible(path: Path) -> str:
     """What to do with a file that is no dataset of this project."""
+    if not _COMMAND.is_file():
+        return "give a dataset that epymarl-offline has collected or imported"
     return f"'python src/dataset.py import --probe {path}' says whether it can be converted, else see {OWN_ARRAYS}"
 
 

@@ -81,6 +81,9 @@ class GameEnv(MultiAgentEnv):
     def get_avail_actions(self) -> list[list[int]]:
         return [[1] * self._n_actions for _ in range(self.n_agents)]
 
+    def get_env_info(self) -> dict[str, Any]:
+        return super().get_env_info() | {"available": "all"}
+
     def get_obs_size(self) -> int:
         return self.get_state_size()
 

@@ -144,7 +144,11 @@ class MultiAgentEnv(ABC):
         return {}
 
     def get_env_info(self) -> dict[str, Any]:
-        """Sizes for the scheme: stock EPyMARL's keys, the action type, and the bounds of continuous actions."""
+        """Sizes for the scheme: stock EPyMARL's keys, the action type, and the bounds of continuous actions.
+
+        An environment that knows which actions its agents have adds `available`: "all", N lists of A zeros and ones
+        where they are always the same, or "varies".
+        """
         info: dict[str, Any] = {
             "state_shape": self.get_state_size(),
             "obs_shape": self.get_obs_size(),

@@ -36,10 +36,10 @@ def describe(parts: Parts, sacred_run: Run, continues: Path | None = None) -> di
 
     config: every key, with `auto` replaced by what it became. given: the replaced ones as the command gave them, by
     which the run is continued. env_info, scheme: sizes, dtypes, action bounds and agent count. available:
-    `available_of`. input_statistics: what the networks' inputs are standardised by. dataset: name, path, checksum
-    and card. environment: its arguments and the simulators' versions. declared: `declarations`. code: the commit,
-    whether files differed from it, and the SHA-256 of every source file that was imported. versions: those of all
-    imported packages.
+    `available_of`, where known. input_statistics: what the networks' inputs are standardised by. dataset: name, path,
+    checksum and card. environment: its arguments and the simulators' versions. declared: `declarations`. code: the
+    commit, whether files differed from it, and the SHA-256 of every source file that was imported. versions: those
+    of all imported packages.
     sacred: where Sacred keeps the run. continues: the step directory that the run goes on from. identity: by which a
     sweep knows the run again.
     """
@@ -51,7 +51,7 @@ def describe(parts: Parts, sacred_run: Run, continues: Path | None = None) -> di
         "given": given_keys(args, getattr(sacred_run, "config", {})),
         "env_info": plain_values({key: value for key, value in parts.env_info.items() if key != "available"}),
         "scheme": scheme_of(parts),
-        "available": available_of(parts),
+        **({} if (available := available_of(parts)) is None else {"available": available}),
         "input_statistics": statistics_of(parts),
         "dataset": dataset_of(parts),
         "environment": environment_of(args, {} if parts.runner is None else parts.runner.get_env_info()),
@@ -124,11 +124,14 @@ def _own_statistics(parts: Parts) -> str:
     return f"dataset {parts.dataset.card['checksum']}"
 
 
-def available_of(parts: Parts) -> str | list[list[int]]:
-    """Which actions agents had in training: "all", N lists of A zeros and ones if always the same, else "varies"."""
+def available_of(parts: Parts) -> str | list[list[int]] | None:
+    """Which actions agents had in training: "all", N lists of A zeros and ones if always the same, else "varies".
+
+    None where the environment that is learned in does not say.
+    """
     if parts.dataset is None:
-        found = parts.env_info.get("available", "all")
-        return found if isinstance(found, str) else [[int(own) for own in agent] for agent in found]
+        found = parts.env_info.get("available")
+        return found if found is None or isinstance(found, str) else [[int(own) for own in agent] for agent in found]
     masks, offsets = parts.dataset.arrays.get("avail_actions"), parts.dataset.episode_offsets
     if masks is None:
         return "all"

@@ -77,7 +77,7 @@ class Sweep:
                         self._hand_out()
                     for job, outcome in self.backend.ended(TICK_SECONDS):
                         for identity in (job.identity, *job.mates):
-                            self._note(self._by_identity[identity], outcome)
+                            self._note(self._by_identity[identity], outcome, stopping.received is not None)
                     self.view.show(self.standings)
             finally:
                 self.stop.unlink(missing_ok=True)
@@ -121,7 +121,8 @@ class Sweep:
                 standing.notice = notice_of(standing.cell)
             self.backend.submit(job_of([standing.cell for standing in group]))
 
-    def _note(self, standing: Standing, outcome: Outcome) -> None:
+    def _note(self, standing: Standing, outcome: Outcome, stopping: bool) -> None:
+        """Note how a worker's attempt at a run ended."""
         now = time.monotonic()
         if outcome.what == DONE or (outcome.what == FAILED and standing.mates > 1):
             record = self._index.finished(standing.cell, refresh=True)
@@ -131,6 +132,8 @@ class Sweep:
                 return
             if outcome.what == DONE:
                 outcome = Outcome(FAILED, "it ended without a record", outcome.lines)
+        if outcome.what == LOST and stopping:  # nobody begins it again: it is as far as its last checkpoint
+            outcome = Outcome(STOPPED, outcome.why, outcome.lines)
         if outcome.what == LOST:
             standing.losses += 1
             outcome = Outcome(WAITING if standing.losses < MOST_LOSSES else FAILED, outcome.why, outcome.lines)

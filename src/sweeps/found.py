@@ -98,9 +98,9 @@ def checkpoint_to_continue(results: Path, name: str, seed: int, identity: str, t
     return None
 
 
-def has_checkpoints(results: Path, name: str, seed: int, identity: str, t_max: int) -> bool:
-    """Whether the run has checkpoints below `t_max`, whole or not: their files, which may be large, are not read."""
-    return any(_steps(results, name, seed, identity, t_max))
+def last_checkpoint(results: Path, name: str, seed: int, identity: str, t_max: int) -> Path | None:
+    """The run's furthest checkpoint below `t_max`, whole or not: their files, which may be large, are not read."""
+    return max(_steps(results, name, seed, identity, t_max), default=(0, None))[1]
 
 
 def _steps(results: Path, name: str, seed: int, identity: str, t_max: int) -> Iterator[tuple[int, Path]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.cells import Cell
-from sweeps.found import Record, Records, checkpoint_to_continue, has_checkpoints
+from sweeps.found import Record, Records, checkpoint_to_continue, last_checkpoint
 from sweeps.places import Places
 from sweeps.worker import DONE, ELSEWHERE, FAILED, STOPPED
 
@@ -136,11 +136,12 @@ def _of_run(cell: Cell) -> tuple[Path, str, int, str, int]:
 def notice_of(cell: Cell) -> str:
     """What a user should know of a run that goes on: from where; an online one starts its environments anew.
 
-    Empty for a run that begins.
+    Empty for a run that begins. Checkpoints are not read for it: where the last one is damaged, the run's own process
+    goes on from an earlier one.
     """
-    if cell.config["offline"]:
-        step = stopped_at(cell)
-        return "" if step is None else f"goes on at update {step.name}"
-    if not has_checkpoints(*_of_run(cell)):
+    step = last_checkpoint(*_of_run(cell))
+    if step is None:
         return ""
+    if cell.config["offline"]:
+        return f"goes on at update {step.name}"
     return "goes on from its checkpoint: online runs are continued, not repeated bit for bit"

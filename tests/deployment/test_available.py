@@ -17,7 +17,8 @@ from datasets import from_episodes
 from datasets.dataset import read_dataset
 from deployment.export import export_policy
 from deployment.loaded import load_policy
-from envs import REGISTRY
+from envs import REGISTRY, VECTOR_REGISTRY
+from envs.multiagentenv import MultiAgentEnv
 from loops.describe import available_of
 from tests.deployment.made import make_run
 from tests.envs.toy_env import parallel_env
@@ -96,12 +97,66 @@ def test_a_run_describes_the_masks_of_its_data(tmp_path: Path, n_actions: Any, m
     assert available_of(parts) == expected
 
 
-@pytest.mark.parametrize(("masked", "expected"), [(True, "varies"), (False, [[1, 1, 1], [1, 1, 0]])])
-def test_a_run_describes_the_masks_of_its_environment(
-    masked: bool, expected: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("others", [{"observation": spaces.Discrete(3)}, {"position": spaces.Discrete(3)}, {}])
+def test_a_run_describes_the_masks_of_its_environment(others: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """others: what b observes beside its mask."""
+    space = spaces.Dict(others | {"action_mask": spaces.MultiBinary(2)})
+    monkeypatch.setattr(parallel_env, "observation_space", lambda self, agent: space)
+    assert available_in(gymma("tests.envs.toy_env")) == "varies"
+
+
+SOURCE = """
+from gymnasium import spaces
+
+class parallel_env:
+    possible_agents = ["a", "b"]
+    metadata = {}
+    def observation_space(self, agent):
+        return spaces.Discrete(3)
+    def action_space(self, agent):
+        return spaces.Discrete(3 if agent == "a" else SIZE)
+"""
+GIVEN = '    def reset(self, seed=None, options=None):\n        return {}, {"a": {"action_mask": [1, 0, 1]}}\n'
+
+
+@pytest.mark.parametrize(
+    ("size", "given", "expected"),
+    [(3, "", "all"), (2, "", [[1, 1, 1], [1, 1, 0]]), (3, GIVEN, None), (2, GIVEN, "varies")],
+)
+def test_masks_that_may_come_in_information(
+    size: int, given: str, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not masked:
-        monkeypatch.setattr(parallel_env, "observation_space", lambda self, agent: spaces.Discrete(3))
-    env = REGISTRY["gymma"](key="tests.envs.toy_env", time_limit=9, common_reward=False, reward_scalarisation="sum")
+    name = f"toy_{size}_{bool(given)}"
+    (tmp_path / f"{name}.py").write_text(SOURCE.replace("SIZE", str(size)) + given)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert available_in(gymma(name)) == expected
+
+
+def gymma(key: str) -> Any:
+    return REGISTRY["gymma"](key=key, time_limit=9, common_reward=False, reward_scalarisation="sum")
+
+
+def available_in(env: MultiAgentEnv) -> Any:
     parts: Any = SimpleNamespace(dataset=None, env_info=env.get_env_info())
-    assert available_of(parts) == expected
+    return available_of(parts)
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("mpe", {"key": "simple_spread_v3", "continuous_actions": False}),
+        ("mpe", {"key": "simple_spread", "continuous_actions": False}),
+        ("gymma", {"key": "mpe2.simple_spread_v3", "time_limit": 25}),
+        ("mamujoco", {"key": "Hopper", "partition": "3x1"}),
+        ("matrix_game", {"key": "xor"}),
+        ("bridge", {}),
+    ],
+)
+def test_our_environments_say_that_all_actions_are_there(name: str, keys: dict[str, Any]) -> None:
+    assert available_in(REGISTRY[name](**keys)) == "all"
+    assert VECTOR_REGISTRY[name](2, **keys).get_env_info()["available"] == "all"
+
+
+def test_nothing_is_said_for_an_environment_that_does_not_state_it() -> None:
+    game = REGISTRY["bridge"]()
+    assert available_in(SimpleNamespace(get_env_info=lambda: MultiAgentEnv.get_env_info(game))) is None  # type: ignore[arg-type]

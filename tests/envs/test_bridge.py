@@ -136,7 +136,7 @@ def test_starts_sizes_and_refusals() -> None:
     np.testing.assert_array_equal(observations, [[1, 1, 2, 5, 1, 4, 0, 0]] * 2)
     assert env.get_env_info() == {
         "state_shape": 8, "obs_shape": 8, "n_actions": 5, "n_agents": 2, "episode_limit": 50,
-        "action_space": "discrete",
+        "action_space": "discrete", "available": "all",
     }  # fmt: skip
     with pytest.raises(EnvError, match="agent 0 has actions 0 to 4, but got 5"):
         env.step([5, 0])

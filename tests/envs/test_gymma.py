@@ -61,7 +61,7 @@ def test_seeds_decide_an_episode_of_level_based_foraging() -> None:
     env, other = make(FORAGING, seed=7), make(FORAGING, seed=7)
     assert env.get_env_info() == {
         "state_shape": 18, "obs_shape": 9, "n_actions": 6, "n_agents": 2, "episode_limit": 50,
-        "action_space": "discrete",
+        "action_space": "discrete", "available": "all",
     }  # fmt: skip
     first = play(env, None)
     assert first == play(other, None) and first == play(env, 7)

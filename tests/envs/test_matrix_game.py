@@ -40,6 +40,7 @@ def test_the_state_is_one_and_episodes_are_cut_and_never_terminal() -> None:
         env.step([0, 1])
     assert env.get_env_info() == {
         "state_shape": 4, "obs_shape": 4, "n_actions": 2, "n_agents": 2, "episode_limit": 3, "action_space": "discrete",
+        "available": "all",
     }  # fmt: skip
     assert env.get_avail_actions() == [[1, 1], [1, 1]] and MatrixGameEnv().episode_limit == 50
 

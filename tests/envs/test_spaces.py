@@ -21,7 +21,7 @@ PARTS = {"observation": POINT, "goal": GOAL, "action_mask": MASK}
     [
         (["observation", "action_mask"], [1, 1], True),
         (["observation"], [1, 1], False),
-        (["observation", "goal"], [2, 2, 2, 1, 1], False),  # in the space's order, which is by name
+        (["observation", "goal"], [2, 2, 2, 1, 1], False),  # a space of a plain dictionary is in order of names
         (["observation", "goal", "action_mask"], [2, 2, 2, 1, 1], True),
         (["goal", "action_mask"], [2, 2, 2], True),
         (["goal"], [2, 2, 2], False),
@@ -35,6 +35,17 @@ def test_every_named_part_but_the_mask_is_observed(names: list[str], row: list[f
     assert observations.size == len(row)
     assert observations.rows([seen], None)[0].tolist() == row
     assert mask is (VALUES["action_mask"] if masked else None)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_parts_stay_in_the_order_of_their_space(masked: bool) -> None:
+    box, mask = spaces.Box(-9, 9, (2,)), {"action_mask": MASK} if masked else {}
+    for space in (
+        spaces.Dict(velocity=box, goal=box, **mask),
+        spaces.Dict([("velocity", box), ("goal", box), *mask.items()]),
+    ):
+        value = {"goal": np.full(2, 2.0), "velocity": np.ones(2)}
+        assert Observations("key", ["a"], [space]).rows([value], None)[0].tolist() == [1, 1, 2, 2]
 
 
 def test_parts_inside_parts_and_masks_in_information() -> None:

@@ -137,7 +137,7 @@ class RobotEnv(SeededEnv):
 
     def get_env_info(self) -> dict[str, Any]:
         """The sizes, and as `simulator` what determines the numbers."""
-        return {**super().get_env_info(), "simulator": fingerprint(self.robot)}
+        return {**super().get_env_info(), "available": "all", "simulator": fingerprint(self.robot)}
 
     def render(self) -> np.ndarray | None:
         """The current frame, uint8 (height, width, 3); None where render_mode is human, which draws in a window.

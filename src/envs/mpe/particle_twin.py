@@ -225,6 +225,7 @@ class ParticleTwin(VectorEnv):
             "n_agents": self.n_agents,
             "episode_limit": self.episode_limit,
             "action_space": self.action_space,
+            "available": "all",
         }
         if self.action_space == "continuous":
             info.update(action_dim=2, action_low=[-1.0, -1.0], action_high=[1.0, 1.0])

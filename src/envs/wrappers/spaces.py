@@ -1,5 +1,6 @@
 """Spaces of other libraries as our arrays: flat, padded to the agent with the largest space, and masked."""
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -113,16 +114,19 @@ class Actions:
 
 
 def without_mask(space: Any) -> Any:
-    """The observed part of a `Dict` space: all but its `action_mask`, as `_observed` says."""
+    """The observed part of a `Dict` space: all but its `action_mask`, as `_observed` says; parts keep their order."""
     if not isinstance(space, spaces.Dict):
         return space
     rest = _observed(space.spaces)
-    return spaces.Dict(rest) if isinstance(rest, dict) else rest
+    if not isinstance(rest, dict):
+        return rest
+    # `spaces.Dict` sorts a plain dictionary by name, and columns would change places
+    return space if len(rest) == len(space.spaces) else spaces.Dict(OrderedDict(rest))
 
 
 def has_mask(space: Any) -> bool:
     """Whether observations hold an action mask; those in `info` are not known before they come."""
-    return isinstance(space, spaces.Dict) and {"observation", "action_mask"} <= space.spaces.keys()
+    return isinstance(space, spaces.Dict) and "action_mask" in space.spaces
 
 
 def split_mask(observation: Any, info: Any) -> tuple[Any, Any]:

@@ -9,6 +9,7 @@ from envs.mpe.keys import check_time_limit
 from envs.mpe.replay import write_gif
 from envs.multiagentenv import MultiAgentEnv, as_array, check_reward_scalarisation, scalarise
 from envs.wrappers.limits import OwnLimits
+from envs.wrappers.masks import may_give_masks
 from envs.wrappers.simulators import Seen, Simulator
 from envs.wrappers.spaces import Actions, Observations, has_mask
 from utils.errors import EnvError
@@ -179,10 +180,21 @@ class WrappedEnv(SeededEnv):
         return [list(own) for own in self._avail_actions]
 
     def get_env_info(self) -> dict[str, Any]:
-        """As the base class; `available` where agents lack discrete actions: which they have, or that it varies."""
-        own = "varies" if self._masks else self._actions.available
-        lacking = self.action_space == "discrete" and (self._masks or not np.all(own))
-        return super().get_env_info() | ({"available": own} if lacking else {})
+        """As the base class, and `available` where it is known which discrete actions agents have."""
+        return super().get_env_info() | self._available()
+
+    def _available(self) -> dict[str, str | list[list[int]]]:
+        own = self._actions.available
+        lacking = not np.all(own)
+        if self.action_space == "continuous" or not (self._masks or lacking or self._may_mask()):
+            return {"available": "all"}
+        if self._masks or (lacking and self._may_mask()):
+            return {"available": "varies"}
+        return {"available": own} if lacking else {}
+
+    def _may_mask(self) -> bool:
+        """Whether masks may come in `info`."""
+        return may_give_masks(self._simulator.env)
 
     def get_obs_size(self) -> int:
         return self._observations.size

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from dataset import main
+from datasets import faults
 from datasets.dataset import read_dataset
 from datasets.importers import FORMATS, REGISTRY, omar, omiga_mujoco, run
 from datasets.importers.run import open_source, probe
 from datasets.importers.source import Source
 from envs.matrix_game import MatrixGameEnv
+from stock.plug import planned_files
 from tests.datasets.games import write_buffer
 from tests.datasets.importers.foreign import set_on_disk
 from tests.datasets.importers.padded import batch, write_h5
@@ -72,7 +74,7 @@ def test_an_environment_that_nobody_has_is_refused(tmp_path: Path) -> None:
         assert card["environment"] == {"env": name, "env_args": {"key": "mine-v0"}}
 
 
-def test_files_of_other_layouts_are_pointed_to_the_probe(tmp_path: Path) -> None:
+def test_files_of_other_layouts_are_pointed_to_the_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez(tmp_path / "a.npz", obs_0=np.zeros((2, 3)))
     with h5py.File(tmp_path / "b.h5", "w") as file:
         file["observations"] = np.zeros(3)
@@ -81,6 +83,11 @@ def test_files_of_other_layouts_are_pointed_to_the_probe(tmp_path: Path) -> None
         pointer = f"'python src/dataset.py import --probe {path}' says whether it can be converted, else see docs/your-"
         with pytest.raises(DatasetError, match=pointer):
             read_dataset(path)
+        with monkeypatch.context() as patch:  # a checkout of stock EPyMARL has no such command
+            patch.setattr(faults, "_COMMAND", tmp_path / "dataset.py")
+            with pytest.raises(DatasetError, match="; give a dataset that epymarl-offline has collected or imported$"):
+                read_dataset(path)
+    assert "dataset.py" not in planned_files()
     cut = set_on_disk(tmp_path / "c.h5").path
     for size in (0, 6, 100):  # our own, cut short
         cut.write_bytes(cut.read_bytes()[:size] if size else b"")
