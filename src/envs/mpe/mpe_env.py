@@ -27,6 +27,8 @@ class MPEEnv(WrappedEnv):
     Raises `EnvError` for an unknown key or keyword, and for actions of a wrong shape or value.
     """
 
+    MASKS_IN_INFO = False
+
     def __init__(
         self,
         key: str,

@@ -93,7 +93,7 @@ class OwnLimits:
     """
 
     def __init__(self, env: Any, given: Mapping[str, Any], constructors: Iterable[Callable[..., Any]] = ()) -> None:
-        self._holders = list(holders(env))
+        self._holders = list(_holders(env))
         arguments = _named(given, is_limit_argument)
         attributes = self._attributes(lambda name: bounds_steps(name) or counts_an_episode(name))
         known = {words_of(name) for name in (*given, *attributes)}
@@ -126,7 +126,7 @@ class OwnLimits:
         return found
 
 
-def holders(env: Any) -> Iterator[Any]:
+def _holders(env: Any) -> Iterator[Any]:
     """An environment, those that it wraps, and the parts in which simulators keep their settings."""
     waiting = [env, getattr(env, "unwrapped", None)]
     seen: set[int] = set()

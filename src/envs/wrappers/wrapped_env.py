@@ -9,7 +9,6 @@ from envs.mpe.keys import check_time_limit
 from envs.mpe.replay import write_gif
 from envs.multiagentenv import MultiAgentEnv, as_array, check_reward_scalarisation, scalarise
 from envs.wrappers.limits import OwnLimits
-from envs.wrappers.masks import may_give_masks
 from envs.wrappers.simulators import Seen, Simulator
 from envs.wrappers.spaces import Actions, Observations, has_mask
 from utils.errors import EnvError
@@ -61,7 +60,10 @@ class WrappedEnv(SeededEnv):
     simulator's limit or after `time_limit` steps. That step keeps its reward and has `info["episode_limit"]` True.
     Some simulators call their own limit a terminal state: an end exactly at one of `own_limits` is a truncation too.
     Where the simulator pays one number for the team, that is the reward, whatever `common_reward` says.
+    MASKS_IN_INFO: whether a simulator may give action masks in `info`, of which nothing is known before they come.
     """
+
+    MASKS_IN_INFO = True
 
     def __init__(
         self,
@@ -184,17 +186,14 @@ class WrappedEnv(SeededEnv):
         return super().get_env_info() | self._available()
 
     def _available(self) -> dict[str, str | list[list[int]]]:
-        own = self._actions.available
-        lacking = not np.all(own)
-        if self.action_space == "continuous" or not (self._masks or lacking or self._may_mask()):
+        if self.action_space == "continuous":
             return {"available": "all"}
-        if self._masks or (lacking and self._may_mask()):
+        if self._masks:
             return {"available": "varies"}
-        return {"available": own} if lacking else {}
-
-    def _may_mask(self) -> bool:
-        """Whether masks may come in `info`."""
-        return may_give_masks(self._simulator.env)
+        own = self._actions.available
+        if not np.all(own):
+            return {"available": own}  # masks in `info` can only take more away
+        return {} if self.MASKS_IN_INFO else {"available": "all"}
 
     def get_obs_size(self) -> int:
         return self._observations.size
