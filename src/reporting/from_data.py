@@ -27,7 +27,7 @@ def from_data(groups: Sequence[Group]) -> list[Table]:
     """The tables that these groups of runs without scores have."""
     losses = [row for group in groups for row in _losses(group)]
     fitted = [group for group in groups if any(FITTED_VALUE in run.curves for run in group.runs)]
-    names = _names({policy_of(run) for group in fitted for run in group.runs})
+    names = _names({_policy_of(run) for group in fitted for run in group.runs})
     tables = []
     if losses:
         tables.append(slim(Table("Without a simulator: losses on held-out episodes", LOSSES, losses, 4, [OF_LOSSES])))
@@ -48,7 +48,7 @@ def check_asked(form: str, others: Sequence[str]) -> None:
         )
 
 
-def policy_of(run: Run) -> str:
+def _policy_of(run: Run) -> str:
     """The path of the policy that a fitted Q evaluation values."""
     return str(run.config["policy_path"])
 
@@ -81,7 +81,7 @@ def _value(group: Group, names: Mapping[str, str]) -> tuple[tuple[str, float], t
     """One policy's place and its row."""
     runs = [run for run in group.by_seed().values() if FITTED_VALUE in run.curves]
     values = [run.curves[FITTED_VALUE].values[-1] for run in runs]
-    policies = ", ".join(dict.fromkeys(names[policy_of(run)] for run in runs))
+    policies = ", ".join(dict.fromkeys(names[_policy_of(run)] for run in runs))
     variant = " ".join(f"{key}={value}" for key, value in group.keys if key != "policy_path")
     singly = " / ".join(f"{value:.4g}" for value in values) if len(values) > 1 else ""
     row = (group.task.name(), policies, variant, str(len(values)), _spread(values), singly)

@@ -64,10 +64,9 @@ def _choice(tied: bool, wide: bool, partial: str, clone: str, weighted: str) -> 
 def find_refusals(refusals: Mapping[str, str | None]) -> Finding:
     """What each algorithm's configuration would refuse this dataset for; None: it would train, with offline=True."""
     able = [name for name, reason in refusals.items() if reason is None]
-    online = [
-        name for name in able if not algorithm(name).get("offline")
-    ]  # without the key they ask for an environment
-    lines = [f"would train on it: {', '.join(name for name in able if name not in online) or 'none'}"]
+    offline = [name for name in able if algorithm(name).get("offline")]
+    online = [name for name in able if name not in offline]  # without the key they ask for an environment
+    lines = [f"would train on it: {', '.join(offline) or 'none'}"]
     lines += [f"would train on it with offline=True: {', '.join(online)}"] if online else []
     lines += [f"{name} would not: {reason}" for name, reason in refusals.items() if reason is not None]
     return Finding("refusals", dict(refusals), tuple(lines))
