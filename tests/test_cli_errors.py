@@ -18,6 +18,8 @@ WRONG = {
     "wrong kind": ([*SPACQL, "critic_lr=high"], "'critic_lr' is a number"),
     "bad size": ([*SPACQL, "batch_size=0"], "batch_size=0: this must be a whole number of at least 1"),
     "fraction of an update": ([*SPACQL, "actor_update_interval=2.5"], "must be a whole number"),
+    "null": ([*SPACQL, "window=null"], "this is text, 'window' is a number (such as 1); null is written None here"),
+    "nothing alike": ([*SPACQL, "zzz=1"], "nothing similar is known"),
     "no number": ([*SPACQL, "load_step=None"], "must be a whole number of at least 0"),
     "out of range": ([*SPACQL, "gamma=2"], "gamma=2: this must be a number of at least 0 and at most 1"),
     "bad seed": ([*SPACQL, "seed=-1"], "seed=-1: this must be"),

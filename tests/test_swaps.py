@@ -101,6 +101,10 @@ REFUSED = {
         "qmix", (*ONLINE, DISCRETE, "mixer=monotone", "mixer_activation=tanh"), True, "tanh: this is not convex"),
     "spacql's configuration, fitted Q evaluation": (
         "spacql", (*OFFLINE, "learner=fqe_learner"), False, "set policy_path to the directory of its run"),
+    "the file for discrete actions on continuous data": (
+        "spacql_discrete", OFFLINE, False, "these are continuous: choose --config=spacql"),
+    "a relative with outputs for discrete actions": (
+        "cfcql", (*OFFLINE, "agent_output_type=pi_logits"), False, "set it and action_selector to auto"),
     "omar on discrete data": ("omar", (*OFFLINE, DISCRETE), True, "handles continuous actions"),
     "value learner's configuration, with a penalty": (
         "qmix", (*OFFLINE, DISCRETE, "offline=True", "learner=q_cql_learner"), True, "use --config=qmix_cql"),

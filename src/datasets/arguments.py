@@ -68,7 +68,9 @@ def _editing(commands: Any) -> None:
     rule.add_argument("--returns-above", type=float, metavar="Q", help="with a return of at least this quantile")
     some.set_defaults(command="subset")
 
-    parted = commands.add_parser("split", help="write OUT-train and OUT-validation, parts of one dataset")
+    parted = commands.add_parser(
+        "split", help="write two parts of a dataset: -o NAME gives NAME-train and NAME-validation"
+    )
     parted.add_argument("file", help=_NAME)
     parted.add_argument("--validation", type=float, default=0.1, help="share of the episodes held out (0.1)")
     parted.set_defaults(command="split")

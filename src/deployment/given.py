@@ -12,8 +12,9 @@ from utils.errors import PolicyError
 def joint_observations(observations: Any, n_agents: int, size: int) -> tuple[np.ndarray, bool]:
     """Observations as (B, N, O) float32, and whether they were of one step alone (B = 1).
 
-    observations: an array or tensor (N, O) or (B, N, O), or a list with one entry per agent, each (O_i,) or (B, O_i),
-    or a list of B such lists of one step. In lists, shorter observations are padded with zeros, as in training.
+    observations: an array or tensor (N, O) or (B, N, O), or a list with one array per agent, each (O_i,) or (B, O_i),
+    or a list of B such lists of one step, as which lists of lists of lists are read. In lists, shorter observations are
+    padded with zeros, as in training.
 
     Raises PolicyError for another shape and for a value that is not a finite number.
     """

@@ -123,13 +123,15 @@ def check_on_policy(settings: SimpleNamespace) -> None:
         raise ConfigError(
             f"learner={settings.learner} learns from what its own policies play, not from a dataset: set offline=False"
         )
-    same = f"window=None updates_per_run=1 batch_size={settings.batch_size_run} buffer_size={settings.batch_size_run}"
-    for key, needed in [word.split("=") for word in same.split()]:
-        if str(getattr(settings, key)) != needed:
-            raise ConfigError(
-                f"{key}={getattr(settings, key)}: learner={settings.learner} learns once from the whole rollout of "
-                f"batch_size_run={settings.batch_size_run} episodes; set {same}"
-            )
+    rollout = settings.batch_size_run
+    needed = {"window": None, "updates_per_run": 1, "batch_size": rollout, "buffer_size": rollout}
+    other = {key: value for key, value in needed.items() if getattr(settings, key) != value}
+    if other:
+        given = ", ".join(f"{key}={getattr(settings, key)}" for key in other)
+        raise ConfigError(
+            f"learner={settings.learner} learns once from the whole rollout of batch_size_run={rollout} episodes, and "
+            f"{given}; set {' '.join(f'{key}={value}' for key, value in other.items())}"
+        )
 
 
 def check_destination(name: str, key: str) -> None:

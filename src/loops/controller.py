@@ -9,6 +9,7 @@ from components.action_selectors import REGISTRY as selector_REGISTRY
 from components.scheme import Groups, Scheme
 from controllers import REGISTRY as mac_REGISTRY
 from controllers.basic_controller import BasicMAC
+from learners import REGISTRY as learner_REGISTRY
 from modules.agents import REGISTRY as agent_REGISTRY
 from modules.policies import REGISTRY as policy_REGISTRY
 from utils.config import choose
@@ -40,10 +41,13 @@ def build_mac(scheme: Scheme, groups: Groups, args: SimpleNamespace) -> BasicMAC
     kinds = {kind: "continuous" if policy.continuous else "discrete" for kind, policy in policy_REGISTRY.items()}
     meant = kinds.get(args.agent_output_type, space)
     if meant != space and args.learner is not None:
-        fitting = sorted(kind for kind, actions in kinds.items() if actions == space)
+        files = getattr(learner_REGISTRY.get(args.learner), "CONFIGS", ("", ""))  # for continuous, for discrete actions
+        fitting = files[space == "discrete"]
+        remedy = "set it and action_selector to auto"
+        if args.name in files and args.name != fitting:
+            remedy = f"choose --config={fitting}"
         raise ConfigError(
-            f"agent_output_type={args.agent_output_type} is for {meant} actions; these are {space}: set it to "
-            f"{' or '.join(fitting)}, and action_selector to auto"
+            f"agent_output_type={args.agent_output_type} is for {meant} actions; these are {space}: {remedy}"
         )
     if space not in getattr(selector, "action_types", {space}):
         fitting = sorted(name for name, other in selectors.items() if space in getattr(other, "action_types", {space}))

@@ -18,8 +18,7 @@ EXAMPLES = (
     ),
     (
         "score the policy that a run has saved, and draw an episode",
-        "python src/main.py --config=spacql --env-config=mpe with evaluate=True render=True \\\n"
-        "        checkpoint_path=results/models/RUN",
+        "python src/main.py with evaluate=True render=True checkpoint_path=results/models/RUN",
     ),
     (
         "write a dataset of random behaviour",

@@ -76,7 +76,7 @@ def cause(error: OSError) -> str:
     return words[:1].lower() + words[1:]
 
 
-def close_matches(word: str, known: Iterable[str], n: int = 1, cutoff: float = 0.5) -> list[str]:
+def close_matches(word: str, known: Iterable[str], n: int = 1, cutoff: float = 0.6) -> list[str]:
     """At most `n` known words similar to `word`, the most similar first; cutoff: from 0 (any) to 1 (equal)."""
     return difflib.get_close_matches(word, list(known), n=n, cutoff=cutoff)
 

@@ -110,9 +110,10 @@ def check_updates(config: Config, updates: Mapping[str, Any], prefix: str = "") 
         if isinstance(declared, dict) and isinstance(value, Mapping):
             check_updates(declared, value, f"{full}.")
         elif not _same_kind(declared, value) and not number_or_word(full):
+            none = "; null is written None here" if value == "null" else ""
             raise ConfigError(
                 f"with {full}={shown(value)}: this is {_kind(value)}, '{full}' is {_kind(declared)} (such as "
-                f"{declared!r})"
+                f"{declared!r}){none}"
             )
 
 

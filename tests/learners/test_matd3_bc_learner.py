@@ -94,9 +94,13 @@ def test_without_cloning_it_climbs_the_normalised_value() -> None:
     for name in ("agent", "critic"):
         getattr(online, name).load_state_dict(getattr(ours, name).state_dict())
     batch = uneven(ours)
+    valid = transition_mask(batch).flatten() > 0
+    for learner in (ours, online):  # values of both signs, where mean |Q| is not |mean Q|
+        with th.no_grad():
+            learner.critic.fc3.bias -= 0.7
     scale = ours.batch_context("actor", batch)["scale"]
     values = ours.own_value(ours.unroll(ours.mac, batch, NOW).flatten(0, 1), batch)  # (R,)
-    valid = transition_mask(batch).flatten() > 0
+    assert values[valid].min() < 0 < values[valid].max()
     th.testing.assert_close(scale, values[valid].abs().mean())
     for a, b in zip(actor_gradients(ours, batch)[1], actor_gradients(online, batch)[1], strict=True):
         th.testing.assert_close(a, 2.5 * b / scale, rtol=1e-10, atol=1e-12)

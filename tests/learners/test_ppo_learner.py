@@ -242,10 +242,10 @@ def test_what_does_not_go_together_is_refused(alg: str, updates: dict[str, Any],
     ("updates", "words"),
     [
         ({"offline": True}, "learner=ppo_learner learns from what its own policies play"),
-        ({"buffer_size": 9}, "buffer_size=9: learner=ppo_learner learns once"),
-        ({"batch_size_run": 4}, "set window=None updates_per_run=1 batch_size=4 buffer_size=4"),
-        ({"window": 1}, "window=1: "),
-        ({"updates_per_run": 2}, "updates_per_run=2: "),
+        ({"buffer_size": 9}, "batch_size_run=8 episodes, and buffer_size=9; set buffer_size=8"),
+        ({"batch_size_run": 4}, "and batch_size=8, buffer_size=8; set batch_size=4 buffer_size=4"),
+        ({"window": 1}, "and window=1; set window=None"),
+        ({"updates_per_run": 2}, "and updates_per_run=2; set updates_per_run=1"),
     ],
 )
 def test_only_whole_rollouts_of_its_own_are_learned_from(updates: dict[str, Any], words: str) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Normal, TanhTransform, TransformedDistribution
 
 from modules.policies.base_policy import Policy
+from modules.policies.categorical_policy import SMALLEST_LOGGED
 from modules.policies.gaussian_policy import EDGE
 from tests.modules.policy_samples import (
     CONTINUOUS,
@@ -145,9 +146,22 @@ def test_discrete_log_prob_and_entropy_are_those_of_a_categorical(kind: str) -> 
         has = available[..., action] > 0
         ours = policy.log_prob(outputs, chosen, available)
         th.testing.assert_close(ours[has], expected.log_prob(th.tensor(action))[has], **EXACT)
-        assert (ours[~has] == math.log(1e-10)).all()  # a finite price
+        assert (ours[~has] == math.log(SMALLEST_LOGGED)).all()  # a finite price
     entropy = -(expected.probs * expected.probs.clamp_min(1e-300).log()).sum(-1)
     th.testing.assert_close(policy.entropy(outputs, available), entropy, **EXACT)
+
+
+@pytest.mark.parametrize("gap", [1.0, 24.0, 60.0])
+@pytest.mark.parametrize("kind", DISCRETE)
+def test_a_logged_action_that_is_all_but_impossible_still_has_a_gradient(kind: str, gap: float) -> None:
+    """Of -log p of two logits whose logged one lies `gap` lower: p - 1 and 1 - p, in float32, weighed by 100."""
+    policy, available = make(kind), th.ones(2)
+    logits = th.tensor([0.0, gap], requires_grad=True)
+    outputs = logits if kind == "q" else logits.softmax(-1)
+    (-100.0 * policy.log_prob(outputs, th.tensor([1.0, 0.0]), available)).backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    wrong = float(th.tensor(gap).sigmoid())
+    th.testing.assert_close(logits.grad, 100.0 * th.tensor([-wrong, wrong]), rtol=1e-4, atol=0.0)
 
 
 @pytest.mark.parametrize("log_std", [-3.0, -1.0, 0.5])

@@ -17,6 +17,7 @@ from utils.paths import user_path
 
 _OF_STOCK = ("sc2", "sc2v2", "smaclite")  # environments of stock EPyMARL, where datasets are used too
 _STATED = ("behaviour", "quality", "env", "env_args")
+_OF_WEIGHTS = (".pt", ".pth", ".th", ".safetensors")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,6 +100,8 @@ def probe(path: Path) -> list[str]:
             found[name] = holds
     if not found:
         own = f"a layout of your own is converted as {OWN_ARRAYS} shows"
+        if path.suffix in _OF_WEIGHTS:
+            own = "weights of networks are no dataset (policy.py prey takes those of a prey)"
         raise DatasetError("; ".join([f"{path} is of no known format: {', '.join(REGISTRY)}", *doubts, own]))
     lines = [f"{path} is {name}: {holds}" for name, holds in found.items()]
     if len(found) > 1:

@@ -7,7 +7,10 @@ from torch import Tensor
 from modules.layers.masks import FORBIDDEN
 from modules.policies.base_policy import Noise, Policy
 
-SMALLEST_PROBABILITY = 1e-10  # an action that the masks forbid costs much, not infinitely much
+SMALLEST_PROBABILITY = 1e-10  # of what expectations and entropies still count
+# Of a logged action. One that the masks forbid costs 69, not infinitely much. What lies below has no gradient and would
+# never be learned again; the gradient, a weight over the probability, stays far below float32's largest number.
+SMALLEST_LOGGED = 1e-30
 
 
 class CategoricalPolicy(Policy):
@@ -38,7 +41,7 @@ class CategoricalPolicy(Policy):
         return one_hot(speed.argmax(-1, keepdim=True), outputs)
 
     def log_prob(self, outputs: Tensor, actions: Tensor, available: Tensor) -> Tensor:
-        return (outputs * actions).sum(-1).clamp_min(SMALLEST_PROBABILITY).log()
+        return (outputs * actions).sum(-1).clamp_min(SMALLEST_LOGGED).log()
 
     def entropy(self, outputs: Tensor, available: Tensor) -> Tensor:
         return -(outputs * outputs.clamp_min(SMALLEST_PROBABILITY).log()).sum(-1)

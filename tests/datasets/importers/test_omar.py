@@ -226,6 +226,9 @@ def test_a_truncated_file_and_other_tasks_beside(tmp_path: Path) -> None:
         imported(tmp_path, tmp_path)
     with pytest.raises(DatasetError, match="is of no known format"):
         probe(tmp_path)
+    (tmp_path / "pretrained_adv_model.pt").write_bytes(b"weights")
+    with pytest.raises(DatasetError, match="weights of networks are no dataset .policy.py prey"):
+        probe(tmp_path / "pretrained_adv_model.pt")
 
 
 def test_the_prey_is_told_apart(tmp_path: Path) -> None:
