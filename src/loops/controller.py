@@ -42,10 +42,10 @@ def build_mac(scheme: Scheme, groups: Groups, args: SimpleNamespace) -> BasicMAC
     meant = kinds.get(args.agent_output_type, space)
     if meant != space and args.learner is not None:
         files = getattr(learner_REGISTRY.get(args.learner), "CONFIGS", ("", ""))  # for continuous, for discrete actions
-        fitting = files[space == "discrete"]
+        file = files[space == "discrete"]
         remedy = "set it and action_selector to auto"
-        if args.name in files and args.name != fitting:
-            remedy = f"choose --config={fitting}"
+        if args.name in files and args.name != file:
+            remedy = f"choose --config={file}"
         raise ConfigError(
             f"agent_output_type={args.agent_output_type} is for {meant} actions; these are {space}: {remedy}"
         )
