@@ -25,7 +25,7 @@ from reporting.pictures import pictures
 from reporting.places import nothing_at, read_places
 from reporting.rows import rows_text
 from reporting.runs import ReportError
-from reporting.soundness import ALLOWED, Refusal, between_rows, check
+from reporting.soundness import ALLOWED, Refusal, between_rows, check, continued_otherwise
 from reporting.stored import stored_text
 from reporting.tables import latex, markdown
 from utils.errors import UserError, nearest
@@ -101,7 +101,7 @@ def make(arguments: argparse.Namespace) -> Report:
     left_out = [f"Not counted: {reason}" for reading in readings for reason in reading.left_out]
     left_out += [f"Not counted: {reason}" for reading in aside.values() for reason in reading.by_data.values()]
     ignored = [f"Keys in which runs may differ: {', '.join(arguments.ignore)}"] if arguments.ignore else []
-    notes = [*passed, *between_rows(groups), *newer, *ignored, *left_out]
+    notes = [*passed, *continued_otherwise(kept), *between_rows(groups), *newer, *ignored, *left_out]
     if not groups:
         check_asked(arguments.to, [f"--{name}" for name in OF_SCORES if getattr(arguments, name)])
         return Report([], {}, from_data(by_data), notes)

@@ -27,7 +27,7 @@ from utils.redact import redacted
 DIMENSIONS = ("n_agents", "obs_shape", "n_actions", "action_space")
 _MOST_TEXT = 100
 _WINDOW_BYTES = 37  # per row: the tables of windows, and the flags of next actions
-_HOW = "docs/your-data.md#with-the-environment"
+HOW = "docs/your-data.md#with-the-environment"
 ADVICE = "make them agree, or train without evaluation: --env-config=none"
 
 
@@ -48,54 +48,43 @@ def check_named(args: SimpleNamespace) -> None:
         )
 
 
-def environment_mismatch(
+def stated_differences(
     args: SimpleNamespace, card: dict[str, Any], env_info: Mapping[str, Any] | None = None
-) -> str | None:
-    """Differences between the configured environment and the dataset card's, as text; None where they agree.
+) -> list[str]:
+    """Where the configured environment is not what the dataset card states, as texts.
 
     env_info: what the environment says of itself, where it was made. Preys are then compared by their checksums: one
-    file may lie in several places, and one place may get another file.
-
-    Arguments that the card does not mention are not compared, nor are the seed and those of rendering.
+    file may lie in several places, and one place may get another file. The seed and the arguments of rendering are not
+    compared.
     """
     environment = card["environment"]
     pairs = [("env", environment["env"], args.env)]
     configured = redacted(args.env_args)  # as cards keep them
-    preys = prey_of(environment), prey_of(env_info)
-    known = None not in preys
+    left_out = not_compared(card, env_info)
     for name, there in redacted(environment["env_args"]).items():
-        if name not in NOT_COMPARED and not (known and name == "prey"):
+        if name not in left_out:
             pairs.append((f"env_args.{name}", there, configured.get(name)))
-    if known:
-        there, here = (f"{str(prey)[:16]}..." for prey in preys)
+    if "prey" in left_out:
+        there, here = (f"{str(prey)[:16]}..." for prey in (prey_of(environment), prey_of(env_info)))
         pairs.append(("the prey's checksum", there, here))
     different = [
-        f"{_short(name)} is {_short(there)} there and {_short(here)} here"
-        for name, there, here in pairs
-        if there != here
+        f"{short(name)} is {short(there)} there and {short(here)} here" for name, there, here in pairs if there != here
     ]
     if different and environment["env"] is None:
-        different.append(f"{_HOW} tells how a file states its environment")
-    return "; ".join(different) or None
+        different.append(f"{HOW} tells how a file states its environment")
+    return different
 
 
-def _short(value: Any) -> str:
+def not_compared(card: dict[str, Any], env_info: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """The env_args that are not compared; with the prey's file, where both preys are known by their checksums."""
+    known = None not in (prey_of(card["environment"]), prey_of(env_info))
+    return (*NOT_COMPARED, "prey") if known else NOT_COMPARED
+
+
+def short(value: Any) -> str:
     """A value of a file for a message: one line, not too long."""
     text = printable(str(value))
     return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}..."
-
-
-def check_environment(args: SimpleNamespace, dataset: OfflineDataset | Outline, env_info: dict[str, Any]) -> None:
-    """Raise DatasetError unless the environment that scores the policy is the one that the data came from."""
-    if dataset.card["environment"]["env"] is None:
-        raise DatasetError(
-            f"dataset {args.dataset} states that it has no environment (env: null), so nothing can be scored in "
-            f"{args.env}; train with --env-config=none, or state the environment in its card ({_HOW})"
-        )
-    different = environment_mismatch(args, dataset.card, env_info)
-    if different:
-        raise DatasetError(f"dataset {args.dataset} was made in another environment ({different}); {ADVICE}")
-    check_dimensions(args, dataset, env_info, ADVICE)
 
 
 def check_dimensions(

@@ -12,8 +12,9 @@ from components.episode_buffer import ReplayBuffer
 from components.offline_buffer import OfflineBuffer
 from components.scheme import Groups, Scheme, build_scheme, extend_scheme
 from components.statistics import DataStatistics
+from datasets.agreement import check_environment, environment_mismatch
 from datasets.dataset import OfflineDataset
-from datasets.loading import build_buffer, check_environment, data_statistics, environment_mismatch, load_dataset
+from datasets.loading import build_buffer, data_statistics, load_dataset
 from datasets.references import reference_returns, reference_simulator
 from envs import REGISTRY as env_REGISTRY
 from envs import VECTOR_REGISTRY

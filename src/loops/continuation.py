@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable
@@ -10,10 +11,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from datasets.card import NOT_COMPARED
+from envs.defaults import is_default
 from learners.transfer import load_weights
 from loops.resolve import resolved_outputs
 from utils.checkpoint import STATE_FILE, check_checkpoint, find_checkpoint, load_or_refuse, load_state
+from utils.description import plain_values
 from utils.errors import CheckpointError, ConfigError, one_line, printable, shown
+from utils.old_names import old_names
 from utils.redact import redacted
 from utils.training_state import is_plain, is_whole
 
@@ -24,6 +28,8 @@ FREE_TO_CHANGE = ("t_max", "checkpoint_path", "load_step", "load_weights", "uniq
                   "save_model_interval", "log_interval", "repeat_id", "label", "hypergroup",
                   "save_replay_buffer", "seeds")  # fmt: skip
 OF_EVALUATIONS = ("test_", "validation_", "fqe_")  # statistics that evaluations log
+_OF_ENV = "env_args."
+_NESTED = (list, tuple, dict)
 # What gives weights of the same shapes another meaning.
 MEANING = ("agent_output_type", "obs_agent_id", "obs_last_action")
 
@@ -54,17 +60,61 @@ def state_to_continue(
 
 
 def compared_settings(args: SimpleNamespace) -> dict[str, Any]:
-    """The settings that a checkpoint keeps, to be compared with those of the run that continues it."""
-    env_args = {f"env_args.{key}": value for key, value in args.env_args.items() if key not in NOT_COMPARED}
-    settings = {key: value for key, value in vars(args).items() if key not in FREE_TO_CHANGE} | env_args
-    found: dict[str, Any] = redacted({key: value for key, value in settings.items() if is_plain(value)})
-    return found
+    """The settings that a checkpoint keeps, to be compared with those of the run that continues it; lists as JSON."""
+    env_args = {f"{_OF_ENV}{key}": value for key, value in args.env_args.items() if key not in NOT_COMPARED}
+    left_out = {*FREE_TO_CHANGE, "env_args"}
+    settings = redacted({key: value for key, value in vars(args).items() if key not in left_out} | env_args)
+    return {
+        key: value if is_plain(value) else json.dumps(plain_values(value), sort_keys=True)
+        for key, value in settings.items()
+        if is_plain(value) or isinstance(value, _NESTED)
+    }
+
+
+def changes_since(state: dict[str, Any], learner: Any, now: dict[str, Any]) -> str:
+    """What a run with the settings `now` changes of the training state that it continues. learner: its class."""
+    if "changed" not in state:  # of a release that kept no lists, so these are no news
+        now = {key: value for key, value in now.items() if key in state["settings"] or not _is_nested(value)}
+    return changes(old_names(learner).stored(state["settings"]), now)
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """What a continued run does with other settings than its checkpoint, for a warning; empty where nothing changed."""
-    changed = [f"{key} was {shown(old)}, now {now.get(key)}" for key, old in before.items() if now.get(key) != old]
-    return printable("; ".join(changed))
+    """What a continued run does with other settings than its checkpoint, for a warning; empty where nothing changed.
+
+    Keys that only `now` has are newer than the checkpoint, but for arguments of the environment: these were not given.
+    """
+    keys = [*before, *(key for key in now if key.startswith(_OF_ENV) and key not in before)]
+    return printable("; ".join(
+        f"{key} was {_said(before, key)}, now {_said(now, key)}" for key in keys if _differs(key, before, now)
+    ))  # fmt: skip
+
+
+def _differs(key: str, before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether a setting changed; an argument of the environment that one of the two lacks has its default there."""
+    if before.get(key) == now.get(key):
+        return False
+    if key.startswith(_OF_ENV) and not (key in before and key in now):
+        return not is_default(now.get("env"), key.removeprefix(_OF_ENV), {**before, **now}[key])
+    return True
+
+
+def _said(settings: dict[str, Any], key: str) -> str:
+    return shown(settings[key]) if key in settings else "not set"
+
+
+def _is_nested(value: Any) -> bool:
+    """Whether a setting may be the JSON of a list or a mapping."""
+    return isinstance(value, str) and value.startswith(("[", "{"))
+
+
+def all_changes(state: dict[str, Any], learner: Any, now: dict[str, Any], unit: str, log: logging.Logger) -> list[str]:
+    """What was changed at each continuation up to this one, of which the log is told too."""
+    earlier: list[str] = state.get("changed", [])
+    changed = changes_since(state, learner, now)
+    if not changed:
+        return earlier
+    log.warning(f"Continuing with other settings than the checkpoint's: {changed}")
+    return [*earlier, f"from {unit} {state['t']}: {changed}"]
 
 
 def load_part(directory: Path, part: str, load: Callable[[], None]) -> None:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from components.scheme import is_continuous
-from datasets.loading import environment_mismatch
+from datasets.agreement import environment_mismatch
 from datasets.names import dataset_path
 from learners import REGISTRY as learner_REGISTRY
 from loops.described import POLICY_KEYS

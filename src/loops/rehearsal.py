@@ -15,8 +15,9 @@ import numpy as np
 import torch as th
 
 from components.scheme import build_scheme, extend_scheme, is_continuous
+from datasets.agreement import check_environment, environment_mismatch
 from datasets.dataset import OfflineDataset
-from datasets.loading import ADVICE, check_environment, check_named, environment_mismatch, scaled_reward
+from datasets.loading import ADVICE, check_named, scaled_reward
 from datasets.outline import Outline
 from datasets.readings import Readings
 from envs import REGISTRY as env_REGISTRY
@@ -26,7 +27,7 @@ from learners.lanes import check_lanes
 from loops.build import build_learning, check_learner, check_normalisers, make_env, playing_mac, replay_buffer
 from loops.checks import check_places, check_run
 from loops.continuation import (
-    changes,
+    changes_since,
     check_held_out,
     compared_settings,
     episodes_of,
@@ -52,7 +53,6 @@ from utils.config import Config, choose, merge
 from utils.errors import CheckpointError, ConfigError, DatasetError, UserError, printable, shown
 from utils.logging import Logger, check_tensorboard
 from utils.memory import memory_errors
-from utils.old_names import old_names
 from utils.rng import check_generator, check_rng_state
 from utils.settings import Settings
 from utils.weights_biases import check_wandb
@@ -236,7 +236,7 @@ def _start(
     check_same_prey(directory, env_info)
     identity = identity_of(args, checksum)
     state = state_to_continue(directory, identity, args.t_max, unit, continuous, rehearsed=True)
-    changed = changes(old_names(type(learner)).stored(state["settings"]), compared_settings(args))
+    changed = changes_since(state, type(learner), compared_settings(args))
     try:
         _check_state(learner, directory, state)
         load_part(directory, "buffer", lambda: check_buffer(state["buffer"]))

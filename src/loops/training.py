@@ -21,7 +21,6 @@ from utils.description import write_description
 from utils.errors import OutputError, TrainingError, UserError
 from utils.files import output_error
 from utils.logging import Logger
-from utils.old_names import old_names
 from utils.plotting import drawing, plot_learning_curve
 from utils.progress import Progress
 from utils.rng import load_rng_state, rng_state
@@ -45,6 +44,7 @@ class Training:
             logger.note = self.evaluator.note()
         self.continuous = is_continuous(parts.env_info)
         self.settings = continuation.compared_settings(args)
+        self.changed: list[str] = []  # settings, at each continuation that led here
         self.t = 0
         self.directory: Path = args.results / "models" / args.unique_token
         self.last_checkpoint: Path | None = None
@@ -79,6 +79,8 @@ class Training:
         """Train to `t_max`; returns final, best and mean-of-last-ten figures."""
         try:
             self.start()
+            if self.changed:
+                sacred_run.info.setdefault("run", {})["changed"] = self.changed
             if self.args.save_model:
                 self._describe(sacred_run)
             with StopSignals() as signals:
@@ -206,6 +208,7 @@ class Training:
             "rng": rng_state(),
             "statistics": {key: [list(point) for point in series] for key, series in self.logger.stats.items()},
             "settings": self.settings,
+            "changed": self.changed,
             "evaluated_for_the_end": self.evaluated_for_the_end,
             **self.identity(),
         }
@@ -245,9 +248,7 @@ class Training:
             return
         directory = find_checkpoint(self.args.checkpoint_path, self.args.load_step)
         state = continuation.state_to_continue(directory, self.identity(), self.args.t_max, self.unit, self.continuous)
-        changed = continuation.changes(old_names(type(self.learner)).stored(state["settings"]), self.settings)
-        if changed:
-            self.log.warning(f"Continuing with other settings than the checkpoint's: {changed}")
+        self.changed = continuation.all_changes(state, type(self.learner), self.settings, self.unit, self.log)
         self.t, self.last_checkpoint = state["t"], directory
         self.evaluation_due = state.get("evaluation_due", False) and self.evaluator is not None
         continuation.load_learner(self.learner, directory, state["learner"])

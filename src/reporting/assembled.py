@@ -41,6 +41,7 @@ BY_T = (
     "t 95 %: Student's interval of the differences by seed. A bootstrap of three seeds alone holds the truth in about "
     "75 cases of 100."
 )
+CONTINUED = "No times of runs that were continued: their first part is not in the record."
 FEW = "‡: of the episodes of one seed; it says nothing of other seeds."
 
 
@@ -175,8 +176,10 @@ def _final(report: Report) -> Table:
 
 def _other_rules(report: Report) -> Table:
     rows: list[tuple[str, ...]] = []
+    continued = False  # whether a row has no times for that reason
     for group in report.groups:
         unit = report.units[group.task]
+        continued |= all(run.seconds is None and run.config.get("checkpoint_path") for run in group.runs)
         rows.append((*_where(report, group), str(by_rule(group, "last ten", unit)), evaluations_averaged(group, unit),
                      str(by_rule(group, "best", unit)), _minutes(run.seconds for run in group.runs),
                      _minutes(run.cpu_seconds for run in group.runs)))  # fmt: skip
@@ -187,6 +190,7 @@ def _other_rules(report: Report) -> Table:
         "last ten: mean of the newest evaluations after the first update; `of` says how many there were.",
         "*best: the best evaluation of each run. It looks at online returns, which an offline method has none of.",
     ]
+    notes += [CONTINUED] if continued else []
     return slim(Table("Other rules", head, rows, keys=3, notes=notes))
 
 

@@ -39,6 +39,7 @@ class Run:
     by_hand: keys that its command line set. declared: see `loops.declared`. final: the last evaluation, by unit.
     curves: metrics by name. times: seconds from the start to each evaluation. episodes: the return per agent of each
     episode of the last evaluation. reference: the returns that mean scores of 0 and of 100, `random` and `expert`.
+    changed: the settings that it changed each time it was continued, in words.
     """
 
     source: str
@@ -61,6 +62,7 @@ class Run:
     episodes: tuple[float, ...] | None = None
     reference: dict[str, float] | None = None
     cpu_seconds: float | None = None
+    changed: tuple[str, ...] | None = None
 
     def units(self) -> set[str]:
         """The units in which this run has a score."""

@@ -108,7 +108,17 @@ def _run(folder: Path, found: FinishedRun, kept: Callable[[str], bool] = is_kept
         episodes=tuple(_number(value) for value in returns["returns"]) if returns.get("returns") else None,
         reference=returns.get("reference"),
         cpu_seconds=told.get("cpu_seconds") if whole else None,
+        changed=_texts(told.get("changed")),
     )
+
+
+def _texts(value: Any) -> tuple[str, ...] | None:
+    """A list of texts that a record may lack."""
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise ValueError(f"{str(value)[:40]!r} is no list of texts")
+    return tuple(value)
 
 
 def _number(value: Any) -> float:

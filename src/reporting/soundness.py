@@ -98,6 +98,16 @@ def _lengths(group: Group) -> list[str]:
     ]
 
 
+def continued_otherwise(groups: Iterable[Group]) -> list[str]:
+    """Runs that went on with other settings than they began with. They count all the same, so this is only named."""
+    return [
+        f"{run.name()}: continued with other settings ({', then '.join(run.changed)}); it counts as {_title(group)}"
+        for group in groups
+        for run in group.runs
+        if run.changed
+    ]
+
+
 def between_rows(groups: Iterable[Group]) -> list[str]:
     """Rows of one task that end at different evaluations. They are compared all the same, so this is only named."""
     by_task: dict[Task, list[Group]] = defaultdict(list)

@@ -23,10 +23,11 @@ _TYPES: dict[str, Any] = {
     "source": str, "algorithm": str, "environment": str, "dataset": str, "seed": int, "final": dict, "curves": dict,
     "checksum": str, "started": str, "seconds": int | float, "commit": str, "sources": str, "command": str,
     "by_hand": list, "declared": dict, "times": list, "episodes": list, "reference": dict,
-    "cpu_seconds": int | float,
+    "cpu_seconds": int | float, "changed": list,
 }  # fmt: skip
 _NEEDED = ("source", "algorithm", "seed", "final", "curves")
 _NUMBERS = ("times", "episodes")
+_TEXTS = ("by_hand", "changed")
 
 
 def stored_text(runs: Iterable[Run]) -> str:
@@ -94,6 +95,8 @@ def _checked(path: Path, number: int, entry: Any, configs: list[dict[str, Any]])
     numbers += (entry.get("reference") or {}).values()
     if not all(_is_number(value) for value in numbers) or not all(map(_is_curve, entry["curves"].values())):
         raise ReportError(f"{path} is damaged: its run {number} holds what is no number where one belongs")
+    if not all(isinstance(text, str) for name in _TEXTS for text in entry.get(name) or ()):
+        raise ReportError(f"{path} is damaged: its run {number} holds what is no text where one belongs")
     known: dict[str, Any] = {name: entry.get(name) for name in _TYPES}
     known["curves"] = {
         name: Curve(tuple(map(float, curve["steps"])), tuple(map(float, curve["values"])))
@@ -101,7 +104,8 @@ def _checked(path: Path, number: int, entry: Any, configs: list[dict[str, Any]])
     }
     for name in _NUMBERS:
         known[name] = None if known[name] is None else tuple(map(float, known[name]))
-    known["by_hand"] = None if known["by_hand"] is None else tuple(known["by_hand"])
+    for name in _TEXTS:
+        known[name] = None if known[name] is None else tuple(known[name])
     return Run(**known, config={**configs[place], "seed": entry["seed"]})
 
 

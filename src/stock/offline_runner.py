@@ -63,7 +63,7 @@ class OfflineRunner:
     def load_dataset(self) -> Any:
         """Read the dataset. Raises DatasetError where its agents, observations, actions or episodes do not fit."""
         try:  # not at the top: the other runners must work without h5py
-            from datasets.loading import check_dimensions, environment_mismatch, load_dataset
+            from datasets.loading import check_dimensions, load_dataset, stated_differences
         except ModuleNotFoundError as error:
             raise ConfigError(f"runner=offline reads datasets with {error.name}: pip install {error.name}") from error
         logging.getLogger("h5py").setLevel(logging.WARNING)  # stock's root logger shows debug output
@@ -79,7 +79,7 @@ class OfflineRunner:
         # Arguments that stock's environment does not have count as equal.
         named = {**dataset.card["environment"]["env_args"], **self.args.env_args}
         settings = SimpleNamespace(**{**vars(self.settings), "env_args": named})
-        different = environment_mismatch(settings, dataset.card)
+        different = "; ".join(stated_differences(settings, dataset.card))
         if different:  # a warning only: the same game may have another name in stock, and the dimensions fit
             self.logger.console_logger.warning(f"Dataset and evaluation differ: {different}")
         return dataset

@@ -57,7 +57,9 @@ ENTRIES: dict[str, tuple[str, Test]] = {
     "evaluated_for_the_end": ("True or False", lambda value: isinstance(value, bool)),
 }
 # Entries that a training state may lack: earlier releases, or a run without an environment, write none.
+# changed: which settings each continuation changed, in words; states without it hold no lists among their settings.
 OPTIONAL: dict[str, tuple[str, Test]] = {
+    "changed": ("a list of texts", lambda value: isinstance(value, list) and all(map(_is_text, value))),
     "evaluations": ("a series", is_series),
     "evaluation_due": ("True or False", lambda value: isinstance(value, bool)),
 }

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from components.scheme import build_scheme
+from datasets.agreement import check_environment, environment_mismatch
 from datasets.dataset import OfflineDataset, read_dataset
 from datasets.loading import (
     build_buffer,
-    check_environment,
     data_statistics,
-    environment_mismatch,
     load_dataset,
     scaled_reward,
 )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.loading import environment_mismatch
+from datasets.agreement import environment_mismatch
 from datasets.references import reference_returns
 from envs import REGISTRY
 from envs.process_env import ProcessVectorEnv
