@@ -101,7 +101,8 @@ def check_command(words: list[str]) -> None:
     updates = {key: value for key, value in command.updates.items() if key != "config_filename"}
     layers = config.layered_config(options["--config"], options["--env-config"], updates)
     overrides.check_updates(layers, updates)
-    if "checkpoint_path" not in updates:  # the run of a checkpoint says what is read
+    # The run of a checkpoint says what it reads; the runner "offline" is stock's, and takes a dataset.
+    if "checkpoint_path" not in updates and updates.get("runner") != "offline":
         run = configured(options["--config"], options["--env-config"], updates, False, print, print).final
         assert unread_warning(run, command.words, options["--config"]) is None, words
 

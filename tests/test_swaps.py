@@ -23,7 +23,6 @@ BURNT_IN = ("window=3", "burn_in=4", "mac=basic_mac", "agent=rnn", "obs_last_act
 
 # what is given: algorithm, overrides, whether its data and environment are discrete
 TRAIN = {
-    "online value learner, behaviour cloning": ("qmix", (*ONLINE, DISCRETE, "learner=bc_learner"), True),
     "value learner on a dataset": ("qmix", (*OFFLINE, DISCRETE, "offline=True"), True),
     "unshared value learner on a dataset": ("iql_ns", (*OFFLINE, DISCRETE, "offline=True"), True),
     "cloning's configuration, value learner": ("bc_discrete", (*OFFLINE, *VALUES), True),
@@ -96,6 +95,9 @@ REFUSED = {
     "omiga without one weight per agent": (
         "omiga", (*OFFLINE, "mixer_layers=2"), False, "set mixer_layers=1"),
     "bcq's configuration, cloning": ("bcq", (*OFFLINE, "learner=bc_learner"), False, "use --config=bcq"),
+    "cloning without data": ("bc", (*ONLINE, "offline=False"), False, "imitates the actions of a dataset, and online"),
+    "online value learner, behaviour cloning": (
+        "qmix", (*ONLINE, DISCRETE, "learner=bc_learner"), True, "set offline=True and dataset=..."),
     "bcq, recurrent": ("bcq", (*OFFLINE, "agent=rnn_ns", "window=None"), False, "set agent=bcq_ns"),
     "a mixer that is not convex": (
         "qmix", (*ONLINE, DISCRETE, "mixer=monotone", "mixer_activation=tanh"), True, "tanh: this is not convex"),

@@ -46,31 +46,15 @@ class PolicySelector:
         return as_chosen(sample(self.policy, outputs, avail_actions), self.policy)
 
 
-class AnnealedSelector:
-    """Base of discrete selectors with an `epsilon` that falls over environment steps and that runners log."""
-
-    action_types = DISCRETE
-
-    def __init__(self, args: SimpleNamespace) -> None:
-        self.schedule = DecayThenFlatSchedule(
-            args.epsilon_start, args.epsilon_finish, args.epsilon_anneal_time, decay="linear"
-        )
-        self.epsilon = self.schedule.eval(0)
-
-
-class MultinomialActionSelector(AnnealedSelector, PolicySelector):
+class MultinomialActionSelector(PolicySelector):
     """Samples of policy probabilities; the likeliest action in test mode where `test_greedy`."""
 
+    action_types = DISCRETE
     output_types = frozenset({"pi_logits"})
 
     def __init__(self, args: SimpleNamespace) -> None:
-        AnnealedSelector.__init__(self, args)
-        PolicySelector.__init__(self, args)
+        super().__init__(args)
         self.policy = CategoricalPolicy(args)
-
-    def select_action(self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False) -> Tensor:
-        self.epsilon = self.schedule.eval(t_env)
-        return super().select_action(agent_inputs, avail_actions, t_env, test_mode)
 
 
 class SoftPoliciesSelector(PolicySelector):
@@ -84,13 +68,20 @@ class SoftPoliciesSelector(PolicySelector):
         self.policy, self.test_greedy = CategoricalPolicy(args), False
 
 
-class EpsilonGreedyActionSelector(AnnealedSelector):
-    """The best available action, or with probability epsilon a uniformly random available one."""
+class EpsilonGreedyActionSelector:
+    """The best available action, or with probability epsilon, which falls over environment steps, a random one.
 
+    Runners log `epsilon`.
+    """
+
+    action_types = DISCRETE
     output_types = frozenset({"q", "pi_logits"})
 
     def __init__(self, args: SimpleNamespace) -> None:
-        super().__init__(args)
+        self.schedule = DecayThenFlatSchedule(
+            args.epsilon_start, args.epsilon_finish, args.epsilon_anneal_time, decay="linear"
+        )
+        self.epsilon = self.schedule.eval(0)
         self.evaluation_epsilon = args.evaluation_epsilon
         self.policy = CategoricalPolicy(args)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from components.episode_buffer import EpisodeBatch
 from components.statistics import DataStatistics
+from learners.checks import check_weights, not_finite
 from learners.chunked import Part, added_up, each_chunk
 from learners.losses import transition_mask
 from learners.optimisation import (
@@ -28,7 +29,6 @@ from learners.optimisation import (
 from learners.persistence import collect_state, read_models, restore_state, write_models
 from modules.layers.normaliser import fill_normalisers
 from utils.checkpoint import load_or_refuse
-from utils.errors import TrainingError
 from utils.keys import Key, check_keys, inherited
 
 Noise = dict[str, Tensor]
@@ -240,16 +240,13 @@ class BaseLearner(nn.Module):
     # -- watching ------------------------------------------------------------------------------------------------------
 
     def check_finite(self, t_env: int) -> None:
-        """Raise TrainingError if a loss or gradient has not been finite; reads the device once."""
+        """Raise TrainingError if a loss or gradient has not been finite, or a weight is not; reads the device twice."""
         steps = self.first_bad.tolist()
         bad = [(step, order) for order, step in enumerate(steps) if step >= 0]  # the first of an update spoils the rest
         if bad:
             step, order = min(bad)
-            name = self.LOSSES[order].name
-            raise TrainingError(
-                f"the {name} loss of {type(self).__name__} stopped being finite at update {step} (seen at t={t_env}): "
-                "look for non-finite values in the dataset, or lower the learning rates or the penalty's weight"
-            )
+            raise not_finite(f"{self.LOSSES[order].name} loss of", self, f"at update {step}", t_env)
+        check_weights(self, self.training_steps, t_env)  # the last update may have spoilt them, which no loss has seen
 
     def _log(self, t_env: int) -> None:
         self.check_finite(t_env)

@@ -20,6 +20,7 @@ class BCLearner(BaseLearner):
     CONFIGS = ("bc", "bc")
     ALIASES = {"lr": "actor_lr"}
     LOSSES = (LossSpec("bc", modules=("agent",), lr="actor_lr", clip="member"),)
+    NEEDS_DATA = "imitates the actions of a dataset, and online it would imitate its own"
 
     def __init__(self, mac: Any, scheme: dict[str, Any], logger: Logger, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)

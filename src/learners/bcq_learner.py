@@ -27,14 +27,14 @@ class BCQLearner(MixedValuesLearner):
 
     KEYS = {
         "behaviour_threshold": Key(
-            "share of the likeliest action's probability that others need", SHARE, actions="discrete"
+            "share of the likeliest action's probability that others need", SHARE, actions="discrete", acts=True
         ),
         "perturbation_reach": Key(
-            "largest change of a decoded action, in half action ranges", WEIGHT, actions="continuous"
+            "largest change of a decoded action, in half action ranges", WEIGHT, actions="continuous", acts=True
         ),
         "target_candidates": Key("decoded actions among which the target chooses", COUNT, actions="continuous"),
         "acting_candidates": Key(
-            "decoded actions among which an agent chooses when it acts", COUNT, actions="continuous"
+            "decoded actions among which an agent chooses when it acts", COUNT, actions="continuous", acts=True
         ),
         "smallest_share": Key(
             "weight of the smaller critic in the target, the larger having the rest", SHARE, actions="continuous"

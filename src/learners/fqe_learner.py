@@ -49,6 +49,7 @@ class FQELearner(BaseLearner):
     LOSSES = (LossSpec("critic", modules=("critic",), lr="critic_lr", clip="member"),)
     TARGETS = ("critic",)
     FIXED_POLICY = True
+    NEEDS_DATA = "values a policy from a dataset"
     target_critic: EnsembleCritic
     centre: Tensor
     scale: Tensor

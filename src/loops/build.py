@@ -264,8 +264,8 @@ def check_learner(args: SimpleNamespace, env_info: dict[str, Any]) -> Any:
     if args.learner is None:
         raise ConfigError(f"--config={args.name} has no learner; add collect=True to gather data with it")
     learner = choose(learner_REGISTRY, "learner", args.learner)
-    if getattr(learner, "FIXED_POLICY", False) and not args.offline:
-        raise ConfigError(f"learner={args.learner} values a policy from a dataset: set offline=True and dataset=...")
+    if not args.offline and (does := getattr(learner, "NEEDS_DATA", "")):
+        raise ConfigError(f"learner={args.learner} {does}: set offline=True and dataset=...")
     if getattr(learner, "ON_POLICY", False):
         check_on_policy(args)
     space = env_info.get("action_space", "discrete")

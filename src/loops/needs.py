@@ -22,6 +22,10 @@ from utils.shown_config import keys_read
 # episode's return. A process of its own is a Python with NumPy: 16 MB that it shares with none, without a simulator.
 _EPISODE, _PROCESS, _RETURN = 1000, 16_000_000, 50
 _SHORTEST = 2  # rows of an episode of one step
+_MERGE = (
+    "lower collect_episodes and merge several datasets (python src/dataset.py merge), whose seeds are at least "
+    "batch_size_run apart"
+)
 _COPIES = 2  # collected episodes are joined into one dataset, beside their parts
 _TRAINED = 3  # weights in training have a gradient and at least one average of it beside them
 _MATTERS = 1 << 24  # bytes of a tensor from which on it is worth a look at the free memory
@@ -47,6 +51,7 @@ def check_environments(settings: SimpleNamespace) -> None:
 
 def check_play(args: SimpleNamespace, env_info: dict[str, Any], scheme: Scheme, groups: Groups) -> None:
     """Raise MemoryShortage where the episodes that are played at once do not fit, or those to be collected."""
+    check_width(args)
     row, rows = row_bytes(scheme, groups), int(env_info["episode_limit"]) + 1
     what = f"batch_size_run={args.batch_size_run} episodes at once, of up to {rows - 1} steps,"
     remedy = "lower batch_size_run or the environment's time limit"
@@ -54,7 +59,7 @@ def check_play(args: SimpleNamespace, env_info: dict[str, Any], scheme: Scheme, 
     if args.collect:
         what = f"collect_episodes={args.collect_episodes}, of one step each,"
         need = args.collect_episodes * _SHORTEST * row * _COPIES
-        require_memory(need, what, "lower collect_episodes and merge several datasets (python src/dataset.py merge)")
+        require_memory(need, what, _MERGE)
 
 
 def check_projected(args: SimpleNamespace, done: int, size: int) -> None:
@@ -62,7 +67,7 @@ def check_projected(args: SimpleNamespace, done: int, size: int) -> None:
     fit."""
     what = f"collect_episodes={args.collect_episodes}, as long as the first {done},"
     need = (args.collect_episodes * _COPIES - done) * size // done
-    require_memory(need, what, "lower collect_episodes and merge several datasets (python src/dataset.py merge)")
+    require_memory(need, what, _MERGE)
 
 
 def check_online(
@@ -88,6 +93,7 @@ def batch_rows(args: SimpleNamespace, longest: int) -> int:
 
 def check_batch(args: SimpleNamespace, rows: int, scheme: Scheme, groups: Groups) -> None:
     """Raise MemoryShortage where a training batch of `rows` time steps, and one hidden layer's values, do not fit."""
+    check_width(args)
     at_once = min(args.batch_size, getattr(args, "loss_chunk", None) or args.batch_size)
     hidden = at_once * rows * groups["agents"] * getattr(args, "hidden_dim", 0) * 4
     sizes = [f"batch_size={args.batch_size}", f"hidden_dim={getattr(args, 'hidden_dim', None)}"]
@@ -105,6 +111,13 @@ def check_batch(args: SimpleNamespace, rows: int, scheme: Scheme, groups: Groups
     need = args.batch_size * rows * row_bytes(scheme, groups) + hidden + drawn
     names = ", ".join(size.partition("=")[0] for size in sizes)
     require_memory(need, f"a training batch with {', '.join(sizes)}", f"lower one of {names}", args.device)
+
+
+def check_width(args: SimpleNamespace) -> None:
+    """Raise MemoryShortage where the weights between two hidden layers do not fit: to fill the layer before, which may
+    fit, takes long."""
+    width = getattr(args, "hidden_dim", 0)
+    require_memory(width * width * 4, f"a network with hidden_dim={width}", "lower hidden_dim")
 
 
 @contextmanager

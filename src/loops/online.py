@@ -28,7 +28,7 @@ class OnlineTraining(Training):
     def __init__(self, parts: Parts, logger: Logger) -> None:
         super().__init__(parts, logger)
         self.recording = Recording(parts.args) if parts.args.replay_to else None
-        self.episodes, self.trained = 0, False
+        self.episodes, self.trained, self.begins = 0, False, 0
 
     def _advance(self) -> None:
         self._check_finite()  # the rollout that follows would play a diverged policy, and fail or learn from it
@@ -66,9 +66,11 @@ class OnlineTraining(Training):
 
     def finish(self) -> None:
         if not self.trained:
+            since = f" since step {self.begins}" if self.begins else ""  # before it, another run may have learned
+            rows = "episodes" if self.args.window is None else "steps"
             self.log.warning(
-                f"Nothing was learned: t_max={self.args.t_max} steps never filled a batch of {self.args.batch_size} "
-                f"{'episodes' if self.args.window is None else 'steps'}; raise t_max or lower batch_size"
+                f"Nothing was learned{since}: t_max={self.args.t_max} steps never filled a batch of "
+                f"{self.args.batch_size} {rows}; raise t_max or lower batch_size"
             )
         if self.recording is not None:
             self.recording.write(self.runner, self.log)
@@ -80,14 +82,14 @@ class OnlineTraining(Training):
 
     def load_buffer_state(self, state: dict[str, Any]) -> None:
         self.episodes = episodes_of(state)
-        if state["replay"] is None:
-            self.log.warning("The checkpoint holds no replay buffer (save_replay_buffer=False): it starts empty")
-        else:
+        if state["replay"] is not None:
             self.buffer.load_state_dict(state["replay"])
+        elif self.args.buffer_size > self.args.batch_size_run:  # else the next rollout would replace all of it
+            self.log.warning("The checkpoint holds no replay buffer (save_replay_buffer=False): it starts empty")
 
     def resume(self) -> None:
         super().resume()
-        self.runner.t_env = self.t
+        self.runner.t_env = self.begins = self.t
 
     def title(self) -> str:
         return f"{self.args.name} in {self.args.env_args.get('key', self.args.env)}"

@@ -23,7 +23,8 @@ def unread_warning(config: Config, words: Iterable[str], run: str) -> str | None
     """
     learner = learner_class(config["learner"])
     typed = old_names(learner).stored(overrides(word for word in words if "=" in word))
-    left = [key for key in unread_keys(config, inherited(learner, "KEYS"), typed) if key in config]
+    # None asks for nothing: `dataset=None` says that there is none.
+    left = [key for key in unread_keys(config, inherited(learner, "KEYS"), typed) if config.get(key) is not None]
     if not left:
         return None
     entries = [f"{key}={shown(config[key])}" for key in left]

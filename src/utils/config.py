@@ -154,13 +154,13 @@ def layered_config(
     if alg_layer.get("runner") == "episode":  # the environment file's batch_size_run is for its own runner
         env_layer["batch_size_run"] = 1
     config = merged((default, env_layer, alg_layer))
-    dataset, owner = (
-        updates.get(key, config.get(key, absent)) for key, absent in (("dataset", None), ("tuned", "own"))
-    )
+    final = {**config, **updates}
+    dataset, owner = final.get("dataset"), final.get("tuned", "own")
     owner = alg if owner == "own" else owner
     if owner not in (known := ["none", *config_names("algs")]):
         raise ConfigError(f"tuned={shown(owner)}: no algorithm has this name; {nearest(str(owner), known)}")
-    tuned = tuned_files(str(owner), name_of(dataset)) if isinstance(dataset, str) else {}
+    # Training in the environment reads no dataset, so none may change its values.
+    tuned = tuned_files(str(owner), name_of(dataset)) if final.get("offline") and isinstance(dataset, str) else {}
     if known_of is not None:
         check_known(sources | tuned, known_of(learner), SOURCE)
     return names.completed(merged((config, *(names.today(content, name) for name, content in tuned.items()))))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace, UnionType
@@ -11,10 +10,13 @@ from typing import Any
 from utils.errors import ConfigError, shown
 from utils.plain_values import LARGEST, spelled
 
+# Networks compute in single precision, where torch raises RuntimeError for many a larger number.
+LARGEST_SINGLE = 2.0**128 - 2.0**104
+
 
 @dataclass(frozen=True)
 class Range:
-    """Finite numbers from `low` to `high`, whole ones within 64 bits.
+    """Numbers from `low` to `high`: whole ones within 64 bits, others within single precision.
 
     whole: only whole numbers; above: `low` is excluded; null: null is allowed; word: text that is allowed, if any.
     """
@@ -36,7 +38,7 @@ class Range:
         if isinstance(value, int) or self.whole:
             if not -LARGEST <= value < LARGEST:  # nan fails this too
                 return False
-        elif not math.isfinite(value):
+        elif not -LARGEST_SINGLE <= value <= LARGEST_SINGLE:  # nor this
             return False
         if self.whole and int(value) != value:
             return False
@@ -75,8 +77,8 @@ class Key:
     meaning: comments in YAML files begin with it. allowed: a `Range` of numbers, a tuple of choices (text, and None for
     null), or one of the types in `NAMES`. optional: whether a configuration may lack the key. fallback: another key
     that is used where this one is missing. actions: `continuous` or `discrete` where the key is read for only one kind
-    of actions, None for both. where: other keys with their values that make a run read this one, any of which will do;
-    empty: every run reads it.
+    of actions, None for both. acts: of a learner's key, whether a policy reads it when it acts. where: other keys with
+    their values that make a run read this one, any of which will do; empty: every run reads it.
     """
 
     meaning: str
@@ -84,6 +86,7 @@ class Key:
     optional: bool = False
     fallback: str | None = None
     actions: str | None = None
+    acts: bool = False
     where: Where = field(default_factory=dict, hash=False)
 
     def check(self, name: str, value: Any) -> Any:
@@ -94,8 +97,8 @@ class Key:
         if isinstance(self.allowed, Range):
             value = spelled(value)
             if value not in self.allowed:
-                large = isinstance(value, int | float) and abs(value) >= LARGEST
-                most = f" and within {'64 bits' if self.allowed.whole else 'what is finite'}" if large else ""
+                large = isinstance(value, int | float) and abs(value) >= LARGEST and value <= self.allowed.high
+                most = f" and within {'64 bits' if self.allowed.whole else 'single precision'}" if large else ""
                 raise ConfigError(f"{name}={shown(value)}: this must be {self}{most}")
             return int(value) if self.allowed.whole and value is not None and value != self.allowed.word else value
         if isinstance(self.allowed, tuple):

@@ -6,7 +6,6 @@ from utils.keys import (
     INDEX,
     LIST_OR_NULL,
     POSITIVE,
-    POSITIVE_OR_NULL,
     SHARE,
     TEXT_OR_NULL,
     WEIGHT,
@@ -21,6 +20,8 @@ ONE_OR_TWO = Range(1, 2, whole=True)
 # With which values of other keys a run reads what not every run does.
 OFFLINE: Where = {"offline": (True,)}
 ONLINE: Where = {"offline": (False,)}
+COLLECTING: Where = {"collect": (True,)}
+OF_DATA: Where = {"offline": (True,), "evaluate": (True,)}  # evaluations take reference returns from a dataset
 EPSILON: Where = {"action_selector": ("epsilon_greedy",)}
 MIXED: Where = {"mixer": ("vdn", "qmix", "monotone", "free")}
 MONOTONE: Where = {"mixer": ("monotone",)}
@@ -35,11 +36,11 @@ RUN_KEYS: Keys = {
     "offline": Key("learn from a dataset", bool),
     "collect": Key("write a dataset with the configured policy instead of training", bool),
     "evaluate": Key("play test_nepisode episodes with the policy of checkpoint_path instead of training", bool),
-    "dataset": Key("dataset to learn from", TEXT_OR_NULL),
+    "dataset": Key("dataset to learn from", TEXT_OR_NULL, where=OF_DATA),
     "window": Key("steps per training sample", COUNT_OR_NULL),
     "tuned": Key("algorithm whose values per dataset are used, from config/tuned/", str),
     "burn_in": Key("steps before each window that only warm up the recurrent state", INDEX, where=OFFLINE),
-    "memory_map": Key("read the dataset through a memory-mapped cache (offline)", bool, where=OFFLINE),
+    "memory_map": Key("read the dataset through a memory-mapped cache (offline)", bool, where=OF_DATA),
     "reward_scaling": Key(
         "scaling of the dataset's team rewards (offline)", ("none", "centre", "standardise"), where=OFFLINE
     ),
@@ -51,8 +52,8 @@ RUN_KEYS: Keys = {
     "buffer_size": Key("episodes in the replay buffer (online)", COUNT, where=ONLINE),
     "save_replay_buffer": Key("keep the replay buffer in checkpoints (online)", bool, where=ONLINE),
     "replay_to": Key("dataset to which every training episode is written (online)", TEXT_OR_NULL, where=ONLINE),
-    "collect_to": Key("dataset that collect=True writes", TEXT_OR_NULL),
-    "collect_episodes": Key("episodes that collect=True writes", COUNT),
+    "collect_to": Key("dataset that collect=True writes", TEXT_OR_NULL, where=COLLECTING),
+    "collect_episodes": Key("episodes that collect=True writes", COUNT, where=COLLECTING),
     "collect_quality": Key("quality of the behaviour, for the dataset card that collect=True writes", TEXT_OR_NULL),
     # -- pieces, by their names in the registries --
     "runner": Key("who plays episodes", str),
@@ -109,7 +110,7 @@ RUN_KEYS: Keys = {
     "use_rnn": Key("make agents rnn and rnn_ns recurrent", bool, where={"agent": ("rnn", "rnn_ns")}),
     "final_init": Key(
         "bound of the uniform distribution from which the last layer of agents mlp and mlp_ns starts",
-        POSITIVE_OR_NULL,
+        Range(0, 1000, above=True, null=True),  # torch draws from no interval that is longer than a number can be
         where={"agent": ("mlp", "mlp_ns")},
     ),
     "agent_output_type": Key(
@@ -165,6 +166,15 @@ RUN_KEYS: Keys = {
 # Keys of every run that only learners read, which then declare them.
 READ_BY_LEARNERS = frozenset({"lr", "add_value_last_step", "loss_chunk", "compile", "learner_log_interval",
                               "grad_norm_clip", "input_norm", "svn"})  # fmt: skip
+# Keys of every run that only training reads, and those that evaluations read too. A collection reads none of them.
+OF_TRAINING = frozenset({
+    "window", "burn_in", "reward_scaling", "validation_share", "train_reward", "updates_per_run", "buffer_size",
+    "save_replay_buffer", "replay_to", "t_max", "batch_size", "test_interval", "log_interval", "learner_log_interval",
+    "buffer_cpu_only", "loss_chunk", "compile", "save_model", "save_model_interval", "gamma", "lr", "grad_norm_clip",
+    "add_value_last_step", "mixing_embed_dim", "hypernet_layers", "hypernet_embed", "mixer_layers", "mixer_nonneg",
+    "mixer_activation", "mixer_elu_alpha", "svn",
+})  # fmt: skip
+OF_EVALUATIONS = frozenset({"memory_map", "test_nepisode", "test_greedy", "evaluation_seed", "evaluation_epsilon"})
 # The kind of actions that `agent_output_type` is for, where it says so.
 ACTIONS = {
     **dict.fromkeys(("q", "pi_logits"), "discrete"),

@@ -12,7 +12,7 @@ from utils.errors import UserError, printable
 from utils.keys import Keys, is_read
 from utils.known_keys import keys_in_code
 from utils.redact import redacted
-from utils.run_keys import ACTIONS, READ_BY_LEARNERS, RUN_KEYS
+from utils.run_keys import ACTIONS, OF_EVALUATIONS, OF_TRAINING, READ_BY_LEARNERS, RUN_KEYS
 from utils.settings_files import read_text
 
 WIDTH = 100  # of a line, where a value is not longer
@@ -48,11 +48,20 @@ def keys_read(config: Mapping[str, Any], own: Keys) -> list[str]:
     own: what its learner declares. A learner without declarations, such as stock EPyMARL's, may read any key. Where
     `agent_output_type` leaves the kind of actions open, the keys of both kinds count.
     """
+    idle = _idle(config, own)
     if config["learner"] is not None and not own:
-        return list(config)
+        return [key for key in config if key not in idle]
     declared = {**{key: RUN_KEYS[key] for key in RUN_KEYS if key not in READ_BY_LEARNERS}, **own}
     actions = ACTIONS.get(config.get("agent_output_type", ""))
-    return [key for key in config if key in declared and is_read(key, config, declared, actions)]
+    return [key for key in config if key in declared and key not in idle and is_read(key, config, declared, actions)]
+
+
+def _idle(config: Mapping[str, Any], own: Keys) -> frozenset[str]:
+    """Keys that a collection or an evaluation leaves alone, as it trains nothing; own: what its learner declares."""
+    if not config.get("collect") and not config.get("evaluate"):
+        return frozenset()
+    learners = {key for key, declared in own.items() if key not in RUN_KEYS and not declared.acts}
+    return OF_TRAINING | learners | (OF_EVALUATIONS if config.get("collect") else frozenset())
 
 
 def unread(config: Mapping[str, Any], own: Keys, given: Collection[str]) -> list[str]:

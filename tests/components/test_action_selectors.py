@@ -122,3 +122,7 @@ def test_schedule_falls_from_start_to_finish(t: int, length: int, decay: str) ->
     schedule = DecayThenFlatSchedule(1.0, 0.1, length, decay)
     assert 0.1 <= schedule.eval(t) <= 1.0 and schedule.eval(t) >= schedule.eval(t + 1)
     assert schedule.eval(length) == 0.1
+
+
+def test_only_a_selector_that_explores_by_epsilon_has_one() -> None:
+    assert [name for name, selector in REGISTRY.items() if hasattr(selector(ARGS), "epsilon")] == ["epsilon_greedy"]

@@ -61,6 +61,13 @@ def test_an_untrained_network_explores_as_at_the_start(monkeypatch: pytest.Monke
     assert set(seen) == {1.0} and "epsilon 1)" in behaviour
 
 
+def test_samples_of_a_policy_have_no_epsilon(tmp_path: Path) -> None:
+    parts = parts_of("mappo", "mpe", tmp_path, batch_size=4, buffer_size=4, **KEYS)
+    assert collect.exploration(parts.runner) == "multinomial actions"
+    parts.runner.run()
+    assert "return_mean" in parts.runner.logger.stats and "epsilon" not in parts.runner.logger.stats
+
+
 def test_a_loaded_policy_that_learned_from_data_explores_little(tmp_path: Path) -> None:
     """A run's ten updates are no ten steps of annealing."""
     kind: dict[str, Any] = {"agent": "mlp", "agent_output_type": "q", "action_selector": "epsilon_greedy"}

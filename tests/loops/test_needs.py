@@ -83,7 +83,9 @@ def test_gradients_and_averages_count(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_collection_is_refused_once_its_first_episodes_show_their_length(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("utils.memory.free_memory", lambda swap=False: 10**6)
     check_projected(SimpleNamespace(collect_episodes=100), 10, 40_000)
-    with pytest.raises(MemoryShortage, match="collect_episodes=200, as long as the first 10, needs at least 1.56 MB"):
+    with pytest.raises(
+        MemoryShortage, match="collect_episodes=200, as long as the first 10, needs at least 1.56 MB .*apart$"
+    ):
         check_projected(SimpleNamespace(collect_episodes=200), 10, 40_000)
 
 
@@ -138,6 +140,18 @@ def test_sizes_online_that_cannot_fit(updates: dict[str, Any], message: str, tmp
 )
 def test_sizes_offline_that_cannot_fit(updates: dict[str, Any], message: str, tmp_path: Path) -> None:
     refused(message, "spacql", "mpe", tmp_path, dataset=DATASET, env=None, **updates)
+
+
+@pytest.mark.parametrize("collect", [False, True])
+def test_a_layer_that_cannot_follow_is_refused_before_the_first_is_filled(
+    collect: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*args: Any) -> None:
+        raise AssertionError("the network is built")
+
+    monkeypatch.setattr("loops.build.build_mac", never)
+    place = {"collect": True, "collect_to": str(tmp_path / "x.h5")} if collect else {"dataset": DATASET, "env": None}
+    refused("hidden_dim=10000000 needs at least 400000 GB", "bc", "mpe", tmp_path, hidden_dim=10**7, **place)
 
 
 def test_a_buffer_over_a_dataset_that_cannot_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,18 @@ def test_a_run_continues_from_its_checkpoint_with_its_replay_buffer(cli: Command
 def test_a_run_too_short_to_learn_says_so(cli: CommandLine) -> None:
     result = cli.run(*SMALL, "t_max=40", "batch_size=500", config="matd3")
     assert result.returncode == 0 and "Nothing was learned: t_max=40 steps never filled" in result.stderr
+    again = cli.run(*SMALL, "t_max=60", "batch_size=500", f"checkpoint_path={cli.checkpoints()[0]}", config="matd3")
+    assert again.returncode == 0, again.stderr
+    assert "Nothing was learned since step 40: t_max=60 steps never filled a batch of 500 steps" in again.stderr
+
+
+def test_a_learner_that_forgets_each_rollout_misses_no_replay_buffer(cli: CommandLine) -> None:
+    keys = ("window=None", "updates_per_run=1", "batch_size=4", "buffer_size=4")
+    words = [key for key in SMALL if key.partition("=")[0] not in ("updates_per_run", "batch_size", "buffer_size")]
+    first = cli.run(*words, *keys, "t_max=40", config="ippo")
+    assert first.returncode == 0, first.stderr
+    again = cli.run(*words, *keys, "t_max=60", f"checkpoint_path={cli.checkpoints()[0]}", config="ippo")
+    assert again.returncode == 0 and "Continuing" in again.stderr and "starts empty" not in again.stderr, again.stderr
 
 
 def test_training_episodes_become_a_dataset(cli: CommandLine, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_merging_keeps_what_is_not_overridden(base: dict[str, Any], update: dict
 
 def test_layers_override_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {
-        "default.yaml": {"a": 0, "b": 0, "c": 0, "d": 0, "args": {"x": 0, "y": 0}, "dataset": None},
+        "default.yaml": {"a": 0, "b": 0, "c": 0, "d": 0, "args": {"x": 0, "y": 0}, "dataset": None, "offline": True},
         "envs/e.yaml": {"b": 1, "c": 1, "d": 1, "args": {"x": 1}, "dataset": "mine/data"},
         "algs/s.yaml": {"c": 2, "d": 2, "args": {"y": 2}},
         "tuned/s/mine/data.yaml": {"d": 3},
@@ -49,6 +49,7 @@ def test_layers_override_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [config.layered_config("relative", "e", {})[key] for key in "cd"] == [4, 3]
     assert [config.layered_config("relative", "e", {"tuned": name})["d"] for name in ("own", "none")] == [4, 4]
     assert [config.layered_config("s", "e", {"tuned": name})["d"] for name in ("own", "none")] == [3, 2]
+    assert config.layered_config("s", "e", {"offline": False})["d"] == 2  # which learns from no dataset
     with pytest.raises(ConfigError, match="tuned=r: no algorithm"):
         config.layered_config("s", "e", {"tuned": "r"})
     with pytest.raises(ConfigError, match="did you mean 's'"):

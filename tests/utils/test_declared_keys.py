@@ -13,7 +13,7 @@ from learners.optimisation import MIXER_KEYS
 from tests import key_tables
 from utils.config import CONFIG, algorithm, config_names, flattened_yaml, read_yaml
 from utils.errors import ConfigError
-from utils.keys import COUNT, TEXT_OR_NULL, Key, Range, inherited
+from utils.keys import COUNT, POSITIVE, TEXT_OR_NULL, Key, Range, inherited
 from utils.run_keys import RUN_KEYS
 
 DEFAULT = CONFIG / "default.yaml"
@@ -87,6 +87,8 @@ def test_declarations_are_inherited() -> None:
         (dict, {}, [], "this must be a mapping"),
         (("one", None), None, "two", "choose one of one, None"),
         (COUNT, 1e4, 0, "this must be a whole number of at least 1"),
+        (POSITIVE, 3e38, 1e39, "this must be a number above 0 and within single precision"),
+        (RUN_KEYS["final_init"].allowed, 0.003, 1e308, "this must be a number above 0 and at most 1000, or None"),
         (Range(1, whole=True, word="auto"), "auto", "all", "this must be a whole number of at least 1, or auto"),
     ],
 )
