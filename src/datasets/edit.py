@@ -8,6 +8,7 @@ import numpy as np
 
 from datasets.card import NOT_COMPARED, prey_of
 from datasets.dataset import OfflineDataset, read_dataset, write_dataset
+from envs.defaults import is_default
 from utils.errors import DatasetError, shown
 from utils.memory import require_memory
 
@@ -102,12 +103,18 @@ def _check_alike(one: OfflineDataset, other: OfflineDataset) -> None:
         for stated, prey in zip((first, second), preys, strict=True):
             stated.pop("env_args.prey", None)
             stated["the prey's checksum"] = prey
+    env = one.card["environment"]["env"]
     for name in dict.fromkeys((*first, *second)):
-        if first.get(name) != second.get(name):
-            raise DatasetError(
-                f"{one.path} and {other.path} cannot be merged: {name} is {shown(first.get(name))} in the first and "
-                f"{shown(second.get(name))} in the second; merge only datasets that agree in it"
-            )
+        in_both = name in first and name in second
+        if first.get(name) == second.get(name) or (
+            not in_both and is_default(env, name.removeprefix("env_args."), first.get(name, second.get(name)))
+        ):
+            continue
+        values = [f"is {shown(stated[name])}" if name in stated else "is not stated" for stated in (first, second)]
+        raise DatasetError(
+            f"{one.path} and {other.path} cannot be merged: {name} {values[0]} in the first and {values[1]} in the "
+            "second; merge only datasets that agree in it"
+        )
 
 
 def _stated(dataset: OfflineDataset) -> dict[str, Any]:

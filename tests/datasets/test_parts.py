@@ -59,6 +59,23 @@ def test_a_mixture_has_as_many_episodes_as_asked(two: tuple[Path, Path], tmp_pat
     assert [_shared_out(total, three) for total in (9, 10, 11)] == [[3, 3, 3], [4, 3, 3], [4, 4, 3]]
 
 
+@pytest.mark.parametrize("limit", [50, 49])
+def test_an_argument_that_one_card_leaves_out_must_be_the_default_in_the_other(
+    limit: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [str(made(tmp_path / f"{name}.h5", 2, 0)) for name in ("stated", "silent")]
+    for path, more in zip(paths, ({"episode_limit": limit}, {}), strict=True):
+        dataset = read_dataset(Path(path))
+        environment = {"env": "bridge", "env_args": {"start_adjacent": True, **more}}
+        card = dataset.card | {"environment": environment, "reference": None}
+        write_dataset(Path(path), dataset.arrays, dataset.episode_offsets, card, replace=True)
+    for files in (paths, paths[::-1]):
+        merged = main(["merge", *files, "-o", str(tmp_path / "out.h5"), "--force"])
+        assert merged == (0 if limit == 50 else 1)  # 50 is the environment's own
+        words = "" if limit == 50 else "env_args.episode_limit is "
+        assert words in capsys.readouterr().err
+
+
 def test_sets_of_other_masks_are_not_joined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     masked = {}
     for name, first in (("a", 1), ("b", 0)):

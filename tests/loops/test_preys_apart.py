@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from datasets.agreement import check_environment
 from datasets.dataset import read_dataset, write_dataset
 from datasets.edit import merge_datasets
-from datasets.loading import check_environment
 from datasets.parts import mix_datasets
 from envs.mpe.prey import prey_file
 from envs.mpe.pursuit_twin import PursuitTwin
