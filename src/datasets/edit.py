@@ -110,10 +110,10 @@ def _check_alike(one: OfflineDataset, other: OfflineDataset) -> None:
             not in_both and is_default(env, name.removeprefix("env_args."), first.get(name, second.get(name)))
         ):
             continue
-        values = [f"is {shown(stated[name])}" if name in stated else "is not stated" for stated in (first, second)]
+        there, here = (shown(stated[name]) if name in stated else "not stated" for stated in (first, second))
         raise DatasetError(
-            f"{one.path} and {other.path} cannot be merged: {name} {values[0]} in the first and {values[1]} in the "
-            "second; merge only datasets that agree in it"
+            f"{one.path} and {other.path} cannot be merged: {name} is {there} in the first and {here} in the second; "
+            "merge only datasets that agree in it"
         )
 
 
