@@ -238,7 +238,7 @@ def test_an_evaluation_that_a_signal_ends_is_played_by_the_run_that_continues(
     path = str(tmp_path / "models" / "first")
     later = evaluated(tmp_path, "second", t_max=10, checkpoint_path=path, first=1 + (at + 3) // 4)
     assert later.evaluator is not None and later.evaluator.history == [(0, 1), (4, 2), (8, 3), (10, 4)]
-    assert not later.evaluation_due and set(load_state(later.directory / "10")) == {*ENTRIES, "evaluations"}
+    assert not later.evaluation_due and set(load_state(later.directory / "10")) == {*ENTRIES, "changed", "evaluations"}
 
 
 def test_a_run_that_saves_nothing_says_so(tmp_path: Path) -> None:
