@@ -196,7 +196,7 @@ MEASURED = {"random": 1.0, "expert": 2.0, "source": "here"}
     ("env_args", "reference", "words"),
     [
         (SPREAD | {"time_limit": 50}, MEASURED, "env_args.time_limit is 25 in the first and 50 in the second"),
-        (SPREAD | {"local_ratio": 0.5}, MEASURED, "env_args.local_ratio is not stated in the first and 0.5 in the second"),
+        (SPREAD | {"local_ratio": 0.5}, MEASURED, "env_args.local_ratio is not stated in the first and 0.5 in"),
         (SPREAD, MEASURED | {"expert": 3.0}, "reference is {'random': 1.0, 'expert': 2.0, 'source': 'here'} in"),
         (SPREAD | {"seed": 2, "render_mode": "rgb_array", "replay_path": "x.gif"}, MEASURED, None),
     ],
