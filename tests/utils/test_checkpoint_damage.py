@@ -104,6 +104,7 @@ WRONG: dict[str, list[Any]] = {
     "evaluated_for_the_end": [0, None, "True"],
     "evaluation_due": [1, "a"],
     "evaluations": [None, 3, [[1]], [[1.5, 2.0]], {"a": 1}],
+    "changed": [None, 3, "a", [1], {"a": 1}],
 }
 
 

@@ -32,7 +32,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(config, "CONFIG", tmp_path)
     for folder in ("algs", "envs", "tuned/mine"):
         (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "default.yaml").write_text("tuned: own\ndataset: null\n")
+    (tmp_path / "default.yaml").write_text("tuned: own\ndataset: null\noffline: true\n")
     (tmp_path / "algs" / "mine.yaml").write_text('name: "mine"\nlearner: "bc_learner"\nactor_lr: 0.1\n')
     (tmp_path / "envs" / "here.yaml").write_text('env: "here"\nenv_args: {any: 1}\n')
     return tmp_path

@@ -100,6 +100,8 @@ def test_the_examples_of_help_can_be_typed(command: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(configured, "earlier_run", lambda given, alg: None)  # there is no such run here
     words = command.replace("\\\n", " ").split()
     assert words[:2] == ["python", "src/main.py"]
+    if not words[2].startswith("--config="):  # then the run that it names says which
+        words[2:2] = ["--config=spacql", "--env-config=mpe"]
     assert main.prepare(words[1:]).updates
 
 

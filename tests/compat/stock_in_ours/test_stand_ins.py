@@ -76,7 +76,7 @@ def test_single_files_run_beside_ours(tmp_path: Path) -> None:
 
 def test_learners_that_declare_no_actions_are_discrete(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(learner_REGISTRY, "undeclared", type("Undeclared", (), {}))
-    args = SimpleNamespace(learner="undeclared", name="x")
+    args = SimpleNamespace(learner="undeclared", name="x", offline=True)
     assert check_learner(args, {}) is learner_REGISTRY["undeclared"]
     with pytest.raises(ConfigError, match="handles discrete actions"):
         check_learner(args, {"action_space": "continuous"})
