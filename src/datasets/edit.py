@@ -8,7 +8,7 @@ import numpy as np
 
 from datasets.card import NOT_COMPARED, prey_of
 from datasets.dataset import OfflineDataset, read_dataset, write_dataset
-from envs.defaults import is_default
+from envs.defaults import OF_ENV, agree
 from utils.errors import DatasetError, shown
 from utils.memory import require_memory
 
@@ -105,10 +105,7 @@ def _check_alike(one: OfflineDataset, other: OfflineDataset) -> None:
             stated["the prey's checksum"] = prey
     env = one.card["environment"]["env"]
     for name in dict.fromkeys((*first, *second)):
-        in_both = name in first and name in second
-        if first.get(name) == second.get(name) or (
-            not in_both and is_default(env, name.removeprefix("env_args."), first.get(name, second.get(name)))
-        ):
+        if agree(env, name, first, second):
             continue
         there, here = (shown(stated[name]) if name in stated else "not stated" for stated in (first, second))
         raise DatasetError(
@@ -120,7 +117,7 @@ def _check_alike(one: OfflineDataset, other: OfflineDataset) -> None:
 def _stated(dataset: OfflineDataset) -> dict[str, Any]:
     """Entries that must agree for one dataset card to hold for all episodes, by the names in messages."""
     environment = dataset.card["environment"]
-    env_args = {f"env_args.{key}": value for key, value in environment["env_args"].items() if key not in NOT_COMPARED}
+    env_args = {f"{OF_ENV}{key}": value for key, value in environment["env_args"].items() if key not in NOT_COMPARED}
     return {"env": environment["env"], **env_args, **{key: dataset.card.get(key) for key in _SAME_IN_MERGED}}
 
 

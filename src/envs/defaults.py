@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from envs import REGISTRY
 from utils.config import config_names, environment
 
+OF_ENV = "env_args."  # begins the names of environments' arguments among other settings
 # Defaults of constructors that no file in config/envs states.
 _UNSTATED: dict[str, dict[str, Any]] = {"mamujoco": {"observe_torso": True}, "mpe": {"dtype": "float64"}}
 
@@ -25,3 +27,12 @@ def is_default(env: str | None, name: str, value: Any) -> bool:
     if env in REGISTRY:  # the factories of this project state none; an environment of the user's may be a class
         known.append({key: parameter.default for key, parameter in inspect.signature(REGISTRY[env]).parameters.items()})
     return any(name in own and own[name] == value for own in known)
+
+
+def agree(env: str | None, key: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two tables of settings agree in a key; an argument of the environment that one lacks has its default."""
+    if one.get(key) == other.get(key):
+        return True
+    if not key.startswith(OF_ENV) or (key in one and key in other):
+        return False
+    return is_default(env, key.removeprefix(OF_ENV), {**one, **other}[key])

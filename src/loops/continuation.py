@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from datasets.card import NOT_COMPARED
-from envs.defaults import is_default
+from envs.defaults import OF_ENV, agree
 from learners.transfer import load_weights
 from loops.resolve import resolved_outputs
 from utils.checkpoint import STATE_FILE, check_checkpoint, find_checkpoint, load_or_refuse, load_state
@@ -28,7 +28,6 @@ FREE_TO_CHANGE = ("t_max", "checkpoint_path", "load_step", "load_weights", "uniq
                   "save_model_interval", "log_interval", "repeat_id", "label", "hypergroup",
                   "save_replay_buffer", "seeds")  # fmt: skip
 OF_EVALUATIONS = ("test_", "validation_", "fqe_")  # statistics that evaluations log
-_OF_ENV = "env_args."
 _NESTED = (list, tuple, dict)
 # What gives weights of the same shapes another meaning.
 MEANING = ("agent_output_type", "obs_agent_id", "obs_last_action")
@@ -61,7 +60,7 @@ def state_to_continue(
 
 def compared_settings(args: SimpleNamespace) -> dict[str, Any]:
     """The settings that a checkpoint keeps, to be compared with those of the run that continues it; lists as JSON."""
-    env_args = {f"{_OF_ENV}{key}": value for key, value in args.env_args.items() if key not in NOT_COMPARED}
+    env_args = {f"{OF_ENV}{key}": value for key, value in args.env_args.items() if key not in NOT_COMPARED}
     left_out = {*FREE_TO_CHANGE, "env_args"}
     settings = redacted({key: value for key, value in vars(args).items() if key not in left_out} | env_args)
     return {
@@ -83,19 +82,9 @@ def changes(before: dict[str, Any], now: dict[str, Any]) -> str:
 
     Keys that only `now` has are newer than the checkpoint, but for arguments of the environment: these were not given.
     """
-    keys = [*before, *(key for key in now if key.startswith(_OF_ENV) and key not in before)]
-    return printable("; ".join(
-        f"{key} was {_said(before, key)}, now {_said(now, key)}" for key in keys if _differs(key, before, now)
-    ))  # fmt: skip
-
-
-def _differs(key: str, before: dict[str, Any], now: dict[str, Any]) -> bool:
-    """Whether a setting changed; an argument of the environment that one of the two lacks has its default there."""
-    if before.get(key) == now.get(key):
-        return False
-    if key.startswith(_OF_ENV) and not (key in before and key in now):
-        return not is_default(now.get("env"), key.removeprefix(_OF_ENV), {**before, **now}[key])
-    return True
+    keys = [*before, *(key for key in now if key.startswith(OF_ENV) and key not in before)]
+    changed = [key for key in keys if not agree(now.get("env"), key, before, now)]
+    return printable("; ".join(f"{key} was {_said(before, key)}, now {_said(now, key)}" for key in changed))
 
 
 def _said(settings: dict[str, Any], key: str) -> str:
