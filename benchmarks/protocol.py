@@ -231,7 +231,7 @@ def best_draw(algorithm: str, results: str) -> tuple[dict[str, Any], float]:
     scores: list[float] = []
     runs = [run for run in read_places([results]).runs if run.algorithm == algorithm]
     for draw in draws(algorithm):
-        mine = [run for run in runs if all(text_of(flat(run.config)[k]) == text_of(v) for k, v in draw.items())]
+        mine = [run for run in runs if has_values(flat(run.config), draw)]
         if len(mine) > 1:
             raise SystemExit(f"{results} has {len(mine)} runs of {algorithm} with {draw}, where there should be one")
         scores.append(mine[0].final["normalised score"] if mine else -math.inf)
@@ -241,6 +241,11 @@ def best_draw(algorithm: str, results: str) -> tuple[dict[str, Any], float]:
     if n_scores < len(scores):
         put(f"{algorithm}: {n_scores} of {len(scores)} draws have a score; the others diverged or were not run")
     return draws(algorithm)[scores.index(max(scores))], max(scores)
+
+
+def has_values(config: dict[str, Any], draw: dict[str, Any]) -> bool:
+    """Whether a run had the draw's values; a run from before one of the keys existed did not."""
+    return all(key in config and text_of(config[key]) == text_of(value) for key, value in draw.items())
 
 
 def write(path: Path, content: dict[str, Any]) -> None:

@@ -65,6 +65,8 @@ class BaseLearner(nn.Module):
     CRITICS: whose values judge actions, for comparisons: none, `per agent`, `per agent, mixed` into the team's, or
     `central`: of the state and all actions. Where keys decide, `critics` says it.
     APART: why several seeds cannot be updated as one (`learners.lanes`), empty where they can.
+    NEEDS_DATA: what it does with a dataset, where it cannot train online; ends "learner=... " in a refusal.
+    FIXED_POLICY: the policy is another run's and is not trained. ON_POLICY: it trains online only, on fresh episodes.
     """
 
     action_types: frozenset[str] = frozenset()
@@ -79,6 +81,9 @@ class BaseLearner(nn.Module):
     EXTRAS: tuple[str, ...] = ()
     CRITICS: str = "none"
     APART: str = ""
+    NEEDS_DATA: str = ""
+    FIXED_POLICY: bool = False
+    ON_POLICY: bool = False
     first_bad: Tensor
     target_mac: Any  # where `agent` is among the targets
 

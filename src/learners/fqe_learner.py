@@ -143,12 +143,17 @@ class FQELearner(BaseLearner):
 def is_greedy(args: SimpleNamespace) -> bool:
     """Whether evaluations of the policies take their modes.
 
-    Raises ConfigError for an action selector of which this is not known.
+    Raises ConfigError for an action selector of which this is not known, and where evaluations mix random actions in.
     """
     known = (*ALWAYS_GREEDY, *AS_CONFIGURED, *NEVER_GREEDY)
     if args.action_selector not in known:
         raise ConfigError(
             f"policy_path={args.policy_path}: its run acts by action_selector={args.action_selector}, whose actions "
             f"fqe_learner cannot tell from the networks' outputs; it can for {', '.join(known)}"
+        )
+    if args.action_selector == "epsilon_greedy" and args.evaluation_epsilon > 0:
+        raise ConfigError(
+            f"evaluation_epsilon={args.evaluation_epsilon}: fqe_learner values the policy without random actions; set "
+            "it to 0"
         )
     return args.action_selector in ALWAYS_GREEDY or (args.action_selector in AS_CONFIGURED and args.test_greedy)

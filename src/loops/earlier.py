@@ -158,7 +158,7 @@ def check_same(earlier: EarlierRun, final: Config, updates: Config, flags: bool,
     here, there = with_outputs(earlier, final), with_outputs(earlier, earlier.config)
     if flags:
         compared: Iterable[str] = POLICIES if plays else NETWORKS
-        if hasattr(learner_REGISTRY.get(final["learner"]), "FIXED_POLICY"):
+        if getattr(learner_REGISTRY.get(final["learner"]), "FIXED_POLICY", False):
             compared = [key for key in compared if key not in POLICY_KEYS]  # they are those of the policy it values
     else:
         compared = [key for key in updates if (key not in _FREE if plays else key in NETWORKS)]

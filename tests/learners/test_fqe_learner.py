@@ -110,8 +110,14 @@ def test_discrete_policies_are_valued(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("selector", [*ALWAYS_GREEDY, *AS_CONFIGURED, *NEVER_GREEDY])
 def test_policies_act_as_in_evaluations(selector: str) -> None:
-    greedy = [is_greedy(Settings(action_selector=selector, test_greedy=test)) for test in (True, False)]
+    settings = {"action_selector": selector, "evaluation_epsilon": 0.0}
+    greedy = [is_greedy(Settings(**settings, test_greedy=test)) for test in (True, False)]
     assert greedy == [selector not in NEVER_GREEDY, selector in ALWAYS_GREEDY]
+
+
+def test_random_actions_in_evaluations_are_refused() -> None:
+    with pytest.raises(ConfigError, match="evaluation_epsilon=0.1: fqe_learner values .* set it to 0"):
+        is_greedy(Settings(action_selector="epsilon_greedy", evaluation_epsilon=0.1, test_greedy=True))
 
 
 # -- units and spread --------------------------------------------------------------------------------------------------
