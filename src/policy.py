@@ -64,15 +64,13 @@ def _play(arguments: argparse.Namespace) -> int:
 
     file = user_path(arguments.out, "-o", written=True)
     policy = load_policy(arguments.path, arguments.step, seed=arguments.seed)
-    for line in film(policy, file, arguments.episodes, arguments.sample):
+    for line in film(policy, file, arguments.episodes, arguments.sample, arguments.force):
         put(folded(line))
     return 0
 
 
 def _describe(arguments: argparse.Namespace) -> int:
-    warnings.filterwarnings(
-        "ignore", message="pkg_resources is deprecated"
-    )  # sacred imports it; nothing a user can mend
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # sacred imports it; nothing to mend
     from deployment.describe_old import describe_checkpoint
 
     path = describe_checkpoint(arguments.path, arguments.config, arguments.env_config, arguments.words, arguments.force)
@@ -125,7 +123,7 @@ def _parser() -> Parser:
 
     for command in (export, play):
         command.add_argument("--step", type=int, default=0, help="step of the checkpoint, the nearest one (the newest)")
-    for command in (export, describe, prey):
+    for command in (export, play, describe, prey):
         command.add_argument("--force", action="store_true", help="replace existing files")
     return parser
 

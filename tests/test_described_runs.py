@@ -153,7 +153,7 @@ def copy(trained: CommandLine, folder: Path, config: dict[str, Any] | None = Non
 
 @pytest.mark.parametrize(
     ("config", "words"),
-    [({"hidden_dim": "wide"}, "run.json: hidden_dim=wide: .*; delete it and repeat --config"),
+    [({"hidden_dim": "wide"}, "run.json: hidden_dim=wide: .*; restore it, or write it anew"),
      ({"learner": ["x"]}, "run.json: learner="), ({"env_args": 3}, "run.json: env_args=3")],
 )  # fmt: skip
 def test_a_description_that_cannot_be_one_is_refused(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from utils.errors import PolicyError
 
@@ -44,7 +45,7 @@ def _from_list(given: list[Any] | tuple[Any, ...], n_agents: int, size: int) -> 
     if {entry.ndim for entry in own} == {2}:
         lengths = {len(entry) for entry in own}
         if len(lengths) > 1:
-            raise PolicyError(f"the agents have observations of {sorted(lengths)} steps; give each agent as many")
+            raise PolicyError(f"the agents have observations of {sorted(lengths)} episodes; give each agent as many")
         return True, np.stack([_padded(entry, size) for entry in own], axis=1)
     return False, _step(given, n_agents, size)[None]
 
@@ -109,9 +110,12 @@ def availability(
 
 def _numbers(given: Any, what: str) -> np.ndarray:
     """Anything array-like, tensors of any device among it, as float32."""
-    if hasattr(given, "detach"):
-        given = given.detach().cpu().numpy()
     try:
+        if isinstance(given, Tensor):
+            given = given.detach().cpu()
+            given = (given if given.is_complex() else given.float()).numpy()  # numpy has no bfloat16
+        if np.iscomplexobj(given):
+            raise ValueError("complex numbers")
         return np.asarray(given, np.float32)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise PolicyError(f"{what} must be numbers in a regular array ({error})") from error

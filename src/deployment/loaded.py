@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,7 +24,7 @@ from modules.policies.noisy_policy import NoisyPolicy
 from utils.bounds import per_agent
 from utils.checkpoint import find_checkpoint, load_or_refuse
 from utils.description import find_description
-from utils.errors import CheckpointError, ConfigError, PolicyError, one_line
+from utils.errors import CheckpointError, ConfigError, PolicyError, one_line, shown
 
 
 class LoadedPolicy:
@@ -102,9 +103,12 @@ class LoadedPolicy:
         if episodes is None or self._batch is None:
             self._batch = None
             return
-        rows = list(episodes)
-        if not all(0 <= row < self._batch.batch_size for row in rows):
-            raise PolicyError(f"reset of episodes {rows}: the batch has episodes 0 to {self._batch.batch_size - 1}")
+        last = self._batch.batch_size - 1
+        rows = list(episodes) if isinstance(episodes, Iterable) else [episodes]
+        if not isinstance(episodes, Iterable) or not all(_is_whole(row, 0, last) for row in rows):
+            raise PolicyError(
+                f"reset of episodes {shown(episodes)}: give a list of whole numbers; the batch has episodes 0 to {last}"
+            )
         if self.recurrent:
             now = self.mac.hidden_states
             self.mac.init_hidden(self._batch.batch_size)
@@ -116,7 +120,12 @@ class LoadedPolicy:
         self._batch["actions_onehot"][rows] = 0  # what an episode's first step sees as the last action
 
     def seed(self, seed: int) -> None:
-        """Start the policy's own random stream anew; it is apart from torch's."""
+        """Start the policy's own random stream anew; it is apart from torch's.
+
+        Raises PolicyError unless the seed is a whole number from 0 to 2**63 - 1.
+        """
+        if not _is_whole(seed, 0, 2**63 - 1):
+            raise PolicyError(f"seed={shown(seed)}: this must be a whole number from 0 to 2**63 - 1")
         self._random = [th.Generator(device).manual_seed(seed).get_state() for device in ("cpu", *self._cuda())]
 
     def state(self) -> dict[str, Tensor]:
@@ -192,11 +201,13 @@ def load_policy(path: str | os.PathLike[str], step: int = 0, seed: int = 0, devi
     the nearest one; 0: the newest. seed: of `act(..., sample=True)`. device: cpu or cuda.
 
     Raises CheckpointError, in one sentence, where there is no checkpoint with a sound run.json, and PolicyError for a
-    device that is not here.
+    device that is not here and for a step or seed that is none.
     """
+    if not _is_whole(step, 0):
+        raise PolicyError(f"step={shown(step)}: this must be a whole number of at least 0; 0 is the newest checkpoint")
     if device not in ("cpu", "cuda") or (device == "cuda" and not th.cuda.is_available()):
         raise PolicyError(f"device={device}: there is no such device here; use device='cpu'")
-    directory = find_checkpoint(os.fspath(path), step)
+    directory = find_checkpoint(os.fspath(path), step, "path")
     try:
         with th.random.fork_rng([]):  # networks are initialised before they are loaded
             return LoadedPolicy(described_policy(str(directory), 0, device), seed)
@@ -217,6 +228,10 @@ def load_policy(path: str | os.PathLike[str], step: int = 0, seed: int = 0, devi
             f"{find_description(directory)} describes no policy of this release ({reason}); restore the file, or "
             "write it anew with: python src/policy.py describe --force"
         ) from error
+
+
+def _is_whole(value: Any, least: int, most: float = math.inf) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and least <= value <= most
 
 
 def _environment(described: DescribedPolicy) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,18 @@ from utils.memory import require_memory
 ENDINGS = (".gif", ".mp4")
 
 
-def film(policy: LoadedPolicy, path: Path, episodes: int = 1, sample: bool = False) -> list[str]:
+def film(policy: LoadedPolicy, path: Path, episodes: int = 1, sample: bool = False, replace: bool = False) -> list[str]:
     """Play the first `episodes` episodes of the run's evaluations into a film; returns a line about each and the film.
 
-    path: a name that ends in .gif or .mp4; an existing film is replaced. sample: draw actions as in training.
-    Raises PolicyError for another ending, where a package is missing and where the run has no environment, ConfigError
+    path: a name that ends in .gif or .mp4. sample: draw actions as in training. replace: whether an existing file goes.
+    Raises PolicyError for another ending, for an existing file, where a package is missing and where the run has no environment, ConfigError
     where the folder cannot be written to, EnvError for an environment without pictures, MemoryShortage for more
     pictures than fit, and OutputError where the disk refuses.
     """
     if path.suffix.lower() not in ENDINGS:
         raise PolicyError(f"-o {path}: a film's name ends in {' or '.join(ENDINGS)}")
+    if path.exists() and not replace:
+        raise PolicyError(f"-o {path}: it exists; choose another name, or add --force to replace it")
     if episodes < 1:
         raise PolicyError(f"--episodes={episodes}: a film needs at least one episode")
     if path.suffix.lower() == ".mp4":
@@ -62,9 +65,12 @@ def _environment(policy: LoadedPolicy) -> MultiAgentEnv:
         raise PolicyError(f"{policy.directory} was trained without an environment, so there is nothing to film")
     choose(env_REGISTRY, "env", there["env"])
     try:
-        env = make_env(there["env"], {**there["env_args"], "render_mode": "rgb_array"}, False, "mean")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r".*render_mode")  # Gymnasium's, of what the error says
+            env = make_env(there["env"], {**there["env_args"], "render_mode": "rgb_array"}, False, "mean")
     except EnvError as error:
-        raise EnvError(f"episodes of this run cannot be filmed: {error}") from error
+        reason = str(error).partition(": leave out render=True")[0]  # advice for main.py
+        raise EnvError(f"episodes of this run cannot be filmed: {reason}") from error
     info = env.get_env_info()
     for key, here in (("n_agents", policy.n_agents), ("n_actions", policy.n_actions)):
         if info[key] != here:

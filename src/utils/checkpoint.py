@@ -33,6 +33,10 @@ _TORCH_WRITES = ("inline_container", "PytorchStreamWriter", "Parent directory") 
 # What loading raises for files that are sound and do not fit.
 _MISFITS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, AssertionError, EOFError,
             pickle.UnpicklingError)  # fmt: skip
+_OTHER_SHAPE = re.compile(  # in what torch's load_state_dict says
+    r"size mismatch for (\S+): copying a param with shape torch\.Size\(\[(.*?)\]\) from checkpoint, "
+    r"the shape in current model is torch\.Size\(\[(.*?)\]\)"
+)
 
 
 class SavesModels(Protocol):
@@ -236,11 +240,20 @@ def load_or_refuse(load: Callable[[], object], directory: Path) -> None:
         if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
             raise _unreadable(directory, error) from error
         absent = isinstance(error, FileNotFoundError) and error.filename
-        reason = f"it lacks {Path(absent).name}" if absent else one_line(error)
+        reason = f"it lacks {Path(absent).name}" if absent else _misfit(error)
         raise CheckpointError(
-            f"the checkpoint {directory} does not fit this run ({reason}); give the --config, --env-config and network "
-            "sizes that it was saved with"
+            f"the checkpoint {directory} does not fit this run ({reason}); give the --config, --env-config, env_args "
+            "and network sizes that it was saved with"
         ) from error
+
+
+def _misfit(error: Exception) -> str:
+    """What torch says of weights that do not fit, in one line: of those of another shape the first alone."""
+    found = _OTHER_SHAPE.search(str(error))
+    if found is None:
+        return one_line(error)
+    name, there, here = found.groups()
+    return f"{name} has shape ({there}) there, ({here}) here"
 
 
 def _check_files(directory: Path) -> bool:

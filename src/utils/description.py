@@ -14,7 +14,10 @@ from utils.files import writing_file
 
 FILE = "run.json"
 FORMAT, VERSION = "epymarl-offline run", 1
-ADVICE = "delete it and repeat --config, --env-config and the overrides of the run"
+ADVICE = (
+    "restore it, or write it anew: python src/policy.py describe RUN --force --config=... --env-config=... with "
+    "seed=... and the run's other overrides"
+)
 CHECKSUM = "checksum"
 _LARGEST = 1 << 25  # bytes; a card with the moments of wide observations takes a few hundred thousand
 _KIND = DocumentKind("run description", FORMAT, VERSION, "format_version", _LARGEST, ADVICE, CheckpointError)

@@ -55,7 +55,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, capsys: pytest.CaptureFixt
     (copied / "run.json").unlink()
     for change, said in (
         ([], "give the seed"),
-        (["seed=0", "hidden_dim=32"], "does not fit this run"),
+        (["seed=0", "hidden_dim=32"], "fc1.weight has shape (3, 18, 64) there, (3, 18, 32) here"),
         (["seed=0", "agent=nobody"], "there is no such agent"),
         (["seed=0", "hiden_dim=64"], "hidden_dim"),
         (["seed=0", "env=None"], "env is None"),

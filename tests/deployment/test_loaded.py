@@ -232,6 +232,29 @@ def test_the_nearest_step_is_loaded(tmp_path: Path) -> None:
     assert load_policy(folder / "10").step == 10
 
 
+@pytest.mark.parametrize("step", [-1, "newest", 1.5, True])
+def test_a_step_that_is_none_is_refused(step: Any) -> None:
+    with pytest.raises(PolicyError, match=rf"step={step}: this must be a whole number of at least 0; 0 is the newest"):
+        load_policy(EXPERT, step)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**70, "a"])
+def test_a_seed_that_is_none_is_not_blamed_on_the_description(seed: Any) -> None:
+    with pytest.raises(PolicyError, match=rf"^seed={seed}: this must be a whole number from 0 to 2\*\*63 - 1"):
+        load_policy(EXPERT, seed=seed)
+
+
+def test_tensors_of_every_kind_are_taken_or_refused() -> None:
+    policy = load_policy(EXPERT)
+    np.testing.assert_array_equal(policy.act(th.zeros(3, 18, dtype=th.bfloat16)), policy.act(np.zeros((3, 18))))
+    for given in (th.zeros(3, 18).to_sparse(), th.zeros(3, 18, dtype=th.complex64), np.zeros((3, 18), complex)):
+        with pytest.raises(PolicyError, match="observations must be numbers in a regular array"):
+            policy.act(given)
+    for episodes in (3, [0, 1], ["a"]):
+        with pytest.raises(PolicyError, match="give a list of whole numbers; the batch has episodes 0 to 0"):
+            policy.reset(episodes)  # type: ignore[arg-type]
+
+
 def test_a_device_that_is_not_here_is_refused() -> None:
     with pytest.raises(PolicyError, match="device=tpu"):
         load_policy(EXPERT, device="tpu")

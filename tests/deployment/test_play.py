@@ -123,13 +123,17 @@ def test_what_cannot_be_filmed_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(PolicyError, match=r"'\.\[video\]', or name a \.gif"):
         film(policy, tmp_path / "film.mp4")
+    (tmp_path / "old.gif").write_text("old")
+    with pytest.raises(PolicyError, match=r"old\.gif: it exists; .* add --force"):
+        film(policy, tmp_path / "old.gif")
+    assert (tmp_path / "old.gif").read_text() == "old"
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="-o: nothing can be written to .*file"):
         film(policy, tmp_path / "file" / "film.gif")
     content = json.loads((EXPERT / "run.json").read_text())
     for environment, error, words in (
         (None, PolicyError, "trained without an environment"),
-        ({"env": "bridge", "env_args": {}}, EnvError, "cannot be filmed"),
+        ({"env": "bridge", "env_args": {}}, EnvError, "cannot be filmed: the matrix game and Bridge cannot be drawn$"),
         ({"env": "mpe", "env_args": {"key": "simple_tag_v3"}}, EnvError, "n_agents 4, the policy 3"),
         ({"env": "chess", "env_args": {}}, Exception, "env=chess"),
     ):
