@@ -28,7 +28,7 @@ from datasets.exporters import export_dataset
 from datasets.importers.run import import_dataset, probe, source_path
 from datasets.listing import fitted, listing, terminal_width
 from datasets.localise import localise_dataset
-from datasets.names import dataset_path
+from datasets.names import output_path
 from datasets.output import NameTakenError, check_target
 from datasets.parts import mix_datasets, split_dataset, subset_dataset
 from datasets.report import Inspection, inspection
@@ -101,7 +101,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _merge(arguments: argparse.Namespace) -> int:
     sources = [resolve_dataset(file) for file in arguments.files]
     out = _new_file(arguments, sources)
-    return _announce(out, merge_datasets(sources, out, _command(), arguments.force))
+    return _announce(out, _with_notes(merge_datasets(sources, out, _command(), arguments.force)))
 
 
 def _slice(arguments: argparse.Namespace) -> int:
@@ -118,7 +118,14 @@ def _mix(arguments: argparse.Namespace) -> int:
     sources = [resolve_dataset(name) for name, _, _ in named]
     out, shares = _new_file(arguments, sources), [float(share) for _, _, share in named]
     card = mix_datasets(sources, shares, out, arguments.episodes, arguments.seed, _command(), arguments.force)
-    return _announce(out, card)
+    return _announce(out, _with_notes(card))
+
+
+def _with_notes(card: dict[str, Any]) -> dict[str, Any]:
+    """The card, once its notes are printed."""
+    for note in card["made_by"].get("notes", ()):
+        _say(note)
+    return card
 
 
 def _is_number(text: str) -> bool:
@@ -141,7 +148,7 @@ def _subset(arguments: argparse.Namespace) -> int:
 
 
 def _split(arguments: argparse.Namespace) -> int:
-    source, stem = resolve_dataset(arguments.file), dataset_path(arguments.out)
+    source, stem = resolve_dataset(arguments.file), output_path(arguments.out)
     outs = stem.with_stem(f"{stem.stem}-train"), stem.with_stem(f"{stem.stem}-validation")
     for out in outs:
         _check_new(out, arguments.force, [source])
@@ -203,7 +210,7 @@ def _generate_bridge(arguments: argparse.Namespace) -> int:
 
 
 def _new_file(arguments: argparse.Namespace, sources: Sequence[Path]) -> Path:
-    out = dataset_path(arguments.out, "-o")
+    out = output_path(arguments.out)
     _check_new(out, arguments.force, sources)
     return out
 

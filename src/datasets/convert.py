@@ -8,6 +8,8 @@ import numpy as np
 from datasets.validate import check_offsets
 from utils.errors import DatasetError
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 def convert_arrays(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Convert arrays to the types of docs/reference/dataset-format.md. Raises DatasetError, naming the array."""
@@ -21,8 +23,11 @@ def convert_arrays(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
             kind: type = np.uint8
         else:
             kind = np.int64 if key == "actions" and array.dtype.kind in "biu" else np.float32
-        with np.errstate(over="ignore"):  # a float64 too large for float32 becomes inf, which `check_values` reports
-            converted[str(key)] = np.asarray(array, kind, order="C")
+        try:
+            with np.errstate(over="raise"):  # where a finite number would become inf
+                converted[str(key)] = np.asarray(array, kind, order="C")
+        except FloatingPointError:
+            raise _too_large(array, str(key)) from None
     return converted
 
 
@@ -59,6 +64,17 @@ def _numbers(value: Any, key: str) -> np.ndarray:
     if array.dtype.kind not in "biuf":
         raise DatasetError(f"{key} is of type {array.dtype}; datasets hold numbers only")
     return array
+
+
+def _too_large(array: np.ndarray, key: str) -> DatasetError:
+    """The sentence for finite numbers (R, ...) beyond float32's."""
+    with np.errstate(invalid="ignore"):
+        place = tuple(np.argwhere(np.isfinite(array) & (np.abs(array) > _LARGEST))[0].tolist())
+    row = f" on row {place[0]}" if place else ""
+    return DatasetError(
+        f"{key} is {float(array[place]):g}{row}, too large for float32 (at most {_LARGEST:.2g}), in which numbers are "
+        "stored; remove or repair that episode, or give the numbers in another unit"
+    )
 
 
 def _check_flags(array: np.ndarray, key: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import h5py
 
-from datasets.faults import convertible
+from datasets.faults import NoDamageError, convertible
 from datasets.heap import check_heaps
 from utils.errors import DatasetError, printable
 from utils.memory import size_text
@@ -39,10 +39,10 @@ def read_card(file: h5py.File, path: Path) -> dict[str, Any]:
     """The dataset card of an open file. Raises DatasetError for a file of another format or version."""
     check_heaps(path)
     if plain_attribute(file, "format") != FORMAT:
-        raise DatasetError(f"{path} is an HDF5 file but not a dataset of this project; {convertible(path)}")
+        raise NoDamageError(f"{path} is an HDF5 file but not a dataset of this project; {convertible(path)}")
     version = plain_attribute(file, "format_version")
     if version != FORMAT_VERSION or isinstance(version, str):
-        raise DatasetError(
+        raise NoDamageError(
             f"{path} has dataset format version {printable(str(version))[:40]}, this release reads version "
             f"{FORMAT_VERSION}; update epymarl-offline or convert the file"
         )

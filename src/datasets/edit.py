@@ -1,6 +1,6 @@
 """New datasets from existing ones: several merged, or some episodes of one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from utils.memory import require_memory
 
 _SAME_IN_MERGED = ("action_space", "n_actions", "action_low", "action_high", "shapes", "reference", "reward",
                    "obs_mask")  # fmt: skip
+_OF_SIMULATOR = ("simulator", "versions")  # entries of a card's environment that say what made its numbers
 
 
 def merge_datasets(sources: Sequence[Path], out: Path, command: str = "", replace: bool = True) -> dict[str, Any]:
@@ -35,7 +36,8 @@ def write_merged(
 ) -> dict[str, Any]:
     """Write all episodes of datasets that agree, in their order, to `out`; return the new dataset card.
 
-    made_by: the entry of the new card. Raises DatasetError as `merge_datasets` does.
+    made_by: the entry of the new card, which gets a note where the datasets are of different simulators. Raises
+    DatasetError as `merge_datasets` does.
     """
     for other in datasets[1:]:
         _check_alike(datasets[0], other)
@@ -48,7 +50,9 @@ def write_merged(
     card = dict(datasets[0].card)
     for key in ("behaviour", "quality"):
         card[key] = " + ".join(dict.fromkeys(str(dataset.card[key]) for dataset in datasets))
-    card["made_by"] = made_by
+    card["environment"], differ = _common_environment(datasets)
+    notes = [f"the sources differ in {', '.join(differ)}, which the card leaves out; made_by.sources says each one's"]
+    card["made_by"] = {**made_by, "notes": notes} if differ else made_by
     return write_dataset(out, arrays, _offsets(lengths), card, last_action_known=known, compression=9, replace=replace)
 
 
@@ -121,6 +125,28 @@ def _stated(dataset: OfflineDataset) -> dict[str, Any]:
     return {"env": environment["env"], **env_args, **{key: dataset.card.get(key) for key in _SAME_IN_MERGED}}
 
 
+def _common_environment(datasets: Sequence[OfflineDataset]) -> tuple[dict[str, Any], list[str]]:
+    """The first card's environment without what others say otherwise of the simulator, and the names of that.
+
+    An empty `simulator` stays, so that training still compares it with its own.
+    """
+    environment, differ = dict(datasets[0].card["environment"]), []
+    for key in _OF_SIMULATOR:
+        stated = [dataset.card["environment"].get(key) for dataset in datasets]
+        if all(each == stated[0] for each in stated):
+            continue
+        known = [each if isinstance(each, Mapping) else {} for each in stated]  # unknown where a card has none
+        common = {name: value for name, value in known[0].items() if all(_has(each, name, value) for each in known)}
+        environment[key] = common
+        differ += [f"{key}.{name}" for name in dict.fromkeys(name for each in known for name in each)
+                   if name not in common]  # fmt: skip
+    return environment, differ
+
+
+def _has(stated: Mapping[str, Any], name: str, value: Any) -> bool:
+    return name in stated and bool(stated[name] == value)
+
+
 def _array(dataset: OfflineDataset, key: str) -> np.ndarray:
     """An array of the dataset; made here where this dataset leaves out what another one stores."""
     if key in dataset.arrays:
@@ -134,11 +160,13 @@ def _array(dataset: OfflineDataset, key: str) -> np.ndarray:
 def provenance(dataset: OfflineDataset) -> dict[str, Any]:
     """What the card of a dataset says of a source."""
     card = dataset.card
+    simulator = {key: card["environment"][key] for key in _OF_SIMULATOR if key in card["environment"]}
     return {
         "file": dataset.path.name,
         "checksum": card["checksum"],
         "episodes": dataset.n_episodes,
         "behaviour": card["behaviour"],
+        **simulator,
         "made_by": card["made_by"],
     }
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shlex
 import stat
 from pathlib import Path
 
@@ -37,16 +38,22 @@ _KINDS = (
 )
 
 
+class NoDamageError(DatasetError):
+    """A file that cannot be used, for another reason than that it is surely damaged."""
+
+
 def input_error(path: Path, error: OSError) -> DatasetError:
     """The sentence for an operating system's refusal to read `path`; raise it from `error`."""
     if error.errno in (errno.EAGAIN, errno.EWOULDBLOCK):
-        return DatasetError(f"{path} is held open by another program, which may be writing it; wait until it is closed")
-    return DatasetError(f"cannot read {path} ({cause(error)}); {_REMEDIES.get(error.errno or 0, _OTHER_REMEDY)}")
+        return NoDamageError(
+            f"{path} is held open by another program, which may be writing it; wait until it is closed"
+        )
+    return NoDamageError(f"cannot read {path} ({cause(error)}); {_REMEDIES.get(error.errno or 0, _OTHER_REMEDY)}")
 
 
 def memory_error(path: Path) -> DatasetError:
     """The sentence for memory that does not suffice to read `path`."""
-    return DatasetError(f"there is too little memory to read {path}; free memory, or raise its limit (ulimit -v)")
+    return NoDamageError(f"there is too little memory to read {path}; free memory, or raise its limit (ulimit -v)")
 
 
 def reading_error(path: Path, error: Exception) -> DatasetError:
@@ -56,7 +63,7 @@ def reading_error(path: Path, error: Exception) -> DatasetError:
         return input_error(path, refusal)
     words = own_words(error)
     if _MARKED.search(words):
-        return DatasetError(
+        return NoDamageError(
             f"{path} is marked as being written by another program; wait until it is closed or, where that program was "
             "killed, run h5clear -s on a copy and verify that"
         )
@@ -78,14 +85,15 @@ def container_error(path: Path, error: Exception) -> DatasetError:
         begins = b""
     if SIGNATURE.startswith(begins):  # also a file that was cut that early
         return reading_error(path, error)
-    return DatasetError(f"{path} cannot be read as HDF5, as it is of another kind or damaged; {convertible(path)}")
+    return NoDamageError(f"{path} cannot be read as HDF5, as it is of another kind or damaged; {convertible(path)}")
 
 
 def convertible(path: Path) -> str:
     """What to do with a file that is no dataset of this project."""
     if not _COMMAND.is_file():
         return "give a dataset that epymarl-offline has collected or imported"
-    return f"'python src/dataset.py import --probe {path}' says whether it can be converted, else see {OWN_ARRAYS}"
+    probe = f"python src/dataset.py import --probe {shlex.quote(str(path))}"
+    return f"'{probe}' says whether it can be converted, else see {OWN_ARRAYS}"
 
 
 def has_memory(size: int) -> bool:

@@ -55,6 +55,18 @@ def dataset_path(name_or_path: str | Path, key: str = "dataset") -> Path:
     return reachable(named, key)
 
 
+def output_path(name_or_path: str | Path) -> Path:
+    """Path of a dataset that a command writes, its `-o`.
+
+    Raises DatasetError for an existing file of another ending, which `--force` must not replace, and as `dataset_path`
+    does.
+    """
+    path = dataset_path(name_or_path, "-o")
+    if path.suffix not in _ENDINGS:
+        raise DatasetError(f"-o names the file {path}, which exists and does not end in .h5; give {accepted()}")
+    return path
+
+
 def dataset_name(path: str | Path) -> str | None:
     """Name of the dataset at a path under offline_data/, whether it exists or not; None for any other path.
 

@@ -16,7 +16,9 @@ from datasets.card import check_statistics, episode_returns
 from datasets.card_check import check_card
 from datasets.dataset import OfflineDataset
 from datasets.endings import doubtful_dataset
+from datasets.faults import NoDamageError
 from datasets.hdf5 import any_row, checksum, open_container, row_blocks
+from datasets.histogram import histogram
 from datasets.stored import coded_keys, declared, decode_rows, pop_episodes
 from datasets.validate import check_action_layout, check_arrays, check_layout, check_values
 from utils.errors import DatasetError, printable
@@ -85,6 +87,8 @@ def inspection(path: Path) -> Inspection:
             check_arrays(declared(entries))
             dataset, matches = _read(path, entries, card)
         check_layout(dataset.arrays, dataset.episode_offsets, dataset.last_action_known)
+    except NoDamageError:
+        raise
     except DatasetError as error:
         raise DatasetError(f"{path} is damaged beyond a report: {error}") from error
     head = [f"{path} ({path.stat().st_size / 1e6:.2f} MB)", "", *_card_lines(card), "", *_content(dataset)]
@@ -187,7 +191,7 @@ def _histogram(returns: np.ndarray) -> Iterator[str]:
         yield title
         return
     yield f"{title}: {finite.mean():.2f} +- {finite.std():.2f}"
-    counts, edges = np.histogram(finite, bins=_BINS)
+    counts, edges = histogram(finite, _BINS)
     for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
         yield f"  {low:10.2f} to {high:10.2f} {count:8d} " + "#" * round(_BAR * count / counts.max())
 

@@ -13,6 +13,7 @@ from datasets.dataset import drop_derivable, write_dataset
 from datasets.hdf5 import BLOCK_BYTES, write_container
 from datasets.importers.source import Episode, Source
 from datasets.output import check_target
+from datasets.rounding import Rounding
 from datasets.spill import SpilledArray
 from datasets.validate import check_arrays, check_layout, check_values
 from utils import signals
@@ -46,6 +47,7 @@ def write_source(
         for episode in source.episodes:
             rows.add(episode)
         rows.flush()
+        source.notes.extend(rows.rounding.note())
         if not rows.lengths:
             raise DatasetError("the source holds no episode; nothing is written")
         card = dict(source.card)
@@ -70,6 +72,7 @@ class _Rows:
         self.arrays: dict[str, SpilledArray] = {}
         self.lengths: list[int] = []  # in rows
         self.known: list[bool] = []
+        self.rounding = Rounding()
         self._folder, self._stated, self._stack = folder, card, stack
         self._card: dict[str, Any] | None = None
         self._kind: dict[str, tuple[int, ...]] = {}
@@ -111,7 +114,7 @@ class _Rows:
             return
         self.card()  # a wrong entry is no episode's fault
         try:
-            block = self._checked(self._waiting)
+            block = self._checked(self._waiting, self.rounding)
         except DatasetError:
             first = len(self.lengths) - len(self._waiting)
             for number, episode in enumerate(self._waiting, first):
@@ -136,16 +139,22 @@ class _Rows:
             self._card = start_card(self._stated, *plain["actions"].shape[1:])
         return self._card
 
-    def _checked(self, episodes: Iterable[Episode]) -> dict[str, np.ndarray]:
-        """The episodes' rows, joined, in the format's types. Raises DatasetError where they are not sound."""
+    def _checked(self, episodes: Iterable[Episode], rounding: Rounding | None = None) -> dict[str, np.ndarray]:
+        """The episodes' rows, joined, in the format's types. Raises DatasetError where they are not sound.
+
+        rounding: gets the rows that are sound.
+        """
         waiting = list(episodes)
         keys = waiting[0].arrays
-        plain = convert_arrays({key: np.concatenate([episode.arrays[key] for episode in waiting]) for key in keys})
+        given = {key: np.concatenate([episode.arrays[key] for episode in waiting]) for key in keys}
+        plain = convert_arrays(given)
         lengths = [len(next(iter(episode.arrays.values()), ())) for episode in waiting]
         offsets = np.concatenate([[0], np.cumsum(np.asarray(lengths, np.int64))])
         known = np.asarray([episode.last_action_known for episode in waiting], bool)
         check_layout(plain, offsets, known)
         check_values(plain, offsets, known, self.card())
+        if rounding is not None:
+            rounding.add(given, plain)
         return plain
 
     def _blame(self, episode: Episode, number: int) -> None:

@@ -82,4 +82,4 @@ def without_unstable(runner: Any, batch: EpisodeBatch, log: logging.Logger) -> E
 
 
 def _short(value: Any) -> str:
-    return printable(str(value))[:20]
+    return "not stated" if value is None else printable(str(value))[:20]

@@ -4,6 +4,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -129,6 +130,33 @@ def test_inspect_of_arrays_that_do_not_fit_is_one_sentence(file, capsys, arrays,
     assert without_warnings("inspect", file) == 1
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1 and message in captured.err
+
+
+@pytest.mark.parametrize("content", [b"text", None])
+def test_a_sound_file_of_another_kind_is_not_called_damaged(content, tmp_path, capsys):
+    path = tmp_path / "a b.h5"
+    if content is None:
+        with h5py.File(path, "w") as other:
+            other["observations"] = np.zeros(3)
+    else:
+        path.write_bytes(content)
+    assert main(["inspect", str(path)]) == 1
+    said = capsys.readouterr().err
+    assert "damaged beyond a report" not in said and said.count("\n") == 1
+    assert f"dataset.py import --probe '{path}' says whether it can be converted" in said.replace("''", "'")
+
+
+def test_force_replaces_no_file_of_another_kind(file, tmp_path, capsys):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("mine")
+    for words in (("slice", "--episodes", "2"), ("split", "--validation", "0.5"), ("generate-xor", "AB")):
+        source = [] if words[0] == "generate-xor" else [str(file)]
+        assert main([words[0], *source, *words[1:], "-o", str(notes), "--force"]) == 1
+        message = "notes.txt, which exists and does not end in .h5; give a name under offline_data/ or the path of a"
+        assert message in capsys.readouterr().err
+    assert notes.read_text() == "mine" and len(list(tmp_path.iterdir())) == 2
+    (tmp_path / "b.hdf5").write_bytes(b"")
+    assert main(["slice", str(file), "--episodes", "2", "-o", str(tmp_path / "b.hdf5"), "--force"]) == 0
 
 
 @pytest.mark.parametrize(

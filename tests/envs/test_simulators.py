@@ -32,7 +32,7 @@ HERE = {"simulator": {"mujoco": "4.0.0", "robot_sha256": "aa"}}
         (None, None),
         ({"simulator": "unknown"}, None),
         ({"simulator": {"mujoco": "3.2.0", "robot_sha256": "aa"}}, "mujoco is 3.2.0 there and 4.0.0 here"),
-        ({"simulator": {"robot_sha256": "bb"}}, "mujoco is None there and 4.0.0 here; robot_sha256 is bb"),
+        ({"simulator": {"robot_sha256": "bb"}}, "mujoco is not stated there and 4.0.0 here; robot_sha256 is bb"),
     ],
 )
 def test_another_simulator_is_warned_of(environment: Any, said: str | None, caplog: pytest.LogCaptureFixture) -> None:

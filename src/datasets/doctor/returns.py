@@ -8,6 +8,7 @@ from datasets.card import episode_returns
 from datasets.dataset import OfflineDataset
 from datasets.doctor.finding import Finding, plain
 from datasets.endings import doubtful_dataset
+from datasets.histogram import histogram
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _BINS = 30
@@ -61,7 +62,7 @@ def find_ends(dataset: OfflineDataset) -> Finding:
 
 
 def _distribution(numbers: np.ndarray) -> dict[str, object]:
-    counts, edges = np.histogram(numbers, bins=_BINS)
+    counts, edges = histogram(numbers, _BINS)
     return {
         "mean": float(numbers.mean()),
         "std": float(numbers.std()),

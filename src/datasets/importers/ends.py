@@ -36,6 +36,11 @@ def terminal_flags(n_rows: int, terminal: bool) -> np.ndarray:
     return flags
 
 
+def gone_note(n_episodes: int) -> str:
+    """The end of a note on episodes that were cut: how many of them had one row only, so that nothing is left."""
+    return f"; {n_episodes} of them have no other row and are left out" if n_episodes else ""
+
+
 def copied_note(n_episodes: int) -> str:
     """What a card says of episodes of which the last row was copied."""
     return (

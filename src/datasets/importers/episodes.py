@@ -79,9 +79,9 @@ def episodes_source(
         raise DatasetError(f"{origin or 'the list'} holds no episode; nothing is written")
     where = _named(origin, 0)
     sizes = _Sizes.of(checked_episode(first, where), n_actions, where, (action_low, action_high))
-    maker = _Maker(sizes, origin)
+    maker = _Maker(sizes, origin, is_team(first["reward"]))
     card = {**stated, **sizes.card(action_low, action_high)}
-    if is_team(first["reward"]):
+    if maker.team:
         card["reward"] = "the team's, the same number for each agent"
     return Source(card, (maker.episode(each, number) for number, each in enumerate(chain([first], remaining))))
 
@@ -136,8 +136,8 @@ class _Sizes:
 class _Maker:
     """From dictionaries to padded episodes."""
 
-    def __init__(self, sizes: _Sizes, origin: str) -> None:
-        self.sizes, self._origin = sizes, origin
+    def __init__(self, sizes: _Sizes, origin: str, team: bool) -> None:
+        self.sizes, self.team, self._origin = sizes, team, origin
         self._has = sizes.has().astype(np.uint8)  # (N, A)
         self._mask = not self._has.all() or sizes.masked
 
@@ -149,6 +149,11 @@ class _Maker:
             does = "lacks" if sizes.masked else "has"
             raise DatasetError(f"{where} {does} avail_actions, unlike the first episode; give them in all or in none")
         rewards = rewards_of(given, len(sizes.obs), where, sizes.names)  # (L, N)
+        if is_team(given["reward"]) != self.team and len(sizes.obs) > 1:
+            kinds = ("one for each agent", "the team's") if self.team else ("the team's", "one for each agent")
+            raise DatasetError(
+                f"{where}: reward is {kinds[0]}, and in the first episode {kinds[1]}; give the same kind in all"
+            )
         n_steps, n_agents = rewards.shape
         obs = np.zeros((n_steps + 1, n_agents, max(sizes.obs)), np.float64)  # (L+1, N, O)
         for i, part in enumerate(self._parts(given, "obs", where)):

@@ -167,19 +167,38 @@ def _card(layout: Layout, metadata: Mapping[str, Any], options: Mapping[str, Any
             refuse_option(options, "n_actions", f"{file} tells of {layout.action_size} actions")
         return card | {"action_space": "discrete", "n_actions": layout.action_size}
     refuse_option(options, "n_actions", f"the actions of {file} are continuous")
+    low, high = _bounds(layout, options, file)
+    return card | {"action_space": "continuous", "action_low": low, "action_high": high}
+
+
+def _bounds(layout: Layout, options: Mapping[str, Any], file: Path) -> tuple[list[Any], list[Any]]:
+    """The spaces' own bounds; those of the option, -1 and 1 without one, where a space is not known or has none.
+
+    Raises DatasetError where bounds are missing, and where the spaces leave no room for the option.
+    """
     size = (len(layout.names), layout.action_size)
-    low, high, has = (np.zeros(size) for _ in range(3))  # (N, A) each
+    has = np.arange(layout.action_size) < np.array([[space.size] for space in layout.actions])  # (N, A)
+    bounds = np.zeros((2, *size))  # low and high
+    needed = False
     for agent, space in enumerate(layout.actions):
-        own = space.size
-        has[agent, :own] = 1
-        if options.get("bounds") is None and space.low is not None and space.high is not None:
-            low[agent, :own], high[agent, :own] = space.low, space.high
+        stated = np.asarray(stated_bounds(options, space.size))  # (2, A)
+        if space.low is None or space.high is None:
+            own, missing = stated, np.ones(stated.shape, bool)
         else:
-            low[agent, :own], high[agent, :own] = stated_bounds(options, own)
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            own = np.stack([space.low, space.high])
+            missing = ~np.isfinite(own)
+        if options.get("bounds") is not None:
+            own = np.where(missing, stated, own)
+        needed |= bool(missing.any())
+        bounds[:, agent, : space.size] = own
+    if not np.isfinite(bounds).all():
         raise DatasetError(f"the actions of {file} have no finite bounds; state them, such as --bounds=-1,1")
-    bounds = shortest(low, high, has > 0)
-    return card | {"action_space": "continuous", "action_low": bounds[0], "action_high": bounds[1]}
+    given = np.asarray(stated_bounds(options, 1))  # (2, 1)
+    if not needed and (bounds[:, has].astype(np.float32) != given.astype(np.float32)).any():
+        low, high = bounds[:, has].min(), bounds[:, has].max()
+        refuse_option(options, "bounds", f"the actions of {file} have bounds of their own, within {low:g} and {high:g}")
+    least, greatest = shortest(bounds[0], bounds[1], has)
+    return least, greatest
 
 
 def _reference(metadata: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from datasets.importers.ends import check_finite, check_flags, copied_note, kept_rows, terminal_flags
+from datasets.importers.ends import check_finite, check_flags, copied_note, gone_note, kept_rows, terminal_flags
+from datasets.importers.leftovers import left_out_note
 from datasets.importers.options import refuse_option, stated_bounds
 from datasets.importers.source import Episode, Source
-from datasets.importers.vault import REQUIRED, Vault, leaves, open_vault, read_metadata
+from datasets.importers.vault import OPTIONAL, REQUIRED, Vault, leaves, open_vault, read_metadata
 from utils.errors import DatasetError, printable
 
 _BLOCK = 1 << 24  # bytes read at once
@@ -27,6 +28,7 @@ class _Tally:
     reward: float = 0.0
     copied: int = 0
     cut: int = 0
+    gone: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -66,7 +68,12 @@ class OGMARL:
                 "observations padded with -inf are padded with zeros; the card's obs_mask has 0 in these places"
             )
         if "truncations" not in vault.stores:
-            tally.notes.append("the vault has no truncations, so an episode that a time limit cut may look terminal")
+            tally.notes.append(
+                "the vault has no truncations: an episode that a time limit cut may look terminal or, where its last "
+                "row has no flag, be joined to the next one"
+            )
+        taken = set(vault.stores) - (set() if vault.discrete else {"infos.legals"})
+        tally.notes.extend(left_out_note(vault.names, taken, (*REQUIRED, *OPTIONAL)))
         return Source(card, _episodes(vault, tally), tally.notes)
 
 
@@ -106,7 +113,7 @@ def _episodes(vault: Vault, tally: _Tally) -> Iterator[Episode]:
     if tally.cut:
         tally.notes.append(
             f"{tally.cut} episodes were cut: their last recorded observation is their final row, so that step is left "
-            f"out, and with it rewards of {tally.reward:g} in all"
+            f"out, and with it rewards of {tally.reward:g} in all{gone_note(tally.gone)}"
         )
 
 
@@ -147,6 +154,7 @@ def _episode(
         tally.cut += 1
         tally.reward += float(own["rewards"][-1].mean())
         if end - begin < 2:
+            tally.gone += 1
             return
     index = kept_rows(end - begin, terminal)
     tally.copied += terminal

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from datasets.importers.foreign_hdf5 import array, check_sizes, is_hdf5, open_hdf5
+from datasets.importers.leftovers import left_out_note
 from datasets.importers.source import Episode, Source
 from utils.errors import DatasetError
 
@@ -36,6 +37,8 @@ class _Data:
     n_rows: int
     limits: int = 0
     clipped: int = 0
+    paid: int = 0
+    reward: float = 0.0
     left_out: list[str] = field(default_factory=list)
 
     def fault(self, key: str, row: int, words: str) -> DatasetError:
@@ -56,13 +59,15 @@ class OmigaMujoco:
 
     def open(self, path: Path, options: Mapping[str, Any]) -> Source:
         """Check the arrays' shapes; rows are checked while they are read."""
+        notes = [
+            "the flag d stands on each episode's final row, whose action is left out; a terminal is marked on the step "
+            "that led there",
+            "actions outside [-1, 1] are clipped, as MuJoCo executes them; rewards hold the cost of the unclipped ones",
+        ]
         with open_hdf5(path) as file:
             arrays = _arrays(file, path)
             size, n_actions = arrays["o"].shape[2], arrays["a"].shape[2]
-        notes = [
-            "the flag d stands on each episode's final row; a terminal is marked on the step that led there",
-            "actions outside [-1, 1] are clipped, as MuJoCo executes them; rewards hold the cost of the unclipped ones",
-        ]
+            notes.extend(left_out_note(file, _KEYS, _KEYS))
         environment, quality = _environment(path, size, notes)
         card = {
             "environment": environment,
@@ -149,6 +154,11 @@ def _episodes(path: Path, notes: list[str]) -> Iterator[Episode]:
             yield from _joined(data, waiting, first, ended=False)[0]
     notes.append(f"{data.limits} ends after {_LIMIT} steps were flagged as terminals and are time limits")
     notes.append(f"{data.clipped} actions were outside [-1, 1]")
+    if data.paid:
+        notes.append(
+            f"{data.paid} final rows, from which no step starts, have rewards, which are left out: {data.reward:g} in "
+            "all"
+        )
     notes.extend(data.left_out)
 
 
@@ -195,6 +205,8 @@ def _joined(data: _Data, parts: list[dict[str, np.ndarray]], first: int, ended: 
     outside = np.abs(arrays["actions"][:-1]) > 1
     data.clipped += int(outside.any(axis=2).sum())
     actions = np.clip(arrays["actions"], -1, 1)
+    data.paid += bool(arrays["reward"][-1, 0])
+    data.reward += float(arrays["reward"][-1, 0])
     actions[-1], arrays["reward"][-1] = 0, 0  # no step starts from a final row
     terminated = np.zeros(n_rows, np.uint8)
     at_limit = steps == _LIMIT

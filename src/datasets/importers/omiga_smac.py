@@ -15,7 +15,7 @@ import numpy as np
 import torch as th
 
 from datasets.faults import input_error
-from datasets.importers.ends import check_flags, copied_note, kept_rows, terminal_flags
+from datasets.importers.ends import check_finite, check_flags, copied_note, gone_note, kept_rows, terminal_flags
 from datasets.importers.padded_files import natural
 from datasets.importers.source import Episode, Source
 from utils.errors import DatasetError, printable
@@ -34,6 +34,8 @@ _ELSEWHERE = "only unpickling reads that, and nothing is unpickled here: convert
 class _Tally:
     copied: int = 0
     cut: int = 0
+    gone: int = 0
+    reward: float = 0.0
 
 
 class OMIGASMAC:
@@ -181,12 +183,16 @@ def _episodes(files: list[Path], to_go: bool, first: Mapping[str, np.ndarray], n
     if tally.copied:
         notes.append(copied_note(tally.copied))
     if tally.cut:
-        notes.append(f"{tally.cut} episodes were cut: their last step, whose next observation is missing, is left out")
+        notes.append(
+            f"{tally.cut} episodes were cut: their last step, whose next observation is missing, is left out, and with "
+            f"it rewards of {tally.reward:g} in all{gone_note(tally.gone)}"
+        )
 
 
 def _episode(parts: Mapping[str, np.ndarray], to_go: bool, file: Path, tally: _Tally) -> Episode | None:
     """An episode's rows; None where it was cut after its first one."""
-    n_steps, n_agents = parts["reward"].shape[:2]
+    n_steps = len(parts["reward"])
+    check_finite(parts["reward"], "reward", str(file))
     reward = parts["reward"][..., 0].astype(np.float64)  # (steps, N)
     if to_go:
         rising = np.diff(reward, axis=0) > 0
@@ -207,9 +213,12 @@ def _episode(parts: Mapping[str, np.ndarray], to_go: bool, file: Path, tally: _T
         )
     terminal = bool(ended[-1])
     tally.copied += terminal
-    tally.cut += not terminal
-    if not terminal and n_steps < 2:
-        return None
+    if not terminal:
+        tally.cut += 1
+        tally.reward += float(reward[-1].mean())
+        if n_steps < 2:
+            tally.gone += 1
+            return None
     index = kept_rows(n_steps, terminal)
     reward = reward[index]
     reward[-1] = 0

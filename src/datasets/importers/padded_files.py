@@ -47,11 +47,12 @@ class _Stored:
 
 @dataclass(frozen=True)
 class PaddedFile:
-    """An open file's arrays by their names, and what our exporter noted in it."""
+    """An open file's arrays by their names, and what our exporter noted in it. others: names of what is no array."""
 
     arrays: Mapping[str, Column]
     card: Any = None
     known: np.ndarray | None = field(default=None)
+    others: tuple[str, ...] = ()
 
     def last_action_known(self, episode: int, n_episodes: int) -> bool | None:
         """What the exporter noted of an episode's final action; None where the file is another's."""
@@ -110,6 +111,7 @@ def open_padded(path: Path) -> Iterator[PaddedFile | None]:
             {printable(name): _Stored(entry) for name, entry in found.items()},
             card,
             known if isinstance(known, np.ndarray) and known.dtype.kind in "biu" else None,
+            tuple(printable(name) for name in entries if name not in found),
         )
 
 

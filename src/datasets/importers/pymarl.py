@@ -13,15 +13,17 @@ from typing import Any
 import numpy as np
 
 from datasets.importers.ends import check_finite, check_flags, copied_note, kept_rows, terminal_flags
+from datasets.importers.leftovers import left_out_note
 from datasets.importers.options import refuse_option, stated_bounds, whole_number
 from datasets.importers.padded_files import PaddedFile, blocks, exported_card, open_padded, open_parts
+from datasets.importers.padded_rows import check_onehot, filled_rows, whole_actions
 from datasets.importers.source import Episode, Source
 from utils.errors import DatasetError
 
 _REQUIRED = ("obs", "actions", "reward", "filled")
 _ENDS = ("corrected_terminated", "terminated")
 _USED = (*_REQUIRED, *_ENDS, "state", "avail_actions", "actions_onehot")
-_KNOWN = (*_USED, "probs")
+_KNOWN = (*_USED, "probs")  # in the releases' files; what else there is may be one of them misspelt
 # Axes after episodes and rows; N agents, a number is that many entries.
 _AXES = {"obs": ("N", "O"), "actions": ("N", "A"), "avail_actions": ("N", "n"), "actions_onehot": ("N", "n"),
          "state": ("S",), "filled": (1,), "terminated": (1,), "corrected_terminated": (1,)}  # fmt: skip
@@ -81,10 +83,11 @@ class PyMARL:
         parts = open_parts(path)
         if not parts:
             raise DatasetError(f"{path} is neither an .h5 or .npz file nor a folder of .h5 files; give one of these")
-        layouts = []
+        layouts, names = [], set[str]()
         for part in parts:
             with open_padded(part) as file:
                 layouts.append(_layout(part, file))
+                names |= {*file.arrays, *file.others} if file is not None else set()
                 stated = exported_card(file) if file is not None else {}
         layout = layouts[0]
         for part, other in zip(parts, layouts, strict=True):
@@ -94,7 +97,7 @@ class PyMARL:
         card = {"environment": None, "behaviour": "unknown", "reference": None} | actions
         if not layout.own_rewards and layout.n_agents > 1:
             card["reward"] = "the team's, the same number for each agent"
-        notes = _notes(layout)
+        notes = [*_notes(layout), *left_out_note(names, _USED, _KNOWN)]
         return Source(card | stated, _episodes(parts, layout, notes), notes, exact=bool(stated))
 
 
@@ -205,7 +208,7 @@ def _episodes(parts: list[Path], layout: _Layout, notes: list[str]) -> Iterator[
 
 def _episode(rows: dict[str, np.ndarray], layout: _Layout, origin: str, known: bool | None) -> Episode:
     """One episode from its padded rows (T, ...)."""
-    n_filled = _filled(rows["filled"][:, 0], origin)
+    n_filled = filled_rows(rows["filled"][:, 0], origin)
     ends = rows[layout.end][:n_filled, 0]
     check_flags(ends, layout.end, origin)
     if "avail_actions" in rows:
@@ -230,9 +233,10 @@ def _episode(rows: dict[str, np.ndarray], layout: _Layout, origin: str, known: b
         layout.tally.lost += 1
         layout.tally.lost_sum += float(reward[-1].mean())
     reward[-1] = 0
-    actions = _checked_actions(rows, n_filled, layout, origin)[index]
+    actions = np.array(rows["actions"][:n_filled])
+    actions = (whole_actions(actions, origin) if layout.discrete else actions)[index]
     if "actions_onehot" in rows and layout.discrete:
-        _check_onehot(rows["actions_onehot"][index[:-1]], actions[:-1], origin)
+        check_onehot(rows["actions_onehot"][index[:-1]], actions[:-1], origin)
     if known is None:
         known = not copied and _last_action_known(rows, n_filled - 1, layout)
         if not known:
@@ -243,38 +247,6 @@ def _episode(rows: dict[str, np.ndarray], layout: _Layout, origin: str, known: b
         "terminated": terminal_flags(len(index), first is not None),
     }
     return Episode(arrays, known, origin)
-
-
-def _filled(filled: np.ndarray, origin: str) -> int:
-    """The number of filled rows. Raises DatasetError unless they are ones, then zeros."""
-    n_filled = int((filled != 0).sum())
-    if not n_filled or not np.array_equal(filled, np.arange(len(filled)) < n_filled):
-        raise DatasetError(f"{origin}: 'filled' must be ones from the first row on, then zeros")
-    return n_filled
-
-
-def _checked_actions(rows: Mapping[str, np.ndarray], n_filled: int, layout: _Layout, origin: str) -> np.ndarray:
-    """The actions of the filled rows, (rows, N, A); whole numbers where they are discrete."""
-    actions = np.array(rows["actions"][:n_filled])
-    if not layout.discrete or actions.dtype.kind in "biu":
-        return actions
-    wrong = (actions != np.floor(actions)) | ~np.isfinite(actions)  # (rows, N, 1)
-    if wrong.any():
-        raise DatasetError(
-            f"{origin}: 'actions' is no whole number on row {int(np.argwhere(wrong)[0][0])}, as discrete actions are"
-        )
-    return actions.astype(np.int64)
-
-
-def _check_onehot(onehot: np.ndarray, actions: np.ndarray, origin: str) -> None:
-    """Raise DatasetError where one-hot actions (L, N, n) are others than the actions (L, N, 1); all zeros are none."""
-    wrong = onehot.any(axis=2) & (onehot.argmax(axis=2) != actions[..., 0])  # (L, N)
-    if wrong.any():
-        row, agent = (int(index) for index in np.argwhere(wrong)[0])
-        raise DatasetError(
-            f"{origin}: 'actions' of agent {agent} is {actions[row, agent, 0]} on row {row} and 'actions_onehot' says "
-            f"{onehot[row, agent].argmax()}, so one of the columns is shifted or of other data"
-        )
 
 
 def _last_action_known(rows: Mapping[str, np.ndarray], last: int, layout: _Layout) -> bool:

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def open_source(name: str, path: Path, options: Mapping[str, Any]) -> Source:
     own = {key: value for key, value in options.items() if key not in _STATED and value is not None}
     foreign = sorted(set(own) - set(FORMATS[name].options))
     if foreign:
-        has = ", ".join(f"--{option}" for option in FORMATS[name].options) or "none of its own"
+        has = ", ".join(f"--{option.replace('_', '-')}" for option in FORMATS[name].options) or "none of its own"
         raise DatasetError(f"--{foreign[0].replace('_', '-')} is no option of {name}, which has {has}")
     try:
         source = REGISTRY[name].open(path, own)
@@ -132,7 +133,7 @@ def _outcome(name: str, path: Path) -> list[str]:
         f"behaviour: {card.get('behaviour', 'unknown')}; quality: {card.get('quality', 'unknown')}",
         *source.notes,
         "a probe reads headers and samples; all values (NaN, an action out of range) are checked by the import",
-        f"import it with: python src/dataset.py import {name} {path} -o OUT",
+        f"import it with: python src/dataset.py import {name} {shlex.quote(str(path))} -o OUT",
     ]
 
 

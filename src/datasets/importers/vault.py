@@ -8,7 +8,7 @@ import json
 import math
 from ast import literal_eval
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,10 @@ _MISSING = "a vault is read by the package tensorstore; install it: pip install 
 
 @dataclass(frozen=True)
 class Vault:
-    """An open vault. stores: tensorstores by names; n_rows: of each of the n_streams; padded: (N, O) bool."""
+    """An open vault.
+
+    stores: tensorstores by names; n_rows: of each of the n_streams; padded: (N, O) bool; names: all that it holds.
+    """
 
     folder: Path
     stores: Mapping[str, Any]
@@ -35,6 +38,7 @@ class Vault:
     n_rows: int
     discrete: bool
     padded: np.ndarray
+    names: tuple[str, ...] = ()
 
     @property
     def n_agents(self) -> int:
@@ -110,7 +114,7 @@ def open_vault(path: Path) -> Vault:
     discrete = stores["actions"].dtype.numpy_dtype.kind in "biu"
     vault = Vault(path, stores, int(stores["actions"].shape[0]), n_rows, discrete, np.zeros(0, bool))
     first = vault.rows("observations", 0, 0, 1)[0]  # (N, O)
-    return Vault(path, stores, vault.n_streams, n_rows, discrete, np.isneginf(first))
+    return replace(vault, padded=np.isneginf(first), names=tuple(stated))
 
 
 def _shapes(path: Path, stated: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -96,6 +96,14 @@ def test_files_of_other_layouts_are_pointed_to_the_probe(tmp_path: Path, monkeyp
         cut = set_on_disk(tmp_path / f"{size}.h5").path
 
 
+def test_what_messages_suggest_can_be_typed(tmp_path: Path) -> None:
+    """Options are named as the command line has them, and paths with spaces are quoted."""
+    path = write_h5(tmp_path / "a b.h5", batch())
+    with pytest.raises(DatasetError, match="--rewards is no option of pymarl, which has --n-actions, --bounds$"):
+        open_source("pymarl", path, {"rewards": "raw"})
+    assert f"import it with: python src/dataset.py import pymarl '{path}' -o OUT" in probe(path)
+
+
 def test_no_file_of_the_source_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`--force` would replace one of the files that are imported."""
     folder = tmp_path / "parts"

@@ -106,10 +106,27 @@ def test_padding_becomes_zeros_and_a_mask(ts: Any, tmp_path: Path) -> None:
     assert found.n_episodes == 10 and found.card["obs_mask"] == [[1, 1, 1, 1], [1, 1, 1, 0]]
     assert not found.arrays["obs"][:, 1, 3].any() and np.isfinite(found.arrays["obs"]).all()
     np.testing.assert_array_equal(found.arrays["obs"][10:13, 0], arrays["observations"][1, :3, 0])
-    assert "no truncations" in " ".join(found.card["made_by"]["notes"])
+    notes = " ".join(found.card["made_by"]["notes"])
+    assert "no truncations: an episode that a time limit cut may look terminal or, where its last row has no" in notes
     arrays["observations"][3, 4, 0, 1] = -np.inf
     folder = write_vault(ts, tmp_path / "other", arrays)
     refused("og-marl", folder, tmp_path, "rows 3 to 8 of stream 3 of .*: 'observations' has a -inf on row 1 of agent 0")
+
+
+def test_what_is_left_out_is_named(ts: Any, tmp_path: Path) -> None:
+    """Arrays that no dataset has, a truncation's rewards, and an episode of one row."""
+    arrays = smac() | {"infos.extra": np.zeros((1, 9, 2), "f4"), "truncation": np.zeros((1, 9, 2), "f4")}
+    arrays["truncations"][:, 7] = True  # behind that of row 6: an episode of row 7 alone
+    found = imported("og-marl", write_vault(ts, tmp_path / "a", arrays), tmp_path)
+    assert found.episode_offsets.tolist() == [0, 4, 8]
+    notes = " ".join(found.card["made_by"]["notes"])
+    assert "left out: infos.extra, truncation" in notes and "is it" not in notes
+    lost = arrays["rewards"][0, 6:9, 0].sum()
+    assert "3 episodes were cut: " in notes
+    assert f"rewards of {lost:g} in all; 2 of them have no other row and are left out" in notes
+    arrays.pop("truncations")
+    notes = " ".join(imported("og-marl", write_vault(ts, tmp_path / "b", arrays), tmp_path).card["made_by"]["notes"])
+    assert "truncation (is it 'truncations'? rename it then, and import again)" in notes
 
 
 def test_long_vaults_are_read_in_blocks(ts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

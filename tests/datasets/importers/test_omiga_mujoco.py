@@ -58,7 +58,17 @@ def test_episodes_end_at_the_late_flag(tmp_path: Path, monkeypatch: pytest.Monke
     assert "state" not in dataset.arrays, "it is the observations side by side"
     notes = " ".join(card["made_by"]["notes"])
     assert "1 ends after 1000 steps were flagged as terminals" in notes and "6 actions were outside [-1, 1]" in notes
+    lost = files["r"][offsets[1:] - 1, 0, 0].astype(float).sum()
+    assert f"3 final rows, from which no step starts, have rewards, which are left out: {lost:g} in all" in notes
     assert card["quality"] == "medium" and card["reward"].startswith("the team's")
+
+
+def test_final_rows_without_rewards_need_no_note_and_other_arrays_do(tmp_path: Path) -> None:
+    files = logged((4, 2))
+    files["r"][[4, 7]] = 0
+    dataset = imported("omiga-mujoco", save(tmp_path / NAME, files | {"extra": np.zeros(3)}), tmp_path)
+    notes = dataset.card["made_by"]["notes"]
+    assert "left out: extra" in notes and "final rows" not in " ".join(notes)
 
 
 def test_the_environment_is_ours_where_observations_are(tmp_path: Path) -> None:

@@ -84,6 +84,16 @@ def test_every_row_is_kept(tensors: bool, tmp_path: Path) -> None:
     assert found.last_action_known.tolist() == [False, False, False, True]
     notes = " ".join(found.card["made_by"]["notes"])
     assert "rewards are kept as they are: they are no returns to go" in notes and "1 episodes were cut" in notes
+    assert "with it rewards of 5 in all" in notes and "no other row" not in notes
+
+
+def test_episodes_of_one_row_are_told(tmp_path: Path) -> None:
+    source, _ = folder(tmp_path)
+    th.save(nested({key: array[-1:] for key, array in episode(3, 2).items()}), source / "episode3.pt")
+    found = imported("omiga-smac", source, tmp_path)
+    assert found.n_episodes == 3
+    notes = " ".join(found.card["made_by"]["notes"])
+    assert "with it rewards of 5 in all; 1 of them have no other row and are left out" in notes
 
 
 def test_returns_to_go_become_rewards_again(tmp_path: Path) -> None:
@@ -142,7 +152,7 @@ def swap(index: int, value: Any) -> Callable[[list[Any]], Any]:
             "episode2.pt: 'done' is 1 for all agents on row 1, before the last row",
         ),
         (swap(5, [0, 0, 0]), "episode2.pt: actions was not available by avail_actions on row 2"),
-        (swap(3, [float("nan")]), "episode2.pt: reward holds a value that is not finite .* on row 2"),
+        (swap(3, [float("nan")]), "episode2.pt: 'reward' holds a value that is not finite on row 2"),
         (
             swap(0, np.zeros(5)),
             "episode2.pt .*; where it holds NumPy arrays, only unpickling reads that, and nothing is",

@@ -53,7 +53,21 @@ def test_every_published_layout_keeps_all_rows(write: Callable[[Path], Path], tm
     returns = np.add.reduceat(arrays["reward"].mean(1, dtype=np.float64), offsets[:-1])
     assert (found.card["returns"]["mean"], found.card["returns"]["std"]) == (returns.mean(), returns.std())
     assert found.card["n_actions"] == 5 and found.card["environment"]["env"] is None
-    assert found.card["made_by"]["notes"] == ["the team's reward is written once for each agent"]
+    left_out = ["left out: probs"] if write is cfcql else []
+    assert found.card["made_by"]["notes"] == ["the team's reward is written once for each agent", *left_out]
+
+
+def test_what_is_left_out_is_named(tmp_path: Path) -> None:
+    """Arrays under other names than the layout's, among them one that is nearly its name, in any of the parts."""
+    arrays = batch()
+    names = {"states": arrays.pop("state"), "legal_actions": arrays["avail_actions"], "probs": np.zeros((3, T, 2, 5))}
+    write_h5(tmp_path / "parts" / "part_0.h5", arrays | names)
+    with h5py.File(write_h5(tmp_path / "parts" / "part_1.h5", arrays), "a") as file:
+        file.create_group("infos")["speed"] = np.zeros(3)
+    notes = imported("pymarl", tmp_path / "parts", tmp_path).card["made_by"]["notes"]
+    hint = "states (is it 'state'? rename it then, and import again)"
+    assert notes[-1] == f"left out: infos, legal_actions, probs, {hint}"
+    assert notes[-1] in probe(tmp_path / "parts")
 
 
 def test_many_parts_are_read_by_their_numbers(tmp_path: Path) -> None:
