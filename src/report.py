@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from utils import signals
-from utils.printing import Parser, open_closed_streams, put
+from utils.printing import Parser, counted, open_closed_streams, put
 
 if __name__ == "__main__":
     open_closed_streams()
@@ -12,6 +12,7 @@ if __name__ == "__main__":
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from reporting.runs import ReportError
 from reporting.soundness import ALLOWED, Refusal, between_rows, check, continued_otherwise
 from reporting.stored import stored_text
 from reporting.tables import latex, markdown
-from utils.errors import UserError, nearest
+from utils.errors import UserError, nearest, printable
 from utils.files import output_error, writing_file
 from utils.paths import user_path
 
@@ -41,6 +42,7 @@ FORMS: dict[str, Callable[[Report], str]] = {
     "marl-eval": lambda report: marl_eval_text(report.groups, report.units),
     "html": lambda report: page(report, pictures(report)),
 }
+WITHOUT_NOTES = ("csv", "json", "marl-eval")
 OF_SCORES = ("raw", "baseline", "paper", "beside", "budget", "uncertainty", "figures")  # options of scores alone
 
 
@@ -48,18 +50,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Report runs. Return the exit status: 1, with a sentence on stderr, where something was refused."""
     try:
         arguments = _parser().parse_args(argv)
+        for name in ("only", "prefix"):
+            if getattr(arguments, name) and arguments.figures is None:
+                raise ReportError(f"--{name} is of pictures, and none are drawn; add --figures FOLDER, or leave it out")
         report = make(arguments)
         text = FORMS[arguments.to](report)
+        drawn = {} if arguments.figures is None else pictures(report)
+        for name in arguments.only:  # before anything is written
+            if name not in drawn:
+                raise ReportError(f"--only {name}: there is no such picture of these runs; {nearest(name, drawn)}")
+        for line in not_shown(report, arguments.to):
+            with suppress(OSError, ValueError):  # stderr is closed or full
+                print(printable(line), file=sys.stderr, flush=True)
         if arguments.out is None:
             put(text.removesuffix("\n"))
         else:
             write(user_path(arguments.out, "-o", written=True), text.encode("utf-8"))
         if arguments.figures is not None:
             folder = user_path(arguments.figures, "--figures", folder=True)
-            drawn = pictures(report)
-            for name in arguments.only:
-                if name not in drawn:
-                    raise ReportError(f"--only {name}: there is no such picture of these runs; {nearest(name, drawn)}")
             for name, picture in drawn.items():
                 if name in (arguments.only or drawn):
                     write(folder / f"{arguments.prefix}{name}.png", picture)
@@ -110,7 +118,18 @@ def make(arguments: argparse.Namespace) -> Report:
     )
     report = assemble(groups, notes, options)
     report.tables += from_data(by_data)
+    report.by_data, report.left_out = by_data, left_out
     return report
+
+
+def not_shown(report: Report, form: str) -> list[str]:
+    """What is left out of a form that has no notes, and no tables of runs without scores."""
+    if form not in WITHOUT_NOTES:
+        return []
+    number = sum(len(group.runs) for group in report.by_data)
+    verb = "is" if number == 1 else "are"
+    said = [f"{counted(number, 'run')} without scores {verb} not in this form"] if number else []
+    return said + report.left_out
 
 
 def write(path: Path, content: bytes) -> None:

@@ -22,6 +22,7 @@ warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # sacr
 
 import torch as th
 
+from datasets.names import DATA_ROOT
 from sweeps.cells import Cell, cells_of, command, words_together
 from sweeps.driver import Backend, Sweep, stop_file
 from sweeps.grid import DEFAULT_SEEDS, grid_file, seed_in, seeds_of, short_form
@@ -61,11 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _cells(arguments: argparse.Namespace, words: Sequence[str]) -> list[Cell]:
     """The runs that the arguments name. Raises UserError for the first that cannot be."""
-    if arguments.rest:
-        word = shown(arguments.rest[0])
-        stock = word in OF_STOCK
-        raise ConfigError(f"'{word}' has no meaning here; " + ("leave it out: docs/sweeps.md says what replaces it"
-                          if stock else "overrides follow the word `with`"))  # fmt: skip
+    _check_words(arguments)
     if (arguments.config is None) == (arguments.configs is None):
         raise ConfigError("name the runs by --config FILE, or by --configs ALGORITHM ...; give one of the two")
     if arguments.config is not None:
@@ -88,6 +85,23 @@ def _cells(arguments: argparse.Namespace, words: Sequence[str]) -> list[Cell]:
         with suppress(OSError, ValueError):  # stderr is closed or full
             print(f"warning: {sentence}", file=sys.stderr, flush=True)
     return cells
+
+
+def _check_words(arguments: argparse.Namespace) -> None:
+    """Raise ConfigError for a word that has no meaning, such as an override before `with`.
+
+    A flag with several values takes such an override for one of them.
+    """
+    if arguments.rest:
+        word = shown(arguments.rest[0])
+        stock = word in OF_STOCK
+        raise ConfigError(f"'{word}' has no meaning here; " + ("leave it out: docs/sweeps.md says what replaces "
+                          "it" if stock else "overrides follow the word `with`"))  # fmt: skip
+    data = [word for word in arguments.datasets if not any(map(os.path.lexists, (word, DATA_ROOT / f"{word}.h5")))]
+    for flag, words in (("--configs", arguments.configs), ("--datasets", data), ("--seeds", arguments.seeds)):
+        for word in words or ():
+            if "=" in word:
+                raise ConfigError(f"{flag} {shown(word)}: this is an override; overrides follow the word `with`")
 
 
 def _run(arguments: argparse.Namespace, cells: list[Cell]) -> int:

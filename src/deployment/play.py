@@ -25,9 +25,9 @@ def film(policy: LoadedPolicy, path: Path, episodes: int = 1, sample: bool = Fal
     """Play the first `episodes` episodes of the run's evaluations into a film; returns a line about each and the film.
 
     path: a name that ends in .gif or .mp4. sample: draw actions as in training. replace: whether an existing file goes.
-    Raises PolicyError for another ending, for an existing file, where a package is missing and where the run has no environment, ConfigError
-    where the folder cannot be written to, EnvError for an environment without pictures, MemoryShortage for more
-    pictures than fit, and OutputError where the disk refuses.
+    Raises PolicyError for another ending, for an existing file, where a package is missing and where the run has no
+    environment, ConfigError where the folder cannot be written to, EnvError for an environment without pictures,
+    MemoryShortage for more pictures than fit, and OutputError where the disk refuses.
     """
     if path.suffix.lower() not in ENDINGS:
         raise PolicyError(f"-o {path}: a film's name ends in {' or '.join(ENDINGS)}")

@@ -15,6 +15,7 @@ from reporting.comparability import comparability
 from reporting.groups import Group, Task, differing_between_tasks
 from reporting.numbers import (
     ONE_SEED,
+    SEEDS_ALONE,
     Difference,
     by_rule,
     evaluations_averaged,
@@ -62,7 +63,10 @@ class Options:
 
 @dataclass
 class Report:
-    """The tables in their order, what they are made of, and notes that belong to none of them."""
+    """The tables in their order, what they are made of, and notes that belong to none of them.
+
+    by_data: rows without scores. left_out: those of the notes that say what is not counted.
+    """
 
     groups: list[Group]
     units: dict[Task, str]
@@ -71,6 +75,8 @@ class Report:
     scores: across.Scores | None = None
     budgets: dict[tuple[Task, str], Budget] = field(default_factory=dict)
     labels: dict[Group, str] = field(default_factory=dict)
+    by_data: list[Group] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 def assemble(groups: list[Group], notes: Sequence[str], options: Options) -> Report:
@@ -167,7 +173,9 @@ def _final(report: Report) -> Table:
     if kinds == {True}:
         note = SEEDS_ONLY
     elif len(kinds) == 2:
-        rows = [(*row[:5], f"{row[5]} †" if mark else row[5], row[6]) for row, mark in zip(rows, marked, strict=True)]
+        rows = [
+            (*row[:5], row[5] + SEEDS_ALONE if mark else row[5], row[6]) for row, mark in zip(rows, marked, strict=True)
+        ]
         note = SOME
     head = ("data", "algorithm", "variant", "n", "final", "95 %", "by seed")
     title = f"Final scores ({_unit_title(report)}, last evaluation, mean ± standard deviation of n seeds)"
@@ -236,7 +244,7 @@ def _difference(found: Difference | None, with_episodes: bool) -> tuple[str, str
     if found is None:
         return "none in common", "", "", "", ""
     by_seed = " / ".join(signed(value) for value in found.values)
-    limits = found.limits() + (" †" if with_episodes and not found.episodes and len(found.seeds) > 1 else "")
+    limits = found.limits() + (SEEDS_ALONE if with_episodes and not found.episodes and len(found.seeds) > 1 else "")
     return ", ".join(map(str, found.seeds)), signed(found.mean), limits, found.by_t(), by_seed
 
 

@@ -71,7 +71,7 @@ def compared(run: Run, ignored: frozenset[str] = frozenset()) -> dict[str, str]:
 
 
 def grouped(runs: Iterable[Run], ignored: Iterable[str] = ()) -> tuple[list[Group], list[str]]:
-    """The groups in their order for tables, and notes on keys that some runs lack.
+    """The groups in their order for tables, runs by their seeds, and notes on keys that some runs lack.
 
     A key that is newer than a run counts at the value that the algorithm's file gives it today; the note says so.
     ignored: keys in which runs may differ.
@@ -98,12 +98,17 @@ def grouped(runs: Iterable[Run], ignored: Iterable[str] = ()) -> tuple[list[Grou
         split: dict[tuple[tuple[str, str], ...], list[Run]] = defaultdict(list)
         for run in members:
             split[tuple((key, values[run].get(key, ABSENT)) for key in columns)].append(run)
-        groups += [Group(task, name, keys, tuple(own)) for keys, own in split.items()]
+        groups += [Group(task, name, keys, tuple(sorted(own, key=_place))) for keys, own in split.items()]
     notes = [
         f"{name}: some runs are older than {', '.join(sorted(keys))}; counted at today's value of the algorithm's file"
         for name, keys in sorted(filled.items())
     ]
     return sorted(groups, key=order_of), notes
+
+
+def _place(run: Run) -> tuple[int, str, str]:
+    """A run's place in its row. Bootstraps draw by it, so it must not depend on where and when runs were found."""
+    return run.seed, run.started or "", run.source
 
 
 def order_of(group: Group) -> tuple[Any, ...]:

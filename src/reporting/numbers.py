@@ -18,6 +18,7 @@ REPETITIONS = 2000  # of a bootstrap
 SEED = 20260101  # of every bootstrap: a report says the same whenever it is made
 SHARE = 0.95  # that an interval is meant to cover
 ONE_SEED = " ‡"  # behind an interval of one seed
+SEEDS_ALONE = " †"  # behind an interval of seeds alone, where others of its table count episodes
 
 RULES: dict[str, Callable[[Run, str], float]] = {
     "final": lambda run, unit: run.final[unit],

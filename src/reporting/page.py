@@ -64,12 +64,12 @@ def _notes(notes: Iterable[str]) -> str:
 
 
 def _runs(report: Report) -> str:
-    """Every run that counts, with the command to copy: a click on it selects all of it."""
+    """Every run that counts, with the command to copy: a click on it selects all of it. Some have no score."""
     rows = []
-    for group in report.groups:
+    for group in (*report.groups, *report.by_data):
         for seed, run in group.by_seed().items():
             command = "not recorded" if run.command is None else f"<code>{_text(with_seed(run.command, seed))}</code>"
-            score = f"{run.final[report.units[group.task]]:.1f}"
+            score = f"{run.final[report.units[group.task]]:.1f}" if run.final else ""
             cells = "".join(
                 f"<td>{_text(c)}</td>" for c in (group.task.name(), group.method, str(seed), score, run.source)
             )

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from reporting.runs import ReportError, Run, text_of
 from reporting.sacred_runs import NotCountedError, read_sacred
@@ -25,6 +26,7 @@ class Reading:
     by_data: dict[Run, str] = field(default_factory=dict)  # runs without scores of which data tell, with what they are
     left_out: list[str] = field(default_factory=list)
     dropped: set[str] = field(default_factory=set)  # what of `without` left something out
+    seen: set[Path] = field(default_factory=set)  # files and directories of runs that were read, resolved
 
 
 def read_places(places: Iterable[str], without: Iterable[str] = ()) -> Reading:
@@ -40,7 +42,7 @@ def read_places(places: Iterable[str], without: Iterable[str] = ()) -> Reading:
     for text in places:
         path = user_path(text, "the place of runs", folder=True)
         if path.is_file():
-            if not _leaves_out(path, excluded, found):
+            if not _leaves_out(path, excluded, found) and _is_new(path, found):
                 found.runs += read_stored(path)
         elif path.is_dir():
             _search(path, excluded, found)
@@ -70,6 +72,14 @@ def _leaves_out(path: Path, excluded: Mapping[Path, str], found: Reading) -> boo
     return text is not None
 
 
+def _is_new(path: Path, found: Reading) -> bool:
+    """Whether a file or directory was not read before, under this name or another; it counts as read from now on."""
+    resolved = path.resolve()
+    new = resolved not in found.seen
+    found.seen.add(resolved)
+    return new
+
+
 def _drop_sources(found: Reading, texts: Iterable[str]) -> None:
     """Leave out stored runs by where they were read from. Raises ReportError where a text names several."""
     for text in texts:
@@ -90,6 +100,8 @@ def _search(top: Path, excluded: Mapping[Path, str], found: Reading) -> None:
             continue
         if "run.json" in files and not _OF_SACRED.isdisjoint(files) or "metrics.json" in files:
             folders.clear()
+            if not _is_new(path, found):
+                continue
             try:
                 found.runs.append(read_sacred(path))
             except NotCountedError as reason:
@@ -100,7 +112,9 @@ def _search(top: Path, excluded: Mapping[Path, str], found: Reading) -> None:
             continue
         for name in sorted(files):
             file = path / name
-            if name.endswith(".json") and not _leaves_out(file, excluded, found) and _is_ours(file):
+            if not name.endswith(".json") or _leaves_out(file, excluded, found) or not _is_ours(file):
+                continue
+            if _is_new(file, found):
                 found.runs += read_stored(file)
 
 
@@ -118,10 +132,13 @@ def _is_ours(file: Path) -> bool:
 
 def _once(found: Reading) -> list[Run]:
     """The runs without second copies of one run, such as a directory and the file that was made of it."""
-    kept: dict[object, Run] = {}
+    kept: dict[str, Run] = {}
     for run in found.runs:
         config = {key: value for key, value in run.config.items() if key not in NOT_STORED}
-        same = text_of([config, run.seed, run.started, run.final]) if run.started else id(run)
+        facts: list[Any] = [config, run.seed, run.started, run.final]
+        if run.started is None:  # of earlier releases: these may have ended alike, but not lie at one place too
+            facts += [run.source, {name: (curve.steps, curve.values) for name, curve in run.curves.items()}]
+        same = text_of(facts)
         if same in kept:
             found.left_out.append(f"read twice, counted once: {run.source} and {kept[same].source}")
         else:

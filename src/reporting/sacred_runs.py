@@ -10,8 +10,10 @@ from typing import Any
 
 from datasets.names import dataset_name
 from datasets.references import BUNDLED_PREYS
+from reporting.faults import fault
 from reporting.runs import RETURN, SCORE, UNITS, Curve, ReportError, Run, is_kept, is_of_data
 from utils.config import config_names
+from utils.errors import UserError
 from utils.finished_run import FinishedRun, RunError, read_finished
 from utils.paths import place_of
 
@@ -51,15 +53,26 @@ def read_sacred(folder: Path) -> Run:
         raise NotCountedError(f"{kind}: {folder}")
     try:
         if kind == "training" and (run := _run(folder, found)).final:
-            return run
+            return _sound(run)
         by_data = _run(folder, found, is_of_data)
-    except (KeyError, TypeError, ValueError) as error:
+        if by_data.curves:
+            _sound(by_data, scored=False)
+    except UserError as error:  # of a dataset's name that can be none
+        raise NotCountedError(f"damaged or unfinished: {folder} cannot be read: {error}") from error
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:  # of another type, or shape
         raise NotCountedError(
             f"damaged or unfinished: {folder} is no record of this program's ({type(error).__name__}: {error})"
         ) from error
     uncounted = NotCountedError(f"{'training without scores' if kind == 'training' else kind}: {folder}")
     uncounted.by_data = by_data if by_data.curves else None
     raise uncounted
+
+
+def _sound(run: Run, scored: bool = True) -> Run:
+    """The run. Raises ReportError where an entry is of another type than a report reads, or says what cannot be."""
+    if (wrong := fault(vars(run), scored)) is not None:
+        raise ReportError(f"it {wrong}")
+    return run
 
 
 def kind_of(config: dict[str, Any]) -> str:
@@ -89,10 +102,10 @@ def _run(folder: Path, found: FinishedRun, kept: Callable[[str], bool] = is_kept
     given = (found.entry["meta"].get("options") or {}).get("UPDATE") or []
     return Run(
         source=str(folder),
-        algorithm=str(config["name"]),
+        algorithm=config["name"],
         environment=environment_of(config, told.get("prey")),
         dataset=dataset_of(config),
-        seed=int(config["seed"]),
+        seed=config["seed"],
         config=config,
         final=final,
         curves=curves,

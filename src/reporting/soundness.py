@@ -16,8 +16,18 @@ ALLOWED = {
     "seed": "the newest run of each seed counts",
     "length": "runs of different lengths are averaged at their last evaluation",
     "commit": "runs of different code are averaged",
-    "dataset": "runs on data of one name with different checksums are compared",
+    "dataset": "rows on data of one name with different checksums are compared, and runs of one row averaged",
 }
+# What a refusal advises, and what a note says was done.
+_LENGTH = (
+    "leave some out with --without, or take them as they are with --allow length",
+    "they are averaged at their last evaluation",
+)
+_COMMIT = ("choose with --where commit=..., or average them with --allow commit", "they are averaged")
+_DATASET = (
+    "choose with --where checksum=..., or compare rows and average the runs of one row with --allow dataset",
+    "rows are compared, and runs of one row are averaged",
+)
 
 
 class Refusal(ReportError):
@@ -44,13 +54,13 @@ def check(groups: list[Group], allowed: Iterable[str]) -> tuple[list[Group], lis
         group, said = _repeated(group, "seed" in allowed)
         kept.append(group)
         (notes if "seed" in allowed else reasons).extend(said)
-        (notes if "length" in allowed else reasons).extend(_lengths(group))
-        wrong, harmless = _code(group)
+        (notes if "length" in allowed else reasons).extend(_lengths(group, _LENGTH["length" in allowed]))
+        wrong, harmless = _code(group, _COMMIT["commit" in allowed])
         notes += harmless
         (notes if "commit" in allowed else reasons).extend(wrong)
         reasons += [f"{run.name()}: a score is no finite number; leave it out with --without {run.source}"
                     for run in group.runs if not _is_finite(run)]  # fmt: skip
-    (notes if "dataset" in allowed else reasons).extend(_data(groups))
+    (notes if "dataset" in allowed else reasons).extend(_data(groups, _DATASET["dataset" in allowed]))
     if reasons:
         raise Refusal(reasons)
     return kept, notes
@@ -85,17 +95,14 @@ def _repeated(group: Group, drop: bool) -> tuple[Group, list[str]]:
     return Group(group.task, group.algorithm, group.keys, tuple(runs)), said
 
 
-def _lengths(group: Group) -> list[str]:
-    """Runs that ended at another evaluation."""
+def _lengths(group: Group, end: str) -> list[str]:
+    """Runs that ended at another evaluation. end: of the sentence, as of those of the functions below."""
     ends = {run: run.shown() for run in group.runs}
     counts = {len(curve.steps) for curve in ends.values()}
     if len(counts) == 1 and not _ends_apart(ends.values()):
         return []
     listed = ", ".join(f"seed {run.seed}: {curve.steps[-1]:g}" for run, curve in ends.items())
-    return [
-        f"{_title(group)}: runs have different lengths ({listed}); leave some out with --without, or take them as they "
-        "are with --allow length"
-    ]
+    return [f"{_title(group)}: runs have different lengths ({listed}); {end}"]
 
 
 def continued_otherwise(groups: Iterable[Group]) -> list[str]:
@@ -135,7 +142,7 @@ def _spacing(curve: Curve) -> float:
     return max(gaps, default=0.0)
 
 
-def _code(group: Group) -> tuple[list[str], list[str]]:
+def _code(group: Group, end: str) -> tuple[list[str], list[str]]:
     """What is wrong with the group's code, and what is only worth naming: commits whose files are the same.
 
     Digests are of the files that a run had imported, which are others in a sweep than by hand. So they say nothing more
@@ -152,8 +159,7 @@ def _code(group: Group) -> tuple[list[str], list[str]]:
     )
     if len(digests) == 1 and None not in digests:
         return [], [f"{_title(group)}: different commits, {listed}, of which this program's files are the same"]
-    way = "--where commit=..., or average them with --allow commit"
-    return [f"{_title(group)}: runs are of different code, {listed}; choose with {way}"], []
+    return [f"{_title(group)}: runs are of different code, {listed}; {end}"], []
 
 
 def _seeds_by_commit(runs: Iterable[Run]) -> dict[str, list[str]]:
@@ -163,7 +169,7 @@ def _seeds_by_commit(runs: Iterable[Run]) -> dict[str, list[str]]:
     return found
 
 
-def _data(groups: list[Group]) -> list[str]:
+def _data(groups: list[Group], end: str) -> list[str]:
     found: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in chain.from_iterable(group.runs for group in groups):
         if run.checksum is not None and run.dataset is not None:
@@ -175,8 +181,5 @@ def _data(groups: list[Group]) -> list[str]:
                 f"{checksum[:10]} ({len(runs)} runs, such as {runs[0].source})"
                 for checksum, runs in sorted(by_checksum.items())
             )
-            said.append(
-                f"{name}: runs learned from different data of this name, checksums {listed}; choose with "
-                "--where checksum=..., or compare them with --allow dataset"
-            )
+            said.append(f"{name}: runs learned from different data of this name, checksums {listed}; {end}")
     return said

@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from reporting.faults import NUMBERS, TEXTS, TYPES, fault
 from reporting.runs import Curve, ReportError, Run
 from utils.documents import DocumentKind
 
@@ -18,16 +19,6 @@ _KIND = DocumentKind(
     "file of results", FORMAT, VERSION, "version", 1 << 28, "make it again with --to json, or leave it out", ReportError
 )
 _DIGITS = 6  # of a curve's values and of episodes' returns
-# Types of a run's entries; null is allowed where the entry is not in `_NEEDED`.
-_TYPES: dict[str, Any] = {
-    "source": str, "algorithm": str, "environment": str, "dataset": str, "seed": int, "final": dict, "curves": dict,
-    "checksum": str, "started": str, "seconds": int | float, "commit": str, "sources": str, "command": str,
-    "by_hand": list, "declared": dict, "times": list, "episodes": list, "reference": dict,
-    "cpu_seconds": int | float, "changed": list,
-}  # fmt: skip
-_NEEDED = ("source", "algorithm", "seed", "final", "curves")
-_NUMBERS = ("times", "episodes")
-_TEXTS = ("by_hand", "changed")
 
 
 def stored_text(runs: Iterable[Run]) -> str:
@@ -59,7 +50,7 @@ def _entry(run: Run, number: int) -> dict[str, Any]:
             value = {
                 name: {"steps": _plain(curve.steps), "values": _plain(curve.values)} for name, curve in value.items()
             }
-        elif field.name in _NUMBERS and value is not None:
+        elif field.name in NUMBERS and value is not None:
             value = _plain(value)
         entry[field.name] = value
     return entry
@@ -75,7 +66,7 @@ def read_stored(path: Path) -> list[Run]:
     content = _KIND.read(path)
     configs, entries = content.get("configs"), content.get("runs")
     if not isinstance(configs, list) or not isinstance(entries, list) or not all(isinstance(c, dict) for c in configs):
-        raise ReportError(f"{path} is damaged: it needs the lists 'configs' and 'runs'")
+        raise ReportError(f"{path} is damaged: it needs the lists 'configs' and 'runs'; {_KIND.advice}")
     return [_checked(path, number, entry, configs) for number, entry in enumerate(entries)]
 
 
@@ -83,38 +74,19 @@ def _checked(path: Path, number: int, entry: Any, configs: list[dict[str, Any]])
     if (
         not isinstance(entry, dict)
         or not isinstance(place := entry.get("config"), int)
+        or isinstance(place, bool)
         or place not in range(len(configs))
     ):
-        raise ReportError(f"{path} is damaged: its run {number} has no configuration")
-    for name, kind in _TYPES.items():
-        value = entry.get(name)
-        wrong = value is not None and (not isinstance(value, kind) or isinstance(value, bool))
-        if wrong or (value is None and name in _NEEDED):
-            raise ReportError(f"{path} is damaged: its run {number} has no sound '{name}'")
-    numbers = [*entry["final"].values(), *(entry.get("times") or ()), *(entry.get("episodes") or ())]
-    numbers += (entry.get("reference") or {}).values()
-    if not all(_is_number(value) for value in numbers) or not all(map(_is_curve, entry["curves"].values())):
-        raise ReportError(f"{path} is damaged: its run {number} holds what is no number where one belongs")
-    if not all(isinstance(text, str) for name in _TEXTS for text in entry.get(name) or ()):
-        raise ReportError(f"{path} is damaged: its run {number} holds what is no text where one belongs")
-    known: dict[str, Any] = {name: entry.get(name) for name in _TYPES}
+        raise ReportError(f"{path} is damaged: its run {number} has no configuration; {_KIND.advice}")
+    if (wrong := fault(entry)) is not None:
+        raise ReportError(f"{path} is damaged: its run {number} {wrong}; {_KIND.advice}")
+    known: dict[str, Any] = {name: entry.get(name) for name in TYPES}
     known["curves"] = {
         name: Curve(tuple(map(float, curve["steps"])), tuple(map(float, curve["values"])))
         for name, curve in entry["curves"].items()
     }
-    for name in _NUMBERS:
+    for name in NUMBERS:
         known[name] = None if known[name] is None else tuple(map(float, known[name]))
-    for name in _TEXTS:
+    for name in TEXTS:
         known[name] = None if known[name] is None else tuple(known[name])
     return Run(**known, config={**configs[place], "seed": entry["seed"]})
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_curve(curve: Any) -> bool:
-    lists: list[Any] = [curve.get(name) for name in ("steps", "values")] if isinstance(curve, dict) else [None]
-    if not all(isinstance(found, list) and found and all(map(_is_number, found)) for found in lists):
-        return False
-    return len(lists[0]) == len(lists[-1])

@@ -19,6 +19,7 @@ GRID, GROUPS = "grid-search", "grid-search-groups"
 FLAGS = {"--config": "alg", "--env-config": "env"}
 MOST_RUNS = 100_000
 DEFAULT_SEEDS = "3"  # as EPyMARL's search.py
+_FORM = f'a grid file must have the key {GRID}, a mapping of keys to values such as "--config": spacql'
 _MOST_SEEDS = 10_000
 _GIVEN = object()  # in place of a value of the file that the command line gives too
 
@@ -84,7 +85,7 @@ def grid_file(name: str, words: Sequence[str]) -> list[Choice]:
     path = user_path(name, "--config")
     if not path.exists():
         raise ConfigError(f"--config {shown(name)}: there is no such file; name a grid file, or use --configs")
-    content = read_dotted_yaml(path)
+    content = read_dotted_yaml(path, _FORM)
     for key, value in content.items():
         if key not in (GRID, GROUPS, "exclude"):
             raise ConfigError(f"{path}: it has the key {shown(key)}; a grid file has {GRID} and {GROUPS}")
@@ -142,7 +143,10 @@ def _choice(entries: list[tuple[str, Any]], words: Sequence[str], given: Config,
         if names.count(key) > 1:
             raise ConfigError(f"{path}: {shown(key)} is given twice for one run; give it once")
         if key in FLAGS:
-            flags[FLAGS[key]] = str(value)
+            if not isinstance(value, str):
+                said = "null" if value is None else shown(value)
+                raise ConfigError(f'{path}: "{key}" is {said}; give it the name of a file in config/{FLAGS[key]}s')
+            flags[FLAGS[key]] = value
         elif (left := _not_given(key.split("."), value, given)) is not _GIVEN:
             own.append(_word(key, left))
     alg = flags["alg"]

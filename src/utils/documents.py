@@ -46,9 +46,12 @@ class DocumentKind:
             raise self.error(f"{path} is larger than {self.most >> 20} MiB, which no {self.what} is; {self.advice}")
         if not isinstance(content, dict) or content.get("format") != self.name:
             raise self.error(f"{path} is no {self.what} of this program; {self.advice}")
-        if content.get(self.version_key) != self.version:
+        version = content.get(self.version_key)
+        if not isinstance(version, int) or isinstance(version, bool):  # "1" would be said to be another version than 1
+            raise self.error(f"{path} is damaged: its '{self.version_key}' is no whole number; {self.advice}")
+        if version != self.version:
             raise self.error(
-                f"{path} has version {str(content.get(self.version_key))[:20]}, this release reads version "
-                f"{self.version}; update epymarl-offline"
+                f"{path} has version {str(version)[:20]}, this release reads version {self.version}; update "
+                "epymarl-offline"
             )
         return content

@@ -22,6 +22,7 @@ MOST_NODES = 50_000  # values in a YAML file after its aliases are followed
 LONG_TEXT = 100  # characters that count as one more value: an alias may stand for a long text, too
 MERGE = "tag:yaml.org,2002:merge"
 TEXT = "tag:yaml.org,2002:str"
+CONFIGURATION = "a configuration must be a mapping of keys to values, such as `t_max: 1000`"
 TOO_DEEP = "lists and mappings are nested too deeply; make it flatter"
 
 
@@ -45,10 +46,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return parsed_yaml(read_text(path), path)
 
 
-def read_dotted_yaml(path: Path) -> dict[str, Any]:
-    """As `read_yaml`, for a file whose keys may have dots, at any depth; who uses them checks keys and values."""
+def read_dotted_yaml(path: Path, form: str) -> dict[str, Any]:
+    """As `read_yaml`, for a file whose keys may have dots, at any depth; who uses them checks keys and values.
+
+    form: what the file must be, for the refusal of an empty one.
+    """
     text = read_text(path)
-    return _mapping(lambda: _construct(text, path), path, "YAML", check=False)
+    return _mapping(lambda: _construct(text, path), path, "YAML", check=False, form=form)
 
 
 def parsed_yaml(text: str, path: Path) -> dict[str, Any]:
@@ -99,7 +103,9 @@ def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
         raise output_error(path, error) from error
 
 
-def _mapping(load: Callable[[], Any], path: Path, language: str, check: bool = True) -> dict[str, Any]:
+def _mapping(
+    load: Callable[[], Any], path: Path, language: str, check: bool = True, form: str = CONFIGURATION
+) -> dict[str, Any]:
     try:
         content = load()
     except (yaml.YAMLError, ValueError, OverflowError, AttributeError, KeyError, IndexError) as error:
@@ -108,7 +114,7 @@ def _mapping(load: Callable[[], Any], path: Path, language: str, check: bool = T
     except RecursionError as error:
         raise ConfigError(f"{path}: {TOO_DEEP}") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a configuration must be a mapping of keys to values, such as `t_max: 1000`")
+        raise ConfigError(f"{path}: {form}")
     if not check:
         return content
     try:
