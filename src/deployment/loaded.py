@@ -231,7 +231,7 @@ def load_policy(path: str | os.PathLike[str], step: int = 0, seed: int = 0, devi
 
 
 def _is_whole(value: Any, least: int, most: float = math.inf) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and least <= value <= most
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(least <= value <= most)
 
 
 def _environment(described: DescribedPolicy) -> dict[str, Any] | None:
