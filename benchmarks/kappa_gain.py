@@ -1,6 +1,6 @@
 """Does the excess correlation of a dataset predict where partial action replacement pays?
 
-    python benchmarks/kappa_gain.py docs/results/cn-finals [MORE ...] [--methods spacql cfcql]
+    python benchmarks/kappa_gain.py docs/results/cn-finals [MORE ...] [--methods spacql cfcql] [--allow dataset]
 
 SPaCQL's Theorem 2 has a bound that grows with kappa. So its gain over full replacement (CFCQL) should fall with kappa.
 One point a dataset: kappa as `dataset.py inspect --full` estimates it, and the mean difference of the two methods'
@@ -72,8 +72,9 @@ def main() -> None:
     parser = Parser(description="Excess correlation against what partial replacement gains.")
     parser.add_argument("results", nargs="+", help="files or folders of results, as for report.py")
     parser.add_argument("--methods", nargs=2, default=["spacql", "cfcql"], help="whose scores are compared")
+    parser.add_argument("--allow", action="append", default=["commit"], help="as in report.py; commit always is")
     args: argparse.Namespace = parser.parse_args()
-    groups, _ = check(grouped(read_places(args.results).runs)[0], ["commit"])
+    groups, _ = check(grouped(read_places(args.results).runs)[0], args.allow)
     found = gains(groups, *args.methods)
     if len(found) <= FEWEST:
         raise SystemExit(f"{len(found)} datasets have runs of both {' and '.join(args.methods)}; four are needed")

@@ -20,7 +20,7 @@ def offline(kind: str) -> list[str]:
     for name in config_names("algs"):
         content = algorithm(name)
         learner = REGISTRY.get(content.get("learner") or "")
-        if content.get("offline") and learner is not None and not hasattr(learner, "FIXED_POLICY"):
+        if content.get("offline") and learner is not None and not getattr(learner, "FIXED_POLICY", False):
             found += [name] if kind in learner.action_types else []
     return found
 

@@ -35,7 +35,7 @@ EXPERT = str(CHECKOUT / "offline_data/mpe/simple_spread/policies/expert")
 COMMANDS = {
     "export": (policy.main, ["export", EXPERT, "--to", "torchscript", "-o"], "-o"),
     "play": (policy.main, ["play", EXPERT, "-o"], "-o"),
-    "a policy": (policy.main, ["export", "--to", "torchscript", "-o", "x"], "checkpoint_path"),
+    "a policy": (policy.main, ["export", "--to", "torchscript", "-o", "x"], "path"),
     "import": (dataset.main, ["import-alberdice", "-o", "never.h5"], "SRC"),
     "slice": (dataset.main, ["slice", "mpe/simple_spread/random-100k", "--episodes", "1", "-o"], "-o"),
     "generate": (dataset.main, ["generate-xor", "AB", "-o"], "-o"),
