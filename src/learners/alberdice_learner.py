@@ -92,6 +92,7 @@ class AlberDICELearner(BestResponseLearner):
             context["log_z"] = log_mean_exp(log_rho + advantage / context["alpha"], mask, zeros=ended)
             context["share"] = steps / (steps + ended).clamp_min(1)
             context["mean_ratio"] = masked_mean(log_rho.exp(), mask)
+            context["log_mean_ratio"] = log_mean_exp(log_rho, mask)
         return context
 
     # -- a best response: values and advantages ----------------------------------------------------------------------
@@ -111,7 +112,7 @@ class AlberDICELearner(BestResponseLearner):
         log_rho, advantage = self.sampled(i, batch, context)  # (R,) each
         exponent = (log_rho + advantage / context["alpha"]).masked_fill(mask == 0, -th.inf)
         rows, stats = self.dual(i, batch, exponent, noise, context)
-        fit, more = self.fit(i, batch, log_rho.exp() / context["mean_ratio"], advantage.detach(), noise)
+        fit, more = self.fit(i, batch, relative(log_rho, mask, context), advantage.detach(), noise)
         return masked_mean(rows + fit, mask), stats | more
 
     def dual(
@@ -159,3 +160,12 @@ class AlberDICELearner(BestResponseLearner):
         """E_(pi_i)[alpha log(pi_i / pi^D_i) - e_i(s, a)]: the information projection on d_i."""
         rows, divergence = self.actions.projection(i, batch, noise, context["alpha"])  # (R,) each
         return masked_mean(rows, transition_mask(batch).flatten()), {f"divergence_{i}": divergence.detach()}
+
+
+def relative(log_rho: Tensor, mask: Tensor, context: Context) -> Tensor:
+    """rho_i / E[rho_i], (R,), 0 where there is no transition; log_rho, mask: (R,)."""
+    mean = context["mean_ratio"]
+    # Where many others have settled, every ratio of a batch may round to 0 and so their mean. Their logarithms do not.
+    rounded = mean < th.finfo(mean.dtype).tiny
+    small = (log_rho - context["log_mean_ratio"]).exp()  # (R,)
+    return th.where(rounded, small, log_rho.exp() / mean).masked_fill(mask == 0, 0.0)

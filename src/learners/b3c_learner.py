@@ -10,13 +10,14 @@ from components.episode_buffer import EpisodeBatch
 from learners.base_learner import Context, Logger, Noise, Stats
 from learners.local_values import LocalValuesLearner
 from learners.losses import NEXT, NOW, available, masked_mean, rows_of, transition_mask
-from learners.optimisation import TARGET_NOISE
 from learners.target_clip import ClippedTargets
 from modules.critics.keys import ENSEMBLE_SIZE
 from modules.mixers import NOT_MONOTONE
 from modules.mixers import REGISTRY as mixer_REGISTRY
 from modules.policies import build_policy
 from utils.keys import WEIGHT, Key
+
+NEXT_NOISE = "standard deviation of the noise on the policies' next actions in the target, in half action ranges"
 
 
 class B3CLearner(ClippedTargets, LocalValuesLearner):
@@ -31,7 +32,7 @@ class B3CLearner(ClippedTargets, LocalValuesLearner):
         "mixer": Key("mixer of the agents' values", (*mixer_REGISTRY, *NOT_MONOTONE)),
         "q_weight": Key("weight of the normalised value in the policies' loss", WEIGHT),
         "bc_weight": Key("weight of cloning in the policies' loss", WEIGHT),
-        "target_noise": Key(TARGET_NOISE, WEIGHT),
+        "target_noise": Key(NEXT_NOISE, WEIGHT),
         "target_noise_clip": Key("largest such noise, in half action ranges", WEIGHT),
     }
     CONFIGS = ("b3c", "b3c")
@@ -77,7 +78,8 @@ class B3CLearner(ClippedTargets, LocalValuesLearner):
             clipped = self.clipped(free)  # (R,)
             target = self.backup(batch, clipped.unsqueeze(-1))  # (R, 1)
         rows, stats = self.q_error(batch, target, context)
-        return self.mean(rows, batch), stats | {"clipped": (clipped < free).to(rows.dtype)}
+        goes_on = rows_of(batch, "terminated", NOW).flatten() == 0  # (R,): after a terminal nothing is bootstrapped
+        return self.mean(rows, batch), stats | {"clipped": ((clipped < free) & goes_on).to(rows.dtype)}
 
     # -- the policies ------------------------------------------------------------------------------------------------
 

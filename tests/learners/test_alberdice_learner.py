@@ -173,6 +173,24 @@ def test_unavailable_actions_have_no_probability() -> None:
     assert found[0, 0, 1] == 0 and float(found.detach().sum()) == pytest.approx(1)
 
 
+def test_ratios_that_round_to_zero_count_by_their_logarithms() -> None:
+    """Six others have settled on an action that no row has: their joint ratio is below every number of float32."""
+    learner = make_learner("alberdice", discrete=True, n_agents=7, state_shape=28)
+    with th.no_grad():
+        learner.agent.fc3.bias[..., 0] += 60
+    batch = make_batch(learner.args)
+    batch["actions"][:] = 1
+    batch["actions_onehot"][:] = th.tensor([0.0, 1.0])
+    batch["filled"][-1] = 0  # a row that is none has no part in it
+    assert (learner.environment(0, batch)[0] < math.log(1e-50)).all()
+    loss, stats = learner("response_0", batch, {"between": th.full((6, 1, 1), 0.5)})
+    assert float(stats["ratio_0"].sum()) == pytest.approx(5, rel=1e-4)  # a mean of 1 over the five rows
+    data = batch.data.transition_data
+    data.update({key: value.double() for key, value in data.items() if value.is_floating_point()})
+    exact, _ = learner.to(F64)("response_0", batch, {"between": th.full((6, 1, 1), 0.5, dtype=F64)})
+    th.testing.assert_close(loss.double(), exact, rtol=1e-4, atol=0)
+
+
 # -- refusals ----------------------------------------------------------------------------------------------------------
 
 

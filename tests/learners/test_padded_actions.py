@@ -8,7 +8,9 @@ import pytest
 import torch as th
 from torch import Tensor
 
-from tests.learners.learner_tester import F64, make_batch, make_learner
+from modules.policies.deterministic_policy import DeterministicPolicy
+from modules.policies.noisy_policy import NoisyPolicy
+from tests.learners.learner_tester import F64, make_args, make_batch, make_learner
 
 AGENT, DIMENSION = 0, 1  # what is missing
 CASES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
@@ -54,3 +56,29 @@ def test_losses_do_not_depend_on_what_policies_say_there(
     for before, after in zip(plain, values(DIMENSION, 0.7), strict=True):
         assert th.allclose(before, after, rtol=0, atol=1e-12)
     assert any(not th.allclose(a, b) for a, b in zip(plain, values(1 - DIMENSION, 0.7), strict=True))
+
+
+def test_penalties_of_an_agent_do_not_depend_on_how_wide_others_are() -> None:
+    """Agents of one and of three dimensions, padded, beside the same formula for each alone."""
+    raw = th.tensor([[[0.5, 7.0, 7.0], [-2.0, 0.1, 3.0]]], dtype=F64)  # (R, N, A)
+    available = th.tensor([[[1, 0, 0], [1, 1, 1]]])
+    policy = DeterministicPolicy(
+        make_args("spacql", n_agents=2, n_actions=3, action_low=[-1.0] * 3, action_high=[1.0] * 3)
+    )
+    own = [raw[0, 0, :1], raw[0, 1]]
+    size = sum(th.tanh(part).square().mean() for part in own)
+    reach = th.cat(own).square().mean()
+    found = policy.regulariser(raw, available, action_l2=0.3, pre_tanh_l2=0.2)  # (R,)
+    th.testing.assert_close(found, (0.3 * size + 0.2 * reach).view(1), rtol=0, atol=1e-12)
+    saturated = policy.statistics(raw, available)["actor_saturation"]  # (R,): of four entries two are at a bound
+    assert saturated.tolist() == [0.5]
+
+
+def test_the_logged_noise_is_that_of_own_dimensions() -> None:
+    args = make_args("mappo", discrete=False, n_agents=2, action_low=[-1.0] * 2, action_high=[1.0] * 2)
+    policy = NoisyPolicy(args, initial_std=0.6)
+    with th.no_grad():
+        policy.log_std.copy_(th.tensor([[0.1, 0.6], [0.2, 0.3]]).log())
+    available = th.tensor([[[1, 0], [1, 1]]])
+    found = policy.statistics(th.zeros(1, 2, 2), available)["exploration_std"]  # (R,)
+    th.testing.assert_close(found, th.tensor([0.2]))

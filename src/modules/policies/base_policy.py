@@ -87,7 +87,10 @@ class Policy(nn.Module):
     # -- what keeps a policy from its flat ends ----------------------------------------------------------------------
 
     def regulariser(self, outputs: Tensor, available: Tensor, action_l2: float, pre_tanh_l2: float) -> Tensor:
-        """A penalty on actions and on outputs before tanh, a sum and a mean over agents: (R, N, P) -> (R,)."""
+        """A penalty on actions and on outputs before tanh, a sum and a mean over agents: (R, N, P) -> (R,).
+
+        Only action dimensions that an agent has count.
+        """
         raise NotImplementedError
 
     def statistics(self, outputs: Tensor, available: Tensor) -> Noise:

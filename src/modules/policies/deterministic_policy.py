@@ -52,12 +52,19 @@ class DeterministicPolicy(BoxPolicy):
         return -log_mu.squeeze(1)
 
     def regulariser(self, outputs: Tensor, available: Tensor, action_l2: float, pre_tanh_l2: float) -> Tensor:
+        """Means over own dimensions: padding to the widest agent would weaken the penalty of the others."""
         outputs = outputs * available
-        size = th.tanh(outputs).square().mean(-1).sum(-1)  # (R,), of actions in units of their bounds
-        reach = outputs.square().mean((-2, -1))  # (R,), how far into tanh's flat ends
-        return action_l2 * size + pre_tanh_l2 * reach
+        by_agent = th.tanh(outputs).square().sum(-1) / self.dimensions(available)  # (R, N), in units of the bounds
+        reach = outputs.square().sum((-2, -1)) / all_dimensions(available)  # (R,), how far into tanh's flat ends
+        return action_l2 * by_agent.sum(-1) + pre_tanh_l2 * reach
 
     def statistics(self, outputs: Tensor, available: Tensor) -> Noise:
         """The share of action entries at their bounds."""
         unit = th.tanh((outputs * available).detach())  # (R, N, A)
-        return {"actor_saturation": (unit.abs() > SATURATED).to(unit.dtype).mean((-2, -1))}
+        saturated = (unit.abs() > SATURATED).to(unit.dtype).sum((-2, -1))  # (R,)
+        return {"actor_saturation": saturated / all_dimensions(available)}
+
+
+def all_dimensions(available: Tensor) -> Tensor:
+    """How many action dimensions a row's agents have together, at least 1: (R, N, A) -> (R,)."""
+    return available.sum((-2, -1)).clamp_min(1)

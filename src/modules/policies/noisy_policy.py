@@ -7,7 +7,7 @@ import torch as th
 from torch import Tensor, nn
 
 from modules.policies.base_policy import sum_over_own
-from modules.policies.deterministic_policy import DeterministicPolicy
+from modules.policies.deterministic_policy import DeterministicPolicy, all_dimensions
 from modules.policies.gaussian_policy import HALF_LOG_2PI
 
 
@@ -48,5 +48,5 @@ class NoisyPolicy(DeterministicPolicy):
 
     def statistics(self, outputs: Tensor, available: Tensor) -> dict[str, Tensor]:
         """The share of mean actions at their bounds, and the noise's mean standard deviation, (R,) each."""
-        spread = self.spread().detach().mean().expand(len(outputs))  # (R,)
+        spread = sum_over_own(self.spread().detach(), available).sum(-1) / all_dimensions(available)  # (R,)
         return {**super().statistics(outputs, available), "exploration_std": spread}
