@@ -121,9 +121,10 @@ def prepare(argv: list[str]) -> Command:
     files = found.described, command.env_config
     ex.shown = shown_config.lines(final, own, files, updates, lambda: resolved_choices(final))
     # Sacred is told of the layers' values, so that it can show what `with` changes; environments may know further
-    # arguments than the layers. Where a key takes numbers and a word, Sacred would call the other kind suspicious.
+    # arguments than the layers. Where a key takes numbers and a word, or None, Sacred would call the other kind
+    # suspicious.
     layers = {
-        key: config.get(key, value) if key in updates and not number_or_word(key) else value
+        key: config.get(key, value) if key in updates and value is not None and not number_or_word(key) else value
         for key, value in final.items()
     }
     ex.add_config(layers | {"env_args": final["env_args"]})

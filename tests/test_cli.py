@@ -159,6 +159,11 @@ def test_collecting_with_a_policy_needs_weights_only_and_draws_its_own_seed(cli:
     assert card["made_by"]["seed"] != 3 and card["behaviour"].startswith("gaussian actions (noise 0.3) of spacql, ")
 
 
+def test_none_where_a_key_takes_it_is_no_warning(cli: CommandLine) -> None:
+    result = cli.run("env=None", "grad_norm_clip=None", "t_max=1")
+    assert result.returncode == 0 and "Changed type" not in result.stderr + result.stdout
+
+
 def test_overrides_may_come_from_a_json_file(cli: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "overrides.json").write_text('{"critic_lr": 1e-05}')
     shown = run_script(MAIN, [*cli.arguments(verb=("print_config",)), str(tmp_path / "overrides.json")])

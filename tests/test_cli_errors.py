@@ -63,6 +63,8 @@ RUN_ERRORS = {
     "unknown mac": (("mac=basic_max",), "did you mean 'basic_mac'"),
     "unknown agent": (("agent=mpl_ns",), "did you mean 'mlp_ns'"),
     "unknown runner": (("runner=vectr",), "did you mean 'vector'"),
+    "a step of nothing": (("load_step=20",), "load_step=20 chooses a step of checkpoint_path or load_weights"),
+    "no learner": (("learner=None",), "learner=None: a run of spacql trains nothing"),
     "weights that are not there": (("load_weights=/no/such/place",), "there is no such directory"),
     "held out all": (("validation_share=0.001",), "validation_share=0.001 holds out 0 of"),
     "one episode at a time": (("runner=episode",), "set batch_size_run=1"),

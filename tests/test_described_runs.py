@@ -131,6 +131,8 @@ def test_overrides_about_machine_records_and_evaluation_are_taken(trained: Comma
     assert layers(folder, {**PLAY, "agent_output_type": "auto"})["hidden_dim"] == 8  # it becomes what it was
     assert layers(folder, {**GO_ON, "critic_lr": 0.5, "test_interval": 5})["critic_lr"] == 0.5
     assert layers(folder, PLAY, env="mpe")["env_args"]["time_limit"] == 25
+    tracked = {"use_wandb": True, "wandb_mode": "online", "wandb_project": "mine", "wandb_team": "us"}
+    assert layers(folder, {**PLAY, **tracked}).items() >= tracked.items()
     other = layers(folder, PLAY, env="matrix_game")
     assert other["env"] == "matrix_game" and "time_limit" not in other["env_args"]
 

@@ -262,7 +262,9 @@ def build_learner(learner: Any, mac: Any, scheme: Scheme, logger: Logger, args: 
 def check_learner(args: SimpleNamespace, env_info: dict[str, Any]) -> Any:
     """The learner's class. Raises ConfigError where it is unknown or cannot handle the action type."""
     if args.learner is None:
-        raise ConfigError(f"--config={args.name} has no learner; add collect=True to gather data with it")
+        raise ConfigError(
+            f"learner=None: a run of {args.name} trains nothing; set learner, or collect=True to gather data"
+        )
     learner = choose(learner_REGISTRY, "learner", args.learner)
     if not args.offline and (does := getattr(learner, "NEEDS_DATA", "")):
         raise ConfigError(f"learner={args.learner} {does}: set offline=True and dataset=...")

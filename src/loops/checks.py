@@ -19,6 +19,11 @@ from utils.settings import Settings
 
 def check_run(settings: Settings) -> None:
     """Raise ConfigError where a configuration lacks what its kind of run needs, or asks for what has no meaning."""
+    if settings.load_step and not settings.checkpoint_path and not settings.load_weights:
+        raise ConfigError(
+            f"load_step={settings.load_step} chooses a step of checkpoint_path or load_weights: give one, or leave out "
+            "load_step"
+        )
     if settings.load_weights:
         check_start(settings)
     if settings.seeds is not None:

@@ -37,8 +37,9 @@ NETWORKS = (*POLICIES, "mixer", "mixing_embed_dim", "hypernet_layers", "hypernet
 FREE_TO_PLAY = {
     "machine": ("use_cuda", "buffer_cpu_only", "memory_map", "threads", "loss_chunk", "compile",
                 "matmul_precision"),
-    "records": ("use_tensorboard", "mongo", "save_model", "save_model_interval", "local_results_path", "label",
-                "repeat_id", "hypergroup", "log_interval", "runner_log_interval", "learner_log_interval"),
+    "records": ("use_tensorboard", "use_wandb", "wandb_mode", "wandb_project", "wandb_team", "mongo", "save_model",
+                "save_model_interval", "local_results_path", "label", "repeat_id", "hypergroup", "log_interval",
+                "runner_log_interval", "learner_log_interval"),
     "evaluation": ("seed", "dataset", "runner", "batch_size_run", "test_nepisode", "test_greedy", "evaluation_seed",
                    "evaluation_epsilon", "action_selector", "epsilon_start", "epsilon_finish", "epsilon_anneal_time",
                    "exploration_noise"),

@@ -26,6 +26,7 @@ _LOG = getLogger(__name__)
 STATE_FILE = "train_state.th"
 SUFFIX = ".th"  # of model files
 CHECKOUT = Path(__file__).resolve().parents[2]
+STEP_KEYS = {"checkpoint_path": "load_step", "load_weights": "load_step", "policy_path": "policy_step", "path": "step"}
 _STEP = re.compile("0|[1-9][0-9]{0,17}")  # a step directory's name, as `str` writes it
 _ASIDE = re.compile(rf"\.({_STEP.pattern})\.replaced")  # an old checkpoint while a new one takes its place
 _TORCH_WRITES = ("inline_container", "PytorchStreamWriter", "Parent directory")  # in torch's words for a refused write
@@ -156,6 +157,11 @@ def find_checkpoint(path: str, load_step: int, key: str = "checkpoint_path") -> 
             step = max(steps) if load_step == 0 else min(steps, key=lambda t: abs(t - load_step))
             return steps[step]
         if _STEP.fullmatch(root.name) and any(entry.name.endswith(SUFFIX) for entry in root.iterdir()):
+            if load_step not in (0, int(root.name)):
+                raise CheckpointError(
+                    f"{shown} is one step, and {STEP_KEYS[key]}={load_step} names another; leave that out, or name the "
+                    "directory above"
+                )
             return root
     except OSError as error:
         raise CheckpointError(f"{shown}: cannot read it ({cause(error)}); name one that can be read") from error

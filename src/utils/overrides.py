@@ -67,7 +67,9 @@ def _set(updates: Config, dotted: str, value: Any) -> None:
         place = place.setdefault(owner, {})
         if not isinstance(place, dict):
             raise ConfigError(f"with {dotted}={shown(value)}: {owner} is given a value and an entry; give one of them")
-    place[last] = plain(value, dotted)
+    value, before = plain(value, dotted), place.get(last)
+    # A mapping adds to the entries that were given one by one, as one of a file does.
+    place[last] = merge(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
 
 
 def _checked(name: str, dotted: str) -> str:
@@ -126,6 +128,8 @@ def chosen(final: Config, updates: Config) -> Config:
 
 
 def _kind(value: Any) -> str:
+    if value is None:
+        return "None"
     kinds = ((bool, "True or False"), ((int, float), "a number"), (str, "text"), ((list, tuple), "a list"))
     return next((name for types, name in kinds if isinstance(value, types)), "a mapping")
 

@@ -23,6 +23,7 @@ ONLINE: Where = {"offline": (False,)}
 COLLECTING: Where = {"collect": (True,)}
 OF_DATA: Where = {"offline": (True,), "evaluate": (True,)}  # evaluations take reference returns from a dataset
 EPSILON: Where = {"action_selector": ("epsilon_greedy",)}
+TRACKED: Where = {"use_wandb": (True,)}
 MIXED: Where = {"mixer": ("vdn", "qmix", "monotone", "free")}
 MONOTONE: Where = {"mixer": ("monotone",)}
 
@@ -87,11 +88,11 @@ RUN_KEYS: Keys = {
     "use_tensorboard": Key("write TensorBoard events too", bool),
     "mongo": Key("MongoDB that records the run too, host:port:db_name", TEXT_OR_NULL),
     "use_wandb": Key("write to Weights & Biases too", bool),
-    "wandb_mode": Key("where Weights & Biases writes", ("online", "offline")),
-    "wandb_project": Key("project of Weights & Biases", str),
-    "wandb_team": Key("team of Weights & Biases", TEXT_OR_NULL),
+    "wandb_mode": Key("where Weights & Biases writes", ("online", "offline"), where=TRACKED),
+    "wandb_project": Key("project of Weights & Biases", str, where=TRACKED),
+    "wandb_team": Key("team of Weights & Biases", TEXT_OR_NULL, where=TRACKED),
     "save_model": Key("write checkpoints", bool),
-    "save_model_interval": Key("checkpoint interval", COUNT),
+    "save_model_interval": Key("checkpoint interval", COUNT, where={"save_model": (True,)}),
     "checkpoint_path": Key("directory of the run to continue or to evaluate", str),
     "load_step": Key("step of its checkpoint to load", INDEX),
     "load_weights": Key("directory of the run whose weights a new run starts from", str),
@@ -175,6 +176,8 @@ OF_TRAINING = frozenset({
     "mixer_activation", "mixer_elu_alpha", "svn",
 })  # fmt: skip
 OF_EVALUATIONS = frozenset({"memory_map", "test_nepisode", "test_greedy", "evaluation_seed", "evaluation_epsilon"})
+# What only playing reads: a run without an environment leaves it alone.
+OF_PLAY = frozenset({"test_nepisode", "runner", "batch_size_run"})
 # The kind of actions that `agent_output_type` is for, where it says so.
 ACTIONS = {
     **dict.fromkeys(("q", "pi_logits"), "discrete"),

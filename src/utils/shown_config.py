@@ -12,7 +12,7 @@ from utils.errors import UserError, printable
 from utils.keys import Keys, is_read
 from utils.known_keys import keys_in_code
 from utils.redact import redacted
-from utils.run_keys import ACTIONS, OF_EVALUATIONS, OF_TRAINING, READ_BY_LEARNERS, RUN_KEYS
+from utils.run_keys import ACTIONS, OF_EVALUATIONS, OF_PLAY, OF_TRAINING, READ_BY_LEARNERS, RUN_KEYS
 from utils.settings_files import read_text
 
 WIDTH = 100  # of a line, where a value is not longer
@@ -57,9 +57,12 @@ def keys_read(config: Mapping[str, Any], own: Keys) -> list[str]:
 
 
 def _idle(config: Mapping[str, Any], own: Keys) -> frozenset[str]:
-    """Keys that a collection or an evaluation leaves alone, as it trains nothing; own: what its learner declares."""
+    """Keys that a collection or an evaluation leaves alone, as it trains nothing, and a run that plays nowhere.
+
+    own: what its learner declares.
+    """
     if not config.get("collect") and not config.get("evaluate"):
-        return frozenset()
+        return OF_PLAY if config.get("env") is None else frozenset()
     learners = {key for key, declared in own.items() if key not in RUN_KEYS and not declared.acts}
     return OF_TRAINING | learners | (OF_EVALUATIONS if config.get("collect") else frozenset())
 

@@ -26,7 +26,7 @@ DATA = {"continuous": "mpe/simple_tag/medium-replay", "discrete": "matrix_game/x
 # What tells runs apart and files them, and what any run may be given.
 BOOKKEEPING = ("label=mine", "hypergroup=lr", "repeat_id=2", "name=mine", "seed=3", "mongo=None", "use_cuda=False",
                "local_results_path=elsewhere", "t_max=10", "test_interval=5", "save_model=False", "tuned=none",
-               "log_interval=3", "use_tensorboard=False", "wandb_mode=offline", "hidden_dim=8")  # fmt: skip
+               "log_interval=3", "use_tensorboard=False", "use_wandb=False", "hidden_dim=8")  # fmt: skip
 
 
 def warning_of(alg: str, words: Sequence[str], kind: str = "continuous", force: bool = False) -> str | None:
@@ -98,6 +98,16 @@ def test_what_a_run_reads_is_never_named(alg: str) -> None:
     kinds = {key: each.actions for key, each in inherited(REGISTRY[final["learner"]], "KEYS").items()}
     words = [f"{key}={final[key]!r}" for key in read if kinds.get(key) in (None, kind) and key != "env_args"]
     assert len(words) > 40 and unread_warning(final, words, alg) is None
+
+
+def test_keys_of_a_record_or_a_simulator_that_is_not_there_are_named() -> None:
+    given = ["wandb_mode=online", "wandb_project=mine", "save_model=False", "save_model_interval=3", "test_nepisode=4",
+             "runner=vector", "batch_size_run=2", "test_interval=5"]  # fmt: skip
+    assert warning_of("bc", given) == (
+        "wandb_mode=online, wandb_project=mine, save_model_interval=3, test_nepisode=4, runner=vector and "
+        "batch_size_run=2 are given and not read by this run of bc"
+    )
+    assert warning_of("bc", [*given[:2], "use_wandb=True", given[3], "env=mpe", *given[4:]]) is None
 
 
 def test_old_names_and_removed_keys_are_understood() -> None:

@@ -25,6 +25,18 @@ def test_overrides_are_read_as_sacred_reads_them() -> None:
         overrides.overrides(["lr", "=", "3"])
 
 
+def test_a_mapping_adds_to_entries_given_one_by_one() -> None:
+    entries = ["env_args.key=simple_tag", "env_args.sight=2", "env_args={'sight': 3, 'size': {'x': 1}}"]
+    assert overrides.overrides([*entries, "env_args.size.y=2"]) == {
+        "env_args": {"key": "simple_tag", "sight": 3, "size": {"x": 1, "y": 2}}
+    }
+
+
+def test_none_is_called_none() -> None:
+    with pytest.raises(ConfigError, match="this is None, 'flag' is True or False"):
+        overrides.check_updates({"flag": True}, {"flag": None})
+
+
 def test_values_of_another_kind_are_refused() -> None:
     declared = {"lr": 0.1, "flag": True, "name": "x", "args": {"n": 1}, "free": None}
     overrides.check_updates(

@@ -136,6 +136,10 @@ def test_checkpoints_are_found_by_step(tmp_path: Path) -> None:
     assert checkpoint.find_checkpoint(str(tmp_path), 0).name == "200"
     assert checkpoint.find_checkpoint(str(tmp_path), 35).name == "30"
     assert checkpoint.find_checkpoint(str(tmp_path / "10"), 0).name == "10"
+    assert checkpoint.find_checkpoint(str(tmp_path / "10"), 10).name == "10"
+    for key, step_key in checkpoint.STEP_KEYS.items():
+        with pytest.raises(CheckpointError, match=f"{key}=.*/10 is one step, and {step_key}=30 names another"):
+            checkpoint.find_checkpoint(str(tmp_path / "10"), 30, key)
     assert checkpoint.load_state(tmp_path / "30") == state_at(30)
     checkpoint.save_checkpoint(tmp_path, 10, Models(5.0), state_at(11))  # replaces
     assert checkpoint.load_state(tmp_path / "10") == state_at(11)
