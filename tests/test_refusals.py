@@ -57,7 +57,7 @@ NOT_HERE = {
 ALONE = {("default", "env"), ("algs/random", "learner"), ("algs/fqe", "env")}
 # Environments of which None is the limit of the simulator's own.
 OWN_LIMIT = ("envs/gymma", "envs/mamujoco", "envs/ant", "envs/halfcheetah_2x3", "envs/hopper")
-# Arguments of environments, which each checks itself: what is accepted.
+# Arguments of environments, which each checks itself, and keys that need others: what is accepted.
 ARGUMENTS = {
     "env_args.episode_limit": {"'12'"}, "env_args.time_limit": {"'12'"}, "env_args.start_adjacent": {"True"},
     "env_args.continuous_actions": {"True"}, "env_args.use_env_state": {"True"}, "env_args.key": set(),
@@ -65,6 +65,7 @@ ARGUMENTS = {
     "env_args.include_cfrc_ext_in_observation": {"True"}, "env_args.prey": {"None"}, "env_args.control": set(),
     "env_args.observations": set(), "env_args.agent_obsk": {"0", "'12'"},
     "env_args.render_mode": {"None"}, "env_args.replay_path": {"None", *TEXTS},
+    "load_step": {"0"},  # any other asks for a checkpoint
     "use_wandb": {"True"} if importlib.util.find_spec("wandb") else set(),
 }  # fmt: skip
 
