@@ -107,17 +107,15 @@ def test_a_trained_policy_is_continued_evaluated_and_collected_from(stock: Copy,
     assert (tmp_path / "x.h5").exists()
 
 
-# single files: those copied in, and what the registries of ours get: package, key, module, class
+# single files: those copied in, and what our other registries get: package, key, module, class (learners are found)
 SINGLE = {
     "coma": (
         ("learners/coma_learner.py", "modules/critics/coma.py"),
-        (("learners", "coma_learner", "coma_learner", "COMALearner"),
-         ("modules/critics", "coma_critic", "coma", "COMACritic")),
+        (("modules/critics", "coma_critic", "coma", "COMACritic"),),
     ),
     "maddpg": (
         ("learners/maddpg_learner.py", "modules/critics/maddpg.py", "controllers/maddpg_controller.py"),
-        (("learners", "maddpg_learner", "maddpg_learner", "MADDPGLearner"),
-         ("controllers", "maddpg_mac", "maddpg_controller", "MADDPGMAC"),
+        (("controllers", "maddpg_mac", "maddpg_controller", "MADDPGMAC"),
          ("modules/critics", "maddpg_critic", "maddpg", "MADDPGCritic")),
     ),
     "qmix": (("learners/q_learner.py",), ()),

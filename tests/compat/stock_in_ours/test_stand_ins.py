@@ -67,7 +67,6 @@ def test_single_files_run_beside_ours(tmp_path: Path) -> None:
     files = ("learners/onehot_learner.py", "modules/critics/joint.py", "controllers/rowless_controller.py")
     for name in (*files, "config/algs/onehot_stand_in.yaml"):
         shutil.copy(STAND_INS / name, directory / "src" / name)
-    register(directory, "learners", "onehot_learner", "onehot_learner", "OneHotLearner")
     register(directory, "controllers", "rowless_mac", "rowless_controller", "RowlessMAC")
     copy = Copy(directory, tmp_path / "results")
     updates = (*SHORT, DISCRETE, "runner=vector", "batch_size_run=2")
