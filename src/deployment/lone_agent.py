@@ -73,7 +73,7 @@ class LoneAgent(nn.Module):
 
         None where it does not choose among several.
         """
-        found = self.agent.choices(obs) if hasattr(self.agent, "choices") else None
+        found = self.agent.choices(obs, avail_actions) if hasattr(self.agent, "choices") else None
         if found is None:
             return None
         outputs, values = found

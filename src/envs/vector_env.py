@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from envs.multiagentenv import MultiAgentEnv, as_array, check_reward_scalarisation
-from utils.errors import EnvError
+from utils.errors import EnvError, shown
 
 
 class VectorEnv(ABC):
@@ -108,9 +108,27 @@ def episode_end(terminated: bool, truncated: bool, info: Mapping[str, Any], at_l
 
 
 def stack_infos(infos: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """Merge E flat info dictionaries into one of (E,) arrays; entries that an episode lacks are 0."""
+    """Merge E flat info dictionaries into one of (E,) arrays; entries that an episode lacks are 0.
+
+    Raises EnvError for an entry that is no number.
+    """
     keys = dict.fromkeys(key for info in infos for key in info)
-    return {key: np.array([info.get(key, 0) for info in infos]) for key in keys}
+    return {key: _stacked(key, [info.get(key, 0) for info in infos]) for key in keys}
+
+
+def _stacked(key: str, values: list[Any]) -> np.ndarray:
+    try:
+        stacked = np.array(values)
+    except (ValueError, TypeError):  # lists of unequal lengths, a tensor on a GPU
+        stacked = np.empty(0)
+    if stacked.shape != (len(values),) or stacked.dtype.kind not in "biuf":
+        numbers = bool | int | float | np.number | np.bool_
+        wrong = next((value for value in values if not isinstance(value, numbers)), values)
+        raise EnvError(
+            f"the environment gives {shown(wrong)} as {key} of a step's info, whose entries must be numbers: leave it "
+            "out there"
+        )
+    return stacked
 
 
 class SyncVectorEnv(VectorEnv):

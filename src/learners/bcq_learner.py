@@ -105,12 +105,12 @@ class BCQLearner(MixedValuesLearner):
 
     def autoencoding(self, batch: EpisodeBatch, noise: Noise) -> Tensor:
         """mean_d (decode(o, z) - x)_d^2 + KL(N(m, s^2) || N(0, 1)) / 2, z = m + s noise, KL a mean over z: (N, R)."""
-        seen = self.agent.see(rows_of(batch, "obs", NOW))  # (N, R, O)
+        seen, own = self.agent.see(rows_of(batch, "obs", NOW)), self.owned(batch, NOW)  # (N, R, O), (N, R, A)
         logged = self.logged(batch)  # (N, R, A)
         mean, log_std = self.agent.encode(seen, logged)  # (N, R, L) each
         latents = mean + log_std.exp() * noise["latents"].flatten(0, 1).squeeze(1).transpose(0, 1)
-        decoded = self.agent.decode(seen, latents.unsqueeze(2)).squeeze(2)  # (N, R, A)
-        error = (decoded - logged).square().sum(-1) / self.agent.own.sum(-1, keepdim=True).clamp_min(1)  # (N, R)
+        decoded = self.agent.decode(seen, latents.unsqueeze(2), own).squeeze(2)  # (N, R, A)
+        error = (decoded - logged).square().sum(-1) / own.sum(-1).clamp_min(1)  # (N, R)
         kl = 0.5 * (mean.square() + (2 * log_std).exp() - 1 - 2 * log_std).mean(-1)  # (N, R)
         return error + 0.5 * kl
 
@@ -118,7 +118,12 @@ class BCQLearner(MixedValuesLearner):
         """Logged continuous actions in half action ranges, 0 in dimensions that an agent lacks, (N, R, A)."""
         low, high = (bound.to(batch["actions"]) for bound in (self.low, self.high))
         unit = (rows_of(batch, "actions", steps) - low) / half_range(low, high) - 1  # (R, N, A)
-        return unit.transpose(0, 1) * self.agent.own[:, None]
+        return unit.transpose(0, 1) * self.owned(batch, steps)
+
+    def owned(self, batch: EpisodeBatch, steps: slice) -> Tensor:
+        """1 in continuous dimensions in which an agent has a choice, 0 in those that it lacks, (N, R, A)."""
+        own: Tensor = self.agent.owned(available(batch, steps))
+        return own
 
     # -- values ------------------------------------------------------------------------------------------------------
 
@@ -159,7 +164,8 @@ class BCQLearner(MixedValuesLearner):
             return judged.gather(-1, best).squeeze(-1)
         seen = self.agent.see(rows_of(batch, "obs", NEXT))  # (N, R, O)
         latents = noise["latents"].flatten(0, 1).permute(2, 0, 1, 3)  # (N, R, K, L)
-        candidates = self.target_agent.perturb(seen, self.agent.decode(seen, latents))  # (N, R, K, A)
+        own = self.owned(batch, NEXT)  # (N, R, A)
+        candidates = self.target_agent.perturb(seen, self.agent.decode(seen, latents, own), own)  # (N, R, K, A)
         values = th.stack([self.target_agent.values(j, seen, candidates) for j in range(2)])  # (2, N, R, K)
         share: float = self.args.smallest_share
         return (share * values.amin(0) + (1 - share) * values.amax(0)).amax(-1)
@@ -173,7 +179,8 @@ class BCQLearner(MixedValuesLearner):
         """
         seen = self.agent.see(rows_of(batch, "obs", NOW))  # (N, R, O)
         latents = noise["latents"].flatten(0, 1).permute(2, 0, 1, 3)  # (N, R, 1, L)
-        changed = self.agent.perturb(seen, self.agent.decode(seen, latents).detach())  # (N, R, 1, A)
+        own = self.owned(batch, NOW)  # (N, R, A)
+        changed = self.agent.perturb(seen, self.agent.decode(seen, latents, own).detach(), own)  # (N, R, 1, A)
         value = self.agent.values(0, seen, changed).squeeze(2).mean(0)  # (R,)
         return -self.mean(value, batch), {"q_policy": value.detach()}
 

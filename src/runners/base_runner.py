@@ -115,6 +115,14 @@ class BaseRunner:
             self._test_env = self.make_env(self.args)
         return self._test_env
 
+    def _check_limit(self) -> None:
+        """Raise `EnvError` where an episode goes on after the last step that there is room for."""
+        if self.t >= self.episode_limit:
+            raise EnvError(
+                f"{self.environment} goes on after {self.t} steps, its episode_limit: its step must return truncated "
+                "there, and may say episode_limit in its info"
+            )
+
     def _check_seen(self, obs: Any, state: Any, axes: tuple[str, ...]) -> None:
         """Raise `EnvError` for an observation or a state that is not finite. axes: those before agent and component."""
         check_finite("observation", obs, (*axes, "agent", "component"), self.environment, self.t)

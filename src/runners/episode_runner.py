@@ -9,9 +9,9 @@ import torch as th
 from components.episode_buffer import EpisodeBatch
 from envs import make_env
 from envs.multiagentenv import MultiAgentEnv
-from envs.vector_env import episode_end
+from envs.vector_env import episode_end, stack_infos
 from runners.base_runner import BaseRunner
-from utils.errors import ConfigError
+from utils.errors import ConfigError, EnvError
 
 
 class EpisodeRunner(BaseRunner):
@@ -52,10 +52,11 @@ class EpisodeRunner(BaseRunner):
         terminated = truncated = False
         info: dict[str, Any] = {}
         while not (terminated or truncated):
+            self._check_limit()
             self._observe(env)
             actions = self._act(test_mode)
             _, reward, terminated, truncated, info = env.step(actions[0])
-            self._check_reward(reward, () if np.ndim(reward) == 0 else ("agent",))
+            reward = self._paid(reward)
             lacks_own = not self.args.common_reward and np.ndim(reward) == 0
             self._note_team_reward(lacks_own or getattr(env, "team_reward", False))
             if lacks_own:
@@ -67,9 +68,23 @@ class EpisodeRunner(BaseRunner):
             self.t += 1
         self._observe(env)
         self._act(test_mode)
-        numeric = {key: float(value) for key, value in info.items()}
+        numeric = {key: float(value[0]) for key, value in stack_infos([info]).items()}
         self._finish([episode_return], [self.t], [numeric], [terminated], test_mode)
         return self.batch
+
+    def _paid(self, reward: Any) -> Any:
+        """A step's reward as it is: a number, or one per agent. Raises `EnvError` for another, or one not finite."""
+        common, shape = self.args.common_reward, np.shape(reward)
+        if common and shape == (1,):  # the only agent's
+            reward, shape = reward[0], ()
+        if shape and (common or shape != (self.args.n_agents,)):
+            wanted = "a number" if common else f"{self.args.n_agents} of them, or a number for the team"
+            raise EnvError(
+                f"{self.environment} gives rewards of shape {shape}; with common_reward={common} its step must return "
+                f"{wanted}"
+            )
+        self._check_reward(reward, ("agent",) if shape else ())
+        return reward
 
     def _observe(self, env: MultiAgentEnv) -> None:
         state, obs = env.get_state(), env.get_obs()

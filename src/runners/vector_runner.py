@@ -56,6 +56,7 @@ class VectorRunner(BaseRunner):
         self.t = 0
         actions = self._observe_and_act(env, alive, test_mode)
         while alive.any():
+            self._check_limit()
             reward, terminated, truncated, infos = env.step(actions)  # (E, N), (E,), (E,)
             self._note_team_reward(getattr(env, "team_reward", False))
             self._check_reward(reward, ("episode", "agent"))

@@ -64,6 +64,25 @@ def test_a_missing_key_and_rewards_of_other_agents_are_one_sentence(monkeypatch:
             env.step(np.array([0, 1]))
 
 
+@pytest.mark.parametrize(
+    ("observed", "acted", "sentence"),
+    [
+        (0, 0, "TwoAgents-v0 has no agents: "),
+        (2, 1, "has action spaces for 1 agents and observation spaces for 2: "),
+        (1, 2, "has action spaces for 2 agents and observation spaces for 1: "),
+    ],
+)
+def test_spaces_for_no_agents_or_for_others_are_refused(
+    observed: int, acted: int, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = importlib.import_module(TOY)
+    for name, size in (("observation_space", observed), ("action_space", acted)):
+        every = getattr(toy.TwoAgents, name).spaces
+        monkeypatch.setattr(toy.TwoAgents, name, list(every[:size]))
+    with pytest.raises(EnvError, match=sentence):
+        make(f"{TOY}:TwoAgents-v0")
+
+
 @pytest.mark.parametrize("mask", [[0, 0], [1, float("nan")], [0.5, 1], [2, 1], [1, -1]])
 def test_masks_that_are_not_zeros_and_a_one_are_refused(mask: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     env = make(f"{TOY}:TwoAgents-v0")

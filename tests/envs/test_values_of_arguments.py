@@ -158,7 +158,16 @@ def test_a_key_that_is_no_text_is_refused(env: str, key: Any, vector: bool) -> N
 def test_the_physics_has_two_types(key: str, dtype: Any) -> None:
     words = f"env_args.dtype must be float64 or float32, not {dtype!r}"
     assert refused(lambda: VECTOR_REGISTRY["mpe"](2, key=key, dtype=dtype)) == words
+    assert refused(lambda: REGISTRY["mpe"](key=key, dtype=dtype)) == words
     VECTOR_REGISTRY["mpe"](2, key=key, dtype="float32").reset()
+
+
+def test_what_plays_one_episode_or_draws_takes_the_type_in_which_it_computes() -> None:
+    REGISTRY["mpe"](key="simple_spread", dtype="float64").reset()
+    VECTOR_REGISTRY["mpe"](1, key="simple_tag", dtype="float64", render_mode="rgb_array").reset()
+    said = refused(lambda: REGISTRY["mpe"](key="simple_spread", dtype="float32"))
+    assert said.startswith("env_args.dtype=float32 is for runner=vector without pictures")
+    assert "dtype is no argument" in refused(lambda: REGISTRY["mpe"](key="simple_spread_v3", dtype="float64"))
 
 
 # --------------------------------------------------------------------------------------------------------------- robots

@@ -53,6 +53,7 @@ def test_the_critics_loss_row_by_row(discrete: bool) -> None:
                 taken = [[agent.q[0](here)[i, 0, logged[i]] for i in range(N_AGENTS)]]
             else:
                 low, high = th.tensor([-1.0, -2.0], dtype=F64), th.tensor([1.0, 3.0], dtype=F64)
+                own = agent.owned(None)
                 unit = (2 * (batch["actions"][b, t] - low) / (high - low) - 1)[:, None, None]  # (N, 1, 1, A)
                 taken = [list(agent.values(j, here, unit).flatten()) for j in range(2)]
                 after = []
@@ -60,7 +61,7 @@ def test_the_critics_loss_row_by_row(discrete: bool) -> None:
                     values = []
                     for latent in noise["latents"][b, t, :, i]:  # (L,)
                         alike = latent.expand(N_AGENTS, 1, 1, -1)
-                        action = target.perturb(there, agent.decode(there, alike))
+                        action = target.perturb(there, agent.decode(there, alike, own), own)
                         both = [target.values(j, there, action)[i].item() for j in range(2)]
                         values.append(0.75 * min(both) + 0.25 * max(both))
                     after.append(th.tensor(max(values), dtype=F64))
@@ -84,7 +85,8 @@ def test_behaviour_losses() -> None:
     density = th.distributions.Normal(mean, log_std.exp())
     kl = th.distributions.kl_divergence(density, th.distributions.Normal(0.0, 1.0)).mean(-1)  # (N, R)
     latents = mean + log_std.exp() * noise["latents"].flatten(0, 1)[:, 0].transpose(0, 1)
-    error = (agent.decode(seen, latents.unsqueeze(2)).squeeze(2) - learner.logged(batch)).square().mean(-1)
+    decoded = agent.decode(seen, latents.unsqueeze(2), agent.owned(None)).squeeze(2)  # (N, R, A)
+    error = (decoded - learner.logged(batch)).square().mean(-1)
     expected = (error + 0.5 * kl).mean(0)[valid].mean()
     th.testing.assert_close(learner("behaviour", batch, noise)[0], expected, rtol=1e-9, atol=0)
 
@@ -95,8 +97,9 @@ def test_changes_are_small_and_inside_the_bounds_and_of_own_dimensions() -> None
         parameter.data.mul_(20)
     batch = padded(make_batch(learner.args, rows=50, dtype=F64))
     seen = learner.agent.see(batch["obs"][:, 0])  # (N, R, O)
-    decoded = learner.agent.decode(seen, th.randn(2, 50, 7, 4, dtype=F64))
-    changed = learner.agent.perturb(seen, decoded)
+    own = learner.agent.owned(None)
+    decoded = learner.agent.decode(seen, th.randn(2, 50, 7, 4, dtype=F64), own)
+    changed = learner.agent.perturb(seen, decoded, own)
     assert (changed - decoded).abs().max() <= 0.05 + 1e-12 and changed.abs().max() <= 1
     assert (changed - decoded).abs().max() > 0.049 and changed.abs().max() == 1
     assert (changed[0, ..., 1] == 0).all() and (learner.logged(batch)[0, ..., 1] == 0).all()
@@ -109,7 +112,8 @@ def test_the_perturbation_climbs_its_own_agents_first_critic() -> None:
     seen = learner.agent.see(batch["obs"][:, NOW].flatten(0, 1))
     latents = noise["latents"].flatten(0, 1).permute(2, 0, 1, 3)
     assert latents.abs().max() == 0.5
-    value = learner.agent.values(0, seen, learner.agent.perturb(seen, learner.agent.decode(seen, latents)))
+    own = learner.agent.owned(None)
+    value = learner.agent.values(0, seen, learner.agent.perturb(seen, learner.agent.decode(seen, latents, own), own))
     valid = [row for row in range(12) if row not in (3, 5)]
     th.testing.assert_close(learner("actor", batch, noise)[0], -value[:, valid].mean())
 
@@ -128,9 +132,9 @@ def test_one_agents_networks_alone_play_its_part(discrete: bool) -> None:
 def test_many_observations_are_taken_in_parts(rows: int) -> None:
     agent = make_learner("bcq", dtype=F64).agent
     seen = th.randn(N_AGENTS, rows, OBS, dtype=F64)
-    candidates, values = agent.candidates(seen)
+    candidates, values = agent.candidates(seen, agent.owned(None))
     chosen = candidates.gather(2, values.argmax(-1)[..., None, None].expand(-1, -1, 1, candidates.shape[-1]))
-    th.testing.assert_close(agent.best_candidate(seen).tanh(), chosen.squeeze(2))
+    th.testing.assert_close(agent.best_candidate(seen, agent.owned(None)).tanh(), chosen.squeeze(2))
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_continuous_actions_stay_near_the_data_whatever_the_values_say() -> None
 
     def farthest() -> float:
         with th.no_grad():
-            played = learner.agent.best_candidate(seen).tanh().transpose(0, 1)  # (S, N, A)
+            played = learner.agent.best_candidate(seen, learner.agent.owned(None)).tanh().transpose(0, 1)  # (S, N, A)
         return float((played - CENTRES).abs().max())
 
     worst = 0.0

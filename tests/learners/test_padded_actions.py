@@ -58,6 +58,33 @@ def test_losses_do_not_depend_on_what_policies_say_there(
     assert any(not th.allclose(a, b) for a, b in zip(plain, values(1 - DIMENSION, 0.7), strict=True))
 
 
+def test_bcq_neither_learns_nor_plays_by_what_its_models_say_there() -> None:
+    """Agents whose bounds agree share them, so that these do not tell which dimensions one of them lacks."""
+    learner = make_learner("bcq", discrete=False, dtype=F64)
+    batch = make_batch(learner.args, dtype=F64)
+    batch["avail_actions"][:, :, AGENT, DIMENSION] = 0
+    for key in ("actions", "actions_onehot"):
+        batch[key][:, :, AGENT, DIMENSION] = 0
+    noise = {
+        name: {k: v.double() for k, v in learner.noise(name, batch).items()} for name in ("behaviour", "q", "actor")
+    }
+
+    def found(dimension: int, shift: float) -> list[Tensor]:
+        """The losses, and what is played."""
+        with th.no_grad():
+            for network in (learner.behaviour[1], learner.perturbation, learner.target_agent.perturbation):
+                network.fc3.bias[AGENT, 0, dimension] += shift
+            played = learner.mac.action_selector.select_action(
+                learner.mac.forward_all(batch), batch["avail_actions"], 0, test_mode=True
+            )
+            return [*(learner(name, batch, noise[name])[0] for name in noise), played]
+
+    plain = found(DIMENSION, 0.0)
+    for before, after in zip(plain, found(DIMENSION, 0.7), strict=True):
+        assert th.allclose(before, after, rtol=0, atol=1e-12)
+    assert not any(th.allclose(a, b) for a, b in zip(plain, found(1 - DIMENSION, 0.7), strict=True))
+
+
 def test_penalties_of_an_agent_do_not_depend_on_how_wide_others_are() -> None:
     """Agents of one and of three dimensions, padded, beside the same formula for each alone."""
     raw = th.tensor([[[0.5, 7.0, 7.0], [-2.0, 0.1, 3.0]]], dtype=F64)  # (R, N, A)

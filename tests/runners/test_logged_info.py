@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from envs import TWINS
+from envs import REGISTRY as env_REGISTRY
+from envs import TWINS, VECTOR_REGISTRY, _looped
+from envs.matrix_game import MatrixGameEnv
 from runners import REGISTRY
 from runners.episodes import Episodes
+from tests.runners.made import DISCRETE, build
+from utils.errors import EnvError
 from utils.logging import Logger
 from utils.settings import Settings
 
@@ -59,3 +64,39 @@ def test_parallel_and_vector_differ_in_training_where_the_words_say_so(key: str)
             words for words in text.replace("\n", " ").split(". ") if "play" in words and "same episodes" in words
         ]
         assert f"`{key}`" in sentence
+
+
+class Own(MatrixGameEnv):
+    """A user's own environment, with what it adds to a step's info and rewards as it is told; it may never end."""
+
+    def __init__(self, note: Any = 0.5, endless: bool = False, own_rewards: bool = False, **ours: Any) -> None:
+        super().__init__(episode_limit=3, **{**ours, "common_reward": ours["common_reward"] and not own_rewards})
+        self.note, self.endless = note, endless
+
+    def step(self, actions: Any) -> Any:
+        obs, reward, _, truncated, info = super().step(actions)
+        self._running = True
+        return obs, reward, False, truncated and not self.endless, {**info, "note": self.note}
+
+
+@pytest.mark.parametrize(
+    ("runner", "given", "sentence"),
+    [
+        *((runner, {"note": "a word"}, "gives a word as note of a step's info") for runner in ("episode", "vector")),
+        *((runner, {"note": None}, "gives None as note of a step's info") for runner in ("episode", "vector")),
+        *((runner, {"note": [1.0, 2.0]}, r"gives \[1.0, 2.0\] as note") for runner in ("episode", "vector")),
+        *((runner, {"endless": True}, "^own goes on after 3 steps, its") for runner in ("episode", "vector")),
+        ("episode", {"own_rewards": True}, r"^own gives rewards of shape \(2,\); with common_reward=True .* a number$"),
+    ],
+)
+def test_what_an_own_environment_must_not_give_is_one_sentence(
+    runner: str, given: dict[str, Any], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(env_REGISTRY, "own", Own)
+    monkeypatch.setitem(VECTOR_REGISTRY, "own", _looped(Own))
+    made, _, logger = build(runner, env="own", env_args={"seed": 0}, **DISCRETE)
+    made.run()
+    assert logger.stats["note_mean"][0][1] == 0.5
+    made, _, _ = build(runner, env="own", env_args={"seed": 0, **given}, **DISCRETE)
+    with pytest.raises(EnvError, match=sentence):
+        made.run()

@@ -19,7 +19,8 @@ def find_actions(dataset: OfflineDataset) -> Finding:
     """Saturation and entropy of continuous actions, entropy of discrete ones.
 
     Entropies are of an agent's actions over all rows, not given the state: 1 is uniform over the range or over the
-    actions, 0 is always the same. Continuous ones are means over dimensions of histograms of 20 bins.
+    actions, 0 is always the same. Continuous ones are means over dimensions of histograms of 20 bins. Actions and
+    dimensions that an agent lacks, which are never available to it, do not count.
     """
     if dataset.card["action_space"] == "continuous":
         return _continuous(dataset)
@@ -51,7 +52,7 @@ def _continuous(dataset: OfflineDataset) -> Finding:
     at_low, at_high = at_low / dataset.n_transitions * free, at_high / dataset.n_transitions * free  # (N, A) each
     shares = counts / dataset.n_transitions
     count = np.maximum(free.sum(1), 1)
-    entropy = (_entropy(shares) * free).sum(1) / count  # (N,)
+    entropy = (_entropy(shares, BINS) * free).sum(1) / count  # (N,)
     saturated = ((at_low + at_high) * free).sum(1) / count  # (N,)
     values = {
         "entropy": plain(entropy),
@@ -74,20 +75,23 @@ def _discrete(dataset: OfflineDataset, n_actions: int) -> Finding:
     for actions in _blocks(dataset):
         for agent in range(dataset.n_agents):
             counts[agent] += np.bincount(actions[:, agent, 0], minlength=n_actions)
-    shares = counts / dataset.n_transitions
-    entropy = _entropy(shares)
-    never = (shares == 0).sum(1)
+    shares = counts / dataset.n_transitions  # (N, n)
+    available = dataset.arrays.get("avail_actions")
+    has = np.ones(shares.shape, bool) if available is None else any_row(available) | (shares > 0)  # (N, n)
+    entropy = _entropy(shares, has.sum(1))
+    never = (has & (shares == 0)).sum(1)
     values = {"entropy": plain(entropy), "shares": plain(shares), "never_taken": never.tolist()}
-    lines = [f"action entropy by agent (1: all {n_actions} actions equally often): {_numbers(entropy)}"]
+    every = f"all {n_actions} actions" if has.all() else f"all of its actions, {' '.join(map(str, has.sum(1)))},"
+    lines = [f"action entropy by agent (1: {every} equally often): {_numbers(entropy)}"]
     if never.any():
         lines.append(f"actions that are never taken, by agent: {' '.join(map(str, never))}")
     return Finding("actions", values, tuple(lines))
 
 
-def _entropy(shares: np.ndarray) -> np.ndarray:
-    """Entropy over the last axis in units of the uniform distribution's."""
+def _entropy(shares: np.ndarray, sizes: np.ndarray | int) -> np.ndarray:
+    """Entropy over the last axis in units of that of a uniform distribution over so many."""
     logs = np.log(np.where(shares > 0, shares, 1.0))
-    entropy: np.ndarray = -(shares * logs).sum(-1) / max(np.log(shares.shape[-1]), 1e-12)
+    entropy: np.ndarray = -(shares * logs).sum(-1) / np.maximum(np.log(sizes), 1e-12)
     entropy = np.abs(entropy)  # no -0
     return entropy
 

@@ -8,6 +8,7 @@ from datasets.bounds import bounds_of
 from datasets.dataset import OfflineDataset
 from datasets.doctor.correlation import FEWEST_EPISODES, Behaviour, Effort, excess_correlation
 from datasets.doctor.finding import Finding, step_episodes, step_rows
+from datasets.hdf5 import any_row
 
 _MOST_ROWS = 150_000  # that are copied from the dataset
 
@@ -59,6 +60,9 @@ def behaviour_of(dataset: OfflineDataset) -> Behaviour:
     states, actions = np.concatenate(seen, 1), arrays["actions"][rows]
     if dataset.card["action_space"] == "continuous":
         low, high = bounds_of(dataset.card, dataset.n_agents)  # (N, A) each
-        return Behaviour(states, actions, episodes, actions.shape[-1], width=high - low)
+        width = high - low
+        if "avail_actions" in arrays:  # an agent that lacks a dimension may share the others' bounds
+            width = width * any_row(arrays["avail_actions"])
+        return Behaviour(states, actions, episodes, actions.shape[-1], width=width)
     available = arrays["avail_actions"][rows] > 0 if "avail_actions" in arrays else None  # (T, N, n_actions)
     return Behaviour(states, actions, episodes, int(dataset.card["n_actions"]), available)

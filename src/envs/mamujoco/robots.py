@@ -79,13 +79,18 @@ def draw_without_window() -> None:
 
 
 def _check_value(name: str, value: Any, default: Any) -> None:
-    """Raise EnvError for a value of another kind than the default's, which some robots notice in mid-episode only."""
+    """Raise EnvError for a value of another kind than the default's, or out of range.
+
+    Robots notice some in a reset or in mid-episode only, and a range with its ends exchanged never.
+    """
     if isinstance(default, bool):
         check_flag(name, value)
         return
     if isinstance(default, tuple):
         fits = isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value))
-        kind = "two numbers"
+        fits, kind = fits and value[0] <= value[1], "two numbers, the smaller one first"
+    elif name == "reset_noise_scale":  # which is half the width of a uniform distribution
+        fits, kind = _is_number(value) and 0 <= value < math.inf, "a finite number of at least 0"
     else:
         fits, kind = _is_number(value) and math.isfinite(value), "a finite number"
     if not fits:

@@ -6,6 +6,7 @@ import re
 from utils.errors import EnvError, nearest
 
 OWN_KEYS = ("simple_spread", "simple_tag", "simple_world")
+DTYPES = ("float64", "float32")  # of the vectorised physics
 
 
 def environment_keys() -> list[str]:
@@ -28,3 +29,10 @@ def check_time_limit(time_limit: int, name: str = "time_limit") -> None:
     """Raise `EnvError` unless the time limit `env_args.<name>` is a whole number of at least 1."""
     if isinstance(time_limit, bool) or not isinstance(time_limit, int) or time_limit < 1:
         raise EnvError(f"env_args.{name} must be a whole number of at least 1, not {time_limit}")
+
+
+def check_dtype(dtype: str) -> str:
+    """Return `dtype` unchanged. Raises `EnvError` unless it is one of `DTYPES`."""
+    if dtype not in DTYPES:
+        raise EnvError(f"env_args.dtype must be {' or '.join(DTYPES)}, not {dtype!r}")
+    return dtype

@@ -6,13 +6,15 @@ import os
 from typing import Any
 
 from envs.arguments import REFUSALS, check_arguments, check_flag, check_flags, refusal, refuse_limit
-from envs.mpe.keys import OWN_KEYS, check_key, check_time_limit
+from envs.mpe.keys import OWN_KEYS, check_dtype, check_key, check_time_limit
 from envs.wrappers.limits import OwnLimits
 from envs.wrappers.simulators import PettingZooSimulator
 from envs.wrappers.wrapped_env import WrappedEnv, check_render_mode
+from utils.errors import EnvError
 
 # Set by the wrapper; env_args must not give them.
 RESERVED = ("max_cycles", "continuous_actions", "render_mode")
+MPE2_DTYPE = "float64"
 
 
 class MPEEnv(WrappedEnv):
@@ -21,7 +23,8 @@ class MPEEnv(WrappedEnv):
     Episodes are truncated after `time_limit` steps and never terminate; the last step keeps its real reward. The rest
     is as in `envs.wrappers.wrapped_env.WrappedEnv`.
 
-    Further keywords (`N`, `local_ratio`, `num_good`, ...) go to mpe2's environment. With `render_mode="rgb_array"`
+    Further keywords (`N`, `local_ratio`, `num_good`, ...) go to mpe2's environment. OMAR's tasks also take the `dtype`
+    of their vectorised environments, where it is `float64`, in which mpe2 computes. With `render_mode="rgb_array"`
     frames are kept until the next reset, and `save_replay` writes them to `replay_path` as a GIF.
 
     Raises `EnvError` for an unknown key or keyword, and for actions of a wrong shape or value.
@@ -58,6 +61,17 @@ class MPEEnv(WrappedEnv):
         return super().get_env_info() | ({} if prey is None else {"simulator": {"prey": prey.checksum}})
 
 
+def without_dtype(scenario_args: dict[str, Any]) -> dict[str, Any]:
+    """The arguments without the vectorised physics' type. Raises `EnvError` where it is another than mpe2's."""
+    rest = dict(scenario_args)
+    if check_dtype(rest.pop("dtype")) != MPE2_DTYPE:
+        raise EnvError(
+            f"env_args.dtype={scenario_args['dtype']} is for runner=vector without pictures, as mpe2 computes in "
+            f"{MPE2_DTYPE}: leave it out here"
+        )
+    return rest
+
+
 def _make_simulator(
     key: str, time_limit: int, continuous_actions: bool, render_mode: str | None, scenario_args: dict[str, Any]
 ) -> Any:
@@ -67,6 +81,8 @@ def _make_simulator(
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     check_key(key)
     module = importlib.import_module(f"envs.mpe.{key}" if key in OWN_KEYS else f"mpe2.{key}")
+    if key in OWN_KEYS and "dtype" in scenario_args:
+        scenario_args = without_dtype(scenario_args)
     refuse_limit("max_cycles", scenario_args)
     own_args = set(inspect.signature(MPEEnv).parameters) - {"key", "scenario_args"}
     parameters = inspect.signature(module.raw_env).parameters

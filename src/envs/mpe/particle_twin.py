@@ -14,7 +14,7 @@ import numpy as np
 
 from envs.arguments import check_flag
 from envs.mpe import tasks as c
-from envs.mpe.keys import check_time_limit
+from envs.mpe.keys import check_dtype, check_time_limit
 from envs.mpe.tasks import Task
 from envs.multiagentenv import ActionSpace, as_array, check_continuous_actions, check_discrete_actions
 from envs.vector_env import VectorEnv
@@ -23,7 +23,6 @@ from utils.errors import EnvError
 MOVES = np.array(c.MOVES)  # (5, 2)
 # Smallest distance that a contact force is divided by; at distance 0 the force is 0, as in the mpe2 scenarios.
 TINY = 1e-30
-DTYPES = ("float64", "float32")
 
 
 class ParticleTwin(VectorEnv):
@@ -52,8 +51,6 @@ class ParticleTwin(VectorEnv):
         super().__init__(n_envs, common_reward, reward_scalarisation)
         check_time_limit(time_limit)
         check_flag("continuous_actions", continuous_actions)
-        if dtype not in DTYPES:
-            raise EnvError(f"env_args.dtype must be {' or '.join(DTYPES)}, not {dtype!r}")
         self.task = task
         self.n_bodies, self.n_marks = len(task.sizes), len(task.landmark_sizes)
         self.acting = slice(0, self.n_bodies)
@@ -65,7 +62,7 @@ class ParticleTwin(VectorEnv):
         self.action_space: ActionSpace = "continuous" if continuous_actions else "discrete"
         self.n_actions = 2 if continuous_actions else len(MOVES)
         self._rng = np.random.default_rng(seed)
-        self._dtype = np.dtype(dtype)
+        self._dtype = np.dtype(check_dtype(dtype))
         self._n_active = 0
         self._t = 0
         self._obs: np.ndarray | None = None

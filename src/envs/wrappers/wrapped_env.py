@@ -27,6 +27,18 @@ def check_render_mode(render_mode: str | None) -> None:
         raise EnvError(f"env_args.render_mode must be null, rgb_array or human, not {render_mode!r}")
 
 
+def check_agents(key: str, simulator: Simulator) -> None:
+    """Raise `EnvError` where there are no agents, or spaces of observations for more or fewer than there are."""
+    n_agents, n_spaces = len(simulator.names), len(simulator.observation_spaces)
+    if not n_agents:
+        raise EnvError(f"{key} has no agents: correct the env_args that say how many, or the environment")
+    if n_spaces != n_agents:
+        raise EnvError(
+            f"{key} has action spaces for {n_agents} agents and observation spaces for {n_spaces}: correct the "
+            "environment"
+        )
+
+
 class SeededEnv(MultiAgentEnv):
     """Seeds of resets: the first one takes `env_args.seed`; later ones continue the simulator's random stream."""
 
@@ -89,6 +101,7 @@ class WrappedEnv(SeededEnv):
         self._simulator = simulator
         self._own_limits = own_limits
         self.n_agents = len(simulator.names)
+        check_agents(key, simulator)
         self._observations = Observations(key, simulator.names, simulator.observation_spaces)
         self._actions = Actions(key, simulator.names, simulator.action_spaces)
         self.action_space = self._actions.kind

@@ -1,5 +1,6 @@
 """BCQ's agents: what each plays follows from values, a model of the behaviour, and, of continuous actions, changes."""
 
+from collections.abc import Iterable
 from types import SimpleNamespace
 
 import torch as th
@@ -41,15 +42,15 @@ class BCQNSAgent(nn.Module):
     latents, changed a little, the one that the first critic values most; before tanh. Actions are in half ranges, x in
     [-1, 1].
 
-    forward: inputs (B*N, input_shape), the agent index fastest, and availability (B*N, A), which only discrete actions
-    need, None for all -> outputs (B*N, A). Raises ConfigError for another learner, which would not know its networks.
+    forward: inputs (B*N, input_shape), the agent index fastest, and availability (B*N, A), None for all -> outputs
+    (B*N, A). Raises ConfigError for another learner, which would not know its networks.
     """
 
     is_recurrent = False
     unshared = True
     takes_available = True  # controllers hand over which actions are available (`controllers/one_pass.py`)
     whole = False  # take all observations at once, whatever their number
-    own: Tensor
+    free: Tensor
     latents: Tensor
 
     def __init__(self, input_shape: int, args: SimpleNamespace) -> None:
@@ -69,8 +70,8 @@ class BCQNSAgent(nn.Module):
         self.behaviour = nn.ModuleList([encoder, StackedMLP(n, input_shape + self.n_latents, width, actions)])
         self.perturbation = StackedMLP(n, input_shape + actions, width, actions)
         low, high = action_bounds(args)  # (A,) or (N, A)
-        own = (high > low).float().expand(n, actions).clone().cpu()  # (N, A), 0 in dimensions that an agent lacks
-        self.register_buffer("own", own, persistent=False)
+        free = (high > low).float().expand(n, actions).clone().cpu()  # (N, A), 0 where bounds leave no choice
+        self.register_buffer("free", free, persistent=False)
         shape = (n, int(args.acting_candidates), self.n_latents)
         latents = th.randn(shape, generator=th.Generator().manual_seed(0))  # the same in every run
         self.register_buffer("latents", latents.clamp(-LATENT_REACH, LATENT_REACH), persistent=False)  # (N, K, L)
@@ -91,7 +92,7 @@ class BCQNSAgent(nn.Module):
     def forward(self, inputs: Tensor, hidden_state: Tensor, available: Tensor | None = None) -> tuple[Tensor, Tensor]:
         seen = self.see(self.by_agent(inputs))  # (N, B, I)
         if self.continuous:
-            outputs = self.best_candidate(seen)  # (N, B, A)
+            outputs = self.best_candidate(seen, self.owned(available))  # (N, B, A)
         else:
             outputs = self.allowed_values(self.q[0](seen), self.behaviour[0](seen), available)
         return outputs.transpose(0, 1).flatten(0, 1), hidden_state
@@ -139,26 +140,39 @@ class BCQNSAgent(nn.Module):
 
     # -- continuous actions, in half ranges --------------------------------------------------------------------------
 
-    def best_candidate(self, seen: Tensor) -> Tensor:
-        """argmax over k of q_1(o, x_k), before tanh, (N, R, A)."""
-        found = []
-        for part in (seen,) if self.whole or seen.is_cuda else seen.split(ROWS_AT_ONCE, dim=1):
-            candidates, values = self.candidates(part)
+    def owned(self, available: Tensor | None) -> Tensor:
+        """1 in dimensions in which an agent has a choice, 0 in those that it lacks, (N, R, A), R = 1 for None.
+
+        available: (R*N, A) or (R, N, A). None: as bounds tell, which may say too much. Where agents agree in the bounds
+        of a dimension, an agent that lacks it has them too (`utils.bounds.shortest`).
+        """
+        free = self.free.unsqueeze(1)  # (N, 1, A)
+        return free if available is None else self.by_agent(available).transpose(0, 1).to(free.dtype) * free
+
+    def best_candidate(self, seen: Tensor, own: Tensor) -> Tensor:
+        """argmax over k of q_1(o, x_k), before tanh, (N, R, A). own: what `owned` gives, here and below."""
+        found, own = [], own.expand(-1, seen.shape[1], -1)  # (N, R, A)
+        parts: Iterable[tuple[Tensor, Tensor]] = [(seen, own)]
+        if not (self.whole or seen.is_cuda):
+            parts = zip(seen.split(ROWS_AT_ONCE, dim=1), own.split(ROWS_AT_ONCE, dim=1), strict=True)
+        for part, mine in parts:
+            candidates, values = self.candidates(part, mine)
             index = values.argmax(-1)[..., None, None].expand(-1, -1, 1, candidates.shape[-1])
             found.append(before_tanh(candidates.gather(2, index).squeeze(2)))
         return th.cat(found, dim=1)
 
-    def candidates(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+    def candidates(self, seen: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
         """x_k = perturb(decode(z_k)) of the fixed latents, (N, R, K, A), and q_1(o, x_k), (N, R, K)."""
         latents = self.latents.unsqueeze(1).expand(-1, seen.shape[1], -1, -1)  # (N, R, K, L)
-        found = self.perturb(seen, self.decode(seen, latents))  # (N, R, K, A)
+        found = self.perturb(seen, self.decode(seen, latents, own), own)  # (N, R, K, A)
         return found, self.values(0, seen, found)
 
-    def choices(self, inputs: Tensor) -> tuple[Tensor, Tensor] | None:
+    def choices(self, inputs: Tensor, available: Tensor) -> tuple[Tensor, Tensor] | None:
         """Outputs that one agent chooses among, (B, K, A), and their values, (B, K); None where it does not choose."""
         if not self.continuous:
             return None
-        candidates, values = self.candidates(self.see(inputs.unsqueeze(1)))  # (1, B, K, A), (1, B, K)
+        seen, own = self.see(inputs.unsqueeze(1)), self.owned(available)  # (1, B, I), (1, B, A)
+        candidates, values = self.candidates(seen, own)  # (1, B, K, A), (1, B, K)
         return before_tanh(candidates.squeeze(0)), values.squeeze(0)
 
     def encode(self, seen: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,15 +180,15 @@ class BCQNSAgent(nn.Module):
         mean, log_std = self.behaviour[0](th.cat([seen, actions], dim=-1)).chunk(2, dim=-1)
         return mean, log_std.clamp(LOWEST_LOG_STD, HIGHEST_LOG_STD)
 
-    def decode(self, seen: Tensor, latents: Tensor) -> Tensor:
+    def decode(self, seen: Tensor, latents: Tensor, own: Tensor) -> Tensor:
         """The actions of K latents a row, (N, R, K, L) -> (N, R, K, A); in training and in use alike."""
-        decoded: Tensor = self.of_each(self.behaviour[1], seen, latents).tanh() * self.own[:, None, None]
+        decoded: Tensor = self.of_each(self.behaviour[1], seen, latents).tanh() * own.unsqueeze(2)
         return decoded
 
-    def perturb(self, seen: Tensor, actions: Tensor) -> Tensor:
+    def perturb(self, seen: Tensor, actions: Tensor, own: Tensor) -> Tensor:
         """x + Phi tanh(xi(o, x)), inside the bounds, (N, R, K, A) -> (N, R, K, A)."""
         change: Tensor = self.args.perturbation_reach * self.of_each(self.perturbation, seen, actions).tanh()
-        return (actions + change).clamp(-1, 1) * self.own[:, None, None]
+        return (actions + change).clamp(-1, 1) * own.unsqueeze(2)
 
     def values(self, member: int, seen: Tensor, actions: Tensor) -> Tensor:
         """q_j(o, x) of K actions a row, (N, R, K, A) -> (N, R, K)."""

@@ -63,6 +63,14 @@ def test_entropy_of_discrete_actions() -> None:
     assert values["entropy"][0] == 0 and values["entropy"][1] > 0.97 and values["never_taken"] == [4, 0]
 
 
+def test_actions_that_an_agent_lacks_are_not_missed() -> None:
+    arrays, offsets, card = discrete_arrays([300] * 3)
+    arrays["avail_actions"][:], arrays["avail_actions"][:, 0, 2:] = 1, 0
+    arrays["actions"][:, 0, 0] = np.arange(len(arrays["actions"])) % 2
+    values = found(arrays, offsets, card)["actions"]
+    assert values["entropy"][0] > 0.99 and values["entropy"][1] > 0.97 and values["never_taken"] == [0, 0]
+
+
 def test_a_repeated_episode_is_named() -> None:
     arrays, offsets = continuous_arrays([6, 8, 6])
     for array in arrays.values():

@@ -150,6 +150,14 @@ def test_dimensions_that_agents_lack_say_nothing_of_the_spread() -> None:
     assert found.spread == pytest.approx(3**-0.5, rel=0.15) and found.freedom > 0.85 and not found.doubtful
 
 
+def test_an_agent_that_shares_bounds_may_lack_a_dimension_all_the_same() -> None:
+    arrays, offsets = continuous_arrays([20] * 10)
+    arrays["avail_actions"] = np.ones(arrays["actions"].shape, np.uint8)
+    arrays["avail_actions"][:, 0, 1] = arrays["actions"][:, 0, 1] = 0
+    dataset = OfflineDataset(continuous_card(), arrays, offsets, np.ones(10, bool), Path("made.h5"))
+    assert np.argwhere(kappa.behaviour_of(dataset).width == 0).tolist() == [[0, 1]]
+
+
 def test_freedom_is_that_among_the_available_actions() -> None:
     """Uniform over 2 of 12 actions; in half of the rows there is no choice, which says nothing."""
     available = np.zeros((N_ROWS, 2, 12), bool)
