@@ -10,12 +10,14 @@ from utils.config import algorithm
 
 TIED = 0.1  # mean kappa above which agents' actions belong together; errors of the fit reach about half of it
 WIDE = 0.3  # freedom of an action given the state from which on the data try alternatives; 1 is uniform
+GOOD = 75.0  # mean normalised score of the data from which on cloning is hard to beat (docs/results/pursuit.md)
 
 
 def recommend(values: Mapping[str, Any], discrete: bool) -> Finding:
-    """The recommendation from the values of the other findings, `kappa` and `rewards` among them.
+    """The recommendation from the values of the other findings, `returns`, `kappa` and `rewards` among them.
 
-    Values: `first`, configurations in the order in which to try them; `reason`; `tied` and `wide`, what it rests on.
+    Values: `first`, configurations in the order in which to try them; `reason`; `tied`, `wide` and `good`, what it
+    rests on, None where it is not known.
     """
     kappa = values["kappa"]
     partial = "spacql_discrete" if discrete else "spacql"
@@ -23,6 +25,8 @@ def recommend(values: Mapping[str, Any], discrete: bool) -> Finding:
     weighted = "comadice_discrete" if discrete else "comadice"
     tied: bool | None = None
     wide: bool | None = None
+    score = values["returns"]["score"]
+    good = None if score is None else score >= GOOD
     if "mean" in kappa:
         # what may be an error of the fit is not taken for a tie
         tied = kappa["interval"][0] > TIED or kappa["top_interval"][0] > 2 * TIED
@@ -34,8 +38,14 @@ def recommend(values: Mapping[str, Any], discrete: bool) -> Finding:
         first, reason = [clone, partial], f"kappa is not known, as {kappa['reason']}: compare both"
     else:
         first, reason = _choice(tied, wide, partial, clone, weighted)
+        if good and first[0] != clone:
+            first = [clone, *(name for name in first if name != clone)]
+            reason = (
+                f"the data's mean normalised score is {score:.0f}, which cloning keeps and other learners must first "
+                "reach"
+            )
     line = f"begin with --config={first[0]}" + "".join(f", then --config={name}" for name in first[1:]) + f": {reason}"
-    found = {"first": first, "reason": reason, "tied": tied, "wide": wide}
+    found = {"first": first, "reason": reason, "tied": tied, "wide": wide, "good": good}
     return Finding("recommendation", found, (line,))
 
 

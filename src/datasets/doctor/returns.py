@@ -15,9 +15,15 @@ _BINS = 30
 
 
 def find_returns(dataset: OfflineDataset) -> Finding:
-    """Distribution of the episodes' returns: sums over time of the mean reward over agents."""
+    """Distribution of the episodes' returns: sums over time of the mean reward over agents.
+
+    `score`: their mean normalised, 0 random and 100 expert; None without reference returns.
+    """
     returns = episode_returns(dataset.arrays["reward"], dataset.episode_offsets)  # (E,)
-    values = _distribution(returns)
+    reference = dataset.card.get("reference")
+    values = _distribution(returns) | {"score": None}
+    if reference is not None:
+        values["score"] = 100 * (returns.mean() - reference["random"]) / (reference["expert"] - reference["random"])
     return Finding("returns", values, (f"quantiles of the returns: {_quantiles(returns, '.2f')}",))
 
 

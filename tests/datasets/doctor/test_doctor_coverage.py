@@ -70,9 +70,18 @@ def kappa(low: float, freedom: float, doubtful: bool = False, top: float = 0.0) 
 )
 def test_the_recommendation_has_its_reason(found: dict[str, Any], constant: bool, first: str, words: str) -> None:
     for discrete in (False, True):
-        finding = recommend({"kappa": found, "rewards": {"constant": constant}}, discrete)
+        values = {"kappa": found, "rewards": {"constant": constant}, "returns": {"score": None}}
+        finding = recommend(values, discrete)
         assert finding.values["first"][0] == first + "_discrete" * discrete and words in finding.lines[0]
         assert set(finding.values["first"]) <= set(config_names("algs"))
+
+
+@pytest.mark.parametrize(("score", "first"), [(74.0, "spacql"), (108.0, "bc")])
+def test_good_data_are_cloned_first(score: float, first: str) -> None:
+    """On data of good policies cloning was ahead of what SPaCQL learned (docs/results/pursuit.md)."""
+    values = {"kappa": kappa(0.0, 0.9), "rewards": {"constant": False}, "returns": {"score": score}}
+    found = recommend(values, discrete=False).values
+    assert found["first"][0] == first and set(found["first"]) == {"spacql", "bc"} and found["good"] == (first == "bc")
 
 
 def test_refusals_of_each_learner(tmp_path: Path) -> None:
