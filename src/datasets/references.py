@@ -51,6 +51,11 @@ def reference_returns(env: str | None, env_args: Mapping[str, Any]) -> dict[str,
     return None if found is None else {"random": found[1], "expert": found[0], "source": found[2]}
 
 
+def normalised_score(value: float, random: float, expert: float) -> float:
+    """100 (S - S_random) / (S_expert - S_random) of the return S `value`."""
+    return 100.0 * (value - random) / (expert - random)
+
+
 def _unknown(env_args: Mapping[str, Any]) -> Entry | None:
     return None
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch as th
 from sacred.run import Run
 
+from datasets.references import normalised_score
 from runners.episodes import Episodes
 from utils.logging import Logger, Statistics
 
@@ -25,8 +26,8 @@ class Reference:
     source: str
 
     def score(self, value: float) -> float:
-        """100 (S - S_random) / (S_expert - S_random)."""
-        return 100.0 * (value - self.random) / (self.expert - self.random)
+        """The normalised score of a return."""
+        return normalised_score(value, self.random, self.expert)
 
 
 def reference_of(found: dict[str, Any] | None) -> Reference | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from datasets.references import normalised_score
 from utils.errors import UserError
 
 SCORE, RETURN = "test_normalised_score", "test_return_per_agent_mean"  # curves of evaluations
@@ -97,8 +98,7 @@ class Run:
             return None if self.episodes is None else list(self.episodes)
         if self.reference is None:
             return None
-        low, high = self.reference["random"], self.reference["expert"]
-        return [100.0 * (value - low) / (high - low) for value in self.episodes]
+        return [normalised_score(value, self.reference["random"], self.reference["expert"]) for value in self.episodes]
 
     def name(self) -> str:
         """What a message calls it."""

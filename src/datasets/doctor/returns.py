@@ -9,6 +9,7 @@ from datasets.dataset import OfflineDataset
 from datasets.doctor.finding import Finding, plain
 from datasets.endings import doubtful_dataset
 from datasets.histogram import histogram
+from datasets.references import normalised_score
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _BINS = 30
@@ -23,7 +24,7 @@ def find_returns(dataset: OfflineDataset) -> Finding:
     reference = dataset.card.get("reference")
     values = _distribution(returns) | {"score": None}
     if reference is not None:
-        values["score"] = 100 * (returns.mean() - reference["random"]) / (reference["expert"] - reference["random"])
+        values["score"] = normalised_score(returns.mean(), reference["random"], reference["expert"])
     return Finding("returns", values, (f"quantiles of the returns: {_quantiles(returns, '.2f')}",))
 
 
