@@ -129,7 +129,7 @@ def _backend_name(arguments: argparse.Namespace) -> str:
     if arguments.workers is not None and arguments.workers < 1:
         raise ConfigError(f"--workers {arguments.workers}: give at least 1")
     if not 0 <= arguments.gpus_per_run <= 64 or (arguments.gpus_per_run > 1 and arguments.gpus_per_run % 1):
-        raise ConfigError(f"--gpus-per-run {arguments.gpus_per_run:g}: give a share of a card, such as 0.25, or 1")
+        raise ConfigError(f"--gpus-per-run {arguments.gpus_per_run:g}: give a share of a GPU, such as 0.25, or 1")
     for flag, value in (("--address", arguments.address), ("--gpus-per-run", arguments.gpus_per_run)):
         if value and name != "ray":
             raise ConfigError(f"{flag} needs --backend ray; leave it out, or install Ray: pip install -e '.[sweep]'")
@@ -174,7 +174,7 @@ def _parser() -> Parser:
     run.add_argument("--backend", choices=("ray", "processes"), help="default: ray where it is installed")
     run.add_argument("--workers", type=int, metavar="N", help="runs at once; default: the cores")
     run.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster, such as auto or ray://head:10001")
-    run.add_argument("--gpus-per-run", type=float, default=0.0, metavar="SHARE", help="share of a card, such as 0.25")
+    run.add_argument("--gpus-per-run", type=float, default=0.0, metavar="SHARE", help="share of a GPU, such as 0.25")
     run.add_argument("--together", action="store_true", help="train all seeds of a configuration in one process")
     run.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
     status = commands.add_parser("status", help="print how far the runs are")

@@ -28,11 +28,11 @@ def installed() -> bool:
 
 
 class OnRay:
-    """Runs as Ray's tasks, each with one core and a share of a card."""
+    """Runs as Ray's tasks, each with one core and a share of a GPU."""
 
     def __init__(self, workers: int | None, stop: Path, address: str | None, gpus_per_run: float) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a run without a share sees no card
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a run without a share sees no GPU
         try:
             self._ray: Any = importlib.import_module("ray")  # a large package: only where it is used
         except ImportError as error:
@@ -49,14 +49,14 @@ class OnRay:
             reason = one_line(error, slice(200))
             raise ConfigError(f"{what}: Ray does not start ({reason}); see docs/sweeps.md") from error
         self._task = self._ray.remote(num_cpus=1, num_gpus=gpus_per_run, max_retries=-1)(_task())
-        self._check_cards(gpus_per_run)
+        self._check_gpus(gpus_per_run)
         self._jobs: dict[Any, Job] = {}
 
-    def _check_cards(self, share: float) -> None:
+    def _check_gpus(self, share: float) -> None:
         there = self._ray.cluster_resources().get("GPU", 0)
         if share and there < min(share, 1):
             self._ray.shutdown()
-            raise ConfigError(f"--gpus-per-run {share:g}: Ray sees {there:g} cards; leave the flag out")
+            raise ConfigError(f"--gpus-per-run {share:g}: Ray sees {there:g} of them; leave the flag out")
 
     def capacity(self) -> int:
         """How many runs may be asked for at once: nodes come and go."""

@@ -55,7 +55,11 @@ RUN_KEYS: Keys = {
     "replay_to": Key("dataset to which every training episode is written (online)", TEXT_OR_NULL, where=ONLINE),
     "collect_to": Key("dataset that collect=True writes", TEXT_OR_NULL, where=COLLECTING),
     "collect_episodes": Key("episodes that collect=True writes", COUNT, where=COLLECTING),
-    "collect_quality": Key("quality of the behaviour, for the dataset card that collect=True writes", TEXT_OR_NULL),
+    "collect_quality": Key(
+        "quality of the behaviour, for the dataset card that collect=True or replay_to writes",
+        TEXT_OR_NULL,
+        where={**COLLECTING, **ONLINE},
+    ),
     # -- pieces, by their names in the registries --
     "runner": Key("who plays episodes", str),
     "mac": Key("how agents share networks", str),

@@ -48,6 +48,14 @@ def test_keys_of_collections_are_named_in_training() -> None:
     assert warning_of("spacql", ["collect_to=/tmp/x.h5", "gamma=0.5"]) == (
         "collect_to=/tmp/x.h5 is given and not read by this run of spacql"
     )
+    assert warning_of("spacql", ["collect_quality=expert"]) == (
+        "collect_quality=expert is given and not read by this run of spacql"
+    )
+
+
+def test_the_quality_is_read_by_what_writes_a_dataset() -> None:
+    assert warning_of("random", [*COLLECT, "collect_quality=random"]) is None
+    assert warning_of("matd3", ["replay_to=/tmp/x.h5", "collect_quality=medium-replay"]) is None
 
 
 def test_a_dataset_is_named_where_nothing_is_learned_from_it() -> None:
