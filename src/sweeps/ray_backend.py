@@ -56,7 +56,7 @@ class OnRay:
         there = self._ray.cluster_resources().get("GPU", 0)
         if share and there < min(share, 1):
             self._ray.shutdown()
-            raise ConfigError(f"--gpus-per-run {share:g}: Ray sees {there:g} of them; leave the flag out")
+            raise ConfigError(f"--gpus-per-run {share:g}: Ray sees {there:g} GPUs; leave the flag out")
 
     def capacity(self) -> int:
         """How many runs may be asked for at once: nodes come and go."""
