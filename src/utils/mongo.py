@@ -9,7 +9,8 @@ import mimetypes
 import queue
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from sacred.observers import MongoObserver
 from sacred.observers.mongo import force_bson_encodeable, get_pattern, parse_mongo_db_arg
 from sacred.serializer import flatten
 
-from utils.errors import ConfigError
+from utils.errors import ConfigError, cause
 from utils.redact import redacted
 
 LOG = logging.getLogger(__name__)
@@ -51,19 +52,13 @@ class Address:
 def parse_address(text: str) -> Address:
     """The database of `[host:port:]db_name`, Sacred's syntax, or of `mongodb://.../db_name`.
 
-    Raises ConfigError for another syntax, and for a collection of its own or a run to overwrite; the message shows no
-    password.
+    Raises ConfigError, which shows no password, for another syntax, a collection of its own and a run to overwrite.
     """
     shown = str(redacted(text))
     if text.startswith(("mongodb://", "mongodb+srv://")):
-        try:
+        with _refusing(shown):
             uri = pymongo.uri_parser.parse_uri(text)
-        except (pymongo.errors.PyMongoError, ValueError) as error:  # whose words may hold the password
-            reason = type(error).__name__
-            raise ConfigError(
-                f"'{shown}' is no MongoDB address ({reason}); write mongodb://user:password@host:port/db_name, with "
-                "special characters of the password as %XX"
-            ) from None
+            pymongo.MongoClient(text, connect=False).close()  # which finds what the parser does not
         if uri["database"] is None:
             raise ConfigError(f"'{shown}' names no database; end it in /db_name, such as /sacred")
         _check_collection(shown, uri["collection"], None)
@@ -72,8 +67,23 @@ def parse_address(text: str) -> Address:
         raise ConfigError(f"'{shown}' is no MongoDB address; write host:port:db_name, such as localhost:27017:sacred")
     found = parse_mongo_db_arg(text)
     url, database = found.pop("url", "localhost:27017"), found.pop("db_name", "sacred")
+    if not 0 < int(url.rpartition(":")[2]) < 2**16:
+        raise ConfigError(f"'{shown}' names a port that there is not; ports are 1 to 65535, MongoDB's is mostly 27017")
     _check_collection(shown, found.pop("collection", None), found.pop("overwrite", None))
     return Address(url, database, f"{url}:{database}", found)
+
+
+@contextmanager
+def _refusing(shown: str) -> Iterator[None]:
+    """Turn what pymongo raises for an address into ConfigError; its own words may hold the password."""
+    try:
+        yield
+    except (pymongo.errors.PyMongoError, ValueError, OSError) as error:  # OSError: of a file with certificates
+        reason = cause(error) if isinstance(error, OSError) else type(error).__name__
+        raise ConfigError(
+            f"'{shown}' is no MongoDB address ({reason}); write mongodb://host:port/db_name, before the "
+            "host `user:password@` where there is one, with special characters as %XX, and behind a ? known options"
+        ) from None
 
 
 def _check_collection(shown: str, collection: str | None, overwrite: str | None) -> None:

@@ -182,6 +182,11 @@ def test_addresses(text: str, shown: str, database: str) -> None:
         (f"mongodb://me:{PASSWORD}@host", "'mongodb://me:***@host' names no database"),
         ("mongodb://me:hush@@host/db", "is no MongoDB address (InvalidURI)"),
         ("mongodb://me:hu:sh@host:x/db", "is no MongoDB address"),
+        ("mongodb://me:hush@host:99999/db", "mongodb://host:port/db_name, before the host `user:password@`"),
+        ("mongodb://me@host/db", "is no MongoDB address (ConfigurationError)"),
+        ("mongodb://host/db?tls=true&tlsCAFile=/none", "is no MongoDB address (no such file or directory)"),
+        ("host:99999:db", "'host:99999:db' names a port that there is not"),
+        ("host:0:db", "'host:0:db' names a port that there is not"),
         ("host:1:db.mine", "'host:1:db.mine' names the collection mine"),  # its curves would mix with those of `runs`
         ("host:1:db.runs:99", "would overwrite run 99 of the database: give another database name instead"),
         (f"mongodb://me:{PASSWORD}@host/db.mine", "'mongodb://me:***@host/db.mine' names the collection mine"),
