@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         signals.say(f"error: {error}")
     except pymongo.errors.PyMongoError as error:
         assert address is not None  # nothing is asked of a database before
-        signals.say(f"error: {why(address, error)}; repeat the command when it does, nothing is lost")
+        signals.say(f"error: {why(address, error)}; repeat the command when that is mended, nothing is lost")
     return 1
 
 

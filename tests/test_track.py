@@ -117,6 +117,24 @@ def test_an_upload_that_is_cut_off_is_completed(
     assert database["runs"].find_one()["status"] == "COMPLETED"
 
 
+def test_an_upload_by_two_programs_at_a_time_is_named(
+    database: Any, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other one writes a file between this one's deletion and its own attempt."""
+    delete = upload.gridfs.GridFS.delete
+
+    def overtaken(self: Any, file_id: Any) -> None:
+        delete(self, file_id)
+        self.put(b"picture", _id=file_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(upload.gridfs.GridFS, "delete", overtaken)
+        assert push(run) == 1
+    sentence = f"error: {run} is being uploaded by another program; repeat the command when that has ended\n"
+    assert capsys.readouterr().err == sentence
+    assert push(run) == 0
+
+
 def edit(name: str, **changes: Any) -> Callable[[Path], None]:
     def damage(run: Path) -> None:
         found = json.loads((run / name).read_text())

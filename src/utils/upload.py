@@ -9,6 +9,7 @@ from typing import Any
 import bson
 import bson.errors
 import gridfs
+import gridfs.errors
 import pymongo
 import pymongo.errors
 from sacred.observers import MongoObserver
@@ -36,13 +37,18 @@ class Uploader:
         """Upload a run; returns its number in the database, and whether anything was missing there.
 
         A copy that ends before the run did, because the database went away or an upload was cut off, is completed.
-        Raises PyMongoError, and OutputError for a run with more than MongoDB takes, or with a file that cannot be read.
+        Raises PyMongoError, and OutputError for a run with more than MongoDB takes, with a file that cannot be read, or
+        that another program uploads at the same time.
         """
         _check(run)
         try:
             return self._push(run)
         except bson.errors.InvalidDocument as error:
             raise _too_large(run) from error
+        except gridfs.errors.FileExists as error:
+            raise OutputError(
+                f"{run.folder} is being uploaded by another program; repeat the command when that has ended"
+            ) from error
         except (OSError, Damage) as error:
             reason = cause(error) if isinstance(error, OSError) else error.reason
             raise OutputError(
