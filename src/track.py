@@ -23,7 +23,7 @@ warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # sacr
 from utils.errors import OutputError, UserError
 from utils.finished_run import RunError, read_finished
 from utils.memory import memory_errors
-from utils.mongo import Address, check_mongo, parse_address, why
+from utils.mongo_address import Address, check_mongo, parse_address, why
 from utils.upload import Uploader
 
 UPLOAD_MS = 60_000  # longest wait for one request: nothing but the upload waits for it

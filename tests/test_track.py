@@ -20,7 +20,8 @@ from tests.command_line import ROOT
 from tests.tracking.tools import PACKAGES
 from tests.utils.test_mongo import busy, in_memory, recorded
 from utils import upload
-from utils.mongo import RunDatabaseObserver, parse_address
+from utils.mongo import RunDatabaseObserver
+from utils.mongo_address import parse_address
 
 ADDRESS = "localhost:27017:sacred"
 
@@ -266,7 +267,7 @@ def test_a_server_that_is_not_there_is_one_sentence(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.undo()  # the real client
-    monkeypatch.setattr("utils.mongo.LIMITS", {"serverSelectionTimeoutMS": 50})
+    monkeypatch.setattr("utils.mongo_address.LIMITS", {"serverSelectionTimeoutMS": 50})
     assert track.main(["push", str(run), "-m", "mongodb://me:hush@127.0.0.1:1/db"]) == 1
     error = capsys.readouterr().err
     assert "no MongoDB answers at mongodb://me:***@127.0.0.1:1/db (ServerSelectionTimeoutError); start it" in error

@@ -18,7 +18,8 @@ from sacred.observers.mongo import force_bson_encodeable
 from utils.errors import OutputError, cause, one_line
 from utils.finished_run import FINISHED, FinishedRun
 from utils.manifest import Damage, regular_file
-from utils.mongo import KEY, Address, content_type, run_key, store_source, without_series
+from utils.mongo import KEY, content_type, next_number, run_key, store_source, without_series
+from utils.mongo_address import Address
 from utils.redact import redacted
 
 _LARGEST_DOCUMENT = 16 * 2**20  # bytes
@@ -77,8 +78,7 @@ class Uploader:
             found = self.runs.find_one({KEY: key}, {"status": 1})
             if found is not None:
                 return found["_id"], str(found.get("status"))
-            newest = self.runs.find_one({"_id": {"$type": "number"}}, {"_id": 1}, sort=[("_id", pymongo.DESCENDING)])
-            number = 1 if newest is None else int(newest["_id"]) + 1
+            number = next_number(self.runs)
             try:
                 self.runs.insert_one({"_id": number, KEY: key, "status": "RUNNING"})
             except pymongo.errors.DuplicateKeyError:  # by another program, in this moment
