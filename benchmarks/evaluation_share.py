@@ -106,18 +106,24 @@ def measure(task: str, algorithm: str, updates: int) -> Row:
 
 
 def rows(tasks: list[str], algorithms: list[str], updates: int) -> list[Row]:
-    """Print and return the rows; an algorithm's file for discrete actions where it has one and the task needs it."""
+    """Print and return the rows; an algorithm's file for discrete actions where it has one and the task needs it.
+
+    What has no row is named on stderr, with the reason.
+    """
     found = []
     for task in tasks:
         for name in algorithms:
             for algorithm in filter(None, (name, ALGORITHMS[name])):
                 try:
                     row = measure(task, algorithm, updates)
-                except UserError:  # it refuses the task's kind of actions
+                except UserError as error:  # it refuses the task's kind of actions, or something is not installed
+                    refusal = f"{algorithm} on {task} is left out: {error}"
                     continue
                 print(row, flush=True)
                 found.append(row)
                 break
+            else:
+                print(refusal, file=sys.stderr)
     return found
 
 

@@ -37,7 +37,7 @@ from loops.configured import configured
 from loops.offline import OfflineTraining
 from loops.rehearsal import check_offline
 from utils.config import algorithm, config_names, layered_config
-from utils.errors import UserError
+from utils.errors import ConfigError, UserError
 from utils.logging import Logger
 from utils.printing import Parser, put
 from utils.rng import seed_everything
@@ -173,12 +173,16 @@ def value(training: Any, game: Game) -> Value:
 
 
 def learners(game: Game, only: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Algorithm files that learn from the game's data, with their variants."""
+    """Algorithm files that learn from the game's data, with their variants. only: these alone; none for all.
+
+    Raises UserError where one of `only` does not learn from it.
+    """
     names = config_names("algs")
-    for name in names:
+    for name in sorted({f"{name}_discrete" if f"{name}_discrete" in names else name for name in only or names}):
         file = algorithm(name)
-        wanted = f"{name}_discrete" not in names and (not only or name in only)
-        if not wanted or not file.get("offline") or file.get("learner") is None:
+        if not file.get("offline") or file.get("learner") is None:
+            if only:
+                raise ConfigError(f"--only {name}: it does not learn from data; name an algorithm file that does")
             continue
         for variant in VARIANTS.get(name, ({},)):
             try:
@@ -186,6 +190,8 @@ def learners(game: Game, only: list[str]) -> Iterator[tuple[str, dict[str, Any]]
                     configuration(name, game, run_keys(name, variant, game, game.datasets[0], 0, game.updates))
                 )
             except UserError:
+                if only:
+                    raise
                 continue
             yield name, variant
 
@@ -223,10 +229,14 @@ def main(argv: list[str] | None = None) -> int:
     LOG.addHandler(logging.NullHandler())
     for name in options.games:
         game = GAMES[name]
-        for line in table(game, options.only, options.seeds, options.updates or game.updates):
+        updates = game.updates if options.updates is None else options.updates
+        for line in table(game, options.only, options.seeds, updates):
             put(line)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UserError as error:
+        raise SystemExit(str(error)) from error

@@ -24,6 +24,7 @@ import torch as th
 
 from components.offline_buffer import sample_together
 from learners.lanes import Lanes
+from utils.errors import UserError
 from utils.rng import seed_everything
 
 # isort: split
@@ -86,4 +87,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UserError as error:
+        raise SystemExit(str(error)) from error

@@ -45,7 +45,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -61,10 +61,11 @@ from components.episode_buffer import EpisodeBatch
 from components.scheme import build_scheme
 from datasets.dataset import OfflineDataset
 from datasets.loading import build_buffer, data_statistics
+from learners import REGISTRY as learner_REGISTRY
 from loops.build import build_learning, check_learner
 from loops.resolve import resolve
 from utils.config import CONFIG, algorithm, config_names, merge, merged, read_yaml, tuned_files
-from utils.errors import UserError
+from utils.errors import ConfigError, UserError
 from utils.overrides import overrides
 from utils.rng import seed_everything
 from utils.settings import Settings
@@ -132,14 +133,8 @@ def configuration(name: str, tuned: str | None = None, changes: Mapping[str, Any
 class Case:
     """One algorithm on one shape: its buffer, its learner and its measured times."""
 
-    def __init__(
-        self,
-        shape: Shape,
-        dataset: OfflineDataset,
-        algorithm: str,
-        tuned: str | None = None,
-        changes: Mapping[str, Any] = NO_CHANGES,
-    ) -> None:
+    def __init__(self, shape: Shape, dataset: OfflineDataset, algorithm: str, tuned: str | None = None,
+                 changes: Mapping[str, Any] = NO_CHANGES) -> None:  # fmt: skip
         env_info = dataset.env_info()
         args = resolve(configuration(algorithm, tuned, changes), env_info)
         self.shape, self.name = shape, f"{algorithm}, paper length" if tuned else algorithm
@@ -216,23 +211,23 @@ class Case:
 
 
 def cases(name: str, algorithms: list[str], n_transitions: int, variants: Variants) -> Iterator[Case]:
-    """Make the cases of the algorithms on one shape, over the same data, or discrete ones where they refuse these."""
+    """Make the cases of the algorithms on one shape, over the same data, or discrete ones where they take no others."""
     shape = SHAPES[name]
     kinds = [random_dataset(shape, n_transitions, discrete) for discrete in (False, True)]
     wanted: list[tuple[str, str | None]] = [(algorithm, None) for algorithm in algorithms]
     if name == "navigation" and "spacql" in algorithms:
         wanted.append(("spacql", PAPER_LENGTH))
     for (algorithm_name, tuned), (added, changes) in itertools.product(wanted, variants.items()):
-        if not set(changes) <= set(vars(configuration(algorithm_name))):
-            continue
-        for dataset in kinds:
-            try:
-                case = Case(shape, dataset, algorithm_name, tuned, changes)
-            except UserError:
-                continue
+        if has_keys(algorithm_name, changes):
+            discrete = "continuous" not in learner_REGISTRY[algorithm(algorithm_name)["learner"]].action_types
+            case = Case(shape, kinds[discrete], algorithm_name, tuned, changes)
             case.name += added
             yield case
-            break
+
+
+def has_keys(name: str, keys: Iterable[str]) -> bool:
+    """Whether an algorithm has all of these keys."""
+    return set(keys) <= set(vars(configuration(name)))
 
 
 def alternate(there: list[Case], repeats: int, recordings: int) -> None:
@@ -278,7 +273,11 @@ def main(argv: list[str] | None = None) -> int:
     shapes = [name for name in SHAPES if name in options.only] or list(SHAPES)
     algorithms = [name for name in every if name in options.only] or every
     base = {} if options.width is None else {"hidden_dim": options.width}
-    variants = {"": base} | ({f", {options.also}": base | overrides([options.also])} if options.also else {})
+    variants = {"": base}
+    if options.also:
+        variants[f", {options.also}"] = changes = base | overrides([options.also])
+        if not any(has_keys(name, changes) for name in algorithms):
+            raise ConfigError(f"--also {options.also}: none of {', '.join(algorithms)} has this key; mend its name")
     wall, processor = time.perf_counter(), time.process_time()
     width = "the files' widths" if options.width is None else f"width {options.width}"
     print(
@@ -294,4 +293,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UserError as error:
+        raise SystemExit(str(error)) from error

@@ -50,6 +50,8 @@ import yaml
 from reporting.places import read_places
 from reporting.runs import flat, text_of
 from utils.config import algorithm as read_file
+from utils.errors import UserError
+from utils.files import output_error
 from utils.printing import put
 
 SEARCHED = "medium-replay"  # of a family's first task
@@ -249,8 +251,11 @@ def has_values(config: dict[str, Any], draw: dict[str, Any]) -> bool:
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+    except OSError as error:
+        raise output_error(path, error) from error
     put(f"wrote {path}")
 
 
@@ -279,4 +284,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(str(error)) from error

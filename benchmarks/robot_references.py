@@ -42,7 +42,7 @@ def uniform_returns(key: str, partition: str, episodes: int) -> tuple[np.ndarray
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--robots", nargs="+", default=list(PARTITIONS))
+    parser.add_argument("--robots", nargs="+", choices=list(PARTITIONS), default=list(PARTITIONS))
     parser.add_argument("--episodes", type=int, default=100)
     options = parser.parse_args()
     for key in options.robots:

@@ -5,13 +5,16 @@
 50 updates are far too few to learn much; the first command of the README takes 2 000.
 """
 
+import argparse
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else "results/short").resolve()
+parser = argparse.ArgumentParser(description="Train briefly on the bundled data, then score the checkpoint.")
+parser.add_argument("folder", nargs="?", default="results/short", help="where runs and checkpoints go (%(default)s)")
+FOLDER = Path(parser.parse_args().folder).resolve()
 MAIN = [sys.executable, str(ROOT / "src" / "main.py")]
 TRAIN = [*MAIN, "--config=spacql", "--env-config=mpe", "with", f"local_results_path={FOLDER}"]
 

@@ -138,6 +138,7 @@ def prepare(argv: list[str]) -> Command:
             check_single_run_flags(command.flags, final["seeds"])
             ex.together = Together(final["seeds"], partial(start_lane, command, final))
         if "--unobserved" not in command.flags:
+            check_one_database(command)
             add_observers(command.flags, final)
         check_folders(final)
     return command
@@ -148,6 +149,13 @@ def check_single_run_flags(flags: dict[str, Any], seeds: list[int]) -> None:
     for flag in ("--queue", "--id"):
         if flag in flags:
             raise ConfigError(f"{flag} is for one run, seeds={seeds} are several; leave out one of the two")
+
+
+def check_one_database(command: Command) -> None:
+    """Raise ConfigError for two addresses, of which the record would name the one that has nothing of the run."""
+    flag, key = command.flags.get("--mongo_db"), command.updates.get("mongo")
+    if None not in (flag, key) and flag != key:
+        raise ConfigError(f"-m {flag} and mongo={key} are two databases; leave out one of the two")
 
 
 def add_observers(flags: dict[str, Any], config: Config) -> None:

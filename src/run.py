@@ -59,6 +59,7 @@ def run(
     tracking.label(_run, settings)
     _run.info["run"] |= told(_config)
     _log.info(f"Seed: {settings.seed}")
+    well = False
     try:
         parts = build(settings, logger, dataset, None if together is None else together.rows)
         declare(_run, parts)
@@ -69,6 +70,7 @@ def run(
             parts.evaluator.keep_returns(_run)
         seconds = time.process_time() - begun if together is None else together.seconds()
         _run.info["run"]["cpu_seconds"] = round(seconds, 1)
+        well = True
         return figures
     except SacredInterrupt:
         raise
@@ -81,7 +83,7 @@ def run(
             f"{received.name}, and the step in progress failed ({what}); what the run saved before stays"
         ) from error
     finally:
-        logger.finish()
+        logger.finish(well)
 
 
 def loop_of(args: SimpleNamespace) -> Loop:

@@ -23,7 +23,7 @@ warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # sacr
 from utils.errors import OutputError, UserError
 from utils.finished_run import RunError, read_finished
 from utils.memory import memory_errors
-from utils.mongo import Address, check_mongo, parse_address, why
+from utils.mongo_address import Address, check_mongo, parse_address, why
 from utils.upload import Uploader
 
 UPLOAD_MS = 60_000  # longest wait for one request: nothing but the upload waits for it
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         signals.say(f"error: {error}")
     except pymongo.errors.PyMongoError as error:
         assert address is not None  # nothing is asked of a database before
-        signals.say(f"error: {why(address, error)}; repeat the command when it does, nothing is lost")
+        signals.say(f"error: {why(address, error)}; repeat the command when that is mended, nothing is lost")
     return 1
 
 

@@ -18,6 +18,7 @@ from sweeps.grid import grid_file
 from tests.command_line import ROOT
 from tests.reporting.made import make_run
 from utils.config import CONFIG, algorithm, config_names
+from utils.errors import ConfigError
 
 
 def load(name: str) -> ModuleType:
@@ -97,6 +98,31 @@ def test_a_learner_has_its_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         assert int(of["rows"]) == 16 and 0 < float(of["outside products"]) < 100
         assert 0 < float(of["ms min"]) <= float(of["ms median"])
         assert float(of["sampling ms"]) > 0 and float(of["recorded"]) > 0 and float(of["GFLOP/s"]) >= 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--only bc hopper --also actor_lr=-3", "actor_lr=-3: this must be a number above 0"),
+        ("--only bc hopper --also q_lr=1", "--also q_lr=1: none of bc has this key"),
+    ],
+)
+def test_a_row_that_cannot_be_measured_is_no_silence(words: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        load("learners").main([*words.split(), "--repeats", "1", "--transitions", "200"])
+
+
+def test_an_evaluation_that_cannot_be_timed_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmark = load("evaluation_share")
+
+    def refuse(task: str, algorithm: str, updates: int) -> None:
+        raise ConfigError("not installed")
+
+    monkeypatch.setattr(benchmark, "measure", refuse)
+    assert benchmark.rows(["mpe"], ["bc"], 1) == []
+    assert capsys.readouterr().err == "bc_discrete on mpe is left out: not installed\n"
 
 
 def test_the_work_of_products_is_counted() -> None:

@@ -56,8 +56,9 @@ def test_the_documentation_names_them(name: str) -> None:
     assert any(f"examples/{name}" in page.read_text() for page in pages)
 
 
-def test_help_trains_nothing(tmp_path: Path) -> None:
-    asked = [sys.executable, str(ROOT / "examples" / "train_from_numpy.py"), "--help"]
+@pytest.mark.parametrize(("name", "folder"), zip(EXAMPLES, ("results/short", "results/my_data"), strict=True))
+def test_help_trains_nothing(tmp_path: Path, name: str, folder: str) -> None:
+    asked = [sys.executable, str(ROOT / "examples" / name), "--help"]
     printed = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120).stdout
-    assert printed.startswith("usage: train_from_numpy.py") and "results/my_data" in printed
+    assert printed.startswith(f"usage: {name}") and folder in printed
     assert not any(tmp_path.iterdir())

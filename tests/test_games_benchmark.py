@@ -12,6 +12,7 @@ from envs.bridge import BridgeEnv, bridge_tables
 from envs.game_env import GameEnv
 from envs.matrix_game import PAYOFFS, MatrixGameEnv
 from tests.test_benchmarks import load
+from utils.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,15 @@ def test_rows_are_all_learners_of_discrete_actions_from_data(games: ModuleType) 
     assert {"alberdice", "bc_discrete", "bcq", "comadice_discrete", "iql_cql", "spacql_discrete"} <= names
     assert not {"bc", "macql", "matd3_bc", "fqe", "iql", "random"} & names
     assert set(games.VARIANTS) <= names and len(rows) == len({games.title(*row) for row in rows})
+
+
+def test_a_named_file_has_its_row_or_a_reason(games: ModuleType) -> None:
+    """Where it has a sibling for discrete actions, the sibling's."""
+    xor = games.GAMES["xor"]
+    assert list(games.learners(xor, ["icq", "bc"])) == [("bc_discrete", {}), ("icq_discrete", {})]
+    for name, sentence in (("macql", "handles continuous actions"), ("iql", "--only iql: it does not learn from data")):
+        with pytest.raises(UserError, match=sentence):
+            list(games.learners(xor, [name]))
 
 
 def test_a_row_holds_what_its_policies_earn(games: ModuleType) -> None:

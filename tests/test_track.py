@@ -20,7 +20,8 @@ from tests.command_line import ROOT
 from tests.tracking.tools import PACKAGES
 from tests.utils.test_mongo import busy, in_memory, recorded
 from utils import upload
-from utils.mongo import RunDatabaseObserver, parse_address
+from utils.mongo import RunDatabaseObserver
+from utils.mongo_address import parse_address
 
 ADDRESS = "localhost:27017:sacred"
 
@@ -115,6 +116,24 @@ def test_an_upload_that_is_cut_off_is_completed(
     }  # fmt: skip
     assert database["fs.files"].count_documents({"filename": "artifact://runs/1/curve.png"}) == 1
     assert database["runs"].find_one()["status"] == "COMPLETED"
+
+
+def test_an_upload_by_two_programs_at_a_time_is_named(
+    database: Any, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other one writes a file between this one's deletion and its own attempt."""
+    delete = upload.gridfs.GridFS.delete
+
+    def overtaken(self: Any, file_id: Any) -> None:
+        delete(self, file_id)
+        self.put(b"picture", _id=file_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(upload.gridfs.GridFS, "delete", overtaken)
+        assert push(run) == 1
+    sentence = f"error: {run} is being uploaded by another program; repeat the command when that has ended\n"
+    assert capsys.readouterr().err == sentence
+    assert push(run) == 0
 
 
 def edit(name: str, **changes: Any) -> Callable[[Path], None]:
@@ -248,7 +267,7 @@ def test_a_server_that_is_not_there_is_one_sentence(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.undo()  # the real client
-    monkeypatch.setattr("utils.mongo.LIMITS", {"serverSelectionTimeoutMS": 50})
+    monkeypatch.setattr("utils.mongo_address.LIMITS", {"serverSelectionTimeoutMS": 50})
     assert track.main(["push", str(run), "-m", "mongodb://me:hush@127.0.0.1:1/db"]) == 1
     error = capsys.readouterr().err
     assert "no MongoDB answers at mongodb://me:***@127.0.0.1:1/db (ServerSelectionTimeoutError); start it" in error

@@ -123,7 +123,7 @@ def attempt(config: Config, readings: Readings | None = None) -> OfflineDataset 
     if settings.use_tensorboard:
         check_tensorboard()
     if settings.use_wandb:
-        check_wandb()
+        check_wandb(settings.wandb_project)
     choose(runner_REGISTRY, "runner", settings.runner)
     if settings.learner is not None:
         choose(learner_REGISTRY, "learner", settings.learner)

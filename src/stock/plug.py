@@ -91,6 +91,7 @@ COMMENTS = {
     "learner_log_interval": "log the learner's statistics at this interval",
 }
 BEGIN, END = "# --- begin: added by epymarl-offline, removed by its plug_into.py --remove ---", "# --- end ---"
+UNENDED = "# The line before this block had no line end."  # in a block, for a checkout whose record is lost
 
 
 class PlugError(UserError):
@@ -198,7 +199,7 @@ def planned_blocks(texts: Mapping[str, str]) -> dict[str, str]:
         for name in names:
             if re.search(rf"\b{name}\b", texts[path]):
                 raise PlugError(f"src/{path} has a {name} already, so this is no EPyMARL checkout of a kind known here")
-    return {path: gap(texts[path]) + body for path, body in bodies().items()}
+    return {path: appended(texts[path], body) for path, body in bodies().items()}
 
 
 def bodies() -> dict[str, str]:
@@ -212,9 +213,11 @@ def bodies() -> dict[str, str]:
     return {f"{folder}/__init__.py": "\n".join([BEGIN, *inner, END]) + "\n" for folder, inner in lines.items()}
 
 
-def gap(text: str) -> str:
-    """Return what stands between a file's own `text` and a block, so that there is one blank line."""
-    return "" if not text else "\n" if text.endswith("\n") else "\n\n"
+def appended(text: str, body: str) -> str:
+    """Return what is appended to a file's own `text`: a block, after one blank line."""
+    if text and not text.endswith("\n"):
+        return "\n\n" + body.replace(BEGIN, f"{BEGIN}\n{UNENDED}", 1)
+    return f"\n{body}" if text else body
 
 
 def stock_files() -> set[str]:

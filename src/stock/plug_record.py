@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from stock.plug import BEGIN, END, RECORD, PlugError, bodies, digest, stock_files
+from stock.plug import BEGIN, END, RECORD, PlugError, appended, bodies, digest, stock_files
 from stock.plug_changes import confined, content_of, mode_of
 
 _WORDS = r"[A-Za-z0-9_]{1,80}(?:/[A-Za-z0-9_]{1,80}){0,8}"
@@ -138,10 +138,8 @@ def recovered(source: Path, planned: Mapping[str, bytes]) -> Record | None:
     blocks: Texts = {}
     for name, body in bodies().items():
         text = content_of(source, name) or b""
-        if f"\n{body}".encode() in text:
-            blocks[name] = f"\n{body}"
-        elif body.encode() in text:
-            blocks[name] = body
+        ways = (appended(own, body) for own in ("no line end", "a line end\n", ""))
+        blocks |= next(({name: block} for block in ways if block.encode() in text), {})
     files = {name: digest(content) for name, content in planned.items() if _holds(source, name, content)}
     if not blocks and not any(name.startswith("stock/") for name in files):
         return None

@@ -105,11 +105,11 @@ class Logger:
         body = "".join(f"\n  {line}" for line in [*lines, *notes])
         self.console_logger.info(f"Recent Stats (newest values) | {self.clock}: {t:>10}{counted}{body}")
 
-    def finish(self) -> None:
-        """Close the TensorBoard writer and the run of Weights & Biases."""
+    def finish(self, well: bool = True) -> None:
+        """Close the TensorBoard writer and the run of Weights & Biases, which is told whether all went well."""
         self._to_tb(lambda writer: writer.close())
         if self._wandb is not None:
-            self._wandb.finish()
+            self._wandb.finish(well)
 
     def _to_tb(self, action: Callable[[Any], object]) -> None:
         """Use the TensorBoard writer if there is one; a run does not fail for these files, a second copy of its record.

@@ -7,109 +7,26 @@ import json
 import logging
 import mimetypes
 import queue
-import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pymongo
 import pymongo.errors
-import pymongo.uri_parser
 from sacred.dependencies import get_digest
 from sacred.observers import MongoObserver
-from sacred.observers.mongo import force_bson_encodeable, get_pattern, parse_mongo_db_arg
+from sacred.observers.mongo import force_bson_encodeable
 from sacred.serializer import flatten
 
-from utils.errors import ConfigError
+from utils.mongo_address import LIMITS, Address, check_mongo, parse_address, why
 from utils.redact import redacted
 
 LOG = logging.getLogger(__name__)
-ANSWER_MS = 3000  # longest wait for the server's answer to one request
-LIMITS: dict[str, Any] = dict.fromkeys(("timeoutMS", "serverSelectionTimeoutMS", "connectTimeoutMS"), ANSWER_MS)
 END_S = 5.0  # longest wait at the end of a run, for all that is still to be sent
 KEY = "run_key"  # the entry of a run's document that its directory determines
 
 Job = Callable[[], None]
-
-
-@dataclass(frozen=True)
-class Address:
-    """A database. `shown` is the address without its password, which alone may be printed or recorded."""
-
-    url: str = field(repr=False)
-    database: str
-    shown: str
-    options: dict[str, Any] = field(default_factory=dict)  # what else Sacred's syntax may say: its priority
-
-    def client(self, answer_ms: int = ANSWER_MS) -> pymongo.MongoClient[Any]:
-        """A client whose every request ends within `answer_ms`."""
-        return pymongo.MongoClient(self.url, **(LIMITS | {"timeoutMS": answer_ms}))
-
-
-def parse_address(text: str) -> Address:
-    """The database of `[host:port:]db_name`, Sacred's syntax, or of `mongodb://.../db_name`.
-
-    Raises ConfigError for another syntax, and for a collection of its own or a run to overwrite; the message shows no
-    password.
-    """
-    shown = str(redacted(text))
-    if text.startswith(("mongodb://", "mongodb+srv://")):
-        try:
-            uri = pymongo.uri_parser.parse_uri(text)
-        except (pymongo.errors.PyMongoError, ValueError) as error:  # whose words may hold the password
-            reason = type(error).__name__
-            raise ConfigError(
-                f"'{shown}' is no MongoDB address ({reason}); write mongodb://user:password@host:port/db_name, with "
-                "special characters of the password as %XX"
-            ) from None
-        if uri["database"] is None:
-            raise ConfigError(f"'{shown}' names no database; end it in /db_name, such as /sacred")
-        _check_collection(shown, uri["collection"], None)
-        return Address(text, uri["database"], shown)
-    if re.match(get_pattern(), text) is None:
-        raise ConfigError(f"'{shown}' is no MongoDB address; write host:port:db_name, such as localhost:27017:sacred")
-    found = parse_mongo_db_arg(text)
-    url, database = found.pop("url", "localhost:27017"), found.pop("db_name", "sacred")
-    _check_collection(shown, found.pop("collection", None), found.pop("overwrite", None))
-    return Address(url, database, f"{url}:{database}", found)
-
-
-def _check_collection(shown: str, collection: str | None, overwrite: str | None) -> None:
-    """Raise ConfigError for another collection of runs than `runs`, and where a run is to be overwritten.
-
-    Run numbers begin at 1 in each collection of runs, but a database has one collection of metrics, by run number: runs
-    of two collections would mix and delete each other's curves.
-    """
-    remedy = "give another database name instead, such as localhost:27017:mine"
-    if overwrite is not None:
-        raise ConfigError(f"'{shown}' would overwrite run {overwrite} of the database: {remedy}")
-    if collection not in (None, "runs"):
-        raise ConfigError(
-            f"'{shown}' names the collection {collection}, whose curves would mix with those of `runs`: {remedy}"
-        )
-
-
-def check_mongo(address: Address) -> None:
-    """Ask the server whether it can be written to. Raises ConfigError where none answers and where it refuses."""
-    try:
-        with address.client() as client:
-            client.admin.command("ping")
-            # changes nothing, as there is no such run, but needs the right to write
-            client[address.database]["runs"].update_one({"_id": "none"}, {"$set": {"status": "none"}})
-    except pymongo.errors.PyMongoError as error:
-        refusal = f"{why(address, error)}; leave out -m and the key `mongo`, as a directory keeps the run anyway"
-        raise ConfigError(refusal) from error
-
-
-def why(address: Address, error: Exception) -> str:
-    """What a database has done wrong, without its own words, which may hold anything."""
-    reason = type(error).__name__
-    if isinstance(error, pymongo.errors.OperationFailure):
-        code = {13: "no right to read or write", 18: "wrong user or password"}.get(error.code or 0, reason)
-        return f"MongoDB at {address.shown} refuses ({code})"
-    return f"no MongoDB answers at {address.shown} ({reason})"
 
 
 def run_key(start_time: str, host: dict[str, Any], config: Any) -> str:
@@ -119,6 +36,12 @@ def run_key(start_time: str, host: dict[str, Any], config: Any) -> str:
     """
     text = json.dumps([start_time, host.get("hostname"), config], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def next_number(runs: Any) -> int:
+    """The number of a new run; those that `--id` has named have none."""
+    newest = runs.find_one({"_id": {"$type": "number"}}, {"_id": 1}, sort=[("_id", pymongo.DESCENDING)])
+    return 1 if newest is None else int(newest["_id"]) + 1
 
 
 def without_series(info: dict[str, Any], metrics: set[str]) -> dict[str, Any]:
@@ -154,7 +77,7 @@ class RunDatabaseObserver(MongoObserver):
     run_entry: Any  # the run's document
 
     def __init__(self, address: Address, directory: Callable[[], str | None] = lambda: None) -> None:
-        super().__init__(url=address.url, db_name=address.database, **address.options, **LIMITS)
+        super().__init__(url=address.url, db_name=address.database, **LIMITS)
         self.address, self.directory = address, directory
         self.lost = False
         self._key: str | None = None
@@ -184,9 +107,18 @@ class RunDatabaseObserver(MongoObserver):
         return []
 
     def insert(self) -> None:
+        """Make the document. A run without an id gets the next number; Sacred's way fails behind ids that are texts."""
         if self._key is not None:  # a run that is only queued has no key yet
             self.run_entry[KEY] = self._key
-        super().insert()
+        given = self.run_entry.get("_id")
+        while True:
+            self.run_entry["_id"] = next_number(self.runs) if given is None else given
+            try:
+                super().insert()
+                return
+            except pymongo.errors.DuplicateKeyError:  # another run has taken it in this moment
+                if given is not None:
+                    raise
 
     def _store_sources(self, sources: list[tuple[str, Path]]) -> None:
         stored = [[name, store_source(self.fs, name, path)] for name, path in sources]

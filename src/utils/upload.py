@@ -9,6 +9,7 @@ from typing import Any
 import bson
 import bson.errors
 import gridfs
+import gridfs.errors
 import pymongo
 import pymongo.errors
 from sacred.observers import MongoObserver
@@ -17,7 +18,8 @@ from sacred.observers.mongo import force_bson_encodeable
 from utils.errors import OutputError, cause, one_line
 from utils.finished_run import FINISHED, FinishedRun
 from utils.manifest import Damage, regular_file
-from utils.mongo import KEY, Address, content_type, run_key, store_source, without_series
+from utils.mongo import KEY, content_type, next_number, run_key, store_source, without_series
+from utils.mongo_address import Address
 from utils.redact import redacted
 
 _LARGEST_DOCUMENT = 16 * 2**20  # bytes
@@ -36,13 +38,18 @@ class Uploader:
         """Upload a run; returns its number in the database, and whether anything was missing there.
 
         A copy that ends before the run did, because the database went away or an upload was cut off, is completed.
-        Raises PyMongoError, and OutputError for a run with more than MongoDB takes, or with a file that cannot be read.
+        Raises PyMongoError, and OutputError for a run with more than MongoDB takes, with a file that cannot be read, or
+        that another program uploads at the same time.
         """
         _check(run)
         try:
             return self._push(run)
         except bson.errors.InvalidDocument as error:
             raise _too_large(run) from error
+        except gridfs.errors.FileExists as error:
+            raise OutputError(
+                f"{run.folder} is being uploaded by another program; repeat the command when that has ended"
+            ) from error
         except (OSError, Damage) as error:
             reason = cause(error) if isinstance(error, OSError) else error.reason
             raise OutputError(
@@ -71,8 +78,7 @@ class Uploader:
             found = self.runs.find_one({KEY: key}, {"status": 1})
             if found is not None:
                 return found["_id"], str(found.get("status"))
-            newest = self.runs.find_one({"_id": {"$type": "number"}}, {"_id": 1}, sort=[("_id", pymongo.DESCENDING)])
-            number = 1 if newest is None else int(newest["_id"]) + 1
+            number = next_number(self.runs)
             try:
                 self.runs.insert_one({"_id": number, KEY: key, "status": "RUNNING"})
             except pymongo.errors.DuplicateKeyError:  # by another program, in this moment

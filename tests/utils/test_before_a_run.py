@@ -39,6 +39,7 @@ NO_RUN: dict[str, tuple[tuple[str, ...], str]] = {
     "small database without its package": (("-tfolder",), "-t (--tiny_db) needs the package"),
     "glued address": (("-mlocalhost:1:db",), "no MongoDB answers at localhost:1"),
     "address of no database": (("-m", "a b"), "no MongoDB address"),
+    "two databases": (("-m", "host:1:a", "mongo=host:1:b"), "-m host:1:a and mongo=host:1:b are two databases"),
     "key of no database": (("mongo=a b",), "no MongoDB address"),
     "place of the user's": (("-F", "~nosuchuser/x"), "no such user"),
     "place that cannot be": (("-F", "/proc/x"), "nothing can be written"),

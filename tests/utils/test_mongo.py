@@ -18,7 +18,8 @@ from sacred import SETTINGS, Experiment
 from utils import mongo
 from utils.errors import ConfigError
 from utils.experiment import RecordedExperiment
-from utils.mongo import RunDatabaseObserver, parse_address
+from utils.mongo import RunDatabaseObserver
+from utils.mongo_address import parse_address
 from utils.observers import RunDirectoryObserver
 
 PASSWORD = "hush%40"
@@ -76,6 +77,23 @@ def test_the_copy_holds_what_the_directory_holds(database: Any, tmp_path: Path) 
     file = database["fs.files"].find_one({"_id": artifact["file_id"]})
     assert artifact["name"] == "curve.png" and file["filename"] == "artifact://runs/1/curve.png"
     assert "test_mongo.py" in [Path(name).name for name, _ in run["experiment"]["sources"]]
+
+
+def test_numbers_go_on_beside_ids_that_are_texts(database: Any, tmp_path: Path) -> None:
+    """A run of `--id` has one; Sacred would add 1 to it."""
+    database["runs"].insert_many([{"_id": 4}, {"_id": "mine"}, {"_id": "7"}])
+    recorded(RunDatabaseObserver(parse_address("localhost:27017:sacred")), lambda: 1, tmp_path)
+    assert database["runs"].find_one({"_id": 5})["status"] == "COMPLETED"
+
+
+def test_a_number_that_another_run_takes_is_passed_over(
+    database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database["runs"].insert_one({"_id": 1})
+    free = iter([1, 2])
+    monkeypatch.setattr(mongo, "next_number", lambda runs: next(free))
+    recorded(RunDatabaseObserver(parse_address("localhost:27017:sacred")), lambda: 1, tmp_path)
+    assert [run["_id"] for run in database["runs"].find()] == [1, 2]
 
 
 def test_sources_are_stored_once(database: Any, tmp_path: Path) -> None:
@@ -170,7 +188,7 @@ def test_an_artifact_that_is_gone_is_a_warning(database: Any, tmp_path: Path, ca
 )
 def test_addresses(text: str, shown: str, database: str) -> None:
     address = parse_address(text)
-    assert (address.shown, address.database, address.options) == (shown, database, {})
+    assert (address.shown, address.database) == (shown, database)
     assert "hush" not in repr(address)
 
 
@@ -182,6 +200,12 @@ def test_addresses(text: str, shown: str, database: str) -> None:
         (f"mongodb://me:{PASSWORD}@host", "'mongodb://me:***@host' names no database"),
         ("mongodb://me:hush@@host/db", "is no MongoDB address (InvalidURI)"),
         ("mongodb://me:hu:sh@host:x/db", "is no MongoDB address"),
+        ("mongodb://me:hush@host:99999/db", "mongodb://host:port/db_name, before the host `user:password@`"),
+        ("mongodb://me@host/db", "is no MongoDB address (ConfigurationError)"),
+        ("mongodb://host/db?tls=true&tlsCAFile=/none", "is no MongoDB address (no such file or directory)"),
+        ("host:99999:db", "'host:99999:db' names a port that there is not"),
+        ("host:0:db", "'host:0:db' names a port that there is not"),
+        ("host:1:db!5", "'host:1:db!5' gives a priority"),
         ("host:1:db.mine", "'host:1:db.mine' names the collection mine"),  # its curves would mix with those of `runs`
         ("host:1:db.runs:99", "would overwrite run 99 of the database: give another database name instead"),
         (f"mongodb://me:{PASSWORD}@host/db.mine", "'mongodb://me:***@host/db.mine' names the collection mine"),

@@ -23,7 +23,8 @@ from sacred import SETTINGS, Experiment
 from utils import checkpoint, rng
 from utils.errors import CheckpointError, ConfigError
 from utils.logging import Logger
-from utils.mongo import check_mongo, mongo_observer, parse_address
+from utils.mongo import mongo_observer
+from utils.mongo_address import check_mongo, parse_address
 from utils.observers import RunDirectoryObserver, observers
 from utils.plotting import plot_learning_curve
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sacred import SETTINGS
 
-from utils import mongo
+from utils import mongo_address
 from utils.errors import ConfigError
 from utils.experiment import RecordedExperiment
 from utils.logging import get_logger
@@ -121,7 +121,7 @@ def test_log_lines_hold_no_credentials(capsys: pytest.CaptureFixture[str], monke
 
 
 def test_a_refused_database_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(mongo.LIMITS, "serverSelectionTimeoutMS", 200)
+    monkeypatch.setitem(mongo_address.LIMITS, "serverSelectionTimeoutMS", 200)
     with pytest.raises(ConfigError, match="no MongoDB answers") as refusal:
         observers(tmp_path / "results", "a", "e", HOLDERS[0].format(SECRET))
     assert SECRET not in str(refusal.value) and not (tmp_path / "results").exists()

@@ -12,6 +12,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
+from loops.rehearsal import rehearse
 from run import run
 from tests.loops.test_resolve import configuration
 from utils.errors import ConfigError
@@ -34,9 +35,9 @@ def wandb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MagicMock:
     return package
 
 
-def settings(tmp_path: Path) -> SimpleNamespace:
+def settings(tmp_path: Path, mode: str = "offline") -> SimpleNamespace:
     return SimpleNamespace(results=tmp_path / "results", name="bc", seed=2, wandb_project="p", wandb_team=None,
-                           wandb_mode="offline")  # fmt: skip
+                           wandb_mode=mode)  # fmt: skip
 
 
 def test_it_is_told_values_by_the_runs_clock(wandb: MagicMock, tmp_path: Path) -> None:
@@ -57,7 +58,7 @@ def test_it_is_told_values_by_the_runs_clock(wandb: MagicMock, tmp_path: Path) -
     told = wandb.init.return_value
     told.define_metric.assert_called_once_with("*", step_metric="t")
     assert [call.args[0] for call in told.log.call_args_list] == [{"loss": 0.5, "t": 10}, {"score": 2.0, "t": 5}]
-    told.finish.assert_called_once_with()
+    told.finish.assert_called_once_with(exit_code=0)
     wandb.teardown.assert_called_once_with()
     assert record.directory == str(tmp_path / "wandb" / "offline-run-1")
 
@@ -69,11 +70,33 @@ def test_its_own_account_of_the_process_is_left_out(wandb: MagicMock, tmp_path: 
     assert given["x_disable_meta"] and given["console"] == "off" and not given["save_code"]
 
 
-def test_a_run_is_refused_in_one_sentence(wandb: MagicMock, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("mode", "remedy"), [("online", "log in by `wandb login`"), ("offline", "set use_wandb=False")]
+)
+def test_a_run_is_refused_in_one_sentence(wandb: MagicMock, tmp_path: Path, mode: str, remedy: str) -> None:
     wandb.init.side_effect = Refused("api key 0123")
-    with pytest.raises(ConfigError, match="does not take the run .Refused.; log in by `wandb login`") as refusal:
-        WeightsAndBiases(settings(tmp_path), {}, "name")
+    with pytest.raises(ConfigError, match=f"does not take the run .Refused.; {remedy}") as refusal:
+        WeightsAndBiases(settings(tmp_path, mode), {}, "name")
     assert "0123" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("project", ["a/b", "a:b", "a" * 129])
+def test_a_project_that_it_would_refuse_is_named_before_a_run_exists(wandb: MagicMock, project: str) -> None:
+    with pytest.raises(ConfigError, match="wandb_project=.* takes at most 128 characters and none of"):
+        rehearse(configuration("bc", use_wandb=True, wandb_project=project))
+
+
+def test_a_run_that_breaks_off_is_failed_there(
+    wandb: MagicMock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def build(*_: Any) -> None:
+        raise ConfigError("as far as this test goes")
+
+    monkeypatch.setattr("run.build", build)
+    config = configuration("bc", use_wandb=True, local_results_path=str(tmp_path))
+    with pytest.raises(ConfigError, match="as far"):
+        run(MagicMock(config=config), config, logging.getLogger("test"))
+    wandb.init.return_value.finish.assert_called_once_with(exit_code=1)
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

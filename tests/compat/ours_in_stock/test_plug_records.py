@@ -120,6 +120,20 @@ def test_a_record_that_is_none_can_be_deleted(
     assert plug_into.main([str(checkout), "--remove"]) == 0 and tree(checkout) == before
 
 
+def test_a_registry_without_a_last_line_end_is_restored_without_a_record(checkout: Path) -> None:
+    """As stock's own of controllers is."""
+    registry = checkout / "src" / "controllers" / "__init__.py"
+    registry.write_bytes(registry.read_bytes().rstrip(b"\n"))
+    before = tree(checkout)
+    for again in ((), ([str(checkout)],)):  # taken out at once, or plugged in again first
+        for words in ([str(checkout)], None, *again, [str(checkout), "--remove"]):
+            if words is None:
+                (checkout / "src" / plug.RECORD).unlink()
+            else:
+                assert plug_into.main(words) == 0
+        assert tree(checkout) == before
+
+
 def test_a_pipe_as_record_does_not_wait(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo(checkout / "src" / plug.RECORD)
     assert "is no plain file" in refused(capsys, checkout)
