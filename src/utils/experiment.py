@@ -1,17 +1,59 @@
-"""Sacred's experiment, whose records hold no credentials."""
+"""Sacred's experiment, whose records hold no credentials and all that was printed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from sacred import Experiment
+from sacred import Experiment, stdout_capturing
 from sacred.run import Run
 
 from utils.printing import put
 from utils.redact import redacted
 
 SHOW = "--print-config"
+
+
+class WholeOutput(stdout_capturing.CapturedStdout):
+    """What a run printed, to its last line.
+
+    Output reaches Sacred through another process. Sacred asks for it a last time before that process has ended, and of
+    a run that failed not at all after the last heartbeat.
+    """
+
+    def __init__(self, buffer: Any) -> None:
+        super().__init__(buffer)  # type: ignore[no-untyped-call]
+        self._lock = threading.RLock()  # the heartbeat's thread reads too
+
+    @property
+    def closed(self) -> bool:
+        """Whether there is no more to get: Sacred's own says so while the end has not been fetched."""
+        return self.final is None and bool(self.buffer.closed)
+
+    def get(self) -> Any:
+        """What was printed since the last call."""
+        with self._lock:
+            return super().get()  # type: ignore[no-untyped-call]
+
+    def finalize(self) -> None:
+        """Read the end, before the file is closed."""
+        with self._lock:
+            super().finalize()  # type: ignore[no-untyped-call]
+
+
+stdout_capturing.CapturedStdout = WholeOutput  # type: ignore[misc]
+
+
+def one_at_a_time(function: Callable[[], None]) -> Callable[[], None]:
+    """The function, which no thread enters while another is in it."""
+    lock = threading.Lock()
+
+    def guarded() -> None:
+        with lock:
+            function()
+
+    return guarded
 
 
 class RecordedExperiment(Experiment):
@@ -54,6 +96,7 @@ class RecordedExperiment(Experiment):
         shows = given.pop(SHOW, False)
         run: Run = super()._create_run(command_name, config_updates, named_configs, info, meta_info, given)  # type: ignore[no-untyped-call]
         run.meta_info["options"][SHOW] = shows
+        run._get_captured_output = one_at_a_time(run._get_captured_output)  # type: ignore[method-assign]
         self.begun += (run,)
         for attribute in ("config", "meta_info", "experiment_info", "host_info"):
             setattr(run, attribute, redacted(getattr(run, attribute)))
