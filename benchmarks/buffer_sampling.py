@@ -21,7 +21,9 @@ import numpy as np
 import torch as th
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.command import positive
 from components.episode_buffer import EpisodeBatch, ReplayBuffer
 from components.offline_buffer import OfflineBuffer
 from components.scheme import build_scheme
@@ -97,8 +99,8 @@ def measure(n_episodes: int = 4000, repeats: int = 200) -> tuple[float, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--episodes", type=int, default=4000, help="number of episodes of 25 steps in each buffer")
-    parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--episodes", type=positive, default=4000, help="number of episodes of 25 steps in each buffer")
+    parser.add_argument("--repeats", type=positive, default=200)
     arguments = parser.parse_args()
     stock, ours = measure(arguments.episodes, arguments.repeats)
     print(f"{BATCH} transitions from {arguments.episodes} episodes, all keys, median of {arguments.repeats}")

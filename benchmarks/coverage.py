@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
+from benchmarks.command import positive
 from reporting.numbers import bounds, seeds_drawn, student_interval
 from utils.printing import Parser, put
 
@@ -35,7 +37,7 @@ def coverage(n: int, repetitions: int) -> tuple[float, float]:
 
 def main(argv: list[str] | None = None) -> None:
     parser = Parser(description="How often intervals of few seeds hold the true mean.")
-    parser.add_argument("--repetitions", type=int, default=20_000, help="draws of n seeds")
+    parser.add_argument("--repetitions", type=positive, default=20_000, help="draws of n seeds")
     args: argparse.Namespace = parser.parse_args(argv)
     put("| seeds | bootstrap | Student's t |\n|---|---|---|")
     for n in SEEDS:

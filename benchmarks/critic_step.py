@@ -20,10 +20,12 @@ from types import SimpleNamespace
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import torch as th
 from torch import Tensor, nn
 
+from benchmarks.command import positive
 from components.episode_buffer import EpisodeBatch
 from components.scheme import build_scheme
 from controllers import REGISTRY as mac_REGISTRY
@@ -221,10 +223,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--penalty", nargs="+", choices=sorted(REQUIRED), default=sorted(REQUIRED))
     parser.add_argument(
-        "--repeats", type=int, default=21, help="alternating runs per side, of which medians are compared"
+        "--repeats", type=positive, default=21, help="alternating runs per side, of which medians are compared"
     )
     parser.add_argument(
-        "--loss-chunk", type=int, help="batch rows evaluated at a time (default: 256 for logsumexp, 1024 for policy)"
+        "--loss-chunk",
+        type=positive,
+        help="batch rows evaluated at a time (default: 256 for logsumexp, 1024 for policy)",
     )
     parser.add_argument(
         "--compile", action=argparse.BooleanOptionalAction, default=True, help="also measure compile=True"

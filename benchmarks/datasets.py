@@ -22,7 +22,9 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.command import positive
 from datasets.dataset import write_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,8 +89,8 @@ def measure(checkout: Path, file: Path) -> tuple[float, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--other", type=Path, help="another checkout")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--episodes", type=int, default=40_000, help="of 25 steps")
+    parser.add_argument("--repeats", type=positive, default=5)
+    parser.add_argument("--episodes", type=positive, default=40_000, help="of 25 steps")
     given = parser.parse_args()
     checkouts = {"this checkout": ROOT} | ({"the other": given.other} if given.other else {})
     with tempfile.TemporaryDirectory() as folder:

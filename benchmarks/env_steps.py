@@ -16,10 +16,12 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch as th
 
+from benchmarks.command import positive
 from envs import REGISTRY, MultiAgentEnv, VectorEnv
 from envs.mpe.spread_twin import SpreadTwin
 
@@ -48,10 +50,12 @@ def time_mpe2(env: MultiAgentEnv, actions: np.ndarray, episodes: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--episodes", type=int, default=1024, help="episodes at once in the vectorised environment")
-    parser.add_argument("--mpe2-episodes", type=int, default=100, help="episodes per run of the mpe2 environment")
-    parser.add_argument("--rounds", type=int, default=20, help="resets of the vectorised environment per run")
-    parser.add_argument("--repeats", type=int, default=5, help="alternating runs, of which medians are printed")
+    parser.add_argument(
+        "--episodes", type=positive, default=1024, help="episodes at once in the vectorised environment"
+    )
+    parser.add_argument("--mpe2-episodes", type=positive, default=100, help="episodes per run of the mpe2 environment")
+    parser.add_argument("--rounds", type=positive, default=20, help="resets of the vectorised environment per run")
+    parser.add_argument("--repeats", type=positive, default=5, help="alternating runs, of which medians are printed")
     parser.add_argument(
         "--dtype",
         choices=["float64", "float32"],

@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import torch as th
 
+from benchmarks.command import positive
 from loops.build import Parts, build
 from loops.configured import configured
 from loops.resolve import run_settings
@@ -131,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     choices = (*TASKS, *ALGORITHMS)
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=choices, default=[], help=", ".join(choices))
-    parser.add_argument("--updates", type=int, default=20, help="updates to time")
+    parser.add_argument("--updates", type=positive, default=20, help="updates to time")
     options = parser.parse_args(argv)
     th.set_num_threads(1)
     logging.disable(logging.WARNING)

@@ -25,10 +25,12 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch as th
 
+from benchmarks.command import positive, run
 from components.episode_buffer import EpisodeBatch
 from envs.bridge import STARTS, bridge_tables, state_index
 from envs.matrix_game import PAYOFFS, STATE
@@ -222,8 +224,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--games", nargs="+", choices=tuple(GAMES), default=list(GAMES))
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=config_names("algs"), default=[])
-    parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from 0 on")
-    parser.add_argument("--updates", type=int, default=None, help="length of each run instead of the game's")
+    parser.add_argument("--seeds", type=positive, default=3, help="number of seeds, from 0 on")
+    parser.add_argument("--updates", type=positive, default=None, help="length of each run instead of the game's")
     options = parser.parse_args(argv)
     th.set_num_threads(1)
     LOG.addHandler(logging.NullHandler())
@@ -236,7 +238,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        raise SystemExit(str(error)) from error
+    run(main)

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from scipy.stats import spearmanr
 
+from benchmarks.command import run
 from datasets.dataset import read_dataset
 from datasets.doctor.kappa import find_correlation
 from datasets.names import dataset_path
@@ -26,7 +28,6 @@ from reporting.groups import Group, Task, grouped
 from reporting.numbers import Difference, bounds, paired, units
 from reporting.places import read_places
 from reporting.soundness import check
-from utils.errors import UserError
 from utils.printing import Parser, put
 
 REPETITIONS, FEWEST = 2000, 3  # of the bootstrap; different datasets in a repetition that counts
@@ -94,7 +95,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        raise SystemExit(str(error)) from error
+    run(main)

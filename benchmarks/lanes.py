@@ -22,9 +22,9 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import torch as th
 
+from benchmarks.command import positive, run
 from components.offline_buffer import sample_together
 from learners.lanes import Lanes
-from utils.errors import UserError
 from utils.rng import seed_everything
 
 # isort: split
@@ -73,10 +73,10 @@ def measure(name: str, lanes: int, repeats: int, transitions: int) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=9, help="alternating blocks per algorithm")
+    parser.add_argument("--repeats", type=positive, default=9, help="alternating blocks per algorithm")
     parser.add_argument("--only", nargs="+", metavar="NAME", default=ALGORITHMS, help="algorithm files")
-    parser.add_argument("--lanes", type=int, default=3, help="seeds trained together")
-    parser.add_argument("--transitions", type=int, default=100_000, help="number of transitions in the buffer")
+    parser.add_argument("--lanes", type=positive, default=3, help="seeds trained together")
+    parser.add_argument("--transitions", type=positive, default=100_000, help="number of transitions in the buffer")
     options = parser.parse_args(argv)
     th.set_num_threads(1)
     print(f"torch {th.__version__}, one thread, {options.lanes} lanes, {options.repeats} repeats\n")
@@ -87,7 +87,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        raise SystemExit(str(error)) from error
+    run(main)

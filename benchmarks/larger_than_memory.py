@@ -34,8 +34,12 @@ from typing import Any
 import h5py
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.command import positive
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
 
 TIMES = 3  # the set's size in limits
 WANTED = 0.5
@@ -190,10 +194,10 @@ def compare(file: Path, options: argparse.Namespace) -> float:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--limit", type=int, default=200, help="MB beyond what the libraries take")
+    parser.add_argument("--limit", type=positive, default=200, help="MB beyond what the libraries take")
     parser.add_argument("--algorithm", default="bc_discrete", help="one for discrete actions")
-    parser.add_argument("--updates", type=int, default=20, help="updates in a round")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--updates", type=positive, default=20, help="updates in a round")
+    parser.add_argument("--rounds", type=positive, default=5)
     parser.add_argument("--learn", metavar="FILE", help=argparse.SUPPRESS)
     parser.add_argument("--command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)

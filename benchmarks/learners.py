@@ -57,6 +57,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 import torch as th
 from torch.autograd.profiler import profile, record_function
 
+from benchmarks.command import positive, run
 from components.episode_buffer import EpisodeBatch
 from components.scheme import build_scheme
 from datasets.dataset import OfflineDataset
@@ -65,7 +66,7 @@ from learners import REGISTRY as learner_REGISTRY
 from loops.build import build_learning, check_learner
 from loops.resolve import resolve
 from utils.config import CONFIG, algorithm, config_names, merge, merged, read_yaml, tuned_files
-from utils.errors import ConfigError, UserError
+from utils.errors import ConfigError
 from utils.overrides import overrides
 from utils.rng import seed_everything
 from utils.settings import Settings
@@ -262,13 +263,13 @@ def measure(
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=9, help="alternating blocks per algorithm")
+    parser.add_argument("--repeats", type=positive, default=9, help="alternating blocks per algorithm")
     every = offline_algorithms()
     choices = (*SHAPES, *every)
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=choices, default=[], help=", ".join(choices))
-    parser.add_argument("--width", type=int, default=None, help="hidden_dim of all networks instead of the files'")
+    parser.add_argument("--width", type=positive, default=None, help="hidden_dim of all networks instead of the files'")
     parser.add_argument("--also", metavar="KEY=VALUE", help="measure the rows again with this value")
-    parser.add_argument("--transitions", type=int, default=100_000, help="number of transitions in each buffer")
+    parser.add_argument("--transitions", type=positive, default=100_000, help="number of transitions in each buffer")
     options = parser.parse_args(argv)
     shapes = [name for name in SHAPES if name in options.only] or list(SHAPES)
     algorithms = [name for name in every if name in options.only] or every
@@ -293,7 +294,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        raise SystemExit(str(error)) from error
+    run(main)

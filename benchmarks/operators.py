@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # before t
 import torch as th
 from torch import Tensor
 
+from benchmarks.command import positive
 from benchmarks.critic_step import CHUNK, FixedNoise, build
 from components.episode_buffer import EpisodeBatch
 from learners import base_learner, optimisation
@@ -119,7 +120,7 @@ def torch_and_processor() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--penalty", nargs="+", choices=sorted(CHUNK), default=sorted(CHUNK))
-    parser.add_argument("--repeats", type=int, default=25, help="turns of each alternative")
+    parser.add_argument("--repeats", type=positive, default=25, help="turns of each alternative")
     options = parser.parse_args()
     for penalty in options.penalty:
         compare(penalty, options.repeats)

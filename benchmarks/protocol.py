@@ -44,13 +44,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import yaml
 
+from benchmarks.command import run
 from reporting.places import read_places
 from reporting.runs import flat, text_of
 from utils.config import algorithm as read_file
-from utils.errors import UserError
 from utils.files import output_error
 from utils.printing import put
 
@@ -284,7 +285,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        raise SystemExit(str(error)) from error
+    run(main)

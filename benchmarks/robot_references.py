@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
+from benchmarks.command import positive
 from envs.mamujoco.robot_vector import RobotVector
 from envs.mamujoco.robots import PARTITIONS, check_names
 
@@ -43,7 +45,7 @@ def uniform_returns(key: str, partition: str, episodes: int) -> tuple[np.ndarray
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--robots", nargs="+", choices=list(PARTITIONS), default=list(PARTITIONS))
-    parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument("--episodes", type=positive, default=100)
     options = parser.parse_args()
     for key in options.robots:
         for partition in PARTITIONS.get(key, ("",)):

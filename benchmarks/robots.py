@@ -19,10 +19,12 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch as th
 
+from benchmarks.command import positive
 from components.scheme import build_scheme, extend_scheme
 from controllers.non_shared_controller import NonSharedMAC
 from loops.resolve import dimensions
@@ -53,9 +55,9 @@ def make_runner(kind: str, episodes: int, length: int) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--episodes", type=int, default=10)
-    parser.add_argument("--length", type=int, default=1000, help="steps of an episode")
-    parser.add_argument("--repeats", type=int, default=3, help="alternating runs, of which medians are printed")
+    parser.add_argument("--episodes", type=positive, default=10)
+    parser.add_argument("--length", type=positive, default=1000, help="steps of an episode")
+    parser.add_argument("--repeats", type=positive, default=3, help="alternating runs, of which medians are printed")
     options = parser.parse_args()
     th.set_num_threads(1)
     runners = {kind: make_runner(kind, options.episodes, options.length) for kind in ("vector", "episode")}

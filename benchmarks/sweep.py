@@ -18,7 +18,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.command import positive
+
 ROOT = Path(__file__).resolve().parents[1]
+
 RUNS = 8
 KEYS = ("test_interval=1000", "test_nepisode=100", "batch_size=256", "use_cuda=False")
 
@@ -48,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="What a sweep costs beyond its runs.")
     parser.add_argument("--backend", choices=("ray", "processes"), default="processes")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--updates", type=int, default=2000, help="of each run")
+    parser.add_argument("--workers", type=positive, default=2)
+    parser.add_argument("--updates", type=positive, default=2000, help="of each run")
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         begun = time.monotonic()

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # before t
 
 import torch as th
 
+from benchmarks.command import positive
 from benchmarks.critic_step import FixedNoise, build
 from components.episode_buffer import EpisodeBatch
 from modules.threads import use_threads
@@ -71,9 +72,9 @@ def compare(penalty: str, chunk: int | None, threads: int, repeats: int) -> bool
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=positive, default=2)
     parser.add_argument("--penalty", nargs="+", choices=sorted(CHUNKS), default=sorted(CHUNKS))
-    parser.add_argument("--repeats", type=int, default=15, help="turns of each number of threads")
+    parser.add_argument("--repeats", type=positive, default=15, help="turns of each number of threads")
     options = parser.parse_args()
     th.set_num_threads(1)
     cases = [(penalty, chunk) for penalty in options.penalty for chunk in CHUNKS[penalty]]

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+from benchmarks.command import run
 from datasets.dataset import read_dataset
 from datasets.importers.run import import_dataset
 from loops.configured import configured
@@ -286,3 +287,17 @@ def test_a_run_has_an_evaluation_at_the_start_after_every_interval_and_at_the_en
 def test_seeds_trained_together_are_measured() -> None:
     line = load("lanes").measure("bc", lanes=2, repeats=1, transitions=200)
     assert line.startswith("| bc | 1024 | ")
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "1.5", "x", ""])
+def test_a_number_of_repeats_is_above_zero(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        load("lanes").main(["--repeats", given])
+    assert ended.value.code == 2
+    assert f"argument --repeats: {given!r} is no whole number above 0" in capsys.readouterr().err
+
+
+def test_a_benchmark_ends_with_one_sentence() -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(lambda: load("lanes").main(["--only", "nothing"]))
+    assert str(ended.value) == "--config=nothing: there is no such configuration; nothing similar is known"
