@@ -16,7 +16,13 @@ parser = argparse.ArgumentParser(description="Train briefly on the bundled data,
 parser.add_argument("folder", nargs="?", default="results/short", help="where runs and checkpoints go (%(default)s)")
 FOLDER = Path(parser.parse_args().folder).resolve()
 MAIN = [sys.executable, str(ROOT / "src" / "main.py")]
-TRAIN = [*MAIN, "--config=spacql", "--env-config=mpe", "with", f"local_results_path={FOLDER}"]
+TRAIN = ["--config=spacql", "--env-config=mpe", "with", f"local_results_path={FOLDER}"]
+
+
+def run(*words: str) -> None:
+    """Run main.py, whose last line says what is wrong where it ends badly; then this script ends too."""
+    if status := subprocess.run([*MAIN, *words]).returncode:
+        sys.exit(status)
 
 
 def newest(pattern: str) -> Path:
@@ -25,12 +31,12 @@ def newest(pattern: str) -> Path:
 
 
 # 1. Train: 50 updates instead of the algorithm file's 2 000, one evaluation before and one after.
-subprocess.run([*TRAIN, "t_max=50", "test_interval=50", "batch_size=512", "seed=0"], check=True)
+run(*TRAIN, "t_max=50", "test_interval=50", "batch_size=512", "seed=0")
 checkpoint = newest("models/*")
 
 # 2. Evaluate what was saved: 1 000 fixed episodes, as in every evaluation of Cooperative Navigation. The run describes
 # itself, so its configuration need not be repeated.
-subprocess.run([*MAIN, "with", "evaluate=True", f"checkpoint_path={checkpoint}"], check=True)
+run("with", "evaluate=True", f"checkpoint_path={checkpoint}")
 
 # 3. Read the score from the Sacred record of the evaluation.
 metrics = json.loads(newest("sacred/spacql/simple_spread/[0-9]*/metrics.json").read_text())

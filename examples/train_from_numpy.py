@@ -18,9 +18,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from datasets.dataset import write_dataset  # noqa: E402
 
 parser = argparse.ArgumentParser(description="Train on episodes of your own, without a simulator.")
-parser.add_argument(
-    "folder", nargs="?", default="results/my_data", help="where dataset and checkpoints go (%(default)s)"
-)
+parser.add_argument("folder", nargs="?", default="results/my_data", help="where all files go (%(default)s)")
 FOLDER = Path(parser.parse_args().folder).resolve()
 AGENTS, OBSERVED, ACTIONS = 2, 4, 1
 
@@ -55,5 +53,6 @@ dataset = FOLDER / "my_data.h5"
 write_dataset(dataset, {key: np.concatenate(parts) for key, parts in rows.items()}, np.array(offsets), card)
 keys = [f"dataset={dataset}", "reward_scaling=none", "batch_size=256", "t_max=100", f"local_results_path={FOLDER}"]
 main = [sys.executable, str(ROOT / "src" / "main.py"), "--config=spacql", "--env-config=none", "with"]
-subprocess.run([*main, *keys], check=True)
+if status := subprocess.run([*main, *keys]).returncode:
+    sys.exit(status)  # the last line that it printed says what is wrong
 print("checkpoints:", *sorted(map(str, FOLDER.glob("models/*/[0-9]*"))), sep="\n  ")

@@ -51,12 +51,24 @@ def test_evaluating_a_checkpoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
+def test_a_refusal_ends_the_example_with_its_sentence_and_status(tmp_path: Path, name: str) -> None:
+    (folder := tmp_path / "own").mkdir()
+    (folder / "models").write_text("in the place of a folder")
+    asked = [sys.executable, str(ROOT / "examples" / name), str(folder)]
+    done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert str(folder / "models") in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_the_documentation_names_them(name: str) -> None:
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     assert any(f"examples/{name}" in page.read_text() for page in pages)
 
 
-@pytest.mark.parametrize(("name", "folder"), zip(EXAMPLES, ("results/short", "results/my_data"), strict=True))
+@pytest.mark.parametrize(
+    ("name", "folder"), [("evaluate_checkpoint.py", "results/short"), ("train_from_numpy.py", "results/my_data")]
+)
 def test_help_trains_nothing(tmp_path: Path, name: str, folder: str) -> None:
     asked = [sys.executable, str(ROOT / "examples" / name), "--help"]
     printed = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120).stdout
