@@ -93,10 +93,17 @@ def _check_collection(shown: str, collection: str | None, overwrite: str | None)
 
 
 def check_mongo(address: Address) -> None:
-    """Ask the server whether it can be written to. Raises ConfigError where none answers and where it refuses."""
+    """Ask the server whether it can be written to.
+
+    Raises ConfigError where none answers, where it refuses, and where it has the database in other capitals, which
+    MongoDB says at the first write alone.
+    """
     try:
         with address.client() as client:
             client.admin.command("ping")
+            names = [name for name in client.list_database_names() if name.lower() == address.database.lower()]
+            if names and address.database not in names:
+                raise ConfigError(f"MongoDB at {address.shown} has this database in other capitals; write {names[0]}")
             # changes nothing, as there is no such run, but needs the right to write
             client[address.database]["runs"].update_one({"_id": "none"}, {"$set": {"status": "none"}})
     except pymongo.errors.PyMongoError as error:

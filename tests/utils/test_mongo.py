@@ -231,6 +231,14 @@ def test_a_refusing_server_is_named(database: Any, monkeypatch: pytest.MonkeyPat
     assert words in str(refusal.value)
 
 
+def test_a_database_in_other_capitals_is_refused_before_the_run(database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mongomock.MongoClient, "admin", Pong(), raising=False)
+    database["runs"].insert_one({"_id": 1})
+    with pytest.raises(ConfigError, match="localhost:1:Sacred has this database in other capitals; write sacred"):
+        mongo.mongo_observer("localhost:1:Sacred")
+    mongo.mongo_observer("localhost:1:sacred")
+
+
 class Pong:
     def command(self, name: str) -> dict[str, float]:
         return {"ok": 1.0}
