@@ -156,16 +156,21 @@ def data_statistics(dataset: OfflineDataset, buffer: OfflineBuffer, gamma: float
 def scaled_reward(args: SimpleNamespace, dataset: OfflineDataset, log: logging.Logger) -> np.ndarray:
     """Shift rewards per agent (R, N) so that the team reward has mean 0; `standardise` scales it to variance 1.
 
-    Mean and standard deviation are over the dataset's transitions. Where episodes end only at a time limit, which
-    learning bootstraps through, a constant shift c moves every value by c / (1 - gamma) and changes no policy.
+    Mean and standard deviation are over the dataset's transitions; where agents learn from their own rewards
+    (`common_reward=False`), over all agents' rewards in them, and one number serves all agents. Where episodes end
+    only at a time limit, which learning bootstraps through, a constant shift c moves every value by c / (1 - gamma) and
+    changes no policy.
     Raises DatasetError where all rewards are equal and are to be scaled.
     """
     reward = dataset.arrays["reward"]  # (R, N)
     steps = np.ones(len(reward), dtype=bool)
     steps[dataset.episode_offsets[1:] - 1] = False  # an episode's final row holds no step
-    team = {"mean": reward.mean(1), "sum": reward.sum(1), "agent0": reward[:, 0]}[args.train_reward][steps]
-    shift = float(team.mean(dtype=np.float64))
-    scale = float(team.std(dtype=np.float64)) if args.reward_scaling == "standardise" else 1.0
+    if args.common_reward:
+        learned = {"mean": reward.mean(1), "sum": reward.sum(1), "agent0": reward[:, 0]}[args.train_reward][steps]
+    else:
+        learned = reward[steps]  # (R', N)
+    shift = float(learned.mean(dtype=np.float64))
+    scale = float(learned.std(dtype=np.float64)) if args.reward_scaling == "standardise" else 1.0
     if scale == 0.0:
         raise DatasetError(
             f"every reward in {args.dataset} is {shift}, so there is nothing to standardise or to learn; use other data"
@@ -175,5 +180,5 @@ def scaled_reward(args: SimpleNamespace, dataset: OfflineDataset, log: logging.L
             f"reward_scaling={args.reward_scaling} shifts rewards in data with terminal states, which makes shorter or "
             "longer episodes worth more and so changes which policy is optimal; reward_scaling=none avoids this"
         )
-    per_agent = shift / dataset.n_agents if args.train_reward == "sum" else shift
+    per_agent = shift / dataset.n_agents if args.common_reward and args.train_reward == "sum" else shift
     return ((reward - per_agent) / scale * steps[:, None]).astype(np.float32)

@@ -23,6 +23,7 @@ from learners.optimisation import (
     is_stacked,
     keep_freed_memory,
     learning_rate,
+    mean_norm,
     step,
     target_schedule,
 )
@@ -194,11 +195,8 @@ class BaseLearner(nn.Module):
         first_bad.copy_(th.where(bad & (first_bad < 0), self.training_steps, first_bad))
         step(self.optimisers[spec.name], self.parameters_of(spec), gradients)
         if wants_stats:
-            self._pending[spec.name] = {
-                f"{spec.name}_loss": loss,
-                f"{spec.name}_grad_norm": norm.mean(),
-                **stats,
-            }
+            own = {f"{spec.name}_loss": loss, f"{spec.name}_grad_norm": mean_norm(norm)}
+            self._pending[spec.name] = own | stats
 
     def clips_by_member(self, spec: LossSpec) -> bool:
         """Whether each member of a loss's stacked modules has a limit of its own."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from components.episode_buffer import EpisodeBatch
 from learners.base_learner import BaseLearner, Noise
 from learners.lane_losses import LaneLosses, Step, names_of, paths
-from learners.optimisation import LossSpec, due, learning_rate, step
+from learners.optimisation import LossSpec, due, learning_rate, mean_norm, step
 from utils.errors import ConfigError
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam
@@ -85,7 +85,7 @@ class Lanes:
             step(self.optimisers[spec.name], stacked, found.gradients)
         if wants_stats:
             for lane, learner in enumerate(self.learners):
-                own = {f"{spec.name}_loss": found.loss[lane], f"{spec.name}_grad_norm": found.norm[lane].mean()}
+                own = {f"{spec.name}_loss": found.loss[lane], f"{spec.name}_grad_norm": mean_norm(found.norm[lane])}
                 own |= {key: value[lane] for key, value in found.stats.items()}
                 # Copies, for a checkpoint would save the numbers of all lanes with a part of them.
                 learner._pending[spec.name] = {key: value.clone() for key, value in own.items()}

@@ -110,6 +110,11 @@ def clip_gradients(gradients: list[Tensor], limit: float | None, by_member: bool
     return norm
 
 
+def mean_norm(norm: Tensor) -> Tensor:
+    """The mean of what `clip_gradients` returns, over the members that the loss moves: () or (members,) -> ()."""
+    return norm.sum() / (norm > 0).sum().clamp_min(1)
+
+
 def scale_to(limit: float, norm: Tensor) -> Tensor:
     """The factor that brings gradients with this norm to `limit` at most; any shape."""
     return (limit / (norm + 1e-6)).clamp_max(1.0)

@@ -104,6 +104,15 @@ def test_scaling_leaves_final_rows_and_the_file_alone(dataset: OfflineDataset) -
     assert np.array_equal(dataset.arrays["reward"], before)
 
 
+@pytest.mark.parametrize("train_reward", ["mean", "sum", "agent0"])
+def test_own_rewards_are_scaled_by_the_statistics_of_all_agents(dataset: OfflineDataset, train_reward: str) -> None:
+    dataset.arrays["reward"] = np.random.default_rng(0).normal(3, 2, dataset.arrays["reward"].shape).astype(np.float32)
+    chosen = settings(reward_scaling="standardise", common_reward=False, train_reward=train_reward)
+    scaled = scaled_reward(chosen, dataset, LOG)
+    steps = np.delete(scaled, dataset.episode_offsets[1:] - 1, axis=0)  # without final rows
+    assert steps.mean() == pytest.approx(0, abs=1e-4) and steps.std() == pytest.approx(1, abs=1e-4)
+
+
 def test_shifting_rewards_in_data_with_terminals_is_said(
     dataset: OfflineDataset, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from learners.losses import NOW, available, masked_mean, transition_mask
-from learners.optimisation import clip_gradients, is_stacked
+from learners.optimisation import clip_gradients, is_stacked, mean_norm
 from tests.learners.learner_tester import F64, make_batch, make_learner, setting, train
 from tests.no_device_reads import NoDeviceReads
 from utils.errors import CheckpointError, ConfigError, TrainingError
@@ -266,3 +266,11 @@ def test_checkpoints_that_do_not_fit(tmp_path: Any) -> None:
         learner.load_models(str(tmp_path))
     with pytest.raises(CheckpointError, match="training state does not fit"):
         learner.load_training_state({"targets": {}})
+
+
+@pytest.mark.parametrize(
+    ("norms", "mean"), [([0.0, 3.0, 0.0], 3.0), ([2.0, 4.0], 3.0), (5.0, 5.0), ([0.0, 0.0], 0.0), (0.0, 0.0)]
+)
+def test_the_logged_norm_is_that_of_the_members_that_move(norms: float | list[float], mean: float) -> None:
+    """AlberDICE's losses are of one agent each, whose norm it is."""
+    assert float(mean_norm(th.tensor(norms))) == mean

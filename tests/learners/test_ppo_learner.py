@@ -210,6 +210,16 @@ def test_weights_start_orthogonal_each_network_by_itself() -> None:
             th.testing.assert_close(product, gain**2 * th.eye(size), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("agent", ["mlp_ns", "rnn_ns"])
+def test_the_last_layer_of_every_agent_starts_small(agent: str) -> None:
+    learner = make_learner("mappo", agent=agent)
+    layers = [layer for layer in learner.agent.modules() if isinstance(layer, th.nn.Linear | StackedLinear)]
+    last = [weight for layer in layers for weight in matrices(layer) if layer.bias.shape[-1] == learner.args.n_actions]
+    assert len(last) == learner.args.n_agents
+    for weight in last:
+        assert float(th.linalg.matrix_norm(weight.detach(), 2)) == pytest.approx(0.01, rel=1e-4)
+
+
 def test_a_policy_that_played_is_a_policy_of_the_kind_mean_with_gaussian_noise(tmp_path: Path) -> None:
     """What is collected with elsewhere: weights and statistics in agent.th, the noise by `exploration_noise`."""
     learner = make_learner("mappo", discrete=False)

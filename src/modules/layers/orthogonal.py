@@ -12,14 +12,16 @@ from modules.layers.stacked_linear import StackedLinear
 def orthogonal_(network: nn.Module, last_gain: float) -> None:
     """Start a network's linear layers with orthogonal weights of gain sqrt(2), the last one's `last_gain`, no biases.
 
-    Recurrent layers stay as they are. Each network of a stack is orthogonal by itself.
+    Recurrent layers stay as they are. Each network of a stack is orthogonal by itself, and so is each agent's of a
+    module that holds them in a list `agents`, such as `rnn_ns`.
     """
-    layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear | StackedLinear)]
-    for layer in layers:
-        gain = last_gain if layer is layers[-1] else math.sqrt(2)
-        for weight in matrices(layer):
-            nn.init.orthogonal_(weight, gain)
-        nn.init.zeros_(layer.bias)
+    for part in getattr(network, "agents", [network]):
+        layers = [layer for layer in part.modules() if isinstance(layer, nn.Linear | StackedLinear)]
+        for layer in layers:
+            gain = last_gain if layer is layers[-1] else math.sqrt(2)
+            for weight in matrices(layer):
+                nn.init.orthogonal_(weight, gain)
+            nn.init.zeros_(layer.bias)
 
 
 def matrices(layer: nn.Linear | StackedLinear) -> list[Tensor]:
