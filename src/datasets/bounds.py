@@ -82,7 +82,8 @@ def refuse_outside(arrays: Mapping[str, np.ndarray], known: np.ndarray, card: Ma
             raise DatasetError(
                 f"actions leaves the dataset card's bounds on row {start + row}: agent {agent} has "
                 f"{block[row, agent, index]:g} in dimension {index}, whose bounds are {low[agent, index]:g} and "
-                f"{high[agent, index]:g}; remove or repair that episode"
+                f"{high[agent, index]:g}; remove or repair that episode, or state the bounds that the data have "
+                "(--bounds where they are imported)"
             )
 
 

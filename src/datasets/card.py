@@ -23,7 +23,8 @@ _RETURN_ERROR = 1e-6  # relative to the largest return
 # Relative to mean and standard deviation: float32's sums, and the error of left-out columns in a wide range of values.
 _MOMENT_ERROR = 1e-3
 _SUMMED_ROWS = 4096
-_COMPUTED = ("format_version", "counts", "returns", "shapes", "obs_mean", "obs_std", "checksum")
+_MOMENTS = ("obs_mean", "obs_std", "state_mean", "state_std")
+_COMPUTED = ("format_version", "counts", "returns", "shapes", *_MOMENTS, "checksum")
 
 
 def start_card(fields: Mapping[str, Any], n_agents: int, action_size: int) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def start_card(fields: Mapping[str, Any], n_agents: int, action_size: int) -> di
     """
     if not isinstance(fields, Mapping):
         raise DatasetError(f"the dataset card is of type {type(fields).__name__}; it must be a mapping of its entries")
-    stated = {key: value for key, value in fields.items() if key not in _COMPUTED and not str(key).startswith("state_")}
+    stated = {key: value for key, value in fields.items() if key not in _COMPUTED}
     card = {"format_version": FORMAT_VERSION, **plain(stated, "")}
     if card.get("action_space") == "continuous":
         card.setdefault("n_actions", action_size)

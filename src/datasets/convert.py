@@ -57,6 +57,8 @@ def convert_known(last_action_known: Any, offsets: np.ndarray) -> np.ndarray:
 
 
 def _numbers(value: Any, key: str) -> np.ndarray:
+    if np.ma.is_masked(value):
+        raise DatasetError(f"{key} has masked values, which datasets cannot leave out; fill or remove them")
     try:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:

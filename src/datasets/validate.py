@@ -133,6 +133,11 @@ def _check_ends(arrays: Mapping[str, np.ndarray], offsets: np.ndarray) -> None:
     early[last - 1] = False
     if early.any():
         row = int(np.argmax(early))
+        if row in last:
+            raise DatasetError(
+                f"terminated is 1 on row {row}, an episode's final row, from which no step starts; move it one row up, "
+                "to the step that led there"
+            )
         raise DatasetError(
             f"terminated is 1 on row {row}, which is not its episode's last step; split the episode there (the step's "
             "next observation is the row after it)"

@@ -103,7 +103,9 @@ def _build_offline(settings: Settings, logger: Logger, dataset: OfflineDataset, 
     runner = evaluator = None
     if env is not None:
         runner = build_runner(args, logger, env)
-        runner.setup(scheme, groups, preprocess, mac)
+        # No policy reads a state, and a dataset's need not be the environment's: OMIGA's is all observations.
+        played = scheme | {"state": {**scheme["state"], "vshape": found["state_shape"]}}
+        runner.setup(played, groups, preprocess, mac)
         evaluator = Evaluator(runner, args, reference_of(dataset.card["reference"]))
     return Parts(args, env_info, mac, runner, evaluator, learner, buffer, dataset, validation=held_out, rows=rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -19,20 +20,24 @@ def find_swaps(dataset: OfflineDataset) -> Finding:
 
     An agent is known by the columns of its observations whose mean over an episode tells it from another agent: their
     medians over episodes lie more than 6 robust spreads apart, or all episodes hold the same values in some order (an
-    agent's id). An episode is named where, for a pair of agents, every such column has the other one's value. Agents
-    that look alike cannot be told apart; then nothing is said about them.
+    agent's id). In a place stands another agent where every column that tells the two apart has the other one's value.
+    An episode is named where two agents stand in each other's places, or more of them in a circle. Agents that look
+    alike cannot be told apart; then nothing is said about them.
     """
     means = _episode_means(dataset)  # (E, N, O)
     n_agents = means.shape[1]
-    swapped: set[int] = set()
+    moves: dict[int, set[tuple[int, int]]] = defaultdict(set)  # by episode: places, and the agents that stand there
     told = 0
     pairs = [(i, j) for i in range(n_agents) for j in range(i)] if n_agents <= _MOST_AGENTS else []
     for i, j in pairs:
         columns = _telling(means[:, i], means[:, j])
         if columns.any():
             told += 1
-            swapped |= set(_exchanged(means[:, i, columns], means[:, j, columns]).tolist())
-    episodes = sorted(swapped)
+            elsewhere = _elsewhere(means[:, i, columns], means[:, j, columns])
+            for place, agent, found in ((i, j, elsewhere[0]), (j, i, elsewhere[1])):
+                for episode in np.flatnonzero(found).tolist():
+                    moves[episode].add((place, agent))
+    episodes = sorted(episode for episode, found in moves.items() if _has_circle(found))
     values: dict[str, Any] = {
         "pairs_told_apart": told,
         "pairs": n_agents * (n_agents - 1) // 2,
@@ -75,13 +80,26 @@ def _telling(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return telling
 
 
-def _exchanged(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Numbers of the episodes in which two agents stand in each other's places. one, other: (E, C) telling columns.
+def _elsewhere(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """In which episodes each of two agents' places holds what is usual of the other, (E,) bool each.
 
-    The places of most episodes count as right, the first episode's where there is no majority.
+    one, other: (E, C) telling columns. What most episodes have is usual, or the first episode's where there is no
+    majority.
     """
     usual = np.median(one, 0), np.median(other, 0)  # (C,) each
     even = np.abs(usual[0] - usual[1]) < 0.5 * np.abs(one[0] - other[0])  # ids in either order equally often
     first, second = np.where(even, one[0], usual[0]), np.where(even, other[0], usual[1])
-    elsewhere = (np.abs(one - second) < np.abs(one - first)) & (np.abs(other - first) < np.abs(other - second))
-    return np.flatnonzero(elsewhere.all(1))
+    in_first = (np.abs(one - second) < np.abs(one - first)).all(1)
+    in_second = (np.abs(other - first) < np.abs(other - second)).all(1)
+    return in_first, in_second
+
+
+def _has_circle(moves: set[tuple[int, int]]) -> bool:
+    """Whether some places, each followed by the place of the agent that stands in it, lead back to the first."""
+    while moves:
+        places = {place for place, _ in moves}
+        further = {move for move in moves if move[1] in places}
+        if further == moves:
+            return True
+        moves = further
+    return False

@@ -27,7 +27,9 @@ def find_coverage(dataset: OfflineDataset) -> Finding:
     saco = {str(decimals): _distinct(behaviour, decimals) for decimals in DECIMALS}
     values = {"joint_saco": saco, "rows": len(behaviour.states)}
     shares = ", ".join(f"{saco[str(decimals)]:.3f} ({decimals})" for decimals in DECIMALS)
-    lines = [f"joint SACo, share of distinct state and joint action (decimals): {shares}"]
+    every, rows = dataset.n_transitions, len(behaviour.states)
+    some = "" if rows == every else f", in {rows} of {every} steps; the share in all of them is smaller or the same"
+    lines = [f"joint SACo, share of distinct state and joint action (decimals): {shares}{some}"]
     distances = _distances(dataset, behaviour)
     if distances is not None:
         joint, agents = distances

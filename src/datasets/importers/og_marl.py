@@ -16,11 +16,13 @@ import numpy as np
 from datasets.importers.ends import check_finite, check_flags, copied_note, gone_note, kept_rows, terminal_flags
 from datasets.importers.leftovers import left_out_note
 from datasets.importers.options import refuse_option, stated_bounds
+from datasets.importers.padded_rows import check_no_onehot
 from datasets.importers.source import Episode, Source
 from datasets.importers.vault import OPTIONAL, REQUIRED, Vault, leaves, open_vault, read_metadata
 from utils.errors import DatasetError, printable
 
 _BLOCK = 1 << 24  # bytes read at once
+_LOOKED_AT = 1000  # rows that tell whether actions are one-hot codes
 
 
 @dataclass
@@ -60,6 +62,13 @@ class OGMARL:
                 raise DatasetError(f"{path} lacks 'infos.legals', which tells how many actions there are")
             card |= {"action_space": "discrete", "n_actions": int(vault.stores["infos.legals"].shape[3])}
         else:
+            if len(vault.stores["actions"].shape) < 4:
+                raise DatasetError(
+                    f"'actions' in {path} are no whole numbers and have rows of shape (agents,); discrete actions are "
+                    "whole numbers, continuous ones have rows of (agents, size)"
+                )
+            if "infos.legals" in vault.stores:
+                check_no_onehot(vault.rows("actions", 0, 0, min(vault.n_rows, _LOOKED_AT)), path)
             low, high = stated_bounds(options, int(vault.stores["actions"].shape[3]))
             card |= {"action_space": "continuous", "action_low": low, "action_high": high}
         if vault.padded.any():

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from datasets.importers.npy import NpyFile
-from datasets.importers.omar_checks import check_ends, check_physics
+from datasets.importers.omar_checks import check_ends, check_physics, check_states
 from datasets.importers.omar_files import FINAL, KNOWN, Folder, Task, check_finite, folders_of, open_folder, task_of
 from datasets.importers.options import whole_number
 from datasets.importers.source import Episode, Source
@@ -138,6 +138,7 @@ def _block(folder: Folder, rows: slice, length: int) -> dict[str, np.ndarray]:
     if folder.has_state:
         states = [check_finite(folder.files[name][rows], folder.files[name].path, rows.start)
                   for name in ("states_0", "next_states_0")]  # fmt: skip
+        check_states(folder, rows.start, states[0], states[1], length)
         block["state"] = behind(*states)
     block["terminated"] = np.zeros(block["obs"].shape[:2], np.uint8)
     return block

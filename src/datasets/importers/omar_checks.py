@@ -8,7 +8,15 @@ import numpy as np
 
 from datasets.importers.ends import check_flags
 from datasets.importers.omar_files import Folder
-from datasets.importers.replay import Transitions, prey_is, replayed, too_many, wrong_observations, wrong_rewards
+from datasets.importers.replay import (
+    NEXT_START,
+    Transitions,
+    prey_is,
+    replayed,
+    too_many,
+    wrong_observations,
+    wrong_rewards,
+)
 from envs.mpe.tasks import TASKS
 from utils.errors import DatasetError
 
@@ -52,6 +60,20 @@ def check_ends(folder: Folder, rows: slice, obs: np.ndarray, following: np.ndarr
             )
 
 
+def check_states(folder: Folder, start: int, states: np.ndarray, following: np.ndarray, length: int) -> None:
+    """Raise DatasetError unless `next_states` is the next row's `states` within episodes.
+
+    states, following: (R, S) of whole episodes from row `start` on.
+    """
+    inner = np.arange(1, len(states)) % length != 0  # (R - 1,)
+    broken = inner & (following[:-1] != states[1:]).any(axis=1)
+    if broken.any():
+        raise DatasetError(
+            f"{folder.path / 'next_states_0.npy'} on row {start + int(np.argmax(broken))} is not states_0.npy on the "
+            "next row, so one of the two is shifted or of other data; fetch it anew"
+        )
+
+
 def check_physics(folder: Folder, prey: str | None, length: int) -> list[str]:
     """Replay a sample of the folder's transitions; return what was found, one sentence each.
 
@@ -83,17 +105,28 @@ def check_physics(folder: Folder, prey: str | None, length: int) -> list[str]:
             f"{folder.task.name} pays {paid[np.argmax(unpaid), agent]:g} there ({int(unpaid.sum())} of "
             f"{len(unpaid)} rows differ), so the column is shifted or of other data"
         )
-    notes.append(f"{len(wrong)} transitions were replayed in the simulator and lead to the logged ones")
+    last = _drawn(folder, np.arange(length - 1, folder.n_rows, length))
+    wrong_last = wrong_observations(replayed(key, last, file)[0], last.next_obs, len(task.forests))
+    if too_many(wrong_last):
+        row = int(last.rows[np.argmax(wrong_last)])
+        raise DatasetError(
+            f"{folder.path / 'next_obs_0.npy'} on row {row}, the last of an episode, is not what obs and acs lead to "
+            f"in {folder.task.name} ({int(wrong_last.sum())} of {len(wrong_last)} such rows differ); {NEXT_START}"
+        )
+    count = len(wrong) + len(wrong_last)
+    notes.append(f"{count} transitions were replayed in the simulator and lead to the logged ones")
     return notes
 
 
 def _sample(folder: Folder, length: int) -> Transitions:
     """Transitions from all over the folder; not an episode's first or last, so that their neighbours may be tried."""
-    rng = np.random.default_rng(0)
     steps = np.arange(folder.n_rows)
-    steps = steps[(steps % length > 0) & (steps % length < length - 1)] if length > 2 else steps
-    rows = np.sort(rng.choice(steps, min(_SAMPLE, len(steps)), replace=False))
-    return _transitions(folder, rows)
+    return _drawn(folder, steps[(steps % length > 0) & (steps % length < length - 1)] if length > 2 else steps)
+
+
+def _drawn(folder: Folder, steps: np.ndarray) -> Transitions:
+    rng = np.random.default_rng(0)
+    return _transitions(folder, np.sort(rng.choice(steps, min(_SAMPLE, len(steps)), replace=False)))
 
 
 def _transitions(folder: Folder, rows: np.ndarray) -> Transitions:

@@ -202,6 +202,11 @@ def _joined(data: _Data, parts: list[dict[str, np.ndarray]], first: int, ended: 
             raise data.fault("d", first, "ends an episode that has no step")
         data.left_out.append("the file's last row begins an episode without a step and is left out")
         return [], following
+    if steps > _LIMIT:
+        raise DatasetError(
+            f"{data.path}: rows {first} to {following - 1} have no d before their last one, and episodes end after "
+            f"{_LIMIT} steps at the latest, so a flag is missing; fetch the file anew"
+        )
     outside = np.abs(arrays["actions"][:-1]) > 1
     data.clipped += int(outside.any(axis=2).sum())
     actions = np.clip(arrays["actions"], -1, 1)

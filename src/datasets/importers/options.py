@@ -1,5 +1,6 @@
 """Options of the command line that several importers take."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,8 +31,11 @@ def whole_number(options: Mapping[str, Any], name: str) -> int | None:
     text = options.get(name)
     if text is None:
         return None
-    if not str(text).isdigit() or int(text) < 1:
-        raise DatasetError(f"--{name.replace('_', '-')} is '{text}'; it must be a whole number of at least 1")
+    if not re.fullmatch(r"[0-9]{1,9}", str(text)) or int(text) < 1:
+        given = str(text) if len(str(text)) < 50 else f"{str(text)[:50]}..."
+        raise DatasetError(
+            f"--{name.replace('_', '-')} is '{given}'; it must be a whole number of at least 1, of nine digits at most"
+        )
     return int(text)
 
 

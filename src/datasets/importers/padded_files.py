@@ -147,4 +147,4 @@ def blocks(file: PaddedFile, keys: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 def natural(name: str) -> list[Any]:
     """A key that sorts part_10 behind part_2."""
-    return [int(text) if text.isdigit() else text for text in re.split(r"(\d+)", name)]
+    return [int(text) if text.isdecimal() else text for text in re.split(r"(\d+)", name)]

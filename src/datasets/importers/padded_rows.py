@@ -1,5 +1,7 @@
 """Checks of one padded episode's rows in PyMARL's layout."""
 
+from pathlib import Path
+
 import numpy as np
 
 from utils.errors import DatasetError
@@ -23,6 +25,18 @@ def whole_actions(actions: np.ndarray, origin: str) -> np.ndarray:
             f"{origin}: 'actions' is no whole number on row {int(np.argwhere(wrong)[0][0])}, as discrete actions are"
         )
     return actions.astype(np.int64)
+
+
+def check_no_onehot(actions: np.ndarray, path: Path) -> None:
+    """Raise DatasetError where actions (rows, ..., n) are all one-hot codes of n > 1 actions, or zeros of padding."""
+    ones, zeros = (actions == 1).sum(-1), (actions == 0).sum(-1)  # (rows, ...)
+    size = actions.shape[-1]
+    coded, blank = (ones == 1) & (zeros == size - 1), zeros == size
+    if size > 1 and coded.any() and (coded | blank).all():
+        raise DatasetError(
+            f"'actions' in {path} are one-hot codes of {size} actions; store the actions' indices: "
+            "actions.argmax(-1)[..., None]"
+        )
 
 
 def check_onehot(onehot: np.ndarray, actions: np.ndarray, origin: str) -> None:

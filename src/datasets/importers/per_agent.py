@@ -35,6 +35,11 @@ def agents_of(
     """One array for each agent. Raises DatasetError for another number of agents, or other names."""
     value = episode.get(key)
     if isinstance(value, Mapping):
+        if names is None and n_agents is not None:
+            raise DatasetError(
+                f"{where}: {key} names agents, and obs of the first episode does not, so whose they are is not known; "
+                "give obs by name too, or all as arrays (rows, agents, size)"
+            )
         if names is not None and set(map(str, value)) != set(names):
             raise DatasetError(f"{where}: {key} has the agents {sorted(map(str, value))}, obs {sorted(names)}")
         by_name = {str(name): part for name, part in value.items()}
@@ -86,7 +91,9 @@ def _may_be_steps(episode: Mapping[str, Any], key: str) -> bool:
 
 
 def array_of(value: Any, where: str, key: str) -> np.ndarray:
-    """What was given as an array. Raises DatasetError for lists of unequal lengths."""
+    """What was given as an array. Raises DatasetError for lists of unequal lengths, and for masked values."""
+    if np.ma.is_masked(value):
+        raise DatasetError(f"{where}: {key} has masked values, which datasets cannot leave out; fill or remove them")
     try:
         return np.asarray(value)
     except ValueError as error:

@@ -16,7 +16,7 @@ from datasets.importers.ends import check_finite, check_flags, copied_note, kept
 from datasets.importers.leftovers import left_out_note
 from datasets.importers.options import refuse_option, stated_bounds, whole_number
 from datasets.importers.padded_files import PaddedFile, blocks, exported_card, open_padded, open_parts
-from datasets.importers.padded_rows import check_onehot, filled_rows, whole_actions
+from datasets.importers.padded_rows import check_no_onehot, check_onehot, filled_rows, whole_actions
 from datasets.importers.source import Episode, Source
 from utils.errors import DatasetError
 
@@ -136,6 +136,8 @@ def _layout(path: Path, file: PaddedFile | None) -> _Layout:
         raise DatasetError(
             f"'avail_actions' and 'actions_onehot' in {path} have other numbers of actions; fetch it anew"
         )
+    if shapes["actions"][1] in offered:
+        check_no_onehot(np.asarray(arrays["actions"][:1]), path)
     whole = arrays["actions"].dtype.kind in "biu"
     discrete = whole or (bool(offered) and shapes["actions"][1] == 1 and offered != {1})
     if discrete and shapes["actions"][1] != 1:
@@ -229,6 +231,11 @@ def _episode(rows: dict[str, np.ndarray], layout: _Layout, origin: str, known: b
     arrays: dict[str, np.ndarray] = {key: rows[key][index] for key in taken}
     reward = rows["reward"][index].astype(np.float64)  # (L + 1, 1) or (L + 1, N)
     layout.tally.copied += copied
+    if not copied and np.any(reward[-1]) and first is not None and layout.end == "terminated":
+        raise DatasetError(
+            f"{origin}: 'reward' is not 0 on row {n_filled - 1}, behind the step into the terminal, so rewards stand "
+            "one row late; move them up by a row"
+        )
     if not copied and np.any(reward[-1]):
         layout.tally.lost += 1
         layout.tally.lost_sum += float(reward[-1].mean())

@@ -12,6 +12,10 @@ from envs.mpe.tasks import TASKS, Task
 
 _OBS_ERROR = 1e-3  # float32's rounding, magnified by stiff contacts
 _REWARD_ERROR = 1e-3  # relative to the larger of 1 and the reward
+NEXT_START = (
+    "it may be the next episode's first observation; record the one that the last step leads to, before the "
+    "environment starts anew"
+)
 _SHARE = 0.02  # of transitions that may differ, as where rounding decides a contact
 
 

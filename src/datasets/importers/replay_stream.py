@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from datasets.importers.omar_files import TASKS as OMARS
-from datasets.importers.replay import Transitions, replayed, too_many, wrong_observations, wrong_rewards
+from datasets.importers.replay import NEXT_START, Transitions, replayed, too_many, wrong_observations, wrong_rewards
 from datasets.importers.source import Episode
 from envs.mpe.tasks import TASKS
 from utils.errors import DatasetError, printable
@@ -33,16 +33,18 @@ class _Step:
 
 @dataclass
 class _Sample:
-    """Steps drawn from a stream, all with the same chance."""
+    """Steps drawn from a stream, all with the same chance: those between two others, or each episode's last."""
 
+    last: bool
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     steps: list[_Step] = field(default_factory=list)
     offered: int = 0
 
     def offer(self, episode: Episode) -> None:
         arrays = episode.arrays
-        inner = np.arange(1, len(arrays["reward"]) - 2)  # steps that have a step before and after them
-        for row in self.rng.permutation(inner)[:_PER_EPISODE].tolist():
+        n_steps = len(arrays["reward"]) - 1
+        rows = np.arange(max(1, n_steps - 1), n_steps) if self.last else np.arange(1, n_steps - 1)
+        for row in self.rng.permutation(rows)[:_PER_EPISODE].tolist():
             self.offered += 1
             place = len(self.steps) if len(self.steps) < _SAMPLE else int(self.rng.integers(self.offered))
             if place < _SAMPLE:
@@ -80,7 +82,8 @@ def checked_stream(
         notes.append(f"nothing was replayed, as {unknown}")
         yield from episodes
         return
-    sample, doubt = _Sample(), None if card.get("action_space") == "continuous" else "its actions are discrete"
+    sample, last = _Sample(last=False), _Sample(last=True)
+    doubt = None if card.get("action_space") == "continuous" else "its actions are discrete"
     for episode in episodes:
         doubt = doubt or _unlike(episode, str(key))
         if doubt is None:
@@ -91,6 +94,7 @@ def checked_stream(
                     "terminals, so the column is shifted or of other data"
                 )
             sample.offer(episode)
+            last.offer(episode)
         yield episode
     if doubt is None and not sample.steps:
         doubt = "a step is judged by those before and after it, and no episode has three"
@@ -101,7 +105,9 @@ def checked_stream(
         notes.append(f"nothing was replayed, as the prey's file {prey} is not here")
         return
     _judge(sample, str(key), prey, path)
-    notes.append(f"{len(sample.steps)} transitions were replayed in the simulator and lead to the logged ones")
+    _judge_last(last, str(key), prey, path)
+    count = len(sample.steps) + len(last.steps)
+    notes.append(f"{count} transitions were replayed in the simulator and lead to the logged ones")
 
 
 def _unknown(arguments: Mapping[str, Any]) -> str | None:
@@ -153,4 +159,16 @@ def _judge(sample: _Sample, key: str, prey: str | None, path: Path) -> None:
             f"{step.origin or path}: reward of agent {agent} is {own.reward[index, agent]:g} on row {step.row}, and "
             f"{key} pays {paid[index, agent]:g} there ({int(unpaid.sum())} of {len(unpaid)} rows differ), so the "
             "column is shifted or of other data"
+        )
+
+
+def _judge_last(last: _Sample, key: str, prey: str | None, path: Path) -> None:
+    """Raise DatasetError where too many of the episodes' last steps do not lead to their final rows."""
+    logged = last.transitions()
+    wrong = wrong_observations(replayed(key, logged, prey)[0], logged.next_obs, len(TASKS[key].forests))
+    if too_many(wrong):
+        step = last.steps[int(np.argmax(wrong))]
+        raise DatasetError(
+            f"{step.origin or path}: obs on row {step.row + 1}, the episode's final row, is not what its last step "
+            f"leads to in {key} ({int(wrong.sum())} of {len(wrong)} such rows differ); {NEXT_START}"
         )

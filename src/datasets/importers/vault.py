@@ -157,6 +157,11 @@ def _check_stores(path: Path, stores: Mapping[str, Any], stated: Mapping[str, tu
         if kind.kind not in "biuf":
             raise DatasetError(f"'{key}' in {path} is of type {kind}; arrays of numbers are needed")
         axes = wanted.get(key, (agents, None))
+        if len(shape) > 1 and shape[1] < n_rows:
+            raise DatasetError(
+                f"'{key}' in {path} has {shape[1]} rows, and vault_index says {n_rows}, so the vault is cut short; "
+                "fetch it anew"
+            )
         fits = len(shape) == 2 + len(axes) and shape[0] == obs[0] and shape[1] >= n_rows and 0 not in shape
         if not fits or any(want not in (None, have) for have, want in zip(shape[2:], axes, strict=True)):
             raise DatasetError(

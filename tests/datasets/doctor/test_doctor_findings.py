@@ -131,6 +131,19 @@ def test_swapped_agents_are_named(how: str) -> None:
     assert values["episodes"] == [4, 9] and values["pairs_told_apart"] == (3 if how == "id" else 2)
 
 
+@pytest.mark.parametrize("order", [[1, 2, 0, 3], [2, 0, 1, 3], [1, 2, 3, 0], [1, 0, 3, 2]])
+def test_agents_that_change_places_in_a_circle_are_named(order: list[int]) -> None:
+    arrays, offsets = continuous_arrays([7] * 12)
+    arrays = {key: np.repeat(a[:, :1], 4, axis=1) if a.ndim > 1 else a for key, a in arrays.items()}
+    arrays["obs"] = np.tile(np.eye(4, dtype=np.float32), (len(arrays["obs"]), 1, 1))
+    for episode in (4, 9):
+        rows = slice(offsets[episode], offsets[episode + 1])
+        arrays["obs"][rows] = arrays["obs"][rows][:, order]
+    moved = slice(offsets[6], offsets[7])  # one agent twice, another one not at all: no other order
+    arrays["obs"][moved, 1] = arrays["obs"][moved, 0]
+    assert found(arrays, offsets)["agents"]["episodes"] == [4, 9]
+
+
 def test_the_command_prints_findings_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arrays, offsets = continuous_arrays(LENGTHS)
     write_dataset(tmp_path / "a.h5", arrays, offsets, continuous_card())

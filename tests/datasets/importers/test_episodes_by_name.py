@@ -32,6 +32,35 @@ def test_dictionaries_are_read_by_the_names_in_obs(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("key", ["actions", "reward"])
+def test_names_need_names_in_obs(tmp_path: Path, key: str) -> None:
+    """Else it is not known which observation an agent's action belongs to."""
+    episodes = logged()
+    for episode in episodes:
+        episode["obs"] = list(episode["obs"].values())
+        steps = len(episode["reward"])
+        if key == "reward":
+            episode |= {
+                "actions": list(episode["actions"].values()),
+                key: {"cart": np.ones(steps), "arm": np.ones(steps)},
+            }
+    with pytest.raises(
+        DatasetError, match=f"^episode 0: {key} names agents, and obs of the first episode does not, so"
+    ):
+        from_episodes(episodes, tmp_path / "out.h5", **BOUNDS)
+    episodes = logged()
+    episodes[0] |= {"obs": list(episodes[0]["obs"].values()), "actions": list(episodes[0]["actions"].values())}
+    with pytest.raises(DatasetError, match="^episode 1: obs names agents, and obs of the first episode does not"):
+        from_episodes(episodes, tmp_path / "out.h5", **BOUNDS)
+
+
+def test_masked_values_are_no_numbers(tmp_path: Path) -> None:
+    episodes = logged()
+    episodes[1]["reward"] = np.ma.masked_greater(episodes[1]["reward"], 0)
+    with pytest.raises(DatasetError, match="^episode 1: reward has masked values"):
+        from_episodes(episodes, tmp_path / "out.h5", **BOUNDS)
+
+
 def test_masks_are_zeros_and_ones_in_every_episode_or_in_none(tmp_path: Path) -> None:
     for held in (0, 1):
         episodes = logged(discrete=True)

@@ -161,6 +161,11 @@ def test_long_vaults_are_read_in_blocks(ts: Any, tmp_path: Path, monkeypatch: py
             "vault: 'terminals' is nan on row 4; it must be 0 or 1",
         ),
         (
+            lambda a: a.update(actions=np.eye(5, dtype=np.float32)[a["actions"]]),
+            "'actions' in .* are one-hot codes of 5 actions",
+        ),
+        (lambda a: a.update(actions=a["actions"] + np.float32(0.5)), r"no whole numbers and have rows of shape"),
+        (
             lambda a: a.update({"infos.legals": a["infos.legals"] * np.float32(0.5)}),
             "'infos.legals' is 0.5 on row 0",
         ),

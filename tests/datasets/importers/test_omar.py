@@ -139,6 +139,13 @@ def test_half_cheetah(tmp_path: Path) -> None:
     assert any("train with --env-config=none" in note for note in notes)
 
 
+def test_states_that_do_not_follow_one_another(tmp_path: Path) -> None:
+    files = cheetah()
+    rolled("states", agents=(0, 1))(files)
+    with pytest.raises(DatasetError, match="next_states_0.npy on row 0 is not states_0.npy on the next row, so one"):
+        imported(save(tmp_path / "data", files), tmp_path)
+
+
 def test_another_length(tmp_path: Path) -> None:
     """Episodes of 50 steps are no episodes of 25: the row after the 25th is what it led to."""
     files = cheetah(1)
@@ -160,6 +167,12 @@ def rolled(kind: str, by: int = 1, agents: tuple[int, ...] = (0, 1, 2)) -> Calla
             files[f"{kind}_{i}"] = np.roll(files[f"{kind}_{i}"], by, axis=0)
 
     return change
+
+
+def starts_anew(files: Files) -> None:
+    """An environment that resets itself: the last step of an episode leads to another one's first observation."""
+    for i in range(3):
+        files[f"next_obs_{i}"][LENGTH - 1 :: LENGTH] = np.roll(files[f"obs_{i}"][::LENGTH], -2, axis=0)
 
 
 def put(name: str, index: Any, value: float) -> Callable[[Files], None]:
@@ -184,6 +197,10 @@ def becomes(name: str, edit: Callable[[np.ndarray], np.ndarray]) -> Callable[[Fi
         (rolled("rews", 1, (2,)), "rews_2.npy on row .* and Cooperative Navigation pays"),
         (becomes("dones_0", lambda a: (np.arange(len(a)) % 25 == 0) * 1.0), "dones_0.npy is not 0 on row 0, which is"),
         (rolled("next_obs"), "next_obs_0.npy on row .* is not what obs and acs lead to"),
+        (
+            starts_anew,
+            r"next_obs_0.npy on row .*, the last of an episode, is not what .* \(12 of 12 such rows differ\)",
+        ),
         (put("obs_1", (102, 5), 3.0), "next_obs_1.npy on row 101 is not obs_1.npy on the next row, though"),
         (put("obs_1", (7, 5), np.nan), "obs_1.npy holds a value that is not finite on row 7"),
         (put("rews_2", 299, np.inf), "rews_2.npy holds a value that is not finite on row 299"),

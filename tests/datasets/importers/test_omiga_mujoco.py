@@ -142,6 +142,11 @@ def test_what_does_not_fit_is_one_sentence(damage: Callable[[Files], Any], messa
     refused("omiga-mujoco", save(tmp_path / NAME, files), tmp_path, message)
 
 
+def test_an_episode_that_is_too_long_lacks_a_flag(tmp_path: Path) -> None:
+    refused("omiga-mujoco", save(tmp_path / NAME, logged((4, 1001))), tmp_path,
+            "rows 5 to 1006 have no d before their last one, and episodes end after 1000 steps")  # fmt: skip
+
+
 def test_truncated_files_and_links_out_of_the_file(tmp_path: Path) -> None:
     path = save(tmp_path / NAME, logged((4, 2)))
     path.write_bytes(path.read_bytes()[:-100])

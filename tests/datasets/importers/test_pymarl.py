@@ -72,8 +72,10 @@ def test_what_is_left_out_is_named(tmp_path: Path) -> None:
 
 def test_many_parts_are_read_by_their_numbers(tmp_path: Path) -> None:
     arrays = batch()
+    stepped = np.zeros_like(arrays["filled"], dtype=bool)  # rows from which a step starts
+    stepped[:, :-1] = arrays["filled"][:, 1:] == 1
     for part in range(11):
-        shifted = arrays | {"reward": arrays["reward"] + np.float32(part) * (arrays["filled"] == 1)}
+        shifted = arrays | {"reward": arrays["reward"] + np.float32(part) * stepped}
         write_h5(tmp_path / "parts" / f"part_{part}.h5", shifted)
     found = imported("pymarl", tmp_path / "parts", tmp_path)
     assert found.n_episodes == 33

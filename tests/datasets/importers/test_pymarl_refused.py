@@ -54,6 +54,11 @@ DAMAGE: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (edit("filled", (1,), 0), "episode 1 of .*: 'filled' must be ones"),
     (edit("terminated", (1, 1), 1), "episode 1 of .*: 'terminated' is 1 on row 1, and 'filled' has 6 rows"),
     (edit("terminated", (1, 4), 7), "episode 1 of .*: 'terminated' is 7 on row 4; it must be 0 or 1"),
+    (edit("reward", (1, 5), 20), "episode 1 of .*: 'reward' is not 0 on row 5, behind the step into the terminal, so"),
+    (
+        lambda arrays: arrays.update(actions=arrays["actions_onehot"]),
+        r"'actions' in .* are one-hot codes of 5 actions; store the actions' indices: actions.argmax\(-1\)",
+    ),
     (replace("obs", lambda a: a.astype("S4")), "'obs' in .* is no array of numbers that lies in this file"),
 ]
 

@@ -50,6 +50,11 @@ def change(key: str, make: Callable[[np.ndarray], np.ndarray]) -> Callable[[Epis
     return lambda found: found.__setitem__(key, make(found[key]))
 
 
+def starts_anew(obs: np.ndarray) -> np.ndarray:
+    """An environment that resets itself: the final observation is another episode's first one."""
+    return np.concatenate([obs[:, :-1], np.roll(obs, -2, axis=0)[:, :1]], axis=1)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -58,6 +63,10 @@ def change(key: str, make: Callable[[np.ndarray], np.ndarray]) -> Callable[[Epis
         (change("actions", lambda a: a[:, :, [1, 0, 2]]), "is not what obs and actions lead to in simple_spread .* of"),
         (change("reward", lambda a: np.roll(a, 1, axis=1)), "reward of agent . is .* and simple_spread pays .* there"),
         (change("reward", lambda a: np.roll(a.mean(2), 1, axis=1)), "reward of agent . is .* and simple_spread pays"),
+        (
+            change("obs", starts_anew),
+            r"row 25, the episode's final row, .* \(12 of 12 such rows differ\); it may be the next",
+        ),
         (change("terminated", lambda a: ~a), "terminated is 1 on row 24, and simple_spread has no terminals"),
     ],
 )
@@ -79,7 +88,7 @@ def test_sound_data_are_replayed(scalarise: Callable[[np.ndarray], np.ndarray] |
         found["reward"] = scalarise(found["reward"])
     dataset = imported("numpy", save(tmp_path / "log.npz", found), tmp_path, **SPREAD)
     notes = dataset.card["made_by"]["notes"]
-    assert f"{8 * EPISODES} {NOTE}" in notes[-1]
+    assert f"{9 * EPISODES} {NOTE}" in notes[-1]  # eight inside of each episode, and its last
     if scalarise is None:
         export_dataset("minari", dataset, tmp_path / "there-v0")
         assert NOTE in imported("minari", tmp_path / "there-v0", tmp_path).card["made_by"]["notes"][-1]
