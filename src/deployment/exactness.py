@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -61,7 +62,7 @@ def difference(tried: Trial, index: int, agent: LoneAgent, run: Callable[..., li
     """The largest difference of an exported agent's answers, in shares of the policy's largest value of that kind.
 
     Actions are tanh of outputs that may be large, and move by as much as those are rounded: their largest value counts
-    times that of the outputs.
+    times that of the outputs. It is at least the largest bound, in units of which small actions are rounded too.
 
     Each step starts from what the policy remembers. Of a discrete action counts how much worse its output is than the
     best available one: where two are equal up to rounding, either will do, and is what is remembered. The same holds of
@@ -73,8 +74,8 @@ def difference(tried: Trial, index: int, agent: LoneAgent, run: Callable[..., li
     if agent.continuous:
         expected["action"] = [actions[:, index] for actions in tried.actions]
     scale = {name: max(SMALLEST_SCALE, *(abs(value).max() for value in steps)) for name, steps in expected.items()}
-    for name in {"action", "next_last_action"} & expected.keys():
-        scale[name] *= max(1.0, scale["outputs"]) if agent.continuous else 1.0
+    for name in {"action", "next_last_action"} & expected.keys() if agent.continuous else ():
+        scale[name] = max(scale[name], _reach(agent)) * max(1.0, scale["outputs"])
     worst = 0.0
     for t, obs in enumerate(tried.obs):
         state = [tried.before[t][name][:, index] for name in tried.before[t]]
@@ -92,6 +93,12 @@ def difference(tried: Trial, index: int, agent: LoneAgent, run: Callable[..., li
             gaps += [_gap(answers[name], value) / scale[name] for name, value in wanted.items()]
             worst = float(np.max([worst, *gaps]))  # not max(), which drops what is no number
     return worst
+
+
+def _reach(agent: LoneAgent) -> float:
+    """The largest bound of a continuous action."""
+    policy: Any = agent.policy
+    return max(float(bound.abs().max()) for bound in (policy.low, policy.high))
 
 
 def _gap(answer: np.ndarray, expected: np.ndarray) -> float:

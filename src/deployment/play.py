@@ -67,7 +67,10 @@ def _environment(policy: LoadedPolicy) -> MultiAgentEnv:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r".*render_mode")  # Gymnasium's, of what the error says
-            env = make_env(there["env"], {**there["env_args"], "render_mode": "rgb_array"}, False, "mean")
+            arguments = {**there["env_args"], "render_mode": "rgb_array"}
+            if there["env"] == "mpe":  # pictures are mpe2's, which computes in float64 alone
+                arguments.pop("dtype", None)
+            env = make_env(there["env"], arguments, False, "mean")
     except EnvError as error:
         reason = str(error).partition(": leave out render=True")[0]  # advice for main.py
         raise EnvError(f"episodes of this run cannot be filmed: {reason}") from error

@@ -24,7 +24,7 @@ from datasets.output import free_name
 from loops.build import Parts
 from loops.describe import point_to
 from loops.needs import check_projected
-from loops.simulators import simulator_of, without_unstable
+from loops.simulators import StableEpisodes, simulator_of
 from utils import signals
 from utils.description import find_description
 from utils.errors import OutputError
@@ -128,10 +128,12 @@ def play(runner: Any, args: SimpleNamespace, logger: Logger) -> tuple[dict[str, 
     """Flat rows of `collect_episodes` episodes and their offsets, (E + 1,)."""
     parts: list[dict[str, np.ndarray]] = []
     progress = Progress(0, args.collect_episodes, logger.console_logger, unit="episode")
-    done = 0
+    done, stable = 0, StableEpisodes(runner, logger.console_logger)
     while done < args.collect_episodes:
         signals.check(f"after {done} of {args.collect_episodes} episodes; a dataset of fewer is not written")
-        batch = without_unstable(runner, runner.run(test_mode=False), logger.console_logger)
+        batch = stable.of(runner.run(test_mode=False))
+        if batch is None:
+            continue
         keep = min(batch.batch_size, args.collect_episodes - done)
         parts.append(flat_rows(batch, keep))
         done += keep

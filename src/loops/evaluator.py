@@ -12,6 +12,7 @@ from sacred.run import Run
 from datasets.references import normalised_score
 from runners.episodes import Episodes
 from utils.logging import Logger, Statistics
+from utils.rng import seeded_apart
 
 PER_AGENT = "test_return_per_agent_mean"  # the one return of a run, in its record
 LAST = 10  # how many of the newest evaluations the averaged score spans
@@ -72,9 +73,10 @@ class Evaluator:
     def evaluate(self, t: int) -> Evaluation:
         """Play one evaluation, dated `t`."""
         self.runner.t_env = t
-        # Selectors draw from torch's global stream: here from one of its own, the same in every evaluation.
+        # Selectors draw from torch's global stream, some environments from Python's or numpy's: here from streams of an
+        # evaluation's own, the same in every one.
         devices = [th.cuda.current_device()] if self.args.device == "cuda" else []
-        with th.random.fork_rng(devices):
+        with th.random.fork_rng(devices), seeded_apart(self.args.evaluation_seed):
             th.manual_seed(self.args.evaluation_seed)
             episodes: Episodes = self.runner.evaluate()
         team = episodes.returns if episodes.returns.ndim == 1 else episodes.returns.sum(axis=-1)  # (E,)

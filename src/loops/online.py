@@ -10,7 +10,7 @@ from components.episode_buffer import EpisodeBatch
 from loops.build import Parts
 from loops.continuation import episodes_of
 from loops.recording import Recording
-from loops.simulators import without_unstable
+from loops.simulators import StableEpisodes
 from loops.training import Training
 from utils.logging import Logger
 
@@ -28,6 +28,7 @@ class OnlineTraining(Training):
     def __init__(self, parts: Parts, logger: Logger) -> None:
         super().__init__(parts, logger)
         self.recording = Recording(parts.args) if parts.args.replay_to else None
+        self.stable = StableEpisodes(parts.runner, self.log)
         self.episodes, self.trained, self.begins = 0, False, 0
 
     def _advance(self) -> None:
@@ -38,7 +39,9 @@ class OnlineTraining(Training):
         """One rollout, then `updates_per_run` updates from the replay buffer."""
         batch = self.runner.run(test_mode=False)
         if self.recording is not None:
-            self.recording.add(without_unstable(self.runner, batch, self.log))
+            recorded = self.stable.of(batch)
+            if recorded is not None:
+                self.recording.add(recorded)
             batch = batch[tuple(self.buffer.scheme)]
         self.buffer.insert_episode_batch(batch)
         self.t = self.runner.t_env

@@ -13,6 +13,9 @@ from components.episode_buffer import EpisodeBatch
 from datasets.card import prey_of
 from utils.description import find_description, plain_values, read_description
 from utils.errors import CheckpointError, EnvError, printable
+from utils.printing import counted
+
+MOST_UNSTABLE = 100  # episodes in a row
 
 
 def simulator_of(env_info: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,21 +67,28 @@ def check_same_prey(directory: Path, env_info: Mapping[str, Any]) -> None:
         )
 
 
-def without_unstable(runner: Any, batch: EpisodeBatch, log: logging.Logger) -> EpisodeBatch:
-    """A rollout's episodes without those in which the simulation became unstable, which a warning counts.
+class StableEpisodes:
+    """A runner's episodes without those in which the simulation became unstable, which warnings count."""
 
-    Raises EnvError where none is left.
-    """
-    unstable = np.array(getattr(runner, "unstable", ()), dtype=bool)  # (E,); stock's runners do not know
-    if not unstable.any():
-        return batch
-    if unstable.all():
-        raise EnvError(
-            f"the simulation of {runner.environment} became unstable in every episode of a rollout: play another "
-            "policy, or change env_args"
-        )
-    log.warning(f"Left out {int(unstable.sum())} episodes in which the simulation became unstable")
-    return batch[np.flatnonzero(~unstable)]
+    def __init__(self, runner: Any, log: logging.Logger) -> None:
+        self.runner, self.log = runner, log
+        self.in_a_row = 0  # left out since the last one that was kept
+
+    def of(self, batch: EpisodeBatch) -> EpisodeBatch | None:
+        """Those of a rollout, None where none is left. Raises EnvError after `MOST_UNSTABLE` without one in between."""
+        unstable = np.array(getattr(self.runner, "unstable", ()), dtype=bool)  # (E,); stock's runners do not know
+        if not unstable.any():
+            self.in_a_row = 0
+            return batch
+        self.in_a_row = self.in_a_row + len(unstable) if unstable.all() else 0
+        if self.in_a_row >= MOST_UNSTABLE:
+            raise EnvError(
+                f"the simulation of {self.runner.environment} became unstable in {self.in_a_row} episodes in a row: "
+                "play another policy, or change env_args"
+            )
+        left_out = counted(int(unstable.sum()), "episode")
+        self.log.warning(f"Left out {left_out} in which the simulation became unstable")
+        return None if unstable.all() else batch[np.flatnonzero(~unstable)]
 
 
 def _short(value: Any) -> str:

@@ -2,6 +2,8 @@
 
 import logging
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,19 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     th.manual_seed(seed)
+
+
+@contextmanager
+def seeded_apart(seed: int) -> Iterator[None]:
+    """Seed Python's and numpy's global streams inside of the block, and leave them outside as they are."""
+    python, numpy_state = random.getstate(), np.random.get_state()
+    try:
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy_state)
 
 
 def rng_state() -> dict[str, Any]:

@@ -117,6 +117,23 @@ def test_an_agent_that_chooses_a_worse_one_is_not_written(tmp_path: Path) -> Non
     assert difference(tried, 0, agent, lambda inputs: [0.5 * each for each in answer(1, inputs)]) > 1e-3
 
 
+def test_small_actions_are_measured_in_units_of_their_bounds(tmp_path: Path) -> None:
+    """A rounding of 1e-7 is 2e-6 of an action of 0.06, which refused whole policies that hardly move."""
+    policy = make_policy(tmp_path / "run", agent="mlp_ns", agent_output_type="mean")
+    for weight in policy.mac.parameters():
+        weight.data.mul_(0.3)
+    tried, agent = trial(policy), LoneAgent(policy, 0)
+    largest = max(float(abs(actions[:, 0]).max()) for actions in tried.actions)
+    assert largest < 0.1
+
+    def answer(inputs: tuple[np.ndarray, ...], error: float) -> list[np.ndarray]:
+        action, *others = (each.detach().numpy() for each in agent(*map(th.from_numpy, inputs)))
+        return [action + error, *others]
+
+    assert difference(tried, 0, agent, lambda inputs: answer(inputs, 1e-7)) < TOLERANCE
+    assert difference(tried, 0, agent, lambda inputs: answer(inputs, 1e-5)) > TOLERANCE
+
+
 def test_a_file_needs_nothing_of_this_program(tmp_path: Path) -> None:
     policy = make_policy(tmp_path / "run", agent="rnn_ns", agent_output_type="tanh_gaussian")
     export_policy(policy, "torchscript", tmp_path)

@@ -49,6 +49,15 @@ def test_a_gif_shows_every_state_of_every_episode(tmp_path: Path, capsys: pytest
     assert " ".join(said.split()).endswith(f"{out}: 14 pictures")  # a long path breaks the line
 
 
+def test_a_run_of_the_fast_simulator_in_float32_is_filmed(tmp_path: Path) -> None:
+    """By mpe2, which draws and has no such argument."""
+    folder = short_run(tmp_path / "run")
+    content = json.loads((folder / "run.json").read_text())
+    content["environment"]["env_args"]["dtype"] = "float32"
+    write_description(folder, content)
+    assert policy_command.main(["play", str(folder), "-o", str(tmp_path / "expert.gif"), "--episodes", "1"]) == 0
+
+
 def _milliseconds(picture: Image.Image) -> list[int]:
     shown = []
     for frame in range(getattr(picture, "n_frames", 1)):

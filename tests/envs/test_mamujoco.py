@@ -73,6 +73,7 @@ def test_unequal_agents_are_padded_and_masked_and_have_their_own_bounds() -> Non
     env = robot("Humanoid", "9|8", observations="local")
     assert env.get_total_actions() == 9 and np.sum(env.get_avail_actions(), axis=1).tolist() == [9, 8]
     info = env.get_env_info()
+    assert info["available"] == env.get_avail_actions() and robot("Ant", "2x4").get_env_info()["available"] == "all"
     np.testing.assert_allclose(info["action_high"], np.full(9, 0.4), rtol=1e-6)
     env.reset(seed=0)
     np.testing.assert_allclose(env.division.joint_action(np.full((2, 9), 5.0)), np.full(17, 0.4), rtol=1e-6)

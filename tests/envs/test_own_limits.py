@@ -248,6 +248,20 @@ class Own(MultiAgentEnv):
     def seed(self, seed: int | None = None) -> None: ...
 
 
+@pytest.mark.parametrize("name", ["sim_steps", "n_iterations", "turns"])
+def test_a_count_beside_a_limit_is_of_something_else(name: str) -> None:
+    """Such as a simulator's steps in one of the environment's, though alone the name would be taken for a limit."""
+    made: dict[str, Any] = {}
+    exec(f"def __init__(self, max_steps=40, {name}={LIMIT}):\n    self.hidden = {LIMIT}", made)
+    gymnasium.register("Named-v0", entry_point=type("Named", (Team,), {"__init__": made["__init__"]}))
+    try:
+        for arguments in ({}, {name: LIMIT}):
+            env = make("Named-v0", **arguments)
+            assert env.episode_limit == 40 and end(env) == (LIMIT, True, False)
+    finally:
+        del gymnasium.registry["Named-v0"]
+
+
 @pytest.mark.parametrize(
     ("info", "length", "truncated", "is_terminal"),
     [

@@ -15,7 +15,7 @@ from components.scheme import build_scheme
 from controllers.basic_controller import BasicMAC
 from envs.mamujoco.robot_env import RobotEnv
 from loops.collect import card_fields, flat_rows, join, play, write
-from loops.simulators import warn_of_other_simulator, without_unstable
+from loops.simulators import StableEpisodes, warn_of_other_simulator
 from runners import REGISTRY
 from utils.errors import EnvError
 from utils.logging import Logger
@@ -86,7 +86,7 @@ def test_a_dataset_says_its_simulator_and_leaves_out_unstable_episodes(
     monkeypatch.setattr(RobotEnv, "advance", fragile)
     arrays, offsets = play(runner, args, Logger(LOG))
     assert np.diff(offsets).tolist() == [13] * 4 and broken  # the cut one would have 6 rows
-    assert "Left out 1 episodes in which the simulation became unstable" in caplog.text
+    assert "Left out 1 episode in which the simulation became unstable" in caplog.text
     fields = card_fields(args, runner.get_env_info(), "uniform actions", runner.team_reward)
     assert fields["environment"]["simulator"]["robot"] == "hopper.xml"
     assert fields["reward"].startswith("the team's")
@@ -94,12 +94,20 @@ def test_a_dataset_says_its_simulator_and_leaves_out_unstable_episodes(
     runner.close_env()
 
 
-def test_rollouts_without_a_sound_episode_stop_a_collection() -> None:
+def test_a_hundred_unstable_episodes_in_a_row_stop_a_collection() -> None:
+    """Fewer do not, such as the only episode of a rollout."""
     runner, _ = player()
-    batch = runner.run()
-    assert without_unstable(runner, batch, LOG) is batch
+    batch, stable = runner.run(), StableEpisodes(runner, LOG)
+    assert stable.of(batch) is batch
     assert len(join([flat_rows(batch, 3)])[1]) == 4
+    for _ in range(2):
+        runner.unstable = [True] * 3
+        assert all(stable.of(batch) is None for _ in range(33))
+        runner.unstable = [True, False, True]
+        kept = stable.of(batch)
+        assert kept is not None and kept.batch_size == 1
     runner.unstable = [True] * 3
-    with pytest.raises(EnvError, match="Hopper.* became unstable in every episode of a rollout: play another"):
-        without_unstable(runner, batch, LOG)
+    assert all(stable.of(batch) is None for _ in range(33))
+    with pytest.raises(EnvError, match="Hopper.* became unstable in 102 episodes in a row: play another"):
+        stable.of(batch)
     runner.close_env()

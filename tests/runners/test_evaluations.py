@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
+import numpy as np
 import pytest
 import torch as th
 
 from loops.evaluator import Evaluator, Reference
 from tests.runners.made import RUNNERS, build, closed, foraging
+from utils.rng import seeded_apart
 
 __all__ = ["closed"]
 
@@ -90,3 +94,16 @@ def test_an_evaluation_of_unequal_episodes_is_logged_once(runner: str) -> None:
     # Each episode pays 1 or is cut without.
     cut = logger.stats["test_episode_limit_mean"][0][1]
     assert logger.stats["test_return_mean"][0][1] == pytest.approx(1 - cut)
+
+
+def test_an_evaluation_has_global_streams_of_its_own() -> None:
+    """Environments that draw from Python's or numpy's see the same numbers in each, and training sees none missing."""
+    found = []
+    for seed in (1, 2):
+        random.seed(seed)
+        np.random.seed(seed)
+        before = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]
+        with seeded_apart(1_000_000):
+            found.append((random.random(), float(np.random.random())))
+        assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # type: ignore[index]
+    assert found[0] == found[1]

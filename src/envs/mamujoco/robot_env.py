@@ -137,7 +137,8 @@ class RobotEnv(SeededEnv):
 
     def get_env_info(self) -> dict[str, Any]:
         """The sizes, and as `simulator` what determines the numbers."""
-        return {**super().get_env_info(), "available": "all", "simulator": fingerprint(self.robot)}
+        own = "all" if self.division.available.all() else self.get_avail_actions()
+        return {**super().get_env_info(), "available": own, "simulator": fingerprint(self.robot)}
 
     def render(self) -> np.ndarray | None:
         """The current frame, uint8 (height, width, 3); None where render_mode is human, which draws in a window.

@@ -79,10 +79,20 @@ def counts_an_episode(name: str) -> bool:
 @lru_cache(maxsize=4096)
 def is_limit_argument(name: str) -> bool:
     """Whether an argument of this name is a time limit; an attribute of some of these names could be a counter."""
+    return says_so(name) or may_count_an_episode(name)
+
+
+def says_so(name: str) -> bool:
+    """Whether an argument's name leaves no doubt that it is a time limit."""
+    return bounds_steps(name) or counts_an_episode(name) or name in ("T", "limit")
+
+
+@lru_cache(maxsize=4096)
+def may_count_an_episode(name: str) -> bool:
+    """Whether a name counts steps, as `steps` and `num_rounds` do: an episode's, or those of a simulator in a step."""
     words = set(words_of(name))
     plain = _COUNTED | _FILLING
-    counted = plain.issuperset(words) and not words.isdisjoint(_COUNTED) and "per" not in words  # steps, num_rounds
-    return bounds_steps(name) or counts_an_episode(name) or counted or name in ("T", "limit")
+    return plain.issuperset(words) and not words.isdisjoint(_COUNTED) and "per" not in words
 
 
 class OwnLimits:
@@ -99,6 +109,10 @@ class OwnLimits:
         known = {words_of(name) for name in (*given, *attributes)}
         silent = _defaults([*constructors, *_initialisers(env)])
         defaults = {name: value for name, value in silent.items() if words_of(name) not in known}
+        if any(map(says_so, (*arguments, *defaults, *attributes))):  # then other counts are of something else
+            arguments, defaults = (
+                {name: value for name, value in found.items() if says_so(name)} for found in (arguments, defaults)
+            )
         self._fixed = {*arguments.values(), *defaults.values(), *attributes.values()}
         self.own = next((min(found.values()) for found in (arguments, defaults, attributes) if found), None)
         self._watched: list[tuple[Any, str]] | None = None

@@ -195,18 +195,17 @@ class WrappedEnv(SeededEnv):
         return [list(own) for own in self._avail_actions]
 
     def get_env_info(self) -> dict[str, Any]:
-        """As the base class, and `available` where it is known which discrete actions agents have."""
+        """As the base class, and `available` where it is known which actions, or dimensions of actions, agents have."""
         return super().get_env_info() | self._available()
 
     def _available(self) -> dict[str, str | list[list[int]]]:
-        if self.action_space == "continuous":
-            return {"available": "all"}
-        if self._masks:
+        discrete = self.action_space == "discrete"
+        if self._masks and discrete:
             return {"available": "varies"}
         own = self._actions.available
         if not np.all(own):
             return {"available": own}  # masks in `info` can only take more away
-        return {} if self.MASKS_IN_INFO else {"available": "all"}
+        return {} if self.MASKS_IN_INFO and discrete else {"available": "all"}
 
     def get_obs_size(self) -> int:
         return self._observations.size
