@@ -28,7 +28,7 @@ def find_coverage(dataset: OfflineDataset) -> Finding:
     values = {"joint_saco": saco, "rows": len(behaviour.states)}
     shares = ", ".join(f"{saco[str(decimals)]:.3f} ({decimals})" for decimals in DECIMALS)
     every, rows = dataset.n_transitions, len(behaviour.states)
-    some = "" if rows == every else f", in {rows} of {every} steps; the share in all of them is smaller or the same"
+    some = "" if rows == every else f", in {rows} of {every} steps; in all of them it is mostly smaller"
     lines = [f"joint SACo, share of distinct state and joint action (decimals): {shares}{some}"]
     distances = _distances(dataset, behaviour)
     if distances is not None:
