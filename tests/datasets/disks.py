@@ -56,6 +56,14 @@ def without_rights() -> Iterator[None]:
 
 
 @contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter; pytest's own are the tester's, and other tests are at work in them."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+@contextmanager
 def no_free_descriptors() -> Iterator[None]:
     """Take every file descriptor that the process may still open."""
     taken: list[int] = []

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from datasets.dataset import read_dataset, write_dataset
-from tests.datasets.disks import limited, no_free_descriptors, small_disk, without_rights
+from tests.datasets.disks import limited, no_free_descriptors, open_folder, small_disk, without_rights
 from tests.datasets.samples import continuous_card, flip, particle_world
 from utils.errors import DatasetError, OutputError
 
@@ -96,20 +96,16 @@ def test_an_error_of_the_operating_system_is_no_damage_of_the_cache(cached, capl
 
 @pytest.mark.parametrize("name", ["obs.npy", "manifest.json", "."])
 def test_a_cache_without_read_permission_is_no_damage(cached, caplog, name):
-    path, _, folder = cached
-    os.chmod(folder / name, 0)
-    opened = [path.parent, *path.parent.parents]
-    modes = {parent: parent.stat().st_mode for parent in opened}
-    for parent in opened[:-1]:
-        os.chmod(parent, modes[parent] | 0o055)
-    try:
+    with open_folder() as place:
+        own = place / "data"
+        shutil.copytree(cached[0].parent, own)
+        os.chmod(own, 0o755)
+        path, folder = own / cached[0].name, own / cached[2].relative_to(cached[0].parent)
+        os.chmod(folder / name, 0)
         with without_rights(), pytest.raises(DatasetError, match="permission denied.* memory-mapped cache"):
             read_dataset(path, memory_map=True)
-    finally:
-        for parent in opened[:-1]:
-            os.chmod(parent, modes[parent])
-    os.chmod(folder / name, 0o755)
-    assert (folder / "reward.npy").exists() and not caplog.records
+        os.chmod(folder / name, 0o755)
+        assert (folder / "reward.npy").exists() and not caplog.records
 
 
 def test_a_limit_of_the_address_space_deletes_no_cache(cached):

@@ -2,7 +2,6 @@ import errno
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import h5py
@@ -11,7 +10,7 @@ import pytest
 
 from datasets.dataset import read_dataset, resolve_dataset, write_dataset
 from datasets.faults import reading_error
-from tests.datasets.disks import no_free_descriptors, without_rights
+from tests.datasets.disks import no_free_descriptors, open_folder, without_rights
 from tests.datasets.samples import continuous_arrays, continuous_card, forge, particle_world
 from utils.errors import DatasetError, UserError
 
@@ -163,10 +162,9 @@ def test_a_file_whose_writer_left_its_mark_is_said_so(tmp_path):
 @pytest.mark.parametrize("read", [read_dataset, resolve_dataset])
 @pytest.mark.parametrize("closed", ["file", "folder"])
 def test_a_file_without_read_permission_is_said_so(closed, read):
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "inner" / "d.h5"
+    with open_folder() as folder:
+        path = folder / "inner" / "d.h5"
         write_dataset(path, *continuous_arrays([3]), continuous_card())
-        os.chmod(name, 0o755)
         os.chmod(path if closed == "file" else path.parent, 0)
         with without_rights():
             if closed == "folder" or read is read_dataset:
