@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-import torch as th
 from sacred.run import Run
 
 from datasets.references import normalised_score
@@ -75,9 +74,7 @@ class Evaluator:
         self.runner.t_env = t
         # Selectors draw from torch's global stream, some environments from Python's or numpy's: here from streams of an
         # evaluation's own, the same in every one.
-        devices = [th.cuda.current_device()] if self.args.device == "cuda" else []
-        with th.random.fork_rng(devices), seeded_apart(self.args.evaluation_seed):
-            th.manual_seed(self.args.evaluation_seed)
+        with seeded_apart(self.args.evaluation_seed):
             episodes: Episodes = self.runner.evaluate()
         team = episodes.returns if episodes.returns.ndim == 1 else episodes.returns.sum(axis=-1)  # (E,)
         mean, std = self._per_agent(float(team.mean())), self._per_agent(float(team.std()))

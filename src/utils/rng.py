@@ -18,21 +18,19 @@ STATE_BYTES = {"cpu": 5056, "cuda": 16}
 def seed_everything(seed: int) -> None:
     """Seed Python's, numpy's and torch's global streams (stock EPyMARL seeds the last two)."""
     random.seed(seed)
-    np.random.seed(seed)
+    np.random.seed(seed % 2**32)  # the seeds that numpy's stream accepts
     th.manual_seed(seed)
 
 
 @contextmanager
 def seeded_apart(seed: int) -> Iterator[None]:
-    """Seed Python's and numpy's global streams inside of the block, and leave them outside as they are."""
-    python, numpy_state = random.getstate(), np.random.get_state()
+    """Seed the global streams inside of the block, and leave them outside as they are."""
+    state = rng_state()
     try:
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
+        seed_everything(seed)
         yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy_state)
+        load_rng_state(state)
 
 
 def rng_state() -> dict[str, Any]:

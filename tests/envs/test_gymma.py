@@ -159,8 +159,8 @@ def test_14_1_mpe_keeps_its_last_reward(name: str) -> None:
 
 def test_continuous_actions_keep_each_agents_shape_and_bounds() -> None:
     env = make(TOY, time_limit=9, continuous=True)
-    assert env.get_env_info()["available"] == [[1, 1, 1, 1], [1, 0, 0, 0]]
     info = env.get_env_info()
+    assert info["available"] == [[1, 1, 1, 1], [1, 0, 0, 0]]
     assert info["n_actions"] == 4
     assert (info["action_low"], info["action_high"]) == ([[-1] * 4, [-5, 0, 0, 0]], [[2] * 4, [1, 0, 0, 0]])
     assert env.get_avail_actions() == [[1, 1, 1, 1], [1, 0, 0, 0]]

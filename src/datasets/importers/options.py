@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.errors import DatasetError
+from utils.errors import DatasetError, shown
 
 N_ACTIONS = "number of discrete actions, where the file does not tell it"
 BOUNDS = "bounds of continuous actions as LOW,HIGH (-1,1)"
@@ -32,9 +32,9 @@ def whole_number(options: Mapping[str, Any], name: str) -> int | None:
     if text is None:
         return None
     if not re.fullmatch(r"[0-9]{1,9}", str(text)) or int(text) < 1:
-        given = str(text) if len(str(text)) < 50 else f"{str(text)[:50]}..."
         raise DatasetError(
-            f"--{name.replace('_', '-')} is '{given}'; it must be a whole number of at least 1, of nine digits at most"
+            f"--{name.replace('_', '-')} is '{shown(text)}'; it must be a whole number of at least 1, of nine digits at "
+            "most"
         )
     return int(text)
 

@@ -231,12 +231,12 @@ def _episode(rows: dict[str, np.ndarray], layout: _Layout, origin: str, known: b
     arrays: dict[str, np.ndarray] = {key: rows[key][index] for key in taken}
     reward = rows["reward"][index].astype(np.float64)  # (L + 1, 1) or (L + 1, N)
     layout.tally.copied += copied
-    if not copied and np.any(reward[-1]) and first is not None and layout.end == "terminated":
-        raise DatasetError(
-            f"{origin}: 'reward' is not 0 on row {n_filled - 1}, behind the step into the terminal, so rewards stand "
-            "one row late; move them up by a row"
-        )
     if not copied and np.any(reward[-1]):
+        if first is not None and layout.end == "terminated":
+            raise DatasetError(
+                f"{origin}: 'reward' is not 0 on row {n_filled - 1}, behind the step into the terminal, so rewards "
+                "stand one row late; move them up by a row"
+            )
         layout.tally.lost += 1
         layout.tally.lost_sum += float(reward[-1].mean())
     reward[-1] = 0
