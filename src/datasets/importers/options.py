@@ -33,8 +33,8 @@ def whole_number(options: Mapping[str, Any], name: str) -> int | None:
         return None
     if not re.fullmatch(r"[0-9]{1,9}", str(text)) or int(text) < 1:
         raise DatasetError(
-            f"--{name.replace('_', '-')} is '{shown(text)}'; it must be a whole number of at least 1, of nine digits at "
-            "most"
+            f"--{name.replace('_', '-')} is '{shown(text)}'; it must be a whole number of at least 1, of nine digits "
+            "at most"
         )
     return int(text)
 
